@@ -1,0 +1,64 @@
+# Needs python3 (3.10 or newer, with venv) and make; the rest comes from the package registries.
+# Another interpreter: make test PYTHON=python3.13. Each one has environments of its own in .venv/.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+ARGS ?=
+
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+DEV := .venv/py$(VERSION)
+DEMO := .venv/demo-py$(VERSION)
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-suite lint types layers docs build clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(DEV)/.installed: EXTRA = dev
+$(DEMO)/.installed: EXTRA = demo
+$(DEV)/.installed $(DEMO)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; $(PYTHON) is %d.%d." % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
+	@echo "Making the environment $(@D) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --editable '.[$(EXTRA)]'
+	@touch $@
+
+node_modules/.installed: package-lock.json
+	@if command -v npm >/dev/null; then npm ci --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "npm isn't here: tests with the npm clients are left out."; fi
+
+demo: export DJANGO_SETTINGS_MODULE = example_project.settings
+demo: $(DEMO)/.installed ## Start the example on http://127.0.0.1:8000 (PORT=... for another)
+	@$(DEMO)/bin/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("$(HOST)", $(PORT)))' 2>/dev/null \
+		|| { echo "Port $(PORT) of $(HOST) is taken. Choose another: make demo PORT=8001"; exit 1; }
+	@$(DEMO)/bin/python manage.py migrate --verbosity 0
+	@printf '\n  The demo is at http://$(HOST):$(PORT)/   (Ctrl-C stops it)\n  Try a crash: kill -9 %s, then "make demo" again.\n\n' $$$$; \
+	exec $(DEMO)/bin/python -m uvicorn example_project.asgi:application --host $(HOST) --port $(PORT) --timeout-graceful-shutdown 3
+
+test: lint types layers test-suite ## Run every check, then the tests with coverage (ARGS=... for pytest)
+
+test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests with coverage, and no other check
+	@$(DEV)/bin/python -m pytest --cov $(ARGS)
+
+lint: $(DEV)/.installed ## Check style and format
+	@$(DEV)/bin/ruff check .
+	@$(DEV)/bin/ruff format --check .
+
+types: $(DEV)/.installed ## Check types
+	@$(DEV)/bin/mypy
+
+layers: $(DEV)/.installed ## Check that each layer imports downward only
+	@$(DEV)/bin/lint-imports --no-cache
+
+docs: $(DEV)/.installed ## Build the documentation into docs/_build
+	@$(DEV)/bin/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
+	@echo "Open docs/_build/index.html"
+
+build: $(DEV)/.installed ## Make the sdist and the wheel in dist/
+	@$(DEV)/bin/python -m build
+
+clean: ## Remove what was made here, environments too
+	@rm -rf .venv node_modules build dist docs/_build htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

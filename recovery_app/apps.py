@@ -1,0 +1,23 @@
+"""Own what happens when Django starts: checks and metrics are registered."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks as django_checks
+from django.utils.translation import gettext_lazy as _
+
+from recovery_app import checks, metrics
+
+
+class RecoveryConfig(AppConfig):
+    """The app ``recovery_app``."""
+
+    name = "recovery_app"
+    label = "recovery_app"
+    verbose_name = _("Recovery")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the checks and start to count."""
+        django_checks.register(checks.check_settings)
+        metrics.start()

@@ -1,0 +1,66 @@
+"""Own the automatic clean-up: a daemon thread for each manager that needs one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from recovery_app.forking import survive_fork
+from recovery_app.storages import Storage
+
+logger = logging.getLogger("recovery_app")
+
+
+class Cleaner:
+    """Remove what has expired from a storage, every ``interval`` seconds.
+
+    The thread knows the storage and not the manager, so a manager that nobody holds any
+    more can be collected, which stops its cleaner.
+    """
+
+    def __init__(self, storage: Storage, interval: float) -> None:
+        self._storage = storage
+        self._interval = interval
+        self._stopped = False
+        self.after_fork()
+        survive_fork(self)
+
+    def start(self) -> None:
+        """Start the thread, unless it runs already or was stopped."""
+        if self._thread is not None or self._stopped:
+            return
+        with self._lock:
+            if self._thread is None and not self._stopped:
+                self._thread = threading.Thread(
+                    target=_clean,
+                    args=(self._storage, self._interval, self._stopping),
+                    name="recovery_app-cleaner",
+                    daemon=True,
+                )
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread and wait until it has ended."""
+        with self._lock:
+            self._stopped = True
+            self._stopping.set()
+            thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=self._interval)
+
+    def after_fork(self) -> None:
+        """Forget the parent's thread; the child starts one of its own when it needs it."""
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+
+def _clean(storage: Storage, interval: float, stopping: threading.Event) -> None:
+    while not stopping.wait(interval):
+        try:
+            removed = storage.on_thread(storage.cleanup_expired)
+        except Exception:
+            # Whatever it is, the next round may go better; without the thread none would.
+            logger.warning("Expired snapshots couldn't be removed.", exc_info=True)
+        else:
+            logger.debug("Removed %d expired snapshots.", removed)

@@ -1,0 +1,40 @@
+"""Own time: seconds as they are passed in, microseconds as they are stored."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from recovery_app.forking import survive_fork
+
+Clock = Callable[[], float]
+"""Gives seconds since 1970; ``time.time`` unless a test passes one of its own."""
+
+MICROSECONDS = 1_000_000
+
+
+def to_us(seconds: float) -> int:
+    """Turn seconds into whole microseconds."""
+    return round(seconds * MICROSECONDS)
+
+
+class Ticker:
+    """Give time stamps in microseconds, never the same twice from one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        survive_fork(self)
+
+    def tick(self, now_us: int) -> int:
+        """Give ``now_us``, or the next number after the last one given."""
+        with self._lock:
+            self._last = max(now_us, self._last + 1)
+            return self._last
+
+    def after_fork(self) -> None:
+        """Replace the lock, which the parent may have held."""
+        self._lock = threading.Lock()
+
+
+ticker = Ticker()

@@ -1,0 +1,76 @@
+"""Own the way between a state and the bytes that are stored of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from recovery_app.exceptions import SnapshotCorrupt, SnapshotError, StateTooLarge
+from recovery_app.serializers import BUILTIN, Serializer, serializer_name
+from recovery_app.snapshots import Snapshot
+from recovery_app.storages import Entry
+from recovery_app.values import SnapshotInfo
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """Turn states into payloads with one serializer, and back with whichever wrote them."""
+
+    serializer: Serializer
+    max_state_bytes: int
+
+    @property
+    def name(self) -> str:
+        """Give the name under which snapshots know the serializer."""
+        return serializer_name(self.serializer)
+
+    def encode(self, state: Mapping[str, Any]) -> bytes:
+        """Serialize a state; `UnserializableState`, `StateTooLarge`."""
+        payload = self.serializer.dumps(state)
+        if len(payload) > self.max_state_bytes:
+            raise StateTooLarge(size_bytes=len(payload), limit_bytes=self.max_state_bytes)
+        return payload
+
+    def decode(self, payload: bytes, serializer: str | None = None) -> dict[str, Any]:
+        """Give back a state, by the serializer of that name; `SnapshotCorrupt`."""
+        name = self.name
+        if serializer in (None, name):
+            return self.serializer.loads(payload)
+        if serializer in BUILTIN:
+            return BUILTIN[serializer].loads(payload)
+        raise SnapshotCorrupt(f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {name!r}")
+
+
+def describe(entry: Entry) -> SnapshotInfo:
+    """Tell what a listing shows of a stored value, readable or not."""
+    try:
+        snapshot = Snapshot.from_bytes(entry.data)
+    except SnapshotError as error:
+        return SnapshotInfo(
+            socket_hash=entry.key,
+            expires_in_seconds=entry.expires_in,
+            size_bytes=len(entry.data),
+            problem=str(error),
+        )
+    header = snapshot.header
+    return SnapshotInfo(
+        socket_hash=entry.key,
+        expires_in_seconds=entry.expires_in,
+        size_bytes=len(snapshot.state),
+        socket_id=snapshot.socket_id,
+        view=snapshot.view,
+        topic=snapshot.topic,
+        serializer=snapshot.serializer,
+        version=header.version,
+        applied_seq=header.applied_seq,
+        created_at=_moment(header.created_us),
+        saved_at=_moment(header.saved_us),
+    )
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,41 @@
+"""Own whom a token is made for: a consumer, a view, and a person as far as one is known."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from channels.db import database_sync_to_async
+
+_LENGTH = struct.Struct(">I")
+
+
+def combine(*parts: str | bytes) -> bytes:
+    """Give bytes that no other list of parts gives."""
+    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
+    return b"".join(_LENGTH.pack(len(part)) + part for part in encoded)
+
+
+async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
+    """Bind to the user, else to the loaded session, else to nobody.
+
+    A user's part has the session auth hash, so a changed password ends recovery too.
+    Without any, the token is a bearer token.
+    """
+    user = scope.get("user")
+    if user is not None and user.is_authenticated:
+        auth_hash = getattr(user, "get_session_auth_hash", str)()
+        return combine("user", str(user.pk), auth_hash)
+    key = await _loaded_session_key(scope.get("session"))
+    return combine("session", key) if key else combine("nobody")
+
+
+async def _loaded_session_key(session: Any) -> str | None:
+    if session is None:
+        return None
+    if not hasattr(session, "_session_cache"):
+        # Until it is loaded, session_key repeats whatever the cookie says.
+        await database_sync_to_async(session.has_key)("")
+    key: str | None = session.session_key
+    return key

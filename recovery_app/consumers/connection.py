@@ -1,0 +1,152 @@
+"""Own one WebSocket: read its frames and bring each to the topic that it is for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from recovery_app import phoenix
+from recovery_app.consumers.hooks import Hooks
+from recovery_app.consumers.topic import Link, Topic
+from recovery_app.context import current_manager
+from recovery_app.rulebook import check_name
+
+if TYPE_CHECKING:
+    from recovery_app.consumers.mixins import RecoveryMixin
+
+logger = logging.getLogger("recovery_app")
+
+Message = Mapping[str, Any]
+UNMATCHED = {"reason": "unmatched topic"}
+
+
+class Connection:
+    """Route what a WebSocket brings; nothing that it brings can end it."""
+
+    def __init__(
+        self,
+        consumer: RecoveryMixin,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        hooks: Hooks,
+    ) -> None:
+        self._consumer = consumer
+        self._raw_send = send
+        self._hooks = hooks
+        self._topics: dict[str, Topic] = {}
+        self._ending: set[Topic] = set()
+        self._gone = False
+        self._link = Link(
+            consumer=consumer,
+            hooks=hooks,
+            manager=consumer.scope.get("recovery") or current_manager(),
+            send=self.send,
+            forget=self._forget,
+        )
+
+    async def receive(self, message: Message) -> None:
+        """Take one WebSocket message, text or bytes."""
+        text = message.get("text")
+        if text is None:
+            frame = phoenix.parse_binary(message.get("bytes") or b"")
+            if frame is not None:
+                await self._route(frame)
+            return
+        try:
+            content = phoenix.loads(text)
+        except ValueError:
+            logger.debug("A frame that isn't JSON was ignored.")
+            return
+        frame = phoenix.parse(content)
+        if frame is not None:
+            await self._route(frame)
+        elif not isinstance(content, list):
+            await self._pass_on(content)
+
+    async def send(self, text: str) -> None:
+        """Send a text, unless there is nobody to hear it any more."""
+        if self._gone:
+            return
+        try:
+            await self._raw_send({"type": "websocket.send", "text": text})
+        except (OSError, RuntimeError):
+            # Servers differ in what they raise; all mean that the client went first.
+            self._gone = True
+
+    async def close(self) -> None:
+        """Let each topic finish what came before the end of the connection."""
+        self._gone = True
+        for topic in list(self._topics.values()):
+            await topic.disconnect()
+            self._forget(topic)
+        await asyncio.gather(*(topic.mailbox.ended() for topic in self._ending))
+
+    def cancel(self) -> None:
+        """Stop every topic at once."""
+        for topic in (*self._topics.values(), *self._ending):
+            topic.cancel()
+
+    async def _route(self, frame: phoenix.Frame) -> None:
+        if frame.is_heartbeat:
+            await self.send(frame.reply("ok", {}))
+        elif frame.event == phoenix.JOIN:
+            await self._join(frame)
+        else:
+            await self._bring(frame)
+
+    async def _join(self, frame: phoenix.Frame) -> None:
+        if not self._accepts(frame.topic):
+            await self.send(frame.reply("error", UNMATCHED))
+            return
+        old = self._topics.get(frame.topic)
+        if old is None and len(self._topics) >= self._consumer.recovery_max_topics:
+            await self.send(frame.reply("error", {"reason": "too many topics"}))
+            return
+        topic = self._topics[frame.topic] = Topic(self._link, frame, after=old)
+        if old is not None:
+            await old.replace()
+            self._await_end(old)
+        await topic.join()
+
+    async def _bring(self, frame: phoenix.Frame) -> None:
+        topic = self._topics.get(frame.topic)
+        if topic is None:
+            left = frame.event == phoenix.LEAVE
+            await self.send(frame.reply("ok", {}) if left else frame.reply("error", UNMATCHED))
+        elif frame.join_ref not in (None, topic.frame.join_ref):
+            logger.debug("A frame of an earlier join was ignored.")
+        elif frame.event == phoenix.LEAVE:
+            self._forget(topic)
+            await topic.leave(frame)
+        else:
+            await topic.receive(frame)
+
+    async def _pass_on(self, content: object) -> None:
+        """Give JSON that isn't of the protocol to the consumer's own ``receive_json``."""
+        if not self._hooks.has_own_receiver(self._consumer):
+            return
+        await self._hooks.take_care(self._consumer, "receive_json")
+        try:
+            await self._hooks.call(self._consumer, "receive_json", content)
+        except Exception:
+            logger.exception("receive_json failed.")
+
+    def _accepts(self, topic: str) -> bool:
+        try:
+            check_name("topic", topic)
+        except ValueError:
+            return False
+        return topic == "" or any(
+            topic.startswith(pattern[:-1]) if pattern.endswith("*") else topic == pattern
+            for pattern in self._consumer.recovery_topics
+        )
+
+    def _forget(self, topic: Topic) -> None:
+        if self._topics.get(topic.frame.topic) is topic:
+            del self._topics[topic.frame.topic]
+        self._await_end(topic)
+
+    def _await_end(self, topic: Topic) -> None:
+        self._ending.add(topic)
+        topic.mailbox.when_ended(lambda: self._ending.discard(topic))

@@ -1,0 +1,73 @@
+"""Own how the application's hooks are called, from asynchronous and from sync consumers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from channels.consumer import get_handler_name
+from channels.db import aclose_old_connections, database_sync_to_async
+
+
+class Hooks:
+    """Call the hooks of an asynchronous consumer; a hook may be a plain function too."""
+
+    def __init__(self, mixin: type) -> None:
+        self._mixin = mixin
+
+    def overrides(self, consumer: object, name: str) -> bool:
+        """Say whether a method is the application's own."""
+        return getattr(type(consumer), name, None) is not getattr(self._mixin, name, None)
+
+    def find_handler(self, consumer: object, message: Mapping[str, Any]) -> str | None:
+        """Give the method that a channel layer's message may call, or ``None``.
+
+        Hooks, and whatever else a mixin or Channels brings along, are no message's to call.
+        """
+        try:
+            name: str = get_handler_name(message)
+        except (ValueError, AttributeError):
+            return None
+        reserved = any(hasattr(base, name) for base in (self._mixin, *_channels_bases(consumer)))
+        return name if not reserved and callable(getattr(consumer, name, None)) else None
+
+    def has_own_receiver(self, consumer: object) -> bool:
+        """Say whether the application does anything with frames that aren't ours."""
+        receiver = getattr(type(consumer), "receive_json", None)
+        return receiver is not None and not receiver.__module__.startswith("channels.")
+
+    async def take_care(self, consumer: object, *names: str) -> None:
+        """Close old database connections, as Channels does, before code that may use them."""
+        if any(self.overrides(consumer, name) for name in names):
+            await aclose_old_connections()
+
+    async def call(self, consumer: object, name: str, *args: object) -> Any:
+        """Call a hook or a handler by name and give what it gives."""
+        result = getattr(consumer, name)(*args)
+        return await result if inspect.isawaitable(result) else result
+
+
+class SyncHooks(Hooks):
+    """Call the hooks of a sync consumer on the thread that Channels keeps for those."""
+
+    async def take_care(self, consumer: object, *names: str) -> None:
+        """Do nothing: each call on the thread takes care of itself."""
+
+    async def call(self, consumer: object, name: str, *args: object) -> Any:
+        """Call a hook or a handler by name, on the thread unless it is the mixin's own."""
+        method = getattr(consumer, name)
+        if not self.overrides(consumer, name):
+            return method(*args)
+        result = await database_sync_to_async(method)(*args)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError(
+                f"{type(consumer).__name__}.{name} is async, and SyncRecoveryConsumerMixin "
+                "calls plain functions: use RecoveryConsumerMixin."
+            )
+        return result
+
+
+def _channels_bases(consumer: object) -> list[type]:
+    return [base for base in type(consumer).__mro__ if base.__module__.startswith("channels.")]

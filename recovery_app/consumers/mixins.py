@@ -1,0 +1,218 @@
+"""Own what an application sees: the two mixins and their hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
+
+from recovery_app.consumers.binding import bind_to_person
+from recovery_app.consumers.connection import Connection
+from recovery_app.consumers.hooks import Hooks, SyncHooks
+from recovery_app.values import Takeover
+
+if TYPE_CHECKING:
+    from channels.consumer import AsyncConsumer as Base
+
+    from recovery_app.consumers.topic import Topic
+else:
+    Base = object
+
+State: TypeAlias = dict[str, Any]
+Reply: TypeAlias = "Mapping[str, Any] | None"
+Message: TypeAlias = dict[str, Any]
+
+
+class _FromClient(dict[str, Any]):
+    """A message that came over the WebSocket, and from no channel layer."""
+
+
+class RecoveryMixin(Base):
+    """What both mixins share: the attributes, and the way in from Channels.
+
+    Each joined topic gets a ``self`` of its own: a shallow copy of the connected consumer,
+    with its own ``channel_name``. What ``connect()`` set is there; what a topic sets is its
+    own and is gone when it is left.
+    """
+
+    recovery_topics: ClassVar[tuple[str, ...]] = ("*",)
+    """Topics that may be joined; ``*`` at the end stands for anything."""
+    recovery_fields: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are saved and restored by themselves."""
+    recovery_version: ClassVar[int] = 0
+    """The version of the state; raise it when the state's meaning changes."""
+    recovery_save_interval: ClassVar[float] = 0
+    """Seconds for which saves are gathered; 0 saves after each event."""
+    recovery_max_topics: ClassVar[int] = 100
+    """How many topics one connection may join."""
+
+    recovery_topic: str = ""
+    """The topic that this copy of the consumer has joined."""
+
+    _recovery_hooks: ClassVar[Hooks]
+    _recovery_connection: Connection
+    _recovery_life: Topic | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("recovery_topics", "recovery_fields"):
+            if isinstance(getattr(cls, name), str):
+                raise ImproperlyConfigured(f"{cls.__name__}.{name} must be a tuple of strings.")
+        for pattern in cls.recovery_topics:
+            if "*" in pattern[:-1]:
+                raise ImproperlyConfigured(
+                    f"{cls.__name__}.recovery_topics: {pattern!r} has a * that isn't at its end."
+                )
+
+    async def __call__(
+        self,
+        scope: Any,
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        self.scope = scope
+        self._recovery_connection = Connection(self, send, self._recovery_hooks)
+
+        async def receive_from_client() -> _FromClient:
+            return _FromClient(await receive())
+
+        try:
+            await super().__call__(scope, receive_from_client, send)
+        finally:
+            self._recovery_connection.cancel()
+
+    async def dispatch(self, message: Message) -> None:
+        """Take what concerns topics; leave the rest to Channels."""
+        if not isinstance(message, _FromClient):
+            if self._recovery_hooks.find_handler(self, message) is not None:
+                await super().dispatch(message)
+        elif message["type"] == "websocket.receive":
+            await self._recovery_connection.receive(message)
+        else:
+            if message["type"] == "websocket.disconnect":
+                await self._recovery_connection.close()
+            await super().dispatch(message)
+
+    def _read_recovery_fields(self) -> State:
+        return {name: getattr(self, name) for name in self.recovery_fields if hasattr(self, name)}
+
+    def _write_recovery_fields(self, state: State) -> None:
+        for name in self.recovery_fields:
+            if name in state:
+                setattr(self, name, state[name])
+
+    def _joined_topic(self) -> Topic:
+        if self._recovery_life is None:
+            raise RuntimeError("This works in the hooks and handlers of a joined topic only.")
+        return self._recovery_life
+
+
+class RecoveryConsumerMixin(RecoveryMixin):
+    """Give the topics of an `AsyncJsonWebsocketConsumer` their state back.
+
+    Override what you need. Hooks are ``async``; plain functions work too.
+    """
+
+    async def mount(self, topic: str, params: State) -> Reply:
+        """Start afresh; give the join reply's extra keys. ``params``: the join's payload."""
+        return None
+
+    async def handle_event(self, event: str, payload: Any) -> Reply:
+        """Handle an event; give the reply's response. ``payload``: a dict, or bytes."""
+        return None
+
+    async def authorize_join(self, topic: str, params: State) -> None:
+        """Raise `JoinRefused` to refuse a join. Runs at every join, before any recovery."""
+
+    async def should_recover(self, topic: str, params: State) -> bool:
+        """Say whether a token that was shown may be used."""
+        return True
+
+    async def get_recoverable_state(self) -> State:
+        """Give the state to save; by default `recovery_fields`."""
+        return self._read_recovery_fields()
+
+    async def restore_state(self, state: State) -> None:
+        """Take a state back; by default `recovery_fields`."""
+        self._write_recovery_fields(state)
+
+    async def after_recover(self, takeover: Takeover) -> Reply:
+        """Act on a restored state (join groups again, render); give the join reply's extras."""
+        return None
+
+    async def get_recovery_binding(self) -> bytes | str | None:
+        """Give what stands for the person. By default the user, else the session, else nobody."""
+        return await bind_to_person(self.scope)
+
+    async def get_recovery_view(self, topic: str) -> str:
+        """Give the view that a token is good for; by default the topic."""
+        return topic
+
+    async def migrate_state(self, state: State, version: int) -> State:
+        """Turn the state of an older ``version`` into one of `recovery_version`."""
+        return state
+
+    async def push(self, event: str, payload: Mapping[str, Any]) -> None:
+        """Send an event to this topic's client."""
+        await self._joined_topic().push(event, payload)
+
+    async def renew_recovery(self) -> None:
+        """Bind the state to whoever is logged in now; the client gets a new token."""
+        await self._joined_topic().renew()
+
+
+class SyncRecoveryConsumerMixin(RecoveryMixin):
+    """Give the topics of a sync `JsonWebsocketConsumer` their state back: the same hooks."""
+
+    def mount(self, topic: str, params: State) -> Reply:
+        """Start afresh; give the join reply's extra keys. ``params``: the join's payload."""
+        return None
+
+    def handle_event(self, event: str, payload: Any) -> Reply:
+        """Handle an event; give the reply's response. ``payload``: a dict, or bytes."""
+        return None
+
+    def authorize_join(self, topic: str, params: State) -> None:
+        """Raise `JoinRefused` to refuse a join. Runs at every join, before any recovery."""
+
+    def should_recover(self, topic: str, params: State) -> bool:
+        """Say whether a token that was shown may be used."""
+        return True
+
+    def get_recoverable_state(self) -> State:
+        """Give the state to save; by default `recovery_fields`."""
+        return self._read_recovery_fields()
+
+    def restore_state(self, state: State) -> None:
+        """Take a state back; by default `recovery_fields`."""
+        self._write_recovery_fields(state)
+
+    def after_recover(self, takeover: Takeover) -> Reply:
+        """Act on a restored state (join groups again, render); give the join reply's extras."""
+        return None
+
+    def get_recovery_binding(self) -> bytes | str | None:
+        """Give what stands for the person. By default the user, else the session, else nobody."""
+        return async_to_sync(bind_to_person)(self.scope)
+
+    def get_recovery_view(self, topic: str) -> str:
+        """Give the view that a token is good for; by default the topic."""
+        return topic
+
+    def migrate_state(self, state: State, version: int) -> State:
+        """Turn the state of an older ``version`` into one of `recovery_version`."""
+        return state
+
+    def push(self, event: str, payload: Mapping[str, Any]) -> None:
+        """Send an event to this topic's client."""
+        async_to_sync(self._joined_topic().push)(event, payload)
+
+    def renew_recovery(self) -> None:
+        """Bind the state to whoever is logged in now; the client gets a new token."""
+        async_to_sync(self._joined_topic().renew)()
+
+
+RecoveryConsumerMixin._recovery_hooks = Hooks(RecoveryConsumerMixin)
+SyncRecoveryConsumerMixin._recovery_hooks = SyncHooks(SyncRecoveryConsumerMixin)

@@ -1,0 +1,138 @@
+"""Own the rules of fence and floor, as plain functions over stored bytes.
+
+Each function looks at what is stored (``None`` where there is nothing) and decides. A
+storage makes looking and writing one step: under a lock, in a conditional ``UPDATE``, in
+a script. Whatever a storage does, it must decide as these functions do; the contract
+suite holds it to that.
+
+The fence is the least token timestamp that may save or touch; the floor the least that
+may take over. A takeover raises only the fence, so that a client that never got the new
+token may show the old one again; the floor follows with the first save after the client
+has shown the new token (contract, section 5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from dataclasses import dataclass, replace
+
+from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
+from recovery_app.snapshots import Header, revoked_marker
+
+
+class Verdict(enum.Enum):
+    """What came of an attempt to change what is stored."""
+
+    DONE = "done"
+    ABSENT = "absent"
+    FENCED = "fenced"
+    REVOKED = "revoked"
+    FOREIGN = "foreign"
+    """The stored snapshot is bound to somebody else."""
+    NEWER = "newer"
+    """A newer version of the application wrote the state."""
+    UNREADABLE = "unreadable"
+    """The bytes can't be read here, so they are left as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who asks: the token's timestamp and the digest of its binding."""
+
+    issued_us: int
+    binding: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A verdict, and the bytes that are stored from now on, where they are known."""
+
+    verdict: Verdict
+    data: bytes | None = None
+
+
+def decide_save(stored: bytes | None, data: bytes) -> Decision:
+    """Decide whether ``data``, whose fence is its token's timestamp, may be stored."""
+    if stored is None:
+        return Decision(verdict=Verdict.DONE, data=data)
+    new = Header.read(data)
+    old = _admit(stored, Claim(issued_us=new.fence, binding=new.binding))
+    if isinstance(old, Verdict):
+        return Decision(verdict=old, data=stored)
+    merged = replace(new, floor=max(old.floor, new.floor), created_us=old.created_us)
+    return Decision(verdict=Verdict.DONE, data=merged.put_on(data))
+
+
+def decide_touch(stored: bytes | None, claim: Claim) -> Decision:
+    """Decide whether the snapshot may be kept alive."""
+    old = _admit(stored, claim)
+    if isinstance(old, Verdict):
+        return Decision(verdict=old, data=stored)
+    return Decision(verdict=Verdict.ABSENT if old.revoked else Verdict.DONE, data=stored)
+
+
+def decide_takeover(
+    stored: bytes | None, claim: Claim, *, now_us: int, newest_version: int | None
+) -> Decision:
+    """Decide whether a new connection may go on, and raise the fence for it."""
+    old = _admit(stored, claim, by_floor=True)
+    if isinstance(old, Verdict):
+        return Decision(verdict=old, data=stored)
+    if old.revoked:
+        return Decision(verdict=Verdict.ABSENT)
+    if newest_version is not None and old.version > newest_version:
+        return Decision(verdict=Verdict.NEWER, data=stored)
+    raised = replace(old, fence=raise_fence(old, claim, now_us))
+    return Decision(verdict=Verdict.DONE, data=raised.put_on(stored or b""))
+
+
+def decide_renewal(stored: bytes | None, claim: Claim, *, now_us: int, binding: bytes) -> Decision:
+    """Decide whether a live connection gets a newer token, bound anew."""
+    old = _admit(stored, claim)
+    if isinstance(old, Verdict):
+        return Decision(verdict=old, data=stored)
+    if old.revoked:
+        return Decision(verdict=Verdict.ABSENT)
+    raised = replace(old, fence=raise_fence(old, claim, now_us), binding=binding)
+    return Decision(verdict=Verdict.DONE, data=raised.put_on(stored or b""))
+
+
+def decide_revocation(stored: bytes | None, claim: Claim, *, now_us: int) -> Decision:
+    """Decide on a marker that refuses every token issued so far."""
+    old = Header(fence=0, floor=0, binding=claim.binding)
+    if stored is not None:
+        # What can't be read may still be removed.
+        with contextlib.suppress(SnapshotCorrupt, VersionMismatch):
+            old = Header.read(stored)
+    if old.binding != claim.binding:
+        return Decision(verdict=Verdict.FOREIGN)
+    fence = raise_fence(old, claim, now_us)
+    marker = replace(old, fence=fence, floor=fence, created_us=now_us, saved_us=now_us)
+    return Decision(verdict=Verdict.DONE, data=revoked_marker(marker))
+
+
+def raise_fence(old: Header, claim: Claim, now_us: int) -> int:
+    """Give a fence above all before it, whatever the clocks of the nodes say."""
+    return max(now_us, old.fence + 1, claim.issued_us + 1)
+
+
+def refuse(header: Header, claim: Claim, *, by_floor: bool = False) -> Verdict | None:
+    """Say why a claim doesn't hold against a stored header, or ``None``."""
+    if header.binding != claim.binding:
+        return Verdict.FOREIGN
+    if claim.issued_us >= (header.floor if by_floor else header.fence):
+        return None
+    if header.revoked:
+        return Verdict.ABSENT if by_floor else Verdict.REVOKED
+    return Verdict.FENCED
+
+
+def _admit(stored: bytes | None, claim: Claim, *, by_floor: bool = False) -> Header | Verdict:
+    if stored is None:
+        return Verdict.ABSENT
+    try:
+        header = Header.read(stored)
+    except (SnapshotCorrupt, VersionMismatch):
+        return Verdict.UNREADABLE
+    return refuse(header, claim, by_floor=by_floor) or header

@@ -1,0 +1,69 @@
+"""Own the Prometheus metrics; they only listen (`recovery_app.signals.Observer`)."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+
+from recovery_app.conf import DEFAULT_METRICS_NAMESPACE, get_settings
+from recovery_app.exceptions import RecoveryError, TokenExpired
+from recovery_app.signals import Observer, observers
+
+SUBSYSTEM = "recovery"
+SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))
+
+
+class Metrics(Observer):
+    """The five metrics of recovery, in a registry of one's choice."""
+
+    def __init__(self, namespace: str, registry: CollectorRegistry = REGISTRY) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(
+                name, text, labels, namespace=namespace, subsystem=SUBSYSTEM, registry=registry
+            )
+
+        self._created = counter("tokens_created", "Tokens issued, taken over or renewed.")
+        self._recovered = counter("tokens_recovered", "States given back.")
+        self._expired = counter("tokens_expired", "Recoveries that came too late.")
+        self._failed = counter(
+            "tokens_failed", "Recoveries that failed for another reason.", "reason"
+        )
+        self._size = Histogram(
+            "state_size_bytes",
+            "Serialized size of each saved state.",
+            namespace=namespace,
+            subsystem=SUBSYSTEM,
+            buckets=SIZE_BUCKETS,
+            registry=registry,
+        )
+
+    def token_created(self) -> None:
+        self._created.inc()
+
+    def state_saved(self, size_bytes: int) -> None:
+        self._size.observe(size_bytes)
+
+    def recovered(self) -> None:
+        self._recovered.inc()
+
+    def failed(self, error: RecoveryError) -> None:
+        if isinstance(error, TokenExpired):
+            self._expired.inc()
+        else:
+            self._failed.labels(error.reason).inc()
+
+
+class _Started:
+    metrics: Metrics | None = None
+
+
+def start() -> None:
+    """Count from now on, under the namespace that the settings have now; once a process."""
+    if _Started.metrics is None:
+        try:
+            namespace = get_settings().metrics_namespace
+        except ImproperlyConfigured:
+            # The system checks say what is wrong; until then counting must not be in the way.
+            namespace = DEFAULT_METRICS_NAMESPACE
+        _Started.metrics = Metrics(namespace)
+    observers.add(_Started.metrics)

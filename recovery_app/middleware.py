@@ -1,0 +1,49 @@
+"""Own how the current manager reaches views and consumers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from channels.auth import AuthMiddlewareStack
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from recovery_app.context import current_manager
+
+Response = HttpResponseBase | Awaitable[HttpResponseBase]
+ASGIApp = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
+
+
+class RecoveryMiddleware:
+    """Give each request ``request.recovery``, the current manager; sync and async alike."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Response]) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Response:
+        request.recovery = current_manager()
+        return self._get_response(request)
+
+
+class RecoveryScopeMiddleware:
+    """Give each connection ``scope["recovery"]``, the current manager."""
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(
+        self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
+        await self._inner({**scope, "recovery": current_manager()}, receive, send)
+
+
+def RecoveryMiddlewareStack(inner: ASGIApp) -> Any:  # noqa: N802 - named like Channels' own
+    """Wrap a router of consumers in all that recovery makes use of: cookies, session, user."""
+    return AuthMiddlewareStack(RecoveryScopeMiddleware(inner))

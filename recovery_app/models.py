@@ -1,0 +1,37 @@
+"""Own the table of `recovery_app.storages.DatabaseStorage`."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class StoredSnapshot(models.Model):
+    """One stored value of the database storage.
+
+    What the fenced steps compare or change stands in columns, so that each of them is one
+    ``UPDATE``; where a column and the bytes in ``data`` differ, the column is right. Times
+    are microseconds since 1970, as in the bytes.
+    """
+
+    key = models.CharField(_("socket hash"), max_length=255, primary_key=True)
+    data = models.BinaryField(_("data"))
+    expires_us = models.BigIntegerField(_("expires"), db_index=True)
+    fence = models.BigIntegerField(_("fence"), default=0)
+    floor = models.BigIntegerField(_("floor"), default=0)
+    binding = models.CharField(_("digest of the binding"), max_length=32, default="")
+    revoked = models.BooleanField(_("revoked"), default=False)
+    version = models.BigIntegerField(_("state version"), default=0)
+    created_us = models.BigIntegerField(_("created"), default=0)
+    saved_us = models.BigIntegerField(_("saved"), default=0)
+    socket_id = models.CharField(_("socket id"), max_length=255, default="", db_index=True)
+    view = models.CharField(_("view"), max_length=255, default="")
+    topic = models.CharField(_("topic"), max_length=255, default="")
+    size_bytes = models.BigIntegerField(_("size"), default=0)
+
+    class Meta:
+        verbose_name = _("snapshot")
+        verbose_name_plural = _("snapshots")
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,233 @@
+"""Own what the manager decides without any storage: the part that sync and async share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recovery_app.clock import MICROSECONDS, Clock, ticker, to_us
+from recovery_app.codec import Codec
+from recovery_app.exceptions import (
+    InvalidSignature,
+    RecoveryError,
+    SnapshotCorrupt,
+    SnapshotNotFound,
+    StorageUnavailable,
+    TokenExpired,
+    TokenSuperseded,
+    VersionMismatch,
+)
+from recovery_app.fencing import Claim, Decision, Verdict, refuse
+from recovery_app.snapshots import MAX_SEQ, MAX_VERSION, Header, Snapshot, digest_binding
+from recovery_app.tokens import Claims, TokenSigner
+from recovery_app.values import Takeover
+
+MAX_NAME_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a snapshot says of its state; `ValueError` for what can't be stored.
+
+    ``confirmed_us`` is the timestamp of the newest token that the client has shown to have
+    (``None``: of the token that saves); older ones can't take over from then on.
+    """
+
+    applied_seq: int | None = None
+    version: int = 0
+    view: str = ""
+    topic: str = ""
+    confirmed_us: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_number("applied_seq", self.applied_seq or 0, MAX_SEQ)
+        _check_number("version", self.version, MAX_VERSION)
+        check_name("view", self.view)
+        check_name("topic", self.topic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """A token that was found good: what it says, and for whom."""
+
+    claims: Claims
+    binding: bytes
+
+    @property
+    def key(self) -> str:
+        """Name the socket in the storage."""
+        return self.claims.key
+
+    @property
+    def claim(self) -> Claim:
+        """Give what the storage compares with what it holds."""
+        return Claim(issued_us=self.claims.issued_us, binding=digest_binding(self.binding))
+
+
+class Rulebook:
+    """Verify tokens, seal and open snapshots, and put a storage's verdict into an error."""
+
+    def __init__(
+        self,
+        *,
+        signer: TokenSigner,
+        codec: Codec,
+        ttl: float,
+        token_max_age: float | None,
+        clock: Clock,
+    ) -> None:
+        self.codec = codec
+        self._signer = signer
+        self._ttl = ttl
+        self._token_max_age = token_max_age
+        self._clock = clock
+
+    def tick(self) -> int:
+        """Give the time in microseconds, never the same twice from one process."""
+        return ticker.tick(to_us(self._clock()))
+
+    def issue(self, socket_hash: bytes, issued_us: int, binding: bytes) -> str:
+        """Sign a token."""
+        return self._signer.sign(Claims(socket_hash=socket_hash, issued_us=issued_us), binding)
+
+    def admit(self, token: object, binding: bytes) -> Permit:
+        """Verify a token, its signature before anything else; `TokenError`."""
+        claims = self._signer.verify(token, binding)
+        age = self._age(claims)
+        if self._token_max_age is not None and age > self._token_max_age:
+            raise TokenExpired(
+                age_seconds=age, limit_seconds=self._token_max_age, socket_hash=claims.key
+            )
+        return Permit(claims=claims, binding=binding)
+
+    def seal(self, permit: Permit, payload: bytes, socket_id: str, labels: Labels) -> bytes:
+        """Give the bytes to store, with the token's timestamp as the fence."""
+        issued_us = permit.claims.issued_us
+        confirmed_us = issued_us if labels.confirmed_us is None else labels.confirmed_us
+        now_us = to_us(self._clock())
+        header = Header(
+            fence=issued_us,
+            floor=min(confirmed_us, issued_us),
+            binding=permit.claim.binding,
+            version=labels.version,
+            applied_seq=labels.applied_seq,
+            created_us=now_us,
+            saved_us=now_us,
+        )
+        return Snapshot(
+            header=header,
+            socket_id=socket_id,
+            view=labels.view,
+            topic=labels.topic,
+            serializer=self.codec.name,
+            state=payload,
+        ).to_bytes()
+
+    def open(self, permit: Permit, data: bytes | None) -> tuple[Snapshot, dict[str, Any]]:
+        """Give a stored snapshot and its state to whoever holds a permit."""
+        if data is None:
+            raise self.missing(permit)
+        snapshot = Snapshot.from_bytes(data)
+        verdict = refuse(snapshot.header, permit.claim, by_floor=True)
+        if verdict is None and snapshot.header.revoked:
+            verdict = Verdict.ABSENT
+        if verdict is not None:
+            raise self.refusal(permit, verdict)
+        return snapshot, self.codec.decode(snapshot.state, snapshot.serializer)
+
+    def hand_over(self, permit: Permit, decision: Decision, newest: int | None) -> Takeover:
+        """Give what a takeover gave, or raise what refused it."""
+        if decision.verdict is not Verdict.DONE:
+            raise self.refusal(permit, decision.verdict, decision.data, newest)
+        snapshot = Snapshot.from_bytes(decision.data or b"")
+        header = snapshot.header
+        return Takeover(
+            state=self.codec.decode(snapshot.state, snapshot.serializer),
+            socket_id=snapshot.socket_id,
+            token=self.issue(permit.claims.socket_hash, header.fence, permit.binding),
+            applied_seq=header.applied_seq,
+            version=header.version,
+            view=snapshot.view,
+            topic=snapshot.topic,
+            issued_us=header.fence,
+            shown_us=permit.claims.issued_us,
+            payload=snapshot.state if snapshot.serializer == self.codec.name else None,
+        )
+
+    def renewed(self, permit: Permit, decision: Decision, binding: bytes) -> str:
+        """Give the token that a renewal made, or raise what refused it."""
+        if decision.verdict is not Verdict.DONE:
+            raise self.refusal(permit, decision.verdict, decision.data)
+        fence = Header.read(decision.data or b"").fence
+        return self.issue(permit.claims.socket_hash, fence, binding)
+
+    def settle(self, permit: Permit, verdict: Verdict) -> None:
+        """Raise what refused a save or a revocation, if anything did."""
+        if verdict is Verdict.ABSENT:
+            # Neither there nor free: somebody changed it in between. Asking again helps.
+            raise StorageUnavailable("The snapshot's row", "a race", socket_hash=permit.key)
+        if verdict is not Verdict.DONE:
+            raise self.refusal(permit, verdict)
+
+    def touched(self, permit: Permit, verdict: Verdict) -> bool:
+        """Say whether there was a snapshot to touch, or raise what refused it."""
+        if verdict in (Verdict.DONE, Verdict.ABSENT):
+            return verdict is Verdict.DONE
+        raise self.refusal(permit, verdict)
+
+    def missing(self, permit: Permit) -> RecoveryError:
+        """Tell a token that has outlived every snapshot from one whose snapshot is gone."""
+        age = self._age(permit.claims)
+        if age > self._ttl:
+            return TokenExpired(age_seconds=age, limit_seconds=self._ttl, socket_hash=permit.key)
+        return SnapshotNotFound(socket_hash=permit.key)
+
+    def refusal(
+        self,
+        permit: Permit,
+        verdict: Verdict,
+        data: bytes | None = None,
+        newest: int | None = None,
+    ) -> RecoveryError:
+        """Put a verdict into the error that tells it."""
+        key = permit.key
+        if verdict is Verdict.ABSENT:
+            return self.missing(permit)
+        if verdict is Verdict.FOREIGN:
+            return InvalidSignature(socket_hash=key)
+        if verdict is Verdict.NEWER and data is not None and newest is not None:
+            stored = Header.read(data).version
+            return VersionMismatch(stored=stored, supported=newest, socket_hash=key)
+        if verdict is Verdict.UNREADABLE:
+            return _unreadable(data, key)
+        return TokenSuperseded(revoked=verdict is Verdict.REVOKED, socket_hash=key)
+
+    def _age(self, claims: Claims) -> float:
+        return self._clock() - claims.issued_us / MICROSECONDS
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise `ValueError` unless every storage can keep ``name``."""
+    if len(name) > MAX_NAME_LENGTH or "\x00" in name:
+        raise ValueError(
+            f"{what} must have at most {MAX_NAME_LENGTH} characters and no NUL among them."
+        )
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} holds a lone surrogate and can't be stored.") from error
+
+
+def _check_number(what: str, number: int, limit: int) -> None:
+    if not 0 <= number <= limit:
+        raise ValueError(f"{what} is {number} and must be between 0 and {limit}.")
+
+
+def _unreadable(data: bytes | None, key: str) -> RecoveryError:
+    try:
+        Header.read(data or b"")
+    except RecoveryError as error:
+        error.socket_hash = key
+        return error
+    return SnapshotCorrupt("its bytes can't be read", socket_hash=key)

@@ -1,0 +1,276 @@
+"""Own the recovery life of one joined topic: which token it holds, what of it is safe.
+
+A session knows the manager and nothing of Channels or of frames. It is used by one task
+at a time.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from recovery_app.clock import MICROSECONDS, to_us
+from recovery_app.exceptions import (
+    RecoveryError,
+    SnapshotError,
+    SnapshotNotFound,
+    StorageError,
+    StorageUnavailable,
+    TokenError,
+    TokenExpired,
+    TokenSuperseded,
+)
+from recovery_app.manager import RecoveryManager
+from recovery_app.rulebook import Labels
+from recovery_app.tokens import issued_us_of
+from recovery_app.values import Takeover
+
+logger = logging.getLogger("recovery_app")
+
+SOCKET_ID_BYTES = 16
+
+
+class Outcome(str, enum.Enum):
+    """What came of a join, as the client is told it."""
+
+    NEW = "new"
+    RECOVERED = "recovered"
+    EXPIRED = "expired"
+    NOT_FOUND = "not_found"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+    VERSION = "version"
+    UNAVAILABLE = "unavailable"
+
+    @property
+    def keeps_token(self) -> bool:
+        """Tell the outcomes after which the client's own token may still be good."""
+        return self in (Outcome.VERSION, Outcome.UNAVAILABLE)
+
+
+def outcome_of(error: RecoveryError) -> Outcome:
+    """Give the one word that tells a client why its state didn't come back."""
+    for kind, outcome in _OUTCOMES:
+        if isinstance(error, kind):
+            return outcome
+    return Outcome.VERSION
+
+
+_OUTCOMES: tuple[tuple[type[RecoveryError], Outcome], ...] = (
+    (TokenExpired, Outcome.EXPIRED),
+    (TokenSuperseded, Outcome.SUPERSEDED),
+    (TokenError, Outcome.REJECTED),
+    (SnapshotNotFound, Outcome.NOT_FOUND),
+    (StorageError, Outcome.UNAVAILABLE),
+)
+
+
+@contextmanager
+def _outage(operation: str) -> Iterator[None]:
+    """Take whatever a storage of the application's own raises for an outage."""
+    try:
+        yield
+    except RecoveryError:
+        raise
+    except Exception as error:
+        logger.exception("The storage failed in a way that it shouldn't.")
+        raise StorageUnavailable(f"The storage ({type(error).__name__})", operation) from error
+
+
+class Session:
+    """Hold the token of one joined topic, and keep its state safe under it.
+
+    ``announce`` is awaited with a token that the client must learn of between joins.
+    """
+
+    def __init__(
+        self,
+        manager: RecoveryManager,
+        *,
+        binding: bytes,
+        view: str,
+        topic: str,
+        version: int,
+        announce: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.manager = manager
+        self.outcome = Outcome.NEW
+        self.token: str | None = None
+        self.applied_seq: int | None = None
+        self.good: bytes | None = None
+        """The last state that was whole, serialized: what a failed handler goes back to."""
+        self._binding = binding
+        self._view = view
+        self._topic = topic
+        self._version = version
+        self._announce = announce
+        self._socket_id = ""
+        self._saved: bytes | None = None
+        self._unsafe = False
+        self._replied_us = 0
+        self._confirmed_us = 0
+
+    # Joining.
+
+    async def claim(self, token: object) -> Takeover | None:
+        """Take over what the token stands for; ``None`` where `outcome` says why not."""
+        try:
+            with _outage("takeover"):
+                takeover = await self.manager.aclaim(
+                    token, binding=self._binding, newest_version=self._version
+                )
+        except RecoveryError as error:
+            await self.fail(error)
+            return None
+        self.outcome = Outcome.RECOVERED
+        self.token = takeover.token
+        self.applied_seq = takeover.applied_seq
+        self.good = takeover.payload
+        self._saved = takeover.payload if takeover.version == self._version else None
+        self._socket_id = takeover.socket_id
+        self._replied_us = takeover.issued_us
+        self._confirmed_us = takeover.shown_us
+        return takeover
+
+    async def fail(self, error: RecoveryError) -> None:
+        """Go on without what was claimed, and announce why."""
+        self.outcome = outcome_of(error)
+        self.token = self.applied_seq = self.good = self._saved = None
+        logger.info(
+            "A recovery failed: %s", error, extra={"reason": error.reason, "topic": self._topic}
+        )
+        await self.manager.announcer.afailed(error)
+
+    async def start(self, payload: bytes) -> None:
+        """Keep the state of a fresh mount, unless the client's own token may still be good."""
+        self.good = payload
+        if self.outcome.keeps_token:
+            return
+        if await self._start_own(payload):
+            self._replied_us = issued_us_of(self.token or "")
+        else:
+            self.outcome = Outcome.UNAVAILABLE
+
+    def greeting(self) -> dict[str, Any]:
+        """Give the ``_recovery`` part of the reply to a join."""
+        return {
+            "token": self.token,
+            "outcome": self.outcome.value,
+            "ttl": self.manager.ttl,
+            "seq": self.applied_seq or 0,
+        }
+
+    def confirm(self) -> None:
+        """Note that the client has the token of the join's reply: it sent something since."""
+        self._confirmed_us = max(self._confirmed_us, self._replied_us)
+
+    # Living.
+
+    async def save(self, payload: bytes, *, force: bool = False) -> bool:
+        """Make a state safe, unless it is already; say whether it is.
+
+        Refused, because a newer connection took over, it goes on under a socket id of its
+        own. An outage leaves it unsafe until the next save or touch.
+        """
+        self.good = payload
+        if self.token is None:
+            return await self._start_own(payload, tell=True)
+        if payload == self._saved and not self._unsafe and not force:
+            return True
+        try:
+            await self._store(self.token, self._socket_id, payload, self._confirmed_us)
+        except StorageError as error:
+            return self._leave_unsafe(error)
+        except (TokenError, SnapshotError) as error:
+            logger.info("A connection was fenced: %s", error, extra={"topic": self._topic})
+            return await self._start_own(payload, tell=True)
+        return True
+
+    async def touch(self) -> None:
+        """Show that the connection lives, and renew a token that has half its age behind it."""
+        if self.good is None or (self.token is None and not self._unsafe):
+            return
+        if self.token is None or self._unsafe:
+            await self.save(self.good, force=True)
+        elif not await self._touch(self.token):
+            await self.save(self.good, force=True)
+        if self.token is not None and self._is_half_spent(self.token):
+            await self.renew(self._binding)
+
+    async def renew(self, binding: bytes) -> None:
+        """Bind the snapshot to ``binding`` under a newer token, and announce that."""
+        token, before = self.token, self._binding
+        self._binding = binding
+        if token is None:
+            return
+        try:
+            with _outage("renewal"):
+                self.token = await self.manager.arenew(
+                    token, binding=before, new_binding=binding
+                )
+        except StorageError as error:
+            if binding != before:
+                # Under the old token it would stay with whoever it was bound to.
+                self.token = None
+            self._leave_unsafe(error)
+        except (TokenError, SnapshotError):
+            await self._start_own(self.good or b"", tell=True)
+        else:
+            await self._announce(self.token)
+
+    async def _touch(self, token: str) -> bool:
+        try:
+            with _outage("touch"):
+                return await self.manager.atouch(token, binding=self._binding)
+        except StorageError as error:
+            return not self._leave_unsafe(error)
+        except RecoveryError:
+            return False
+
+    async def _start_own(self, payload: bytes, *, tell: bool = False) -> bool:
+        """Store the state as the first of a socket that is this connection's alone."""
+        socket_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
+        token = self.manager.create_token(socket_id, binding=self._binding)
+        try:
+            await self._store(token, socket_id, payload, 0)
+        except StorageError as error:
+            return self._leave_unsafe(error)
+        self.token, self._socket_id = token, socket_id
+        self._replied_us = self._confirmed_us = 0
+        if tell:
+            await self._announce(token)
+        return True
+
+    async def _store(
+        self, token: str, socket_id: str, payload: bytes, confirmed_us: int
+    ) -> None:
+        labels = Labels(
+            applied_seq=self.applied_seq,
+            version=self._version,
+            view=self._view,
+            topic=self._topic,
+            confirmed_us=confirmed_us,
+        )
+        with _outage("save"):
+            await self.manager.asave_payload(
+                token, payload, binding=self._binding, socket_id=socket_id, labels=labels
+            )
+        self._saved = payload
+        self._unsafe = False
+
+    def _leave_unsafe(self, error: StorageError) -> bool:
+        if not self._unsafe:
+            logger.warning("A state isn't safe: %s", error, extra={"topic": self._topic})
+        self._unsafe = True
+        return False
+
+    def _is_half_spent(self, token: str) -> bool:
+        limit = self.manager.token_max_age
+        if limit is None:
+            return False
+        age_us = to_us(self.manager.clock()) - issued_us_of(token)
+        return age_us > limit * MICROSECONDS / 2

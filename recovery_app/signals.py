@@ -1,0 +1,70 @@
+"""Own what the core announces: two Django signals, and observers for what counts.
+
+`state_recovered` is sent with ``socket_id``, ``state``, ``version`` and ``applied_seq``;
+`recovery_failed` with ``socket_id`` (``None`` where the token was forged) and ``error``.
+A receiver that raises is logged by Django and breaks nothing. Where a snapshot isn't
+found its socket id isn't known either: then the socket's hash stands for it.
+
+An `Observer` is told of everything at once, on the same thread or event loop: it must not
+wait for anything. The metrics are one.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+from recovery_app.exceptions import RecoveryError
+
+state_recovered = Signal()
+recovery_failed = Signal()
+
+
+class Observer:
+    """Hear of what happens; override what you care for."""
+
+    def token_created(self) -> None:
+        """Hear of a token issued: made, taken over or renewed."""
+
+    def state_saved(self, size_bytes: int) -> None:
+        """Hear of a stored state of so many bytes."""
+
+    def recovered(self) -> None:
+        """Hear of a state given back."""
+
+    def failed(self, error: RecoveryError) -> None:
+        """Hear of a state that couldn't be given back."""
+
+
+class Observers(Observer):
+    """Tell each of some observers."""
+
+    def __init__(self) -> None:
+        self._observers: tuple[Observer, ...] = ()
+
+    def add(self, observer: Observer) -> None:
+        """Tell ``observer`` too, from now on; once, however often it is added."""
+        if observer not in self._observers:
+            self._observers = (*self._observers, observer)
+
+    def remove(self, observer: Observer) -> None:
+        """Tell ``observer`` no more."""
+        self._observers = tuple(known for known in self._observers if known is not observer)
+
+    def token_created(self) -> None:
+        for observer in self._observers:
+            observer.token_created()
+
+    def state_saved(self, size_bytes: int) -> None:
+        for observer in self._observers:
+            observer.state_saved(size_bytes)
+
+    def recovered(self) -> None:
+        for observer in self._observers:
+            observer.recovered()
+
+    def failed(self, error: RecoveryError) -> None:
+        for observer in self._observers:
+            observer.failed(error)
+
+
+observers = Observers()

@@ -1,0 +1,195 @@
+"""Own the stored value: what a snapshot holds, and its bytes, readable for ever.
+
+A header of fixed size, then the rest. All numbers are big-endian. The fields that a
+storage changes in place (fence, floor, created, binding) stand at fixed offsets.
+
+========  =====  ==================================================================
+offset    size   what
+========  =====  ==================================================================
+0         2      ``RS``
+2         1      format, 1
+3         1      flags: 1 a marker without state, left by ``revoke``
+4         4      version of the state (the consumer's ``recovery_version``)
+8         8      fence: least token timestamp that may save or touch
+16        8      floor: least token timestamp that may take over
+24        8      last applied seq, plus one; 0 for none
+32        8      created, microseconds since 1970
+40        8      saved, microseconds since 1970
+48        16     digest of the binding
+64        …      socket id, view, topic, name of the serializer: each UTF-8 behind
+                 its length in 2 bytes
+…         …      replies kept for repeated events, behind their length in 4 bytes
+…         …      the serialized state
+========  =====  ==================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass, field, replace
+
+from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
+
+FORMAT = 1
+REVOKED = 1
+DIGEST_SIZE = 16
+MAX_TEXT_BYTES = 0xFFFF
+MAX_VERSION = 0xFFFFFFFF
+MAX_SEQ = 0xFFFFFFFFFFFFFFFE
+_MAGIC = b"RS"
+_HEADER = struct.Struct(f">2sBBIQQQQQ{DIGEST_SIZE}s")
+_TEXT_LENGTH = struct.Struct(">H")
+_REPLIES_LENGTH = struct.Struct(">I")
+
+
+def digest_binding(binding: bytes) -> bytes:
+    """Give the 16 bytes by which a snapshot knows whom it belongs to."""
+    return hashlib.sha256(binding).digest()[:DIGEST_SIZE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The part of a snapshot that decides who may do what with it."""
+
+    fence: int
+    floor: int
+    binding: bytes
+    flags: int = 0
+    version: int = 0
+    applied_seq: int | None = None
+    created_us: int = 0
+    saved_us: int = 0
+
+    @property
+    def revoked(self) -> bool:
+        """Tell a marker without state from a snapshot."""
+        return bool(self.flags & REVOKED)
+
+    @classmethod
+    def read(cls, data: bytes) -> Header:
+        """Read the header of a snapshot's bytes; `SnapshotCorrupt`, `VersionMismatch`."""
+        if len(data) < _HEADER.size or not data.startswith(_MAGIC):
+            raise SnapshotCorrupt("the bytes aren't a snapshot's")
+        _, format_, flags, version, fence, floor, seq, created, saved, binding = (
+            _HEADER.unpack_from(data)
+        )
+        if format_ > FORMAT:
+            raise VersionMismatch(stored=format_, supported=FORMAT, of_format=True)
+        return cls(
+            fence=fence,
+            floor=floor,
+            binding=binding,
+            flags=flags,
+            version=version,
+            applied_seq=seq - 1 if seq else None,
+            created_us=created,
+            saved_us=saved,
+        )
+
+    def pack(self) -> bytes:
+        """Give the header's 64 bytes."""
+        return _HEADER.pack(
+            _MAGIC,
+            FORMAT,
+            self.flags,
+            self.version,
+            self.fence,
+            self.floor,
+            0 if self.applied_seq is None else self.applied_seq + 1,
+            self.created_us,
+            self.saved_us,
+            self.binding,
+        )
+
+    def put_on(self, data: bytes) -> bytes:
+        """Give a snapshot's bytes with this header in place of theirs."""
+        return self.pack() + data[_HEADER.size :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The stored state of one socket, with all that is known of it."""
+
+    header: Header
+    socket_id: str
+    view: str
+    topic: str
+    serializer: str
+    state: bytes = field(repr=False)
+    replies: bytes = field(default=b"", repr=False)
+
+    def to_bytes(self) -> bytes:
+        """Give the bytes to store."""
+        texts = (self.socket_id, self.view, self.topic, self.serializer)
+        return b"".join(
+            (
+                self.header.pack(),
+                *(_pack_text(text) for text in texts),
+                _REPLIES_LENGTH.pack(len(self.replies)),
+                self.replies,
+                self.state,
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Snapshot:
+        """Read stored bytes; `SnapshotCorrupt`, or `VersionMismatch` for a newer format."""
+        header = Header.read(data)
+        try:
+            texts, position = _read_texts(data, _HEADER.size, count=4)
+            (length,) = _REPLIES_LENGTH.unpack_from(data, position)
+        except (struct.error, UnicodeDecodeError) as error:
+            raise SnapshotCorrupt("its fields are broken") from error
+        position += _REPLIES_LENGTH.size
+        if position + length > len(data):
+            raise SnapshotCorrupt("it is cut short")
+        socket_id, view, topic, serializer = texts
+        return cls(
+            header=header,
+            socket_id=socket_id,
+            view=view,
+            topic=topic,
+            serializer=serializer,
+            replies=data[position : position + length],
+            state=data[position + length :],
+        )
+
+
+def revoked_marker(header: Header) -> bytes:
+    """Give the bytes that stand where a revoked snapshot was."""
+    marker = replace(header, flags=REVOKED, applied_seq=None, version=0)
+    return Snapshot(
+        header=marker, socket_id="", view="", topic="", serializer="", state=b""
+    ).to_bytes()
+
+
+def is_marker(data: bytes) -> bool:
+    """Tell the marker of a revocation from any other bytes."""
+    try:
+        return Header.read(data).revoked
+    except (SnapshotCorrupt, VersionMismatch):
+        return False
+
+
+def socket_id_in(data: bytes) -> str:
+    """Give the socket id that stored bytes name; nothing where they can't be read."""
+    try:
+        return Snapshot.from_bytes(data).socket_id
+    except (SnapshotCorrupt, VersionMismatch):
+        return ""
+
+
+def _pack_text(text: str) -> bytes:
+    encoded = text.encode()
+    return _TEXT_LENGTH.pack(len(encoded)) + encoded
+
+
+def _read_texts(data: bytes, position: int, *, count: int) -> tuple[list[str], int]:
+    texts = []
+    for _ in range(count):
+        (length,) = _TEXT_LENGTH.unpack_from(data, position)
+        position += _TEXT_LENGTH.size
+        texts.append(data[position : position + length].decode())
+        position += length
+    return texts, position

@@ -1,0 +1,218 @@
+"""Own the contract that every storage keeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import ClassVar, TypeVar
+
+from recovery_app.clock import Clock
+from recovery_app.exceptions import StorageError
+from recovery_app.fencing import (
+    Claim,
+    Decision,
+    Verdict,
+    decide_renewal,
+    decide_revocation,
+    decide_save,
+    decide_takeover,
+    decide_touch,
+)
+from recovery_app.storages.pool import ThreadPool
+
+DEFAULT_THREADS = 16
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One stored value as a listing shows it; ``expires_in`` in seconds, below 0 when past."""
+
+    key: str
+    data: bytes = field(repr=False)
+    expires_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryPage:
+    """Some entries, and where the next page starts (``None`` after the last)."""
+
+    entries: list[Entry]
+    next_cursor: str | None = None
+
+
+class Storage:
+    """Keep bytes under keys for some seconds.
+
+    A storage of your own needs `save`, `load` and `delete`. All else has a default: the
+    fenced steps look and then write (`supports_atomic_fence` says that this isn't one
+    step), the asynchronous twins run on a small pool of threads, and a listing is refused.
+    A failure of what is behind the storage is raised as `StorageUnavailable` or another
+    `StorageError`, never told as "not there".
+    """
+
+    supports_atomic_fence: ClassVar[bool] = False
+    """The fenced steps can't be interleaved with another."""
+    supports_listing: ClassVar[bool] = False
+    """`list_entries` and `count` work."""
+    supports_native_async: ClassVar[bool] = False
+    """The asynchronous twins take no thread."""
+    expires_by_itself: ClassVar[bool] = False
+    """What has expired goes without `cleanup_expired`."""
+
+    clock: Clock = staticmethod(time.time)
+    threads: int = DEFAULT_THREADS
+    """How many blocking calls the asynchronous twins make at once."""
+
+    # What every storage must have.
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        """Store ``data`` for ``ttl`` seconds, whatever was there."""
+        raise NotImplementedError(f"{type(self).__name__} needs a save(key, data, ttl).")
+
+    def load(self, key: str) -> bytes | None:
+        """Give what is stored and hasn't expired, or ``None``."""
+        raise NotImplementedError(f"{type(self).__name__} needs a load(key).")
+
+    def delete(self, key: str) -> bool:
+        """Remove what is stored; say whether there was something."""
+        raise NotImplementedError(f"{type(self).__name__} needs a delete(key).")
+
+    # The fenced steps: each is one atomic step where `supports_atomic_fence` says so.
+
+    def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
+        """Store a snapshot's bytes unless a newer token, or another binding, holds the key."""
+        return self._step(key, ttl, lambda stored: decide_save(stored, data)).verdict
+
+    def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
+        """Restart the time to live, unless the claim is fenced."""
+        return self._step(key, ttl, lambda stored: decide_touch(stored, claim)).verdict
+
+    def take_over(
+        self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
+    ) -> Decision:
+        """Raise the fence for a new connection and give the bytes, with that fence in them."""
+        decide = partial(
+            decide_takeover, claim=claim, now_us=now_us, newest_version=newest_version
+        )
+        return self._step(key, ttl, decide)
+
+    def renew(
+        self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes
+    ) -> Decision:
+        """Raise the fence for the same connection and bind the snapshot to ``binding``."""
+        decide = partial(decide_renewal, claim=claim, now_us=now_us, binding=binding)
+        return self._step(key, ttl, decide)
+
+    def revoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Verdict:
+        """Put a marker without state in the snapshot's place, for ``ttl`` seconds."""
+        decide = partial(decide_revocation, claim=claim, now_us=now_us)
+        return self._step(key, ttl, decide).verdict
+
+    def exclusive(self) -> AbstractContextManager[object]:
+        """Give what is held while a fenced step looks and writes; by default nothing."""
+        return nullcontext()
+
+    # Looking after what is stored.
+
+    def cleanup_expired(self) -> int:
+        """Remove what has expired; say how many."""
+        return 0
+
+    def list_entries(
+        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
+    ) -> EntryPage:
+        """Give a page of live snapshots whose socket ids start with ``prefix``."""
+        raise StorageError(f"{type(self).__name__} can't list what it holds.")
+
+    def count(self) -> int:
+        """Say how many live entries there are."""
+        raise StorageError(f"{type(self).__name__} can't count what it holds.")
+
+    def close(self) -> None:
+        """Let go of threads and connections; a later call takes new ones."""
+        self._pool.close()
+
+    # The asynchronous twins.
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """Make a blocking call without blocking the event loop: on one of the threads."""
+        return await self._pool.run(partial(self.on_thread, call))
+
+    def on_thread(self, call: Callable[[], Result]) -> Result:
+        """Make a call on a thread of ours, with what care the storage's connections need."""
+        return call()
+
+    async def asave(self, key: str, data: bytes, ttl: float) -> None:
+        """Do as `save`, without blocking the event loop."""
+        await self.run(partial(self.save, key, data, ttl))
+
+    async def aload(self, key: str) -> bytes | None:
+        """Do as `load`, without blocking the event loop."""
+        return await self.run(partial(self.load, key))
+
+    async def adelete(self, key: str) -> bool:
+        """Do as `delete`, without blocking the event loop."""
+        return await self.run(partial(self.delete, key))
+
+    async def asave_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
+        """Do as `save_fenced`, without blocking the event loop."""
+        return await self.run(partial(self.save_fenced, key, data, ttl))
+
+    async def atouch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
+        """Do as `touch_fenced`, without blocking the event loop."""
+        return await self.run(partial(self.touch_fenced, key, claim, ttl))
+
+    async def atake_over(
+        self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
+    ) -> Decision:
+        """Do as `take_over`, without blocking the event loop."""
+        return await self.run(
+            partial(
+                self.take_over, key, claim, ttl, now_us=now_us, newest_version=newest_version
+            )
+        )
+
+    async def arenew(
+        self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes
+    ) -> Decision:
+        """Do as `renew`, without blocking the event loop."""
+        return await self.run(
+            partial(self.renew, key, claim, ttl, now_us=now_us, binding=binding)
+        )
+
+    async def arevoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Verdict:
+        """Do as `revoke`, without blocking the event loop."""
+        return await self.run(partial(self.revoke, key, claim, ttl, now_us=now_us))
+
+    async def acleanup_expired(self) -> int:
+        """Do as `cleanup_expired`, without blocking the event loop."""
+        return await self.run(self.cleanup_expired)
+
+    async def alist_entries(
+        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
+    ) -> EntryPage:
+        """Do as `list_entries`, without blocking the event loop."""
+        return await self.run(
+            partial(self.list_entries, prefix=prefix, cursor=cursor, limit=limit)
+        )
+
+    async def acount(self) -> int:
+        """Do as `count`, without blocking the event loop."""
+        return await self.run(self.count)
+
+    @cached_property
+    def _pool(self) -> ThreadPool:
+        return ThreadPool(self.threads)
+
+    def _step(
+        self, key: str, ttl: float, decide: Callable[[bytes | None], Decision]
+    ) -> Decision:
+        with self.exclusive():
+            decision = decide(self.load(key))
+            if decision.verdict is Verdict.DONE and decision.data is not None:
+                self.save(key, decision.data, ttl)
+            return decision

@@ -1,0 +1,111 @@
+"""Own the storage of one process: a dictionary under a lock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from recovery_app.clock import Clock
+from recovery_app.forking import survive_fork
+from recovery_app.snapshots import is_marker, socket_id_in
+from recovery_app.storages.base import Entry, EntryPage, Result, Storage
+
+DEFAULT_MAX_ENTRIES = 10_000
+
+
+class _Slot(NamedTuple):
+    data: bytes
+    expires_at: float
+
+
+class MemoryStorage(Storage):
+    """Keep snapshots in this process; of more than ``max_entries`` the least used go first.
+
+    Nothing of it survives the process or is seen by another: with several workers a client
+    must come back to the same one. `DatabaseStorage` is the next step up.
+    """
+
+    supports_atomic_fence = True
+    supports_listing = True
+    supports_native_async = True
+
+    def __init__(
+        self, *, max_entries: int = DEFAULT_MAX_ENTRIES, clock: Clock = time.time
+    ) -> None:
+        if max_entries < 1:
+            raise ValueError(f"max_entries is {max_entries} and must be at least 1.")
+        self.max_entries = max_entries
+        self.clock = clock
+        self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._lock = threading.RLock()
+        survive_fork(self)
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        with self._lock:
+            self._slots[key] = _Slot(bytes(data), self.clock() + ttl)
+            self._slots.move_to_end(key)
+            if len(self._slots) > self.max_entries:
+                self._slots.popitem(last=False)
+
+    def load(self, key: str) -> bytes | None:
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is None or slot.expires_at <= self.clock():
+                return None
+            self._slots.move_to_end(key)
+            return slot.data
+
+    def delete(self, key: str) -> bool:
+        with self._lock:
+            there = self.load(key) is not None
+            self._slots.pop(key, None)
+            return there
+
+    def exclusive(self) -> AbstractContextManager[object]:
+        return self._lock
+
+    def cleanup_expired(self) -> int:
+        with self._lock:
+            now = self.clock()
+            expired = [key for key, slot in self._slots.items() if slot.expires_at <= now]
+            for key in expired:
+                del self._slots[key]
+            return len(expired)
+
+    def list_entries(
+        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
+    ) -> EntryPage:
+        live = self._live_entries()
+        found = sorted(key for key in live if socket_id_in(live[key].data).startswith(prefix))
+        start = 0 if cursor is None else bisect_right(found, cursor)
+        page = found[start : start + limit]
+        more = start + limit < len(found)
+        return EntryPage(
+            entries=[live[key] for key in page], next_cursor=page[-1] if more else None
+        )
+
+    def count(self) -> int:
+        return len(self._live_entries())
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """Make the call here: nothing in this storage waits for long."""
+        return call()
+
+    def after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held."""
+        self._lock = threading.RLock()
+
+    def _live_entries(self) -> dict[str, Entry]:
+        with self._lock:
+            now = self.clock()
+            slots = [(key, slot) for key, slot in self._slots.items() if slot.expires_at > now]
+        return {
+            key: Entry(key=key, data=slot.data, expires_in=slot.expires_at - now)
+            for key, slot in slots
+            if not is_marker(slot.data)
+        }

@@ -1,0 +1,119 @@
+"""Make fixtures of the machinery in ``tests/support``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from django.conf import settings
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.support import browser, databases, needs
+from tests.support.asgi import AsgiServer
+from tests.support.processes import RUNNING
+
+LOG_CHARACTERS = 4000
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ask for what the test needs before any of its fixtures is made."""
+    for alias in databases.marked_aliases(item) & databases.SERVERS.keys():
+        needs.require(databases.SERVERS[alias].title, alias in settings.DATABASES)
+    if "chromium" in getattr(item, "fixturenames", ()):
+        needs.require("Chromium", browser.find_chromium())
+
+
+# Databases
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Give SQLite a file and start the servers that some collected test is marked with."""
+    name = tmp_path_factory.mktemp("sqlite") / "test.sqlite3"
+    settings.DATABASES["default"]["TEST"]["NAME"] = str(name)
+    aliases = set().union(*map(databases.marked_aliases, request.session.items))
+    with databases.running(aliases, settings.DATABASES):
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Keep the test databases: they go with their servers and directories."""
+    return True
+
+
+@pytest.fixture(params=databases.PARAMS)
+def database_alias(request: pytest.FixtureRequest) -> str:
+    """Give the alias of each database in turn, with transactions, empty after the test."""
+    alias: str = request.param
+    return alias
+
+
+# ASGI servers
+
+
+@pytest.fixture
+def asgi_server(tmp_path: Path) -> Iterator[Callable[..., AsgiServer]]:
+    """Give a function that starts an `AsgiServer`; all are stopped after the test."""
+    with ExitStack() as stack:
+
+        def start(server: str = "uvicorn", **options: Any) -> AsgiServer:
+            return stack.enter_context(AsgiServer(server, directory=tmp_path, **options))
+
+        yield start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of the ASGI servers with a failed test."""
+    report = yield
+    if report.failed:
+        for process in RUNNING:
+            if isinstance(process, AsgiServer):
+                title = f"Log of {process.name} on port {process.port}"
+                report.sections.append((title, process.output()[-LOG_CHARACTERS:]))
+    return report
+
+
+# The browser
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """Give one Chromium for the whole run."""
+    async with async_playwright() as playwright:
+        chromium = await browser.launch(playwright)
+        yield chromium
+        await chromium.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(chromium: Browser) -> AsyncIterator[Page]:
+    """Give a page with cookies and storage of its own; ``page.context`` opens further tabs."""
+    async with await chromium.new_context() as context:
+        yield await context.new_page()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that use the browser on the event loop that it was started on."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+# What was left out
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was missing on this machine."""
+    if needs.LEFT_OUT:
+        terminalreporter.section("Left out")
+        for thing, count in sorted(needs.LEFT_OUT.items()):
+            terminalreporter.write_line(f"{thing} isn't here: {count} tests not run")

@@ -1,0 +1,117 @@
+/** The real npm LiveView client, in jsdom, with all three scripts loaded by plain tags. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { JSDOM } from "jsdom";
+import { record, SOURCE, told } from "./support/browser.js";
+import { TestServer } from "./support/server.js";
+
+const plain = (name) => readFileSync(new URL(`${name}.js`, import.meta.resolve(name)), "utf8");
+const SCRIPTS = [plain("phoenix"), plain("phoenix_live_view"), SOURCE];
+
+const PAGE = `<!doctype html>
+  <div id="counter" data-phx-main data-phx-session="s"></div>
+  <div id="list" data-phx-session="s"></div>`;
+
+/** Open a page with two LiveViews and connect it, as docs/client.md says; `tab` is the tab's storage so far. */
+function open(t, server, tab = {}) {
+  const { window } = new JSDOM(PAGE, { url: "http://live.test/", pretendToBeVisual: true, runScripts: "outside-only" });
+  t.after(() => window.close());
+  Object.assign(window.sessionStorage, tab, { "phx:live-socket:debug": "false" });
+  for (const script of SCRIPTS) window.eval(script);
+  const views = new window.RecoveryApp.LiveViewRecovery();
+  const liveSocket = new window.LiveView.LiveSocket(`${server.origin}/live`, window.Phoenix.Socket, {
+    params: (el) => views.params(el, { _csrf_token: "c" }),
+    reconnectAfterMs: () => 5,
+  });
+  views.watch(liveSocket).connect();
+  return { window, views, liveSocket, counter: views.view("counter"), list: views.view("list") };
+}
+
+/** Wait until both views have joined. */
+const joined = ({ counter, list }) => Promise.all([told(counter, "outcome"), told(list, "outcome")]);
+
+/** The page's own params of each join of a view. */
+const shown = (server, id) =>
+  server.of("phx_join").filter(({ topic }) => topic === `lv:${id}`).map(({ payload }) => payload.params._recovery);
+
+/** Close the page's connection with the server's hand: the client comes back by itself. */
+async function cut(server, page) {
+  server.cut();
+  return joined(page);
+}
+
+test("each view's state comes back after a cut and after a reload, rendered", async (t) => {
+  const server = await TestServer.start(t);
+  const page = open(t, server);
+  assert.deepEqual((await joined(page)).map(({ outcome }) => outcome), ["new", "new"]);
+  const { channel } = page.liveSocket.getRootById("counter");
+  await new Promise((resolve) => channel.push("add", { item: "apple" }).receive("ok", resolve));
+
+  const [counter, list] = await cut(server, page);
+  assert.deepEqual([counter.outcome, list.outcome], ["recovered", "recovered"]);
+  assert.deepEqual([counter.response.state, list.response.state], [["apple"], []]);
+
+  const reloaded = open(t, server, { ...page.window.sessionStorage });
+  await joined(reloaded);
+  await new Promise((resolve) => reloaded.window.requestAnimationFrame(resolve));
+  assert.equal(reloaded.window.document.querySelector("#counter p").textContent, "apple");
+  assert.deepEqual(shown(server, "counter").map(Boolean), [false, true, true]);
+});
+
+test("the page's params and LiveView's own arrive next to the token", async (t) => {
+  const server = await TestServer.start(t);
+  const page = open(t, server);
+  await joined(page);
+  await cut(server, page);
+  const { _recovery, ...params } = server.joins.at(-1).params;
+  assert.match(_recovery, /^token-/);
+  assert.equal(params._csrf_token, "c");
+  assert.equal(params._mounts, 1);
+});
+
+test("no token in the socket's URL, which has the page's other params", async (t) => {
+  const server = await TestServer.start(t);
+  const page = open(t, server);
+  await joined(page);
+  await cut(server, page);
+  assert.deepEqual(server.urls, Array(2).fill("/live/websocket?_csrf_token=c&vsn=2.0.0"));
+});
+
+test("a pushed token is shown at the next join of that view", async (t) => {
+  const server = await TestServer.start(t);
+  const page = open(t, server);
+  await joined(page);
+  const { channel } = page.liveSocket.getRootById("list");
+  await new Promise((resolve) => channel.push("fork", {}).receive("ok", resolve));
+  assert.equal(page.list.token, server.lastToken);
+  assert.notEqual(page.counter.token, server.lastToken);
+  const pushed = page.list.token;
+  await cut(server, page);
+  assert.equal(shown(server, "list").at(-1), pushed);
+});
+
+test("an outage of the storage costs no token", async (t) => {
+  const server = await TestServer.start(t);
+  const page = open(t, server);
+  await joined(page);
+  server.outcomes.push("unavailable", "unavailable");
+  const before = page.counter.token;
+  const outcomes = [...(await cut(server, page)), ...(await cut(server, page))].map(({ outcome }) => outcome);
+  assert.deepEqual(outcomes, ["unavailable", "unavailable", "recovered", "recovered"]);
+  assert.equal(shown(server, "counter").at(-1), before);
+});
+
+test("the status follows the connection and the view", async (t) => {
+  const server = await TestServer.start(t);
+  const page = open(t, server);
+  const notes = record(page.counter, "status");
+  await joined(page);
+  await cut(server, page);
+  page.liveSocket.getRootById("counter").channel.push("crash", {});
+  await server.next("crash");
+  await told(page.counter, "status");
+  assert.deepEqual(notes.map(([, status]) => status), [
+    "connecting", "connected", "disconnected", "connecting", "connected", "disconnected",
+  ]);
+});

@@ -1,0 +1,243 @@
+/** Where a token is kept, and whose it is. */
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+import { BrokenStorage, FakeBrowser, FakeStorage, record, Tab } from "./support/browser.js";
+
+const KEY = "lv_recovery_form";
+const reply = (token, outcome = "new") => ({ _recovery: { token, outcome, ttl: 300, seq: 0 } });
+const recovery = (tab, options) => new tab.app.Recovery("form", options);
+
+/** Let promises settle that wait for nothing but each other. */
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("a token goes from a join's reply to sessionStorage and to the next join", () => {
+  const tab = new FakeBrowser().open();
+  const view = recovery(tab);
+  assert.deepEqual(view.joinPayload({ id: 1 }), { id: 1 });
+  view.joined(reply("t1"));
+  assert.equal(tab.sessionStorage.getItem(KEY), "t1");
+  assert.deepEqual(view.joinPayload({ id: 1 }), { id: 1, _recovery: "t1" });
+  assert.deepEqual([...tab.browser.localStorage.items], []);
+});
+
+test("a reloaded page shows the token, another tab doesn't", () => {
+  const browser = new FakeBrowser();
+  const tab = browser.open();
+  recovery(tab).joined(reply("t1"));
+  assert.equal(recovery(tab.reload()).token, "t1");
+  assert.equal(recovery(browser.open()).token, null);
+});
+
+test("a duplicated tab shows the same token, and each goes on with the one it gets", () => {
+  const tab = new FakeBrowser().open();
+  recovery(tab).joined(reply("t1"));
+  const copy = tab.duplicate();
+  assert.equal(recovery(copy).token, "t1");
+  recovery(copy).keep({ token: "t2" });
+  assert.equal(recovery(tab.reload()).token, "t1");
+  assert.equal(recovery(copy.reload()).token, "t2");
+});
+
+test("a join without a token in its reply costs none", () => {
+  const view = recovery(new FakeBrowser().open());
+  view.joined(reply("t1"));
+  for (const outcome of ["version", "unavailable"]) {
+    view.joined(reply(null, outcome));
+    assert.deepEqual([view.token, view.outcome], ["t1", outcome]);
+  }
+  view.joined({});
+  view.joined(null);
+  view.keep({});
+  assert.deepEqual([view.token, view.outcome], ["t1", null]);
+});
+
+test("every other outcome brings a new token", () => {
+  const view = recovery(new FakeBrowser().open());
+  ["new", "recovered", "expired", "not_found", "superseded", "rejected"].forEach((outcome, index) => {
+    view.joined(reply(`t${index}`, outcome));
+    assert.deepEqual([view.token, view.outcome], [`t${index}`, outcome]);
+  });
+});
+
+test("forget removes the token everywhere", () => {
+  const tab = new FakeBrowser().open();
+  const view = recovery(tab);
+  view.joined(reply("t1"));
+  view.forget();
+  assert.deepEqual(view.joinPayload(), {});
+  assert.equal(recovery(tab.reload()).token, null);
+});
+
+test("params may be a function, called at each join, and what it gives is left as it is", () => {
+  const view = recovery(new FakeBrowser().open());
+  view.keep({ token: "t1" });
+  let joins = 0;
+  const given = { _recovery: "not this" };
+  assert.deepEqual(view.joinPayload(() => ({ joins: ++joins })), { joins: 1, _recovery: "t1" });
+  assert.deepEqual(view.joinPayload(() => ({ joins: ++joins })), { joins: 2, _recovery: "t1" });
+  view.joinPayload(given);
+  assert.deepEqual(given, { _recovery: "not this" });
+});
+
+test("views don't share tokens; two recoveries of one view do", () => {
+  const tab = new FakeBrowser().open();
+  recovery(tab).keep({ token: "t1" });
+  assert.equal(new tab.app.Recovery("other").token, null);
+  assert.equal(recovery(tab).token, "t1");
+});
+
+test("with no storage the token lives as long as the page", () => {
+  const tab = new FakeBrowser().open();
+  recovery(tab, { storage: "none" }).joined(reply("t1"));
+  assert.deepEqual([...tab.sessionStorage.items], []);
+  assert.equal(recovery(tab, { storage: "none" }).token, "t1");
+  assert.equal(recovery(tab.reload(), { storage: "none" }).token, null);
+});
+
+test("an unknown kind of storage is an error", () => {
+  assert.throws(() => recovery(new FakeBrowser().open(), { storage: "cookie" }), TypeError);
+});
+
+for (const storage of ["sessionStorage", "localStorage"]) {
+  test(`${storage} that throws at every touch breaks nothing`, async () => {
+    const broken = new BrokenStorage();
+    const browser = new FakeBrowser();
+    browser.localStorage = broken;
+    const view = recovery(browser.open(broken), { storage });
+    await view.ready;
+    view.joined(reply("t1"));
+    assert.deepEqual(view.joinPayload(), { _recovery: "t1" });
+    view.forget();
+    assert.equal(view.token, null);
+  });
+
+  test(`${storage} that can't even be named breaks nothing`, async () => {
+    const tab = new Tab({});
+    const denied = { get: () => assert.fail(new DOMException("denied", "SecurityError")) };
+    Object.defineProperties(tab, { sessionStorage: denied, localStorage: denied });
+    const view = recovery(tab, { storage });
+    await view.ready;
+    view.joined(reply("t1"));
+    assert.equal(view.token, "t1");
+  });
+}
+
+test("status, outcome and how long it took are told", () => {
+  const tab = new FakeBrowser().open();
+  const view = recovery(tab);
+  const notes = record(view, "status", "outcome");
+  const now = mock.method(performance, "now", () => 1000);
+  view.joinPayload();
+  now.mock.mockImplementation(() => 1040);
+  view.joined(reply("t1"));
+  view.dropped();
+  view.dropped();
+  now.mock.mockImplementation(() => 1100);
+  view.joinPayload();
+  now.mock.mockImplementation(() => 1290);
+  const response = { ...reply("t2", "recovered"), count: 7 };
+  view.joined(response);
+  now.mock.restore();
+  assert.deepEqual(notes, [
+    ["status", "connecting"],
+    ["status", "connected"],
+    ["outcome", { outcome: "new", elapsedMs: 40, ttl: 300, response: reply("t1") }],
+    ["status", "disconnected"],
+    ["status", "connecting"],
+    ["status", "connected"],
+    ["outcome", { outcome: "recovered", elapsedMs: 250, ttl: 300, response }],
+  ]);
+});
+
+// ---------------------------------------------------------------------------------------------- localStorage
+
+const local = (tab) => recovery(tab, { storage: "localStorage" });
+
+/** A browser whose first tab owns the token t1. */
+async function withOwner() {
+  const browser = new FakeBrowser();
+  const tab = browser.open();
+  const owner = local(tab);
+  await owner.ready;
+  owner.joined(reply("t1"));
+  return { browser, tab, owner };
+}
+
+/** Make the local recovery of a tab, and let the time pass that it waits for the lock. */
+async function ready(tab, test) {
+  test.mock.timers.enable({ apis: ["setTimeout"] });
+  const view = local(tab);
+  test.mock.timers.tick(200);
+  await view.ready;
+  test.mock.timers.reset();
+  return view;
+}
+
+test("the first tab owns the token in localStorage, and so does the next one after it", async () => {
+  const { browser, tab } = await withOwner();
+  assert.deepEqual([...browser.localStorage.items], [[KEY, "t1"]]);
+  assert.deepEqual([...tab.sessionStorage.items], []);
+  tab.close();
+  const next = local(browser.open());
+  await next.ready;
+  assert.equal(next.token, "t1");
+});
+
+test("a second tab keeps a token of its own in sessionStorage, through its reloads", async (t) => {
+  const { browser, tab, owner } = await withOwner();
+  const second = browser.open();
+  const view = await ready(second, t);
+  assert.deepEqual(view.joinPayload(), {});
+  view.joined(reply("t2"));
+  assert.deepEqual([...browser.localStorage.items], [[KEY, "t1"]]);
+  assert.deepEqual([...second.sessionStorage.items], [[KEY, "t2"]]);
+  tab.close(); // the lock is free, but this tab has its own token
+  const reloaded = local(second.reload());
+  await reloaded.ready;
+  assert.deepEqual([reloaded.token, owner.token], ["t2", "t1"]);
+});
+
+test("a reloaded owner waits for the page before it to let go of the lock", async () => {
+  const { tab } = await withOwner();
+  const page = new Tab({ ...tab }); // the new page starts before the old one is gone
+  const view = local(page);
+  await settled();
+  tab.close();
+  await view.ready;
+  assert.equal(view.token, "t1");
+});
+
+test("a page that joins before it knows never shows the token, and lets the lock go", async () => {
+  const { browser, tab } = await withOwner();
+  tab.close();
+  const hasty = browser.open();
+  const view = local(hasty);
+  assert.deepEqual(view.joinPayload(), {});
+  await view.ready;
+  view.joined(reply("t2"));
+  assert.deepEqual([...browser.localStorage.items], [[KEY, "t1"]]);
+  const patient = local(browser.open());
+  await patient.ready;
+  assert.equal(patient.token, "t1");
+});
+
+test("forget by the owner empties localStorage", async () => {
+  const { browser, owner } = await withOwner();
+  owner.forget();
+  assert.deepEqual([...browser.localStorage.items], []);
+});
+
+for (const [what, navigator] of [
+  ["no Web Locks, as over plain HTTP", {}],
+  ["Web Locks that refuse", { locks: { request: () => Promise.reject(new DOMException("denied", "SecurityError")) } }],
+]) {
+  test(`with ${what}, the token stays in sessionStorage`, async () => {
+    const tab = new Tab({ navigator, sessionStorage: new FakeStorage(), localStorage: new FakeStorage([[KEY, "t0"]]) });
+    const view = local(tab);
+    await view.ready;
+    assert.equal(view.token, null);
+    view.joined(reply("t1"));
+    assert.deepEqual([...tab.sessionStorage.items], [[KEY, "t1"]]);
+    assert.deepEqual([...tab.localStorage.items], [[KEY, "t0"]]);
+  });
+}

@@ -1,0 +1,38 @@
+"""Own Django's settings for the suite. Its databases are made in ``tests/conftest.py``."""
+
+import pymysql
+
+from tests.support.databases import server_settings
+
+# mysqlclient has no wheels and needs a compiler; Django accepts PyMySQL in its place.
+pymysql.install_as_MySQLdb()
+
+SECRET_KEY = "a secret of the test-suite, as long as a real one has to be"
+DEBUG = False
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
+USE_TZ = True
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "channels",
+    "recovery_app",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "/static/"
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": "",
+        "OPTIONS": {"timeout": 20},
+    },
+    **server_settings(),
+}

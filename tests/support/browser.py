@@ -1,0 +1,33 @@
+"""Own Chromium: the one of the machine, since Playwright's own may not be installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from playwright.async_api import Browser, Playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def find_chromium() -> str | None:
+    """Give the path of the browser: ``$CHROMIUM``, or the first of `NAMES` in ``PATH``."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+async def launch(playwright: Playwright) -> Browser:
+    """Start the browser, silent towards everything but the page."""
+    return await playwright.chromium.launch(
+        executable_path=find_chromium(), args=list(ARGUMENTS), headless=True
+    )
