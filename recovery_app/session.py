@@ -149,6 +149,7 @@ class Session:
         """Keep the state of a fresh mount, unless the client's own token may still be good."""
         self.good = payload
         if self.outcome.keeps_token:
+            self._saved = payload
             return
         if await self._start_own(payload):
             self._replied_us = issued_us_of(self.token or "")
@@ -177,10 +178,10 @@ class Session:
         own. An outage leaves it unsafe until the next save or touch.
         """
         self.good = payload
-        if self.token is None:
-            return await self._start_own(payload, tell=True)
         if payload == self._saved and not self._unsafe and not force:
             return True
+        if self.token is None:
+            return await self._start_own(payload, tell=True)
         try:
             await self._store(self.token, self._socket_id, payload, self._confirmed_us)
         except StorageError as error:
@@ -194,9 +195,7 @@ class Session:
         """Show that the connection lives, and renew a token that has half its age behind it."""
         if self.good is None or (self.token is None and not self._unsafe):
             return
-        if self.token is None or self._unsafe:
-            await self.save(self.good, force=True)
-        elif not await self._touch(self.token):
+        if self.token is None or self._unsafe or not await self._touch(self.token):
             await self.save(self.good, force=True)
         if self.token is not None and self._is_half_spent(self.token):
             await self.renew(self._binding)
@@ -209,9 +208,7 @@ class Session:
             return
         try:
             with _outage("renewal"):
-                self.token = await self.manager.arenew(
-                    token, binding=before, new_binding=binding
-                )
+                self.token = await self.manager.arenew(token, binding=before, new_binding=binding)
         except StorageError as error:
             if binding != before:
                 # Under the old token it would stay with whoever it was bound to.
@@ -245,9 +242,7 @@ class Session:
             await self._announce(token)
         return True
 
-    async def _store(
-        self, token: str, socket_id: str, payload: bytes, confirmed_us: int
-    ) -> None:
+    async def _store(self, token: str, socket_id: str, payload: bytes, confirmed_us: int) -> None:
         labels = Labels(
             applied_seq=self.applied_seq,
             version=self._version,

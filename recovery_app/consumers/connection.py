@@ -11,6 +11,7 @@ from recovery_app import phoenix
 from recovery_app.consumers.hooks import Hooks
 from recovery_app.consumers.topic import Link, Topic
 from recovery_app.context import current_manager
+from recovery_app.manager import RecoveryManager
 from recovery_app.rulebook import check_name
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ class Connection:
         self._topics: dict[str, Topic] = {}
         self._ending: set[Topic] = set()
         self._gone = False
+        given = consumer.scope.get("recovery")
         self._link = Link(
             consumer=consumer,
             hooks=hooks,
-            manager=consumer.scope.get("recovery") or current_manager(),
+            manager=given if isinstance(given, RecoveryManager) else current_manager(),
             send=self.send,
             forget=self._forget,
         )

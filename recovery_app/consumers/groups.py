@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
-Message = Mapping[str, Any]
+Message = dict[str, Any]
 
 
 class HasChannel(Protocol):
@@ -64,7 +64,7 @@ class TopicChannel:
         if self._layer is not None:
             self._name = await self._layer.new_channel()
             self.equip(consumer)
-            self._pump = asyncio.create_task(self._receive())
+            self._pump = asyncio.create_task(self._receive(self._layer))
 
     def equip(self, consumer: HasChannel) -> None:
         """Put the channel into a copy of the consumer."""
@@ -83,8 +83,7 @@ class TopicChannel:
         if self._pump is not None:
             self._pump.cancel()
 
-    async def _receive(self) -> None:
-        assert self._layer is not None
+    async def _receive(self, layer: GroupKeeper) -> None:
         while True:
-            message = await self._layer.receive(self._name)
+            message = await layer.receive(self._name)
             await self._post(partial(self._handle, message))

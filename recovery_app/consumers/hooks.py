@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 from channels.consumer import get_handler_name
@@ -20,7 +19,7 @@ class Hooks:
         """Say whether a method is the application's own."""
         return getattr(type(consumer), name, None) is not getattr(self._mixin, name, None)
 
-    def find_handler(self, consumer: object, message: Mapping[str, Any]) -> str | None:
+    def find_handler(self, consumer: object, message: dict[str, Any]) -> str | None:
         """Give the method that a channel layer's message may call, or ``None``.
 
         Hooks, and whatever else a mixin or Channels brings along, are no message's to call.
@@ -59,14 +58,12 @@ class SyncHooks(Hooks):
         method = getattr(consumer, name)
         if not self.overrides(consumer, name):
             return method(*args)
-        result = await database_sync_to_async(method)(*args)
-        if inspect.iscoroutine(result):
-            result.close()
+        if inspect.iscoroutinefunction(method):
             raise TypeError(
                 f"{type(consumer).__name__}.{name} is async, and SyncRecoveryConsumerMixin "
                 "calls plain functions: use RecoveryConsumerMixin."
             )
-        return result
+        return await database_sync_to_async(method)(*args)
 
 
 def _channels_bases(consumer: object) -> list[type]:

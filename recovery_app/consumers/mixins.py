@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from asgiref.sync import async_to_sync
@@ -66,16 +66,11 @@ class RecoveryMixin(Base):
                     f"{cls.__name__}.recovery_topics: {pattern!r} has a * that isn't at its end."
                 )
 
-    async def __call__(
-        self,
-        scope: Any,
-        receive: Callable[[], Awaitable[Any]],
-        send: Callable[[Any], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
         self._recovery_connection = Connection(self, send, self._recovery_hooks)
 
-        async def receive_from_client() -> _FromClient:
+        async def receive_from_client() -> Any:
             return _FromClient(await receive())
 
         try:

@@ -217,7 +217,7 @@ class Topic:
             raise TypeError(f"handle_event gave {type(response).__name__}, not a dict or None.")
         return frame.reply("ok", response or {})
 
-    async def _handle_message(self, message: Mapping[str, Any]) -> None:
+    async def _handle_message(self, message: dict[str, Any]) -> None:
         name = self._link.hooks.find_handler(self._consumer, message)
         if name is None:
             logger.warning("A group message has no handler.", extra={"topic": self.frame.topic})

@@ -1,0 +1,121 @@
+"""Group messages reach the topic that they are for, and can call nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from recovery_app import RecoveryManager
+from recovery_app.consumers import RecoveryConsumerMixin
+from tests.consumers.apps import COUNTERS, Counter
+from tests.consumers.test_events import stored
+from tests.consumers.wire import TOPIC, connected, recovery_of
+
+both = pytest.mark.parametrize("counter", COUNTERS)
+
+
+async def tell(message: dict[str, Any], group: str = "everyone") -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.group_send(group, message)
+
+
+@both
+async def test_a_group_message_changes_each_topic_and_is_saved(
+    manager: RecoveryManager, counter: Any
+) -> None:
+    async with connected(counter, manager) as client:
+        await client.join("room:1", start=10)
+        await client.join("room:2", start=20)
+        await tell({"type": "someone.added", "by": 1})
+        heard = {}
+        for _ in range(2):
+            frame = await client.hear()
+            heard[frame["topic"]] = frame["payload"]["count"]
+        assert heard == {"room:1": 11, "room:2": 21}
+        assert (await client.push("quiet", topic="room:1"))["status"] == "ok"
+    async with connected(counter, manager) as client:
+        assert manager.count() == 2
+
+
+@both
+async def test_a_group_handler_that_fails_changes_nothing(
+    manager: RecoveryManager, counter: Any
+) -> None:
+    async with connected(counter, manager) as client:
+        await client.join()
+        await tell({"type": "someone.failed"})
+        await tell({"type": "someone.added", "by": 1})
+        assert (await client.hear())["payload"] == {"count": 1}
+        await client.push("quiet")
+        assert stored(manager)["count"] == 1
+
+
+@both
+async def test_no_group_message_calls_a_hook(manager: RecoveryManager, counter: Any) -> None:
+    names = [name for name in dir(RecoveryConsumerMixin) if not name.startswith("__")]
+    names += ["websocket.receive", "websocket.disconnect", "send", "close", "nothing.like.it"]
+    async with connected(counter, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        for name in names:
+            text = '["1","2","lv:counter","add",{}]'
+            await tell({"type": name, "text": text, "code": 1000, "state": {"count": 9}})
+        await tell({"no": "type"})
+        await tell({"type": "someone.added", "by": 1})
+        assert (await client.hear())["payload"] == {"count": 1}
+        assert (await client.push("quiet"))["status"] == "ok"
+    async with connected(counter, manager) as client:
+        assert (await client.join(token=token))["response"]["count"] == 1
+
+
+async def test_a_message_to_the_connection_itself_calls_no_hook_either(
+    manager: RecoveryManager,
+) -> None:
+    class Grouped(Counter):
+        groups = ["connections"]
+
+        async def greeted(self, message: dict[str, Any]) -> None:
+            await self.send_json({"greeted": self.recovery_topic})
+
+    async with connected(Grouped, manager) as client:
+        for name in ("restore_state", "websocket.receive", "websocket.disconnect", "unknown"):
+            await tell({"type": name, "text": "[]", "code": 1}, "connections")
+        await tell({"type": "greeted"}, "connections")
+        assert await client.raw.receive_json_from() == {"greeted": ""}
+
+
+async def test_a_topic_that_was_left_hears_nothing(manager: RecoveryManager) -> None:
+    async with connected(Counter, manager) as client:
+        await client.join()
+        await client.push("phx_leave")
+        await client.hear()
+        await tell({"type": "someone.added", "by": 1})
+        assert await client.hears_nothing()
+        layer = get_channel_layer()
+        assert isinstance(layer, InMemoryChannelLayer)
+        assert not layer.groups.get("everyone")
+
+
+async def test_pushing_needs_a_topic(manager: RecoveryManager) -> None:
+    class Early(Counter):
+        async def connect(self) -> None:
+            with pytest.raises(RuntimeError, match="joined topic"):
+                await self.push("event", {})
+            await self.accept()
+
+    async with connected(Early, manager) as client:
+        assert recovery_of(await client.join(TOPIC))["outcome"] == "new"
+
+
+async def test_a_consumer_without_a_channel_layer(manager: RecoveryManager, settings: Any) -> None:
+    class Alone(Counter):
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            self.count, self.items = 0, []
+            return {}
+
+    settings.CHANNEL_LAYERS = {}
+    async with connected(Alone, manager) as client:
+        await client.join()
+        assert (await client.push("add"))["response"]["count"] == 1

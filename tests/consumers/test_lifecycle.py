@@ -1,0 +1,202 @@
+"""What a mixin costs and keeps: threads, tasks, shared attributes, sudden ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
+from channels.testing import WebsocketCommunicator
+from django.core.exceptions import ImproperlyConfigured
+
+from recovery_app import RecoveryManager
+from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin
+from recovery_app.consumers.mailbox import CAPACITY, Mailbox
+from tests.consumers.apps import Counter
+from tests.consumers.wire import connected, recovery_of
+
+
+class Plain(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+    """A consumer that overrides nothing that a recovered join calls."""
+
+    recovery_fields = ("count",)
+    count = 0
+
+
+async def test_joins_heartbeats_and_touches_take_no_thread(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hops: list[Any] = []
+    loop = asyncio.get_running_loop()
+    original = loop.run_in_executor
+
+    def run_in_executor(executor: Any, call: Any, *args: Any) -> Any:
+        hops.append(call)
+        return original(executor, call, *args)
+
+    async with connected(Plain, manager) as client:
+        token = recovery_of(await client.join())["token"]
+    async with connected(Plain, manager) as client:
+        monkeypatch.setattr(loop, "run_in_executor", run_in_executor)
+        assert recovery_of(await client.join(token=token))["outcome"] == "recovered"
+        assert await client.hears_nothing()
+        await client.push("phx_leave")
+        assert hops == []
+
+
+async def test_what_connect_set_is_there_and_what_a_topic_sets_is_its_own(
+    manager: RecoveryManager,
+) -> None:
+    class Connecting(Counter):
+        async def connect(self) -> None:
+            self.greeting = "hello"
+            await self.accept()
+
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+            before, self.greeting = self.greeting, payload["greeting"]
+            return {"before": before, "topic": self.recovery_topic, "name": self.channel_name}
+
+    names = set()
+    async with connected(Connecting, manager) as client:
+        for topic in ("room:1", "room:2"):
+            await client.join(topic)
+            answer = (await client.push("x", {"greeting": topic}, topic=topic))["response"]
+            assert (answer["before"], answer["topic"]) == ("hello", topic)
+            names.add(answer["name"])
+    assert len(names) == 2
+
+
+async def test_an_event_in_the_works_is_finished_when_the_client_goes(
+    manager: RecoveryManager,
+) -> None:
+    started, gate = asyncio.Event(), asyncio.Event()
+
+    class Slow(Counter):
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any] | None:
+            started.set()
+            await gate.wait()
+            return await super().handle_event(event, payload)
+
+    async with connected(Slow, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        await client.cast("add")
+        await started.wait()
+        asyncio.get_running_loop().call_soon(gate.set)
+    async with connected(Slow, manager) as client:
+        assert (await client.join(token=token))["response"]["count"] == 1
+
+
+async def test_a_server_that_ends_the_consumer_leaves_no_task(manager: RecoveryManager) -> None:
+    before = asyncio.all_tasks()
+    communicator = WebsocketCommunicator(Counter.as_asgi(), "/")
+    communicator.scope.update(cast(Any, {"recovery": manager}))
+    await communicator.connect()
+    await communicator.send_json_to({"event": "phx_join", "payload": {}})
+    await communicator.receive_from()
+    communicator.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await communicator.future
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_send_that_fails_ends_nothing(manager: RecoveryManager) -> None:
+    incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            raise RuntimeError("the client went first")
+        sent.append(message)
+
+    consumer = Counter()
+    task = asyncio.create_task(
+        consumer({"type": "websocket", "recovery": manager}, incoming.get, send)
+    )
+    join = '{"event": "phx_join", "payload": {}}'
+    await incoming.put({"type": "websocket.connect"})
+    for text in (join, '{"event": "add", "payload": {}}'):
+        await incoming.put({"type": "websocket.receive", "text": text})
+    await incoming.put({"type": "websocket.disconnect", "code": 1006})
+    await asyncio.wait_for(task, timeout=5)
+    assert [message["type"] for message in sent] == ["websocket.accept"]
+    (item,) = manager.snapshots().items
+    assert item.topic == ""
+
+
+async def test_hooks_may_be_plain_functions(manager: RecoveryManager) -> None:
+    class Relaxed(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+        def get_recoverable_state(self) -> dict[str, Any]:  # type: ignore[override]
+            return {"n": self.n}
+
+        def restore_state(self, state: dict[str, Any]) -> None:  # type: ignore[override]
+            self.n = state["n"]
+
+        def mount(self, topic: str, params: Any) -> None:  # type: ignore[override]
+            self.n = 1
+
+        def handle_event(self, event: str, payload: Any) -> Any:
+            self.n += 1
+            return {"n": self.n}
+
+    async with connected(Relaxed, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        await client.push("x")
+    async with connected(Relaxed, manager) as client:
+        await client.join(token=token)
+        assert (await client.push("x"))["response"] == {"n": 3}
+
+
+async def test_async_hooks_of_a_sync_consumer_are_refused(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mixed(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
+        async def mount(self, topic: str, params: Any) -> None:  # type: ignore[override]
+            raise AssertionError("never run")
+
+    async with connected(Mixed, manager) as client:
+        assert (await client.join())["response"] == {"reason": "join crashed"}
+    assert "use RecoveryConsumerMixin" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"recovery_topics": "lv:*"}, {"recovery_fields": "count"}, {"recovery_topics": ("a*b",)}],
+)
+def test_a_class_that_cannot_work_is_refused_at_once(attributes: dict[str, Any]) -> None:
+    with pytest.raises(ImproperlyConfigured):
+        type("Wrong", (RecoveryConsumerMixin, AsyncJsonWebsocketConsumer), attributes)
+
+
+async def test_a_full_mailbox_slows_its_sender_down() -> None:
+    gate, done = asyncio.Event(), []
+    mailbox = Mailbox()
+
+    async def work() -> None:
+        await gate.wait()
+        done.append(1)
+
+    for _ in range(CAPACITY):
+        await mailbox.post(work)
+    assert not mailbox.try_post(work)
+    waiting = asyncio.create_task(mailbox.post(work))
+    gate.set()
+    await waiting
+    mailbox.close()
+    await mailbox.ended()
+    assert len(done) == CAPACITY + 1
+
+
+async def test_a_group_that_floods_does_not_stop_the_timers(manager: RecoveryManager) -> None:
+    async with connected(Counter, manager) as client:
+        await client.join()
+        for _ in range(50):
+            await client.cast("tell", {"type": "someone.added", "by": 1})
+        counts: list[int] = []
+        while len(counts) < 50:
+            frame = await client.hear()
+            if frame["event"] == "added":
+                counts.append(frame["payload"]["count"])
+        assert counts == list(range(1, 51))

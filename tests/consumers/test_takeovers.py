@@ -1,0 +1,166 @@
+"""One socket, several connections: the older one goes on with a copy of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from recovery_app import RecoveryManager
+from recovery_app.fencing import Claim
+from recovery_app.snapshots import Header
+from recovery_app.storages import MemoryStorage
+from tests.clock import FakeClock
+from tests.consumers.apps import COUNTERS, Counter
+from tests.consumers.storages import FlakyStorage
+from tests.consumers.wire import Client, connected, recovery_of
+
+both = pytest.mark.parametrize("counter", COUNTERS)
+
+
+async def told_token(client: Client) -> str:
+    """Give the token that the server pushes next."""
+    frame = await client.hear()
+    assert frame["event"] == "recovery:token", frame
+    assert frame["ref"] is None
+    assert frame["payload"]["ttl"] > 0
+    token: str = frame["payload"]["token"]
+    return token
+
+
+@both
+async def test_both_tabs_of_a_duplicated_one_go_on(manager: RecoveryManager, counter: Any) -> None:
+    async with (
+        connected(counter, manager) as first,
+        connected(counter, manager) as second,
+    ):
+        shared = recovery_of(await first.join())["token"]
+        await first.push("add")
+        taken = recovery_of(await second.join(token=shared))
+        assert taken["outcome"] == "recovered"
+        assert (await second.push("add", {"by": 10}))["response"]["count"] == 11
+        await first.cast("add", {"by": 100})
+        own = await told_token(first)
+        assert (await first.reply())["response"]["count"] == 101
+    for token, count in ((own, 101), (taken["token"], 11)):
+        async with connected(counter, manager) as client:
+            reply = await client.join(token=token)
+            assert (recovery_of(reply)["outcome"], reply["response"]["count"]) == (
+                "recovered",
+                count,
+            )
+
+
+async def test_more_copies_can_be_made_until_one_sends_an_event(
+    manager: RecoveryManager,
+) -> None:
+    async with connected(Counter, manager) as client:
+        shared = recovery_of(await client.join())["token"]
+        await client.push("add")
+    async with (
+        connected(Counter, manager) as first,
+        connected(Counter, manager) as second,
+        connected(Counter, manager) as third,
+    ):
+        assert recovery_of(await first.join(token=shared))["outcome"] == "recovered"
+        assert recovery_of(await second.join(token=shared))["outcome"] == "recovered"
+        await second.push("add")
+        assert recovery_of(await third.join(token=shared))["outcome"] == "superseded"
+
+
+async def test_an_idle_connection_learns_by_its_touch_that_it_was_taken_over() -> None:
+    manager = RecoveryManager(secret=b"s" * 32, ttl=0.4)
+    async with connected(Counter, manager) as old, connected(Counter, manager) as new:
+        token = recovery_of(await old.join(start=5))["token"]
+        await new.join(token=token)
+        own = await told_token(old)
+    async with connected(Counter, manager) as client:
+        assert (await client.join(token=own))["response"]["count"] == 5
+
+
+async def test_an_open_connection_keeps_its_snapshot_alive() -> None:
+    storage = FlakyStorage()
+    clock = FakeClock()
+    storage.clock = clock
+    manager = RecoveryManager(secret=b"s" * 32, ttl=0.4, storage=storage, clock=clock)
+    async with connected(Counter, manager) as client:
+        token = recovery_of(await client.join(start=5))["token"]
+        for _ in range(4):
+            clock.advance(seconds=0.3)
+            await storage.next_call()
+        assert manager.count() == 1
+    async with connected(Counter, manager) as client:
+        reply = await client.join(token=token)
+    assert recovery_of(reply)["outcome"] == "recovered"
+
+
+async def test_a_touch_that_finds_nothing_saves_everything() -> None:
+    storage = FlakyStorage()
+    manager = RecoveryManager(secret=b"s" * 32, ttl=0.4, storage=storage)
+    async with connected(Counter, manager) as client:
+        token = recovery_of(await client.join(start=5))["token"]
+        storage.delete(manager.snapshots().items[0].socket_hash)
+        await storage.next_call()
+        await storage.next_call()
+        assert manager.count() == 1
+    async with connected(Counter, manager) as client:
+        assert (await client.join(token=token))["response"]["count"] == 5
+
+
+async def test_a_token_is_renewed_at_half_its_age() -> None:
+    storage = MemoryStorage()
+    clock = FakeClock()
+    manager = RecoveryManager(secret=b"s" * 32, token_max_age=0.4, storage=storage, clock=clock)
+    async with connected(Counter, manager) as client:
+        first = recovery_of(await client.join(start=5))["token"]
+        clock.advance(seconds=0.3)
+        second = await told_token(client)
+        clock.advance(seconds=0.3)
+        third = await told_token(client)
+        assert len({first, second, third}) == 3
+        assert (await client.push("add"))["response"]["count"] == 6
+    async with connected(Counter, manager) as client:
+        assert recovery_of(await client.join(token=first))["outcome"] == "expired"
+    async with connected(Counter, manager) as client:
+        assert (await client.join(token=third))["response"]["count"] == 6
+
+
+async def test_a_token_that_grew_too_old_between_touches_is_replaced(
+    manager: RecoveryManager, clock: FakeClock
+) -> None:
+    async with connected(Counter, manager) as client:
+        await client.join()
+        clock.advance(seconds=86_401)
+        await client.cast("add")
+        own = await told_token(client)
+        await client.reply()
+    async with connected(Counter, manager) as client:
+        assert (await client.join(token=own))["response"]["count"] == 1
+
+
+@both
+async def test_a_revoked_connection_goes_on_under_another_socket_id(
+    manager: RecoveryManager, counter: Any
+) -> None:
+    async with connected(counter, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        (before,) = manager.snapshots().items
+        key = before.socket_hash
+        data = manager.storage.load(key)
+        assert data is not None
+        manager.storage.revoke(key, _claim_in(data), 300, now_us=0)
+        assert manager.count() == 0
+        await client.cast("add")
+        own = await told_token(client)
+        assert (await client.reply())["response"]["count"] == 1
+        (after,) = manager.snapshots().items
+        assert after.socket_id != before.socket_id
+    async with connected(counter, manager) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "not_found"
+    async with connected(counter, manager) as client:
+        assert recovery_of(await client.join(token=own))["outcome"] == "recovered"
+
+
+def _claim_in(data: bytes) -> Claim:
+    header = Header.read(data)
+    return Claim(issued_us=header.fence, binding=header.binding)

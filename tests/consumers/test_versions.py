@@ -1,0 +1,140 @@
+"""A state outlives the code that wrote it: migrated, left for newer code, or started afresh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from recovery_app import RecoveryManager
+from recovery_app.signals import recovery_failed, state_recovered
+from tests.consumers.apps import COUNTERS, Counter
+from tests.consumers.test_takeovers import told_token
+from tests.consumers.wire import connected, recovery_of
+
+
+def at_version(number: int, base: type = Counter) -> Any:
+    """Make the same consumer as a later version of the code has it."""
+
+    def migrate_state(self: Any, state: dict[str, Any], version: int) -> dict[str, Any]:
+        return {**state, "count": state["count"] + 100 * (number - version)}
+
+    members = {"recovery_version": number, "migrate_state": migrate_state}
+    made = type(base.__name__, (base,), members)
+    made.__qualname__ = base.__qualname__
+    made.__module__ = base.__module__
+    return made
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+async def test_an_older_state_is_migrated(manager: RecoveryManager, counter: Any) -> None:
+    async with connected(counter, manager) as client:
+        token = recovery_of(await client.join(start=1))["token"]
+    async with connected(at_version(3, counter), manager) as client:
+        reply = await client.join(token=token)
+        assert (recovery_of(reply)["outcome"], reply["response"]["count"]) == ("recovered", 301)
+    assert manager.snapshots().items[0].version == 3
+
+
+async def test_a_newer_state_is_left_for_newer_code(manager: RecoveryManager) -> None:
+    newer = at_version(2)
+    async with connected(newer, manager) as client:
+        token = recovery_of(await client.join(start=1))["token"]
+    key = manager.snapshots().items[0].socket_hash
+    before = manager.storage.load(key)
+    async with connected(Counter, manager) as client:
+        reply = recovery_of(await client.join(token=token, start=50))
+        assert (reply["outcome"], reply["token"]) == ("version", None)
+        assert manager.storage.load(key) == before
+        assert (await client.push("quiet"))["status"] == "ok"
+        assert manager.count() == 1
+        await client.cast("add")
+        own = await told_token(client)
+        await client.reply()
+    async with connected(newer, manager) as client:
+        assert (await client.join(token=token))["response"]["count"] == 1
+    async with connected(Counter, manager) as client:
+        assert (await client.join(token=own))["response"]["count"] == 51
+
+
+async def test_a_state_that_cannot_be_restored_fails_no_join(manager: RecoveryManager) -> None:
+    class Fragile(Counter):
+        broken = False
+
+        async def restore_state(self, state: dict[str, Any]) -> None:
+            self.left_over = True
+            if self.broken:
+                raise KeyError("a field that is gone")
+            await super().restore_state(state)
+
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            assert not hasattr(self, "left_over")
+            return await super().mount(topic, params)
+
+    outcomes: list[str] = []
+
+    def hear_failure(**_kwargs: Any) -> None:
+        outcomes.append("failed")
+
+    def hear_recovery(**_kwargs: Any) -> None:
+        outcomes.append("recovered")
+
+    async with connected(Fragile, manager) as client:
+        token = recovery_of(await client.join(start=1))["token"]
+        await client.push("add")
+    recovery_failed.connect(hear_failure)
+    state_recovered.connect(hear_recovery)
+    try:
+        Fragile.broken = True
+        async with connected(Fragile, manager) as client:
+            reply = await client.join(token=token)
+            assert recovery_of(reply)["outcome"] == "version"
+            assert (await client.push("quiet"))["status"] == "ok"
+        Fragile.broken = False
+        async with connected(Fragile, manager) as client:
+            assert (await client.join(token=token))["response"]["count"] == 2
+    finally:
+        recovery_failed.disconnect(hear_failure)
+        state_recovered.disconnect(hear_recovery)
+    assert outcomes == ["failed", "recovered"]
+
+
+async def test_a_token_may_be_set_aside(manager: RecoveryManager) -> None:
+    class Choosy(Counter):
+        async def should_recover(self, topic: str, params: dict[str, Any]) -> bool:
+            return not params.get("anew")
+
+    async with connected(Choosy, manager) as client:
+        token = recovery_of(await client.join(start=1))["token"]
+    async with connected(Choosy, manager) as client:
+        assert recovery_of(await client.join(token=token, anew=True))["outcome"] == "new"
+    async with connected(Choosy, manager) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "recovered"
+
+
+async def test_a_mount_that_fails_is_a_join_that_crashed(manager: RecoveryManager) -> None:
+    class Crashing(Counter):
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            if params.get("crash"):
+                raise RuntimeError("a mount that fails")
+            return await super().mount(topic, params)
+
+    async with connected(Crashing, manager) as client:
+        reply = await client.join(crash=True)
+        assert reply == {"status": "error", "response": {"reason": "join crashed"}}
+        assert recovery_of(await client.join())["outcome"] == "new"
+
+
+async def test_a_first_state_that_cannot_be_kept_fails_no_join(manager: RecoveryManager) -> None:
+    class Odd(Counter):
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            self.count, self.items = 0, [object()]
+            return {}
+
+    async with connected(Odd, manager) as client:
+        reply = recovery_of(await client.join())
+        assert (reply["outcome"], reply["token"]) == ("new", None)
+        assert (await client.push("break"))["status"] == "error"
+        await client.cast("put", {"items": []})
+        assert len(await told_token(client)) == 64
+        assert (await client.reply())["status"] == "ok"

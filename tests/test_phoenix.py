@@ -1,0 +1,111 @@
+"""Frames in and out: three shapes, refs as they came, and no input that breaks anything."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recovery_app import phoenix
+from recovery_app.phoenix import Frame, Shape
+
+refs = st.none() | st.text(max_size=5) | st.integers()
+payloads = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=10,
+)
+
+
+@given(refs, refs, st.text(), st.text(), payloads)
+def test_each_shape_is_read_as_it_was_written(
+    join_ref: Any, ref: Any, topic: str, event: str, payload: dict[str, Any]
+) -> None:
+    named = {"join_ref": join_ref, "ref": ref, "event": event, "payload": payload}
+    expected = Frame(shape=Shape.V2, topic=topic, **named)
+    assert phoenix.parse([join_ref, ref, topic, event, payload]) == expected
+    assert phoenix.parse({**named, "topic": topic}) == Frame(shape=Shape.V1, topic=topic, **named)
+    assert phoenix.parse(named) == Frame(shape=Shape.BARE, topic="", **named)
+
+
+@given(st.lists(json_values, min_size=4, max_size=6) | json_values)
+def test_nothing_that_is_json_breaks_the_reader(content: Any) -> None:
+    frame = phoenix.parse(content)
+    if frame is not None:
+        assert isinstance(frame.topic, str)
+        assert isinstance(frame.event, str)
+        assert isinstance(frame.payload, dict)
+        assert type(frame.ref) in (str, int, type(None))
+
+
+@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+def test_a_text_is_json_or_a_value_error(text: str) -> None:
+    try:
+        expected = json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            phoenix.loads(text)
+    else:
+        assert phoenix.loads(text) == expected
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} isn't JSON")
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_reader(data: bytes) -> None:
+    frame = phoenix.parse_binary(data)
+    if frame is not None:
+        assert data[0] == 0
+        assert isinstance(frame.payload, bytes)
+
+
+short_texts = st.text(max_size=20).filter(lambda text: 0 < len(text.encode()) < 256)
+
+
+@given(short_texts, short_texts, short_texts, short_texts, st.binary(max_size=50))
+def test_a_binary_push_is_read_as_the_client_writes_it(
+    join_ref: str, ref: str, topic: str, event: str, data: bytes
+) -> None:
+    fields = [text.encode() for text in (join_ref, ref, topic, event)]
+    written = bytes([0, *map(len, fields)]) + b"".join(fields) + data
+    assert phoenix.parse_binary(written) == Frame(
+        shape=Shape.V2, join_ref=join_ref, ref=ref, topic=topic, event=event, payload=data
+    )
+    for cut in range(5 + sum(map(len, fields))):
+        assert phoenix.parse_binary(written[:cut]) is None
+
+
+def test_what_a_state_may_hold_can_be_sent() -> None:
+    values = [Decimal("1.50"), UUID(int=1), None, "ä"]
+    assert json.loads(phoenix.dumps(values)) == ["1.50", str(UUID(int=1)), None, "ä"]
+
+
+def test_what_json_cannot_carry_is_refused() -> None:
+    with pytest.raises(TypeError):
+        phoenix.dumps({"odd": object()})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r'"cut \ud83d"', "cut \ufffd"),
+        (r'{"\udc00": "\ud83d\ude00"}', {"\ufffd": "😀"}),
+        (r'["\\ud83d"]', ["\\ud83d"]),
+    ],
+)
+def test_half_a_surrogate_pair_becomes_a_replacement(text: str, expected: object) -> None:
+    assert phoenix.loads(text) == expected
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '["\\ud83d",'])
+def test_deep_nesting_is_a_value_error(opening: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        phoenix.loads(opening * 100_000)
