@@ -1,8 +1,9 @@
 """Own the edge to Channels: mixins that give a consumer's topics their state back.
 
-`connection` sorts what a WebSocket brings, `topic` lives one joined topic, `mailbox` keeps
-its order, `hooks` calls the application, `binding` tells whose topic it is, `groups` cleans
-up after it. `mixins` has what an application sees.
+From the WebSocket inward: `mixins` is what an application sees, `connection` sorts what a
+WebSocket brings, `topic` lives one joined topic (`joining` begins it, `mailbox` keeps its
+order, `groups` has its channel), `host` calls the application (`hooks` knows async from
+sync, `binding` whose topic it is).
 """
 
 from recovery_app.consumers.mixins import RecoveryConsumerMixin, SyncRecoveryConsumerMixin

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from recovery_app import phoenix
 from recovery_app.consumers.hooks import Hooks
-from recovery_app.consumers.topic import Link, Topic
+from recovery_app.consumers.host import Link
+from recovery_app.consumers.topic import Topic
 from recovery_app.context import current_manager
 from recovery_app.manager import RecoveryManager
 from recovery_app.rulebook import check_name

@@ -1,49 +1,28 @@
-"""Own one joined topic: a copy of the consumer, its mailbox, its timers and its session."""
+"""Own one joined topic: its order of things, its timers, its beginning and its end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from recovery_app import phoenix
-from recovery_app.consumers.binding import bind_to_person, combine
 from recovery_app.consumers.groups import TopicChannel
-from recovery_app.consumers.hooks import Hooks
+from recovery_app.consumers.host import Host, Link
+from recovery_app.consumers.joining import Join
 from recovery_app.consumers.mailbox import Mailbox
-from recovery_app.exceptions import JoinRefused, SnapshotCorrupt, SnapshotError
-from recovery_app.manager import RecoveryManager
+from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.session import Session
-from recovery_app.values import Takeover
-
-if TYPE_CHECKING:
-    from recovery_app.consumers.mixins import RecoveryMixin
 
 logger = logging.getLogger("recovery_app")
 Result = TypeVar("Result")
 
-TOKEN_KEY = "_recovery"
 _EVENT_KEYS = ("_seq", "_ack")
-_JOIN_HOOKS = ("authorize_join", "should_recover", "get_recovery_binding", "get_recovery_view")
-_RESTORE_HOOKS = ("migrate_state", "restore_state", "after_recover", "get_recoverable_state")
 _SPREAD = (0.8, 1.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """What a topic needs of its connection."""
-
-    consumer: RecoveryMixin
-    hooks: Hooks
-    manager: RecoveryManager
-    send: Callable[[str], Awaitable[None]]
-    forget: Callable[[Topic], None]
 
 
 class Topic:
@@ -59,9 +38,8 @@ class Topic:
         self._link = link
         self._after = after
         self._channel = TopicChannel(link.consumer, self.mailbox.post, self._handle_message)
-        self._consumer = self._copy_consumer()
+        self._host = Host(link, self, self._channel)
         self._session: Session | None = None
-        self._view = ""
         self._touch_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
 
@@ -75,7 +53,7 @@ class Topic:
         """Bind the session to whoever is logged in now, and announce the new token."""
         if self._session is None:
             raise RuntimeError("renew_recovery() works once the topic is joined.")
-        await self._session.renew(await self._binding())
+        await self._session.renew(await self._host.binding())
 
     async def join(self) -> None:
         """Start the join; it is done in its turn."""
@@ -109,8 +87,11 @@ class Topic:
         if self._after is not None:
             await self._after.mailbox.ended()
             self._after = None
+        join = Join(self._host, self.frame, manager=self._link.manager, announce=self._announce)
         try:
-            answer = self.frame.reply("ok", await self._open())
+            await self._channel.open(self._host.consumer)
+            self._session, response = await join.carry_out()
+            answer = self.frame.reply("ok", response)
         except JoinRefused as refusal:
             await self._refuse(refusal.reason)
         except Exception:
@@ -119,71 +100,6 @@ class Topic:
         else:
             self._schedule_touch()
             await self._link.send(answer)
-
-    async def _open(self) -> dict[str, Any]:
-        topic = self.frame.topic
-        token, params = _split_params(self.frame.payload)
-        await self._channel.open(self._consumer)
-        await self._take_care(*_JOIN_HOOKS)
-        await self._call("authorize_join", topic, params)
-        session = self._session = await self._make_session()
-        if token is not None and await self._call("should_recover", topic, params):
-            takeover = await session.claim(token)
-            if takeover is not None:
-                with contextlib.suppress(_NotRestored):
-                    extras = await self._restore(session, takeover)
-                    return {**extras, TOKEN_KEY: session.greeting()}
-        extras = await self._mount(session, params)
-        return {**extras, TOKEN_KEY: session.greeting()}
-
-    async def _restore(self, session: Session, takeover: Takeover) -> Mapping[str, Any]:
-        """Put the consumer into the state that was taken over; `_NotRestored` if it can't be."""
-        await self._take_care(*_RESTORE_HOOKS)
-        try:
-            state = takeover.state
-            if takeover.version < self._consumer.recovery_version:
-                state = await self._call("migrate_state", state, takeover.version)
-            await self._call("restore_state", state)
-            takeover = replace(takeover, state=state)
-            extras: Mapping[str, Any] = await self._call("after_recover", takeover) or {}
-            payload = await self._encode()
-        except Exception as error:
-            logger.exception("A state couldn't be restored.", extra={"topic": self.frame.topic})
-            await session.fail(SnapshotCorrupt("the application couldn't restore it"))
-            # What a failed restore left behind must not reach the fresh start.
-            self._consumer = self._copy_consumer()
-            raise _NotRestored from error
-        await self._link.manager.announcer.arecovered(takeover, state)
-        await session.save(payload)
-        return extras
-
-    async def _mount(self, session: Session, params: dict[str, Any]) -> Mapping[str, Any]:
-        await self._take_care("mount")
-        extras: Mapping[str, Any] = await self._call("mount", self.frame.topic, params) or {}
-        try:
-            await session.start(await self._encode())
-        except SnapshotError:
-            logger.exception("A fresh state can't be kept.", extra={"topic": self.frame.topic})
-        return extras
-
-    async def _make_session(self) -> Session:
-        self._view = str(await self._call("get_recovery_view", self.frame.topic))
-        return Session(
-            self._link.manager,
-            binding=await self._binding(),
-            view=self._view,
-            topic=self.frame.topic,
-            version=self._consumer.recovery_version,
-            announce=self._announce,
-        )
-
-    async def _binding(self) -> bytes:
-        kind = type(self._consumer)
-        if self._link.hooks.overrides(self._consumer, "get_recovery_binding"):
-            person = combine("own", await self._call("get_recovery_binding") or b"")
-        else:
-            person = await bind_to_person(self._consumer.scope)
-        return combine(f"{kind.__module__}.{kind.__qualname__}", self._view, person)
 
     async def _refuse(self, reason: str) -> None:
         self._session = None
@@ -211,52 +127,41 @@ class Topic:
         await self._link.send(answer)
 
     async def _answer(self, frame: phoenix.Frame) -> str:
-        await self._take_care("handle_event")
-        response = await self._call("handle_event", frame.event, _event_payload(frame))
+        await self._host.take_care("handle_event")
+        response = await self._host.call("handle_event", frame.event, _event_payload(frame))
         if not isinstance(response, (Mapping, type(None))):
             raise TypeError(f"handle_event gave {type(response).__name__}, not a dict or None.")
         return frame.reply("ok", response or {})
 
     async def _handle_message(self, message: dict[str, Any]) -> None:
-        name = self._link.hooks.find_handler(self._consumer, message)
+        name = self._host.find_handler(message)
         if name is None:
             logger.warning("A group message has no handler.", extra={"topic": self.frame.topic})
         elif self._session is not None:
-            await self._take_care(name)
+            await self._host.take_care(name)
             with contextlib.suppress(Exception):  # _change has logged it.
-                await self._change(self._session, partial(self._call, name, message))
+                await self._change(self._session, partial(self._host.call, name, message))
 
     async def _change(self, session: Session, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do what may change the state and keep that; after an error go back to the last."""
         try:
             result = await work()
-            payload = await self._encode()
+            payload = await self._host.encode()
         except Exception:
             logger.exception("A handler failed.", extra={"topic": self.frame.topic})
-            await self._roll_back(session)
+            await self._host.roll_back(session.good)
             raise
-        if self._consumer.recovery_save_interval:
+        if self._host.consumer.recovery_save_interval:
             self._save_later(session, payload)
         else:
             await session.save(payload)
         return result
 
-    async def _encode(self) -> bytes:
-        return self._link.manager.codec.encode(await self._call("get_recoverable_state"))
-
-    async def _roll_back(self, session: Session) -> None:
-        if session.good is None:
-            return
-        try:
-            await self._call("restore_state", self._link.manager.codec.decode(session.good))
-        except Exception:
-            logger.exception("A state couldn't be rolled back.")
-
     def _save_later(self, session: Session, payload: bytes) -> None:
         session.good = payload
         if self._flush_timer is None:
             self._flush_timer = asyncio.get_running_loop().call_later(
-                self._consumer.recovery_save_interval, self.mailbox.try_post, self._flush
+                self._host.consumer.recovery_save_interval, self.mailbox.try_post, self._flush
             )
 
     async def _flush(self) -> None:
@@ -296,38 +201,6 @@ class Topic:
         for timer in (self._touch_timer, self._flush_timer):
             if timer is not None:
                 timer.cancel()
-
-    # The consumer.
-
-    def _copy_consumer(self) -> RecoveryMixin:
-        consumer = copy.copy(self._link.consumer)
-        consumer.recovery_topic = self.frame.topic
-        consumer._recovery_life = self
-        self._channel.equip(consumer)
-        return consumer
-
-    async def _call(self, name: str, *args: object) -> Any:
-        return await self._link.hooks.call(self._consumer, name, *args)
-
-    async def _take_care(self, *names: str) -> None:
-        await self._link.hooks.take_care(self._consumer, *names)
-
-
-class _NotRestored(Exception):
-    """A state that was taken over couldn't be put into the consumer."""
-
-
-def _split_params(payload: phoenix.Payload) -> tuple[object, dict[str, Any]]:
-    """Take the token out of a join's payload, or out of the page's params in it."""
-    if not isinstance(payload, dict):
-        return None, {}
-    params = {key: value for key, value in payload.items() if key != TOKEN_KEY}
-    token = payload.get(TOKEN_KEY)
-    inner = params.get("params")
-    if isinstance(inner, dict) and TOKEN_KEY in inner:
-        params["params"] = {key: value for key, value in inner.items() if key != TOKEN_KEY}
-        token = inner[TOKEN_KEY] if token is None else token
-    return token, params
 
 
 def _event_payload(frame: phoenix.Frame) -> phoenix.Payload:

@@ -1,0 +1,90 @@
+"""Own one topic's copy of the consumer, and every call into the application."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from recovery_app.consumers.binding import bind_to_person, combine
+from recovery_app.consumers.groups import TopicChannel
+from recovery_app.consumers.hooks import Hooks
+from recovery_app.manager import RecoveryManager
+
+if TYPE_CHECKING:
+    from recovery_app.consumers.mixins import RecoveryMixin
+    from recovery_app.consumers.topic import Topic
+
+logger = logging.getLogger("recovery_app")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """What a topic needs of its connection."""
+
+    consumer: RecoveryMixin
+    hooks: Hooks
+    manager: RecoveryManager
+    send: Callable[[str], Awaitable[None]]
+    forget: Callable[[Topic], None]
+
+
+class Host:
+    """The consumer of one topic: ``self`` in its hooks and handlers."""
+
+    def __init__(self, link: Link, topic: Topic, channel: TopicChannel) -> None:
+        self._link = link
+        self._topic = topic
+        self._channel = channel
+        self.consumer = self._copy()
+
+    def start_afresh(self) -> None:
+        """Take a new copy, with nothing that a failed restore left behind."""
+        self.consumer = self._copy()
+
+    async def call(self, name: str, *args: object) -> Any:
+        """Call a hook or handler and give what it gives."""
+        return await self._link.hooks.call(self.consumer, name, *args)
+
+    async def take_care(self, *names: str) -> None:
+        """Prepare for calls of these, where any is the application's own."""
+        await self._link.hooks.take_care(self.consumer, *names)
+
+    def find_handler(self, message: dict[str, Any]) -> str | None:
+        """Give the method that a group message may call, or ``None``."""
+        return self._link.hooks.find_handler(self.consumer, message)
+
+    async def encode(self) -> bytes:
+        """Give the serialized state; `SnapshotError` where it can't be stored."""
+        return self._link.manager.codec.encode(await self.call("get_recoverable_state"))
+
+    async def roll_back(self, payload: bytes | None) -> None:
+        """Go back to a serialized state, where there is one."""
+        if payload is None:
+            return
+        try:
+            await self.call("restore_state", self._link.manager.codec.decode(payload))
+        except Exception:
+            logger.exception("A state couldn't be rolled back.")
+
+    async def view(self) -> str:
+        """Give the view that a token of this topic is good for."""
+        return str(await self.call("get_recovery_view", self._topic.frame.topic))
+
+    async def binding(self) -> bytes:
+        """Give the bytes that tie a token to this consumer, view and person."""
+        kind = type(self.consumer)
+        if self._link.hooks.overrides(self.consumer, "get_recovery_binding"):
+            person = combine("own", await self.call("get_recovery_binding") or b"")
+        else:
+            person = await bind_to_person(self.consumer.scope)
+        return combine(f"{kind.__module__}.{kind.__qualname__}", await self.view(), person)
+
+    def _copy(self) -> RecoveryMixin:
+        consumer = copy.copy(self._link.consumer)
+        consumer.recovery_topic = self._topic.frame.topic
+        consumer._recovery_life = self._topic
+        self._channel.equip(consumer)
+        return consumer
