@@ -59,6 +59,6 @@ docs: $(DEV)/.installed ## Build the documentation into docs/_build
 build: $(DEV)/.installed ## Make the sdist and the wheel in dist/
 	@$(DEV)/bin/python -m build
 
-clean: ## Remove what was made here, environments too
-	@rm -rf .venv node_modules build dist docs/_build htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove what was made here: environments, the demo's data
+	@rm -rf .demo .venv node_modules build dist docs/_build htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -36,9 +36,7 @@ class Announcer:
     async def afailed(self, error: RecoveryError) -> None:
         """Do as `failed`."""
         observers.failed(error)
-        await recovery_failed.asend_robust(
-            self._sender, socket_id=self._id_for(error), error=error
-        )
+        await recovery_failed.asend_robust(self._sender, socket_id=self._id_for(error), error=error)
 
     def _id_for(self, error: RecoveryError) -> str | None:
         key = error.socket_hash

@@ -19,5 +19,6 @@ class RecoveryConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks and start to count."""
-        django_checks.register(checks.check_settings)
+        for check in checks.CHECKS:
+            django_checks.register(check, checks.TAG)
         metrics.start()

@@ -8,6 +8,8 @@ import threading
 from recovery_app.forking import survive_fork
 from recovery_app.storages import Storage
 
+JOIN_SECONDS = 5
+
 logger = logging.getLogger("recovery_app")
 
 
@@ -22,7 +24,9 @@ class Cleaner:
         self._storage = storage
         self._interval = interval
         self._stopped = False
-        self.after_fork()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
         survive_fork(self)
 
     def start(self) -> None:
@@ -40,19 +44,27 @@ class Cleaner:
                 self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread and wait until it has ended."""
+        """Stop the thread and wait until it has ended, unless a clean-up takes too long."""
+        self.abandon()
         with self._lock:
-            self._stopped = True
-            self._stopping.set()
             thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=self._interval)
+        if thread is not None:
+            thread.join(JOIN_SECONDS)
+
+    def abandon(self) -> None:
+        """Let the thread end by itself.
+
+        Takes no lock and waits for nothing, as the garbage collector may call it on any
+        thread at any time, even within a clean-up.
+        """
+        self._stopped = True
+        self._stopping.set()
 
     def after_fork(self) -> None:
         """Forget the parent's thread; the child starts one of its own when it needs it."""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = None
 
 
 def _clean(storage: Storage, interval: float, stopping: threading.Event) -> None:
@@ -64,3 +76,4 @@ def _clean(storage: Storage, interval: float, stopping: threading.Event) -> None
             logger.warning("Expired snapshots couldn't be removed.", exc_info=True)
         else:
             logger.debug("Removed %d expired snapshots.", removed)
+    storage.leave_thread()

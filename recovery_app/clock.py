@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 
 from recovery_app.forking import survive_fork
@@ -19,7 +20,7 @@ def to_us(seconds: float) -> int:
 
 
 class Ticker:
-    """Give time stamps in microseconds, never the same twice from one process."""
+    """Give time stamps in microseconds, never the same twice."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,4 +38,16 @@ class Ticker:
         self._lock = threading.Lock()
 
 
-ticker = Ticker()
+_tickers: weakref.WeakKeyDictionary[Clock, Ticker] = weakref.WeakKeyDictionary()
+
+
+def ticker_of(clock: Clock) -> Ticker:
+    """Give the one ticker of all in this process who go by the same clock.
+
+    Each clock has its own: one that is ahead would drag the others along.
+    """
+    try:
+        return _tickers.setdefault(clock, Ticker())
+    except TypeError:
+        # It can't be a key, so nobody else can ask for the same one.
+        return Ticker()

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from recovery_app.exceptions import SnapshotCorrupt, SnapshotError, StateTooLarge
+from recovery_app.exceptions import (
+    RecoveryError,
+    SnapshotCorrupt,
+    SnapshotError,
+    StateTooLarge,
+    UnserializableState,
+)
 from recovery_app.serializers import BUILTIN, Serializer, serializer_name
 from recovery_app.snapshots import Snapshot
 from recovery_app.storages import Entry
@@ -30,7 +36,7 @@ class Codec:
 
     def encode(self, state: Mapping[str, Any]) -> bytes:
         """Serialize a state; `UnserializableState`, `StateTooLarge`."""
-        payload = self.serializer.dumps(state)
+        payload = self._dumps(state)
         if len(payload) > self.max_state_bytes:
             raise StateTooLarge(size_bytes=len(payload), limit_bytes=self.max_state_bytes)
         return payload
@@ -39,10 +45,37 @@ class Codec:
         """Give back a state, by the serializer of that name; `SnapshotCorrupt`."""
         name = self.name
         if serializer in (None, name):
-            return self.serializer.loads(payload)
+            return self._loads(payload)
         if serializer in BUILTIN:
             return BUILTIN[serializer].loads(payload)
         raise SnapshotCorrupt(f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {name!r}")
+
+    # A serializer of the application's own may raise anything. What it raised isn't chained,
+    # as its text may hold parts of the state.
+
+    def _dumps(self, state: Mapping[str, Any]) -> bytes:
+        try:
+            payload: object = self.serializer.dumps(state)
+        except RecoveryError:
+            raise
+        except Exception as error:
+            problem = f"{self.name} raised {type(error).__name__}"
+            raise UnserializableState("state", problem) from None
+        if not isinstance(payload, bytes):
+            problem = f"{self.name} gave {type(payload).__name__}, not bytes"
+            raise UnserializableState("state", problem)
+        return payload
+
+    def _loads(self, payload: bytes) -> dict[str, Any]:
+        try:
+            state: object = self.serializer.loads(payload)
+        except RecoveryError:
+            raise
+        except Exception as error:
+            raise SnapshotCorrupt(f"{self.name} raised {type(error).__name__}") from None
+        if not isinstance(state, dict):
+            raise SnapshotCorrupt(f"{self.name} gave {type(state).__name__}, not a dict")
+        return state
 
 
 def describe(entry: Entry) -> SnapshotInfo:

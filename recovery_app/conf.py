@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import math
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from recovery_app.manager import (
     DEFAULT_MAX_STATE_BYTES,
     DEFAULT_TOKEN_MAX_AGE,
     DEFAULT_TTL,
+    MAX_SECONDS,
     RecoveryManager,
 )
 from recovery_app.serializers import JSONSerializer, Serializer
@@ -74,6 +74,23 @@ def get_settings() -> Settings:
     if problems:
         raise ImproperlyConfigured(" ".join(problem.message for problem in problems))
     return Settings(**values)
+
+
+def get_metrics_namespace() -> str:
+    """Give the first word of the metrics' names; the default where the setting is bad."""
+    try:
+        return _namespace(_raw()["METRICS_NAMESPACE"])
+    except (KeyError, ValueError):
+        return DEFAULT_METRICS_NAMESPACE
+
+
+def get_storage_entry() -> Mapping[str, Any]:
+    """Give the key ``STORAGE`` as it is written, good or bad; nothing if it isn't a dictionary."""
+    try:
+        entry = _raw()["STORAGE"]
+    except (KeyError, ValueError):
+        return {}
+    return entry if isinstance(entry, Mapping) else {}
 
 
 def build_manager(found: Settings) -> RecoveryManager:
@@ -139,21 +156,30 @@ def _forget_manager(*, setting: str, **_kwargs: object) -> None:
 setting_changed.connect(_forget_manager, dispatch_uid="recovery_app.conf")
 
 
-def _read() -> tuple[dict[str, Any], list[Problem]]:
+def _raw() -> Mapping[Any, Any]:
     raw = getattr(django_settings, SETTING, {})
     if not isinstance(raw, Mapping):
-        message = f"{SETTING} must be a dictionary, not {type(raw).__name__}."
-        return {}, [Problem(key="", message=message)]
-    values: dict[str, Any] = {
-        "secret": _derive(django_settings.SECRET_KEY),
-        "secret_fallbacks": tuple(map(_derive, django_settings.SECRET_KEY_FALLBACKS)),
-    }
+        raise ValueError(f"{SETTING} must be a dictionary, not {type(raw).__name__}.")
+    return raw
+
+
+def _read() -> tuple[dict[str, Any], list[Problem]]:
+    try:
+        raw = _raw()
+    except ValueError as error:
+        return {}, [Problem(key="", message=str(error))]
+    values: dict[str, Any] = {}
     problems = []
+    try:
+        values |= _derive_secrets(raw)
+    except ImproperlyConfigured as error:
+        message = f"{SETTING}['SECRET'] isn't there and can't be derived. {error}"
+        problems.append(Problem(key="SECRET", message=message))
     for key, value in raw.items():
         parse = _PARSERS.get(key)
         if parse is None:
-            known = ", ".join(_PARSERS)
-            problems.append(Problem(key=str(key), message=f"{SETTING} knows no key {key!r}, only {known}."))
+            message = f"{SETTING} knows no key {key!r}, only {', '.join(_PARSERS)}."
+            problems.append(Problem(key=str(key), message=message))
             continue
         try:
             values[key.lower()] = parse(value)
@@ -162,7 +188,17 @@ def _read() -> tuple[dict[str, Any], list[Problem]]:
     return values, problems
 
 
-def _derive(secret_key: str) -> bytes:
+def _derive_secrets(raw: Mapping[Any, Any]) -> dict[str, Any]:
+    """Give the secrets that the setting leaves out; `ImproperlyConfigured` without SECRET_KEY."""
+    derived: dict[str, Any] = {}
+    if "SECRET" not in raw:
+        derived["secret"] = _derive(django_settings.SECRET_KEY)
+    if "SECRET_FALLBACKS" not in raw:
+        derived["secret_fallbacks"] = tuple(map(_derive, django_settings.SECRET_KEY_FALLBACKS))
+    return derived
+
+
+def _derive(secret_key: str | bytes) -> bytes:
     return salted_hmac(_SALT, b"", secret=secret_key, algorithm="sha256").digest()
 
 
@@ -170,7 +206,10 @@ def _derive(secret_key: str) -> bytes:
 
 
 def _secret(value: Any) -> bytes:
-    secret = value.encode() if isinstance(value, str) else value
+    try:
+        secret = value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise ValueError("holds a lone surrogate") from None
     if not isinstance(secret, bytes):
         raise ValueError(f"must be bytes or a string, not {type(value).__name__}")
     if len(secret) < MIN_SECRET_BYTES:
@@ -191,8 +230,8 @@ def _seconds(value: Any) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ValueError(f"must be seconds or a timedelta, not {type(value).__name__}")
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"is {seconds} seconds and must be above 0")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"is {seconds} seconds and must be above 0 and at most {MAX_SECONDS}")
     return seconds
 
 
@@ -213,14 +252,17 @@ def _storage(value: Any) -> Callable[[], Storage]:
 
     try:
         build().close()
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # A storage of the application's own may raise anything.
         raise ValueError(f"has OPTIONS that {backend.__name__} doesn't take ({error})") from error
     return build
 
 
 def _serializer(value: Any) -> Serializer:
     found = _imported(value) if isinstance(value, str) else value
-    serializer: Serializer = found() if isinstance(found, type) else found
+    try:
+        serializer: Serializer = found() if isinstance(found, type) else found
+    except Exception as error:  # So may a serializer.
+        raise ValueError(f"names {found.__name__}, which can't be made ({error})") from error
     if not all(callable(getattr(serializer, name, None)) for name in ("dumps", "loads")):
         raise ValueError("needs dumps(state) and loads(data)")
     return serializer
@@ -231,7 +273,7 @@ def _imported(path: Any) -> Any:
         raise ValueError(f"needs a dotted path, not {type(path).__name__}")
     try:
         return import_string(path)
-    except ImportError as error:
+    except Exception as error:  # And so may the import of its module.
         raise ValueError(f"can't import {path!r} ({error})") from error
 
 

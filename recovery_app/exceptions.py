@@ -25,7 +25,7 @@ named by its hash (16 hexadecimal characters), as in storage.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RecoveryError(Exception):
@@ -40,6 +40,14 @@ class RecoveryError(Exception):
     def __init__(self, message: str, *, socket_hash: str | None = None) -> None:
         super().__init__(message)
         self.socket_hash = socket_hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have pickle and copy keep the attributes, which are no positional arguments."""
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(kind: type[RecoveryError], args: tuple[Any, ...]) -> RecoveryError:
+    return kind.__new__(kind, *args)
 
 
 class TokenError(RecoveryError):
@@ -194,14 +202,12 @@ class StorageUnavailable(StorageError):
     reason = "unavailable"
 
     def __init__(self, storage: str, operation: str, *, socket_hash: str | None = None) -> None:
-        super().__init__(
-            f"{storage} is unavailable (during {operation}).", socket_hash=socket_hash
-        )
+        super().__init__(f"{storage} is unavailable (during {operation}).", socket_hash=socket_hash)
         self.storage = storage
         self.operation = operation
 
 
-class JoinRefused(Exception):  # noqa: N818 - reads as what happened, like Django's Http404
+class JoinRefused(Exception):
     """Raise in ``authorize_join`` to refuse a join; the client is told ``reason``."""
 
     def __init__(self, reason: str = "unauthorized") -> None:

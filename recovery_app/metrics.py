@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import ImproperlyConfigured
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
-from recovery_app.conf import DEFAULT_METRICS_NAMESPACE, get_settings
-from recovery_app.exceptions import RecoveryError, TokenExpired
+from recovery_app.conf import get_metrics_namespace
+from recovery_app.exceptions import (
+    InvalidSignature,
+    MalformedToken,
+    RecoveryError,
+    SnapshotCorrupt,
+    SnapshotNotFound,
+    StorageError,
+    StorageUnavailable,
+    TokenExpired,
+    TokenSuperseded,
+    VersionMismatch,
+)
 from recovery_app.signals import Observer, observers
 
 SUBSYSTEM = "recovery"
 SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))
+OTHER_REASON = RecoveryError.reason
+REASONS = (
+    MalformedToken.reason,
+    InvalidSignature.reason,
+    TokenSuperseded.reason,
+    SnapshotNotFound.reason,
+    SnapshotCorrupt.reason,
+    VersionMismatch.reason,
+    StorageUnavailable.reason,
+    StorageError.reason,
+    OTHER_REASON,
+)
+"""All values of the label ``reason``; an error of somebody else's making is the last."""
 
 
 class Metrics(Observer):
@@ -28,6 +51,9 @@ class Metrics(Observer):
         self._failed = counter(
             "tokens_failed", "Recoveries that failed for another reason.", "reason"
         )
+        for reason in REASONS:
+            # From 0 on: a rate over a series that starts at 1 misses the first failure.
+            self._failed.labels(reason)
         self._size = Histogram(
             "state_size_bytes",
             "Serialized size of each saved state.",
@@ -50,7 +76,8 @@ class Metrics(Observer):
         if isinstance(error, TokenExpired):
             self._expired.inc()
         else:
-            self._failed.labels(error.reason).inc()
+            reason = error.reason if error.reason in REASONS else OTHER_REASON
+            self._failed.labels(reason).inc()
 
 
 class _Started:
@@ -60,10 +87,5 @@ class _Started:
 def start() -> None:
     """Count from now on, under the namespace that the settings have now; once a process."""
     if _Started.metrics is None:
-        try:
-            namespace = get_settings().metrics_namespace
-        except ImproperlyConfigured:
-            # The system checks say what is wrong; until then counting must not be in the way.
-            namespace = DEFAULT_METRICS_NAMESPACE
-        _Started.metrics = Metrics(namespace)
+        _Started.metrics = Metrics(get_metrics_namespace())
     observers.add(_Started.metrics)

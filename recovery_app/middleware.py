@@ -10,10 +10,18 @@ from channels.auth import AuthMiddlewareStack
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from recovery_app.context import current_manager
+from recovery_app.context import current_manager, override_manager
+
+__all__ = [
+    "RecoveryMiddleware",
+    "RecoveryMiddlewareStack",
+    "RecoveryScopeMiddleware",
+    "current_manager",
+    "override_manager",
+]
 
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
-ASGIApp = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
 class RecoveryMiddleware:
@@ -28,20 +36,21 @@ class RecoveryMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Response:
-        request.recovery = current_manager()
+        request.recovery = current_manager()  # type: ignore[attr-defined]
         return self._get_response(request)
 
 
 class RecoveryScopeMiddleware:
-    """Give each connection ``scope["recovery"]``, the current manager."""
+    """Give each connection ``scope["recovery"]``: the one it brings, else the current manager."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
 
-    async def __call__(
-        self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
-    ) -> None:
-        await self._inner({**scope, "recovery": current_manager()}, receive, send)
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # Channels' communicators run an application outside of any `override_manager`: what a
+        # test puts into the scope is the only way to it.
+        manager = scope.get("recovery") or current_manager()
+        await self._inner({**scope, "recovery": manager}, receive, send)
 
 
 def RecoveryMiddlewareStack(inner: ASGIApp) -> Any:  # noqa: N802 - named like Channels' own

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from recovery_app.clock import MICROSECONDS, Clock, ticker, to_us
+from recovery_app.clock import MICROSECONDS, Clock, ticker_of, to_us
 from recovery_app.codec import Codec
 from recovery_app.exceptions import (
     InvalidSignature,
     RecoveryError,
     SnapshotCorrupt,
     SnapshotNotFound,
-    StorageUnavailable,
     TokenExpired,
     TokenSuperseded,
     VersionMismatch,
@@ -24,6 +24,7 @@ from recovery_app.tokens import Claims, TokenSigner
 from recovery_app.values import Takeover
 
 MAX_NAME_LENGTH = 255
+MAX_PAGE = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class Labels:
     confirmed_us: int | None = None
 
     def __post_init__(self) -> None:
-        _check_number("applied_seq", self.applied_seq or 0, MAX_SEQ)
+        if self.applied_seq is not None:
+            _check_number("applied_seq", self.applied_seq, MAX_SEQ)
         _check_number("version", self.version, MAX_VERSION)
         check_name("view", self.view)
         check_name("topic", self.topic)
@@ -64,6 +66,15 @@ class Permit:
         """Give what the storage compares with what it holds."""
         return Claim(issued_us=self.claims.issued_us, binding=digest_binding(self.binding))
 
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Have each error that is raised inside name the socket: the token was no forgery."""
+        try:
+            yield
+        except RecoveryError as error:
+            error.socket_hash = error.socket_hash or self.key
+            raise
+
 
 class Rulebook:
     """Verify tokens, seal and open snapshots, and put a storage's verdict into an error."""
@@ -82,10 +93,11 @@ class Rulebook:
         self._ttl = ttl
         self._token_max_age = token_max_age
         self._clock = clock
+        self._ticker = ticker_of(clock)
 
     def tick(self) -> int:
         """Give the time in microseconds, never the same twice from one process."""
-        return ticker.tick(to_us(self._clock()))
+        return self._ticker.tick(to_us(self._clock()))
 
     def issue(self, socket_hash: bytes, issued_us: int, binding: bytes) -> str:
         """Sign a token."""
@@ -164,9 +176,6 @@ class Rulebook:
 
     def settle(self, permit: Permit, verdict: Verdict) -> None:
         """Raise what refused a save or a revocation, if anything did."""
-        if verdict is Verdict.ABSENT:
-            # Neither there nor free: somebody changed it in between. Asking again helps.
-            raise StorageUnavailable("The snapshot's row", "a race", socket_hash=permit.key)
         if verdict is not Verdict.DONE:
             raise self.refusal(permit, verdict)
 
@@ -209,6 +218,8 @@ class Rulebook:
 
 def check_name(what: str, name: str) -> None:
     """Raise `ValueError` unless every storage can keep ``name``."""
+    if not isinstance(name, str):
+        raise ValueError(f"{what} must be a string, not {type(name).__name__}.")
     if len(name) > MAX_NAME_LENGTH or "\x00" in name:
         raise ValueError(
             f"{what} must have at most {MAX_NAME_LENGTH} characters and no NUL among them."
@@ -219,15 +230,25 @@ def check_name(what: str, name: str) -> None:
         raise ValueError(f"{what} holds a lone surrogate and can't be stored.") from error
 
 
-def _check_number(what: str, number: int, limit: int) -> None:
-    if not 0 <= number <= limit:
-        raise ValueError(f"{what} is {number} and must be between 0 and {limit}.")
+def check_listing(*, prefix: str, cursor: str | None, limit: int) -> None:
+    """Raise `ValueError` unless every storage can be asked for such a page."""
+    check_name("prefix", prefix)
+    check_name("cursor", cursor or "")
+    _check_number("limit", limit, MAX_PAGE, least=1)
+
+
+def _check_number(what: str, number: int, limit: int, *, least: int = 0) -> None:
+    if not isinstance(number, int) or not least <= number <= limit:
+        raise ValueError(
+            f"{what} is {number!r} and must be a whole number between {least} and {limit}."
+        )
 
 
 def _unreadable(data: bytes | None, key: str) -> RecoveryError:
     try:
-        Header.read(data or b"")
+        if data is not None:
+            Header.read(data)
     except RecoveryError as error:
         error.socket_hash = key
         return error
-    return SnapshotCorrupt("its bytes can't be read", socket_hash=key)
+    return SnapshotCorrupt("its header can't be read here", socket_hash=key)

@@ -37,6 +37,8 @@ DIGEST_SIZE = 16
 MAX_TEXT_BYTES = 0xFFFF
 MAX_VERSION = 0xFFFFFFFF
 MAX_SEQ = 0xFFFFFFFFFFFFFFFE
+MAX_US = 2**62
+"""The last time, and fence, that counts: each fits into a signed column, and so does the next."""
 _MAGIC = b"RS"
 _HEADER = struct.Struct(f">2sBBIQQQQQ{DIGEST_SIZE}s")
 _TEXT_LENGTH = struct.Struct(">H")
@@ -76,6 +78,8 @@ class Header:
         )
         if format_ > FORMAT:
             raise VersionMismatch(stored=format_, supported=FORMAT, of_format=True)
+        if not format_ or max(fence, floor, created, saved) > MAX_US:
+            raise SnapshotCorrupt("its header is broken")
         return cls(
             fence=fence,
             floor=floor,

@@ -21,6 +21,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from recovery_app.exceptions import InvalidSignature, MalformedToken
 
@@ -72,13 +73,7 @@ class TokenSigner:
         ``token`` may be anything that a client sent. Raises `MalformedToken` or
         `InvalidSignature`.
         """
-        if not isinstance(token, str):
-            raise MalformedToken(f"it is of type {type(token).__name__}, not str")
-        if len(token) != TOKEN_LENGTH:
-            raise MalformedToken(f"it has {len(token)} characters, not {TOKEN_LENGTH}")
-        if not _SPELLING.fullmatch(token):
-            raise MalformedToken("it has characters outside the base64url alphabet")
-        raw = base64.urlsafe_b64decode(token)
+        raw = base64.urlsafe_b64decode(_spelling_of(token))
         said, mac = raw[: _CLAIMS.size], raw[_CLAIMS.size :]
         if not any(hmac.compare_digest(mac, _mac(s, said, binding)) for s in self._secrets):
             raise InvalidSignature
@@ -90,6 +85,18 @@ def issued_us_of(token: str) -> int:
     """Give when a token of our own was issued; its signature isn't looked at."""
     issued_us: int = _CLAIMS.unpack(base64.urlsafe_b64decode(token)[: _CLAIMS.size])[1]
     return issued_us
+
+
+def _spelling_of(token: object) -> str:
+    # Subclasses may say anything of themselves; only what the str itself holds counts.
+    if not issubclass(type(token), str):
+        raise MalformedToken(f"it is of type {type(token).__name__}, not str")
+    spelling = str.__str__(cast("str", token))
+    if len(spelling) != TOKEN_LENGTH:
+        raise MalformedToken(f"it has {len(spelling)} characters, not {TOKEN_LENGTH}")
+    if not _SPELLING.fullmatch(spelling):
+        raise MalformedToken("it has characters outside the base64url alphabet")
+    return spelling
 
 
 def _mac(secret: bytes, said: bytes, binding: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from django.conf import settings
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.support import browser, databases, needs
-from tests.support.asgi import AsgiServer
+from tests.support.asgi import AsgiServer, manage
 from tests.support.processes import RUNNING
 
 LOG_CHARACTERS = 4000
@@ -59,13 +60,25 @@ def database_alias(request: pytest.FixtureRequest) -> str:
 # ASGI servers
 
 
+@pytest.fixture(scope="session")
+def migrated_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the example's data once, for each test to start with a copy."""
+    data = tmp_path_factory.mktemp("demo")
+    manage("migrate", data=data)
+    return data
+
+
 @pytest.fixture
-def asgi_server(tmp_path: Path) -> Iterator[Callable[..., AsgiServer]]:
-    """Give a function that starts an `AsgiServer`; all are stopped after the test."""
+def asgi_server(tmp_path: Path, migrated_demo: Path) -> Iterator[Callable[..., AsgiServer]]:
+    """Give a function that starts an `AsgiServer`; all are stopped after the test.
+
+    All servers of one test have the same data of the example, fresh for the test.
+    """
+    data = shutil.copytree(migrated_demo, tmp_path / "demo")
     with ExitStack() as stack:
 
         def start(server: str = "uvicorn", **options: Any) -> AsgiServer:
-            return stack.enter_context(AsgiServer(server, directory=tmp_path, **options))
+            return stack.enter_context(AsgiServer(server, data=data, **options))
 
         yield start
 

@@ -8,13 +8,13 @@ state are a ``SnapshotCorrupt``, whatever they are.
 
 How plain states pay nothing for the rich types: no Python code looks at their values.
 
-* A C encoder writes them. Each such encoder silently takes something that would come back as
-  something else (orjson takes an enum's value, writes a UUID as text and NaN as null; msgpack
-  takes keys of any type), so a second C encoder with other blind spots reads the state too.
-* Only if one of the two objects does the walk in ``walk`` run. It is what decides: it encodes
-  rich values, and raises with the path of what can't be stored.
+* ``exact`` writes each state with two C encoders, of which each refuses what the other would
+  silently change. Rich values are encoded by hooks that only they reach.
+* ``walk`` goes through a state value by value, where the two object or can't be sure: for
+  UUIDs in JSON, huge integers, rich values beside tuples or beside text that looks like them.
+  It raises with the path of what can't be stored.
 * The bytes tell whether they hold rich values: in JSON by their first byte, in MessagePack by
-  extension types. So plain bytes are read by one C call and nothing else.
+  extension types. So plain bytes are read by one C call.
 
 No value of a state can look like an encoded one: in JSON, strings that would are escaped.
 """

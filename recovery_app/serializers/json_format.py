@@ -8,42 +8,27 @@ value in it that isn't JSON's own is a string ``~name:text``, and a string that 
 from __future__ import annotations
 
 import base64
-import marshal
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from recovery_app.exceptions import SnapshotCorrupt
+from recovery_app.serializers.exact import as_null, write
 from recovery_app.serializers.rich import (
+    BIG_INT,
     CODECS,
-    INTEGER,
     Codec,
-    as_it_is,
+    Encoders,
     checked_float,
     checked_text,
     fits_64_bits,
     revive,
 )
-from recovery_app.serializers.walk import MAX_DEPTH, Encoders, decode, encode
+from recovery_app.serializers.walk import decode, encode
 
-# Makes orjson refuse what it would otherwise write as something else.
-EXACT = (
-    orjson.OPT_PASSTHROUGH_SUBCLASS
-    | orjson.OPT_PASSTHROUGH_DATETIME
-    | orjson.OPT_PASSTHROUGH_DATACLASS
-)
 MARK = "~"
-
-# What marshal's bytes look like: a tuple starts with one of TUPLES. A float is g (or that with
-# its high bit) and eight bytes, the exponent last; with all its bits set, it is NaN or infinite.
-MARSHAL_VERSION = 4
-TUPLES = (b"(", b")", b"\xa8", b"\xa9")
-NOT_FINITE = tuple(
-    (last, re.compile(last + rb"(?<=[g\xe7].{6}[\xf0-\xff]" + last + rb")", re.DOTALL))
-    for last in (b"\x7f", b"\xff")
-)
 
 
 class JSONSerializer:
@@ -54,9 +39,12 @@ class JSONSerializer:
 
     def dumps(self, state: Mapping[str, Any], /) -> bytes:
         """Encode a state, or raise ``UnserializableState``."""
-        plain = _dumps_plain(state)
-        if plain is not None:
-            return plain
+        written = write(state, IN_C, AS_NULL)
+        if written and not written.rich:
+            return written.text
+        # More marks than rich values: a string of the state's own has one, and needs escaping.
+        if written and written.text.count(b'"~') == written.rich:
+            return b"~" + written.text
         data = orjson.dumps(encode(state, ENCODERS))
         return b"~" + data if b'"~' in data else data
 
@@ -73,31 +61,6 @@ class JSONSerializer:
         return decode(state, _revive, MARK) if rich else state
 
 
-def _dumps_plain(state: Mapping[str, Any]) -> bytes | None:
-    """Write a state in C, or give None if that might not come back as it is."""
-    if type(state) is not dict:
-        return None
-    try:
-        # orjson takes enums, UUIDs and NaN. marshal takes exact built-in types only, and what
-        # it takes besides JSON's, orjson refuses. Its bytes are looked at and thrown away.
-        seen = marshal.dumps(state, MARSHAL_VERSION)
-        return None if _is_doubtful(seen) else orjson.dumps(state, option=EXACT)
-    except (TypeError, ValueError):
-        return None
-
-
-def _is_doubtful(seen: bytes) -> bool:
-    """Say whether marshal's bytes may hold a float that isn't finite, or tuples too deep."""
-    for last, pattern in NOT_FINITE:
-        if last in seen and pattern.search(seen):
-            return True
-    # orjson 3.13 counts no depth through tuples, and at some 2,000 of them overruns its memory.
-    # Text may look like tuples; a state with much of it only takes the slow way.
-    if len(seen) <= 2 * MAX_DEPTH:
-        return False
-    return sum(seen.count(code) for code in TUPLES if code in seen) > MAX_DEPTH
-
-
 def _tagged(codec: Codec, value: Any) -> str:
     return f"{MARK}{codec.name}:{codec.dumps(value)}"
 
@@ -107,17 +70,17 @@ def _encoder(codec: Codec) -> Callable[[Any], str]:
 
 
 def _integer(value: int) -> int | str:
-    # orjson writes no more, and would read more as a float.
-    return value if fits_64_bits(value) else _tagged(INTEGER, value)
+    return value if fits_64_bits(value) else _tagged(BIG_INT, value)
 
 
 def _text(value: str) -> str:
-    return f"{MARK}:{checked_text(value)}" if value.startswith(MARK) else checked_text(value)
+    checked_text(value)
+    return f"{MARK}:{value}" if value.startswith(MARK) else value
 
 
 BYTES = Codec(
     name="bytes",
-    code=8,
+    code=0,
     dumps=lambda value: base64.b64encode(value).decode(),
     loads=lambda text: base64.b64decode(text, validate=True),
 )
@@ -127,9 +90,10 @@ ENCODERS: Encoders = {
     int: _integer,
     float: checked_float,
     str: _text,
-    bool: as_it_is,
-    type(None): as_it_is,
 }
+# orjson writes UUIDs by itself, as text; so they have to be found by the walk.
+IN_C: Encoders = {kind: encoder for kind, encoder in ENCODERS.items() if kind is not UUID}
+AS_NULL = as_null(IN_C)
 BY_NAME = {codec.name: codec for codec in (*CODECS.values(), BYTES)}
 
 

@@ -16,6 +16,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from recovery_app.exceptions import SnapshotCorrupt
 
+Encoders = Mapping[type, Callable[[Any], Any]]
+"""What a format makes of values of each type but dict, list, bool and None."""
+
 MICROSECOND = timedelta(microseconds=1)
 # Its precision is never applied; it only makes a malformed text an error in every thread.
 STRICT = Context(traps=[InvalidOperation])
@@ -27,7 +30,10 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """How values of one type become text; ``code`` is the MessagePack extension type."""
+    """How values of one type become text.
+
+    ``code`` is the MessagePack extension type; 0 where MessagePack has the type itself.
+    """
 
     name: str
     code: int
@@ -52,13 +58,8 @@ def checked_float(value: float) -> float:
     return value
 
 
-def as_it_is(value: Any) -> Any:
-    """Give any value back."""
-    return value
-
-
 def fits_64_bits(value: int) -> bool:
-    """Say whether both formats hold an int as their own."""
+    """Say whether an int is one of the formats' own; orjson would read more as a float."""
     return -(2**63) <= value < 2**64
 
 
@@ -103,10 +104,10 @@ def _time_loads(text: str) -> time:
     return time.fromisoformat(clock).replace(fold=int(fold), tzinfo=_zone_loads(zone))
 
 
-INTEGER = Codec(name="int", code=1, dumps="{:x}".format, loads=lambda text: int(text, 16))
+BIG_INT = Codec(name="int", code=1, dumps="{:x}".format, loads=lambda text: int(text, 16))
 
 CODECS: Mapping[type, Codec] = {
-    int: INTEGER,
+    int: BIG_INT,
     datetime: Codec(name="datetime", code=2, dumps=_clock_dumps, loads=_datetime_loads),
     date: Codec(name="date", code=3, dumps=date.isoformat, loads=date.fromisoformat),
     time: Codec(name="time", code=4, dumps=_clock_dumps, loads=_time_loads),

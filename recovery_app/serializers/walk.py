@@ -11,15 +11,22 @@ from enum import Enum
 from typing import Any
 
 from recovery_app.exceptions import UnserializableState
-from recovery_app.serializers.rich import Unfit, checked_text, type_name
-
-MAX_DEPTH = 254
-"""How many dicts and lists may be inside each other; orjson writes no more."""
+from recovery_app.serializers.exact import MAX_DEPTH
+from recovery_app.serializers.rich import Encoders, Unfit, checked_text, type_name
 
 MAX_STEPS_SHOWN = 32
 MAX_KEY_SHOWN = 40
 
-Encoders = Mapping[type, Callable[[Any], Any]]
+COPIES: Mapping[type, Callable[[Any], Any]] = {dict: dict, list: list, tuple: list}
+ONLY_STR = frozenset({str})
+AS_THEY_ARE = frozenset({bool, type(None)})
+# How to get a plain value of a subclass. str() of Django's SafeString is the SafeString.
+PLAIN_ONE: Mapping[type, str] = {
+    dict: "dict(it)",
+    list: "list(it)",
+    tuple: "list(it)",
+    str: "it[:]",
+}
 
 
 def encode(state: Mapping[str, Any], encoders: Encoders) -> dict[str, Any]:
@@ -29,14 +36,7 @@ def encode(state: Mapping[str, Any], encoders: Encoders) -> dict[str, Any]:
     root = _Node(state)
     pending = [root]
     while pending:
-        node = pending.pop()
-        for key, value in node.items():
-            if type(value) in _COPIES:
-                child = _Node(value, node, key)
-                node.copy[key] = child.copy
-                pending.append(child)
-            else:
-                node.copy[key] = node.encode(key, value, encoders)
+        pending += pending.pop().encode(encoders)
     copy: dict[str, Any] = root.copy
     return copy
 
@@ -51,18 +51,9 @@ def decode(state: dict[str, Any], revive: Callable[[str], Any], mark: str) -> di
             if kind is str:
                 if value.startswith(mark):
                     node[key] = revive(value)
-            elif kind in _COPIES:
+            elif kind in COPIES:
                 pending.append(value)
     return state
-
-
-_COPIES: Mapping[type, type[dict[str, Any]] | type[list[Any]]] = {
-    dict: dict,
-    list: list,
-    tuple: list,
-}
-# How to get a plain value of a subclass. str() of Django's SafeString is the SafeString.
-_PLAIN_ONE = {dict: "dict(it)", list: "list(it)", tuple: "list(it)", str: "it[:]"}
 
 
 def _items(container: Any) -> Iterable[tuple[Any, Any]]:
@@ -79,53 +70,64 @@ class _Node:
         self.parent = parent
         self.key = key
         self.depth: int = parent.depth + 1 if parent else 1
-        self.copy = _COPIES[type(source)](source)
+        self.copy = COPIES[type(source)](source)
         if self.depth > MAX_DEPTH:
             raise self._too_deep()
         if type(source) is dict:
             self._check_keys()
 
-    def items(self) -> Iterable[tuple[Any, Any]]:
-        return _items(self.copy)
-
-    def encode(self, key: str | int, value: Any, encoders: Encoders) -> Any:
-        try:
-            encoder = encoders.get(type(value))
+    def encode(self, encoders: Encoders) -> list[_Node]:
+        """Encode the values in the copy; give the dicts and lists among them."""
+        children = []
+        for key, value in _items(self.copy):
+            kind = type(value)
+            if kind in AS_THEY_ARE:
+                continue
+            if kind in COPIES:
+                child = _Node(value, self, key)
+                self.copy[key] = child.copy
+                children.append(child)
+                continue
+            encoder = encoders.get(kind)
             if encoder is None:
-                raise Unfit(_why_not(type(value), encoders))
-            return encoder(value)
-        except Unfit as unfit:
-            raise UnserializableState(_path([*self._steps(), key]), str(unfit)) from None
+                raise self._unfit(key, _why_not(kind, encoders))
+            try:
+                self.copy[key] = encoder(value)
+            except Unfit as unfit:
+                raise self._unfit(key, str(unfit)) from None
+        return children
 
     def _check_keys(self) -> None:
+        # Nearly all keys are plain, and then this is all.
+        if {*map(type, self.copy)} <= ONLY_STR and "".join(self.copy).isascii():
+            return
         for key in self.copy:
             if type(key) is not str:
-                problem = f"it has a key that is {_a(type(key))}, and keys are str"
-                raise UnserializableState(_path(self._steps()), problem)
+                raise self._unfit(None, f"it has a key that is {_a(type(key))}, and keys are str")
             try:
                 checked_text(key)
             except Unfit as unfit:
-                path = _path([*self._steps(), key])
-                raise UnserializableState(path, f"in its key, {unfit}") from None
+                raise self._unfit(key, f"in its key, {unfit}") from None
 
     def _too_deep(self) -> UnserializableState:
         """Tell a container that holds itself from one that is only deep."""
         above: set[int] = set()
         for node in reversed([*self._lineage()]):
             if id(node.source) in above:
-                return UnserializableState(_path(node._steps()), "it contains itself")
+                return node._unfit(None, "it contains itself")
             above.add(id(node.source))
-        problem = f"it is nested more than {MAX_DEPTH} deep"
-        return UnserializableState(_path(self._steps()), problem)
+        return self._unfit(None, f"it is nested more than {MAX_DEPTH} deep")
+
+    def _unfit(self, key: str | int | None, problem: str) -> UnserializableState:
+        """Make the error for the value under a key, or for this container itself."""
+        steps = [node.key for node in self._lineage() if node.parent][::-1]
+        return UnserializableState(_path(steps if key is None else [*steps, key]), problem)
 
     def _lineage(self) -> Iterator[_Node]:
         node: _Node | None = self
         while node:
             yield node
             node = node.parent
-
-    def _steps(self) -> list[str | int]:
-        return [node.key for node in self._lineage() if node.parent][::-1]
 
 
 def _path(steps: list[str | int]) -> str:
@@ -152,9 +154,9 @@ def _why_not(kind: type, encoders: Encoders) -> str:
     if issubclass(kind, Enum):
         return f"it is {_a(kind)}, an enum; store its value"
     for base in kind.__mro__:
-        if base in encoders or base in _COPIES:
-            plain = f"would come back as a plain {_COPIES.get(base, base).__name__}"
-            return f"it is {_a(kind)} and {plain}; store {_PLAIN_ONE.get(base, 'a plain one')}"
+        if base in COPIES or base in encoders:
+            plain = f"would come back as a plain {COPIES.get(base, base).__name__}"
+            return f"it is {_a(kind)} and {plain}; store {PLAIN_ONE.get(base, 'a plain one')}"
     return f"it is {_a(kind)}, which no snapshot can hold"
 
 

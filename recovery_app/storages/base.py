@@ -95,14 +95,10 @@ class Storage:
         self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
     ) -> Decision:
         """Raise the fence for a new connection and give the bytes, with that fence in them."""
-        decide = partial(
-            decide_takeover, claim=claim, now_us=now_us, newest_version=newest_version
-        )
+        decide = partial(decide_takeover, claim=claim, now_us=now_us, newest_version=newest_version)
         return self._step(key, ttl, decide)
 
-    def renew(
-        self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes
-    ) -> Decision:
+    def renew(self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes) -> Decision:
         """Raise the fence for the same connection and bind the snapshot to ``binding``."""
         decide = partial(decide_renewal, claim=claim, now_us=now_us, binding=binding)
         return self._step(key, ttl, decide)
@@ -146,6 +142,9 @@ class Storage:
         """Make a call on a thread of ours, with what care the storage's connections need."""
         return call()
 
+    def leave_thread(self) -> None:
+        """Let go of what the calling thread, one of ours, holds: it ends now."""
+
     async def asave(self, key: str, data: bytes, ttl: float) -> None:
         """Do as `save`, without blocking the event loop."""
         await self.run(partial(self.save, key, data, ttl))
@@ -171,18 +170,14 @@ class Storage:
     ) -> Decision:
         """Do as `take_over`, without blocking the event loop."""
         return await self.run(
-            partial(
-                self.take_over, key, claim, ttl, now_us=now_us, newest_version=newest_version
-            )
+            partial(self.take_over, key, claim, ttl, now_us=now_us, newest_version=newest_version)
         )
 
     async def arenew(
         self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes
     ) -> Decision:
         """Do as `renew`, without blocking the event loop."""
-        return await self.run(
-            partial(self.renew, key, claim, ttl, now_us=now_us, binding=binding)
-        )
+        return await self.run(partial(self.renew, key, claim, ttl, now_us=now_us, binding=binding))
 
     async def arevoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Verdict:
         """Do as `revoke`, without blocking the event loop."""
@@ -196,9 +191,7 @@ class Storage:
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> EntryPage:
         """Do as `list_entries`, without blocking the event loop."""
-        return await self.run(
-            partial(self.list_entries, prefix=prefix, cursor=cursor, limit=limit)
-        )
+        return await self.run(partial(self.list_entries, prefix=prefix, cursor=cursor, limit=limit))
 
     async def acount(self) -> int:
         """Do as `count`, without blocking the event loop."""
@@ -206,11 +199,9 @@ class Storage:
 
     @cached_property
     def _pool(self) -> ThreadPool:
-        return ThreadPool(self.threads)
+        return ThreadPool(self.threads, at_end=self.leave_thread)
 
-    def _step(
-        self, key: str, ttl: float, decide: Callable[[bytes | None], Decision]
-    ) -> Decision:
+    def _step(self, key: str, ttl: float, decide: Callable[[bytes | None], Decision]) -> Decision:
         with self.exclusive():
             decision = decide(self.load(key))
             if decision.verdict is Verdict.DONE and decision.data is not None:

@@ -1,8 +1,8 @@
 """Own the storage in any database that Django speaks to.
 
 Each fenced step is one ``UPDATE … WHERE fence <= …``. No row changed means absent or
-refused: a save then tries an ``INSERT``, and if that meets a row after all, the ``UPDATE``
-once more. Nothing reads before it writes inside a transaction, so SQLite never has to
+refused: a save then tries an ``INSERT``, and if that meets a row after all, what this row
+holds decides. Nothing reads before it writes inside a transaction, so SQLite never has to
 upgrade a lock and InnoDB holds no gap lock while it inserts.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -22,27 +22,46 @@ from django.db import (
     InterfaceError,
     OperationalError,
     close_old_connections,
+    connections,
     transaction,
 )
-from django.db.models import BigIntegerField, F, Q, QuerySet, Value
-from django.db.models.functions import Greatest
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Substr
 
 from recovery_app.clock import MICROSECONDS, Clock, to_us
-from recovery_app.exceptions import (
-    SnapshotCorrupt,
-    StorageError,
-    StorageUnavailable,
-    VersionMismatch,
+from recovery_app.exceptions import StorageError, StorageUnavailable
+from recovery_app.fencing import (
+    Claim,
+    Decision,
+    Verdict,
+    decide_renewal,
+    decide_revocation,
+    decide_save,
+    decide_takeover,
+    decide_touch,
 )
-from recovery_app.fencing import Claim, Decision, Verdict, raise_fence, refuse
-from recovery_app.snapshots import Header, Snapshot, revoked_marker
+from recovery_app.snapshots import Header
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage
+from recovery_app.storages.rows import (
+    bound_to,
+    by_fence,
+    by_floor,
+    bytes_of,
+    columns_of,
+    kept,
+    raised,
+    revoked,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredSnapshot
 
-DELETE_BATCH = 1_000
-_MADE_ONCE = ("created_us", "floor")
+    Rows = QuerySet[StoredSnapshot]
+
+DELETE_BATCH = 500
+ATTEMPTS = 5
+_DONE = Decision(verdict=Verdict.DONE)
 
 
 class DatabaseStorage(Storage):
@@ -57,93 +76,102 @@ class DatabaseStorage(Storage):
     supports_listing = True
 
     def __init__(self, *, database: str = DEFAULT_DB_ALIAS, clock: Clock = time.time) -> None:
+        if database not in connections:
+            raise ValueError(f"DATABASES has no alias {database!r}.")
         self.database = database
         self.clock = clock
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
-        with self._errors("save"):
-            self._rows.update_or_create(key=key, defaults=self._columns(data, ttl))
+        columns = self._columns(data, ttl)
+        self._settle(
+            "save", key, lambda live: self._put(key, live, columns, columns), lambda _stored: _DONE
+        )
 
     def load(self, key: str) -> bytes | None:
         with self._errors("load"):
-            row = self._live(key).first()
-        return None if row is None else _bytes_of(row)
+            return _stored_in(self._live(key))
 
     def delete(self, key: str) -> bool:
         with self._errors("delete"):
-            there = bool(self._live(key).delete()[0])
-            self._rows.filter(key=key).delete()
+            there = self._live(key)._raw_delete(self.database) > 0
+            self._rows.filter(key=key)._raw_delete(self.database)
             return there
 
     def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
         header = Header.read(data)
-        columns = self._columns(data, ttl)
         claim = Claim(issued_us=header.fence, binding=header.binding)
-        with self._errors("save"):
-            return self._write(key, _by_fence(claim), columns, _kept(columns), claim)
+        columns = self._columns(data, ttl)
+
+        def write(live: Rows) -> Decision | None:
+            return self._put(key, live.filter(by_fence(claim)), columns, kept(columns))
+
+        return self._settle("save", key, write, partial(decide_save, data=data)).verdict
 
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
-        with self._errors("touch"):
-            allowed = self._live(key).filter(_by_fence(claim), revoked=False)
-            if allowed.update(expires_us=self._expiry(ttl)):
-                return Verdict.DONE
-            return self._refusal(key, claim) or Verdict.ABSENT
+        def write(live: Rows) -> Decision | None:
+            allowed = live.filter(by_fence(claim), revoked=False)
+            return _DONE if allowed.update(expires_us=self._expiry(ttl)) else None
+
+        return self._settle("touch", key, write, partial(decide_touch, claim=claim)).verdict
 
     def take_over(
         self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
     ) -> Decision:
-        allowed = Q(binding=claim.binding.hex(), floor__lte=claim.issued_us, revoked=False)
+        allowed = by_floor(claim)
         if newest_version is not None:
             allowed &= Q(version__lte=newest_version)
-        changes = {"fence": _raised(claim, now_us), "expires_us": self._expiry(ttl)}
-        with self._errors("takeover"):
-            return self._change(key, allowed, changes, claim, by_floor=True)
+        changes = {"fence": raised(claim, now_us), "expires_us": self._expiry(ttl)}
+        decide = partial(decide_takeover, claim=claim, now_us=now_us, newest_version=newest_version)
+        write = partial(self._change, allowed=allowed, changes=changes)
+        return self._settle("takeover", key, write, decide)
 
-    def renew(
-        self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes
-    ) -> Decision:
+    def renew(self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes) -> Decision:
         changes = {
-            "fence": _raised(claim, now_us),
+            "fence": raised(claim, now_us),
             "binding": binding.hex(),
             "expires_us": self._expiry(ttl),
         }
-        with self._errors("renewal"):
-            return self._change(key, _by_fence(claim) & Q(revoked=False), changes, claim)
+        decide = partial(decide_renewal, claim=claim, now_us=now_us, binding=binding)
+        allowed = by_fence(claim) & Q(revoked=False)
+        write = partial(self._change, allowed=allowed, changes=changes)
+        return self._settle("renewal", key, write, decide)
 
     def revoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Verdict:
-        fence = raise_fence(Header(fence=0, floor=0, binding=claim.binding), claim, now_us)
-        header = Header(
-            fence=fence, floor=fence, binding=claim.binding, created_us=now_us, saved_us=now_us
-        )
-        columns = self._columns(revoked_marker(header), ttl)
-        raised = _raised(claim, now_us)
-        with self._errors("revocation"):
-            changes = columns | {"fence": raised, "floor": raised}
-            return self._write(key, Q(binding=claim.binding.hex()), columns, changes, claim)
+        decide = partial(decide_revocation, claim=claim, now_us=now_us)
+        columns = self._columns(decide(None).data or b"", ttl)
+
+        def write(live: Rows) -> Decision | None:
+            # What can't be read may still be removed.
+            allowed = live.filter(bound_to(claim) | unreadable())
+            return self._put(key, allowed, columns, revoked(columns, claim, now_us))
+
+        return self._settle("revocation", key, write, decide).verdict
 
     def cleanup_expired(self) -> int:
         removed = 0
         with self._errors("clean-up"):
             while keys := list(self._expired().values_list("key", flat=True)[:DELETE_BATCH]):
                 # Asked again, as one of them may have come back to life since.
-                removed += self._expired().filter(key__in=keys).delete()[0]
+                removed += self._expired().filter(key__in=keys)._raw_delete(self.database)
         return removed
 
     def list_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> EntryPage:
-        rows = self._rows.filter(expires_us__gt=self._now_us(), revoked=False).order_by("key")
+        now_us = self._now_us()
+        rows = self._rows.filter(expires_us__gt=now_us, revoked=False).order_by("key")
         if prefix:
-            rows = rows.filter(socket_id__startswith=prefix)
+            # SQLite's LIKE knows no case, the other databases' equality may know none.
+            start = Substr("socket_id", 1, len(prefix))
+            rows = rows.alias(start=start).filter(socket_id__startswith=prefix, start=prefix)
         if cursor is not None:
             rows = rows.filter(key__gt=cursor)
         with self._errors("listing"):
             found = list(rows[: limit + 1])
-        now_us = self._now_us()
         entries = [
             Entry(
                 key=row.key,
-                data=_bytes_of(row),
+                data=bytes_of(row),
                 expires_in=(row.expires_us - now_us) / MICROSECONDS,
             )
             for row in found[:limit]
@@ -163,16 +191,24 @@ class DatabaseStorage(Storage):
         finally:
             close_old_connections()
 
+    def leave_thread(self) -> None:
+        """Close the connections of a thread of ours."""
+        connections.close_all()
+
     @property
-    def _rows(self) -> QuerySet[StoredSnapshot]:
+    def _model(self) -> type[StoredSnapshot]:
         # Looked up late, as settings may name this class before the models are loaded.
         model: type[StoredSnapshot] = apps.get_model("recovery_app", "StoredSnapshot")
-        return model._default_manager.using(self.database)
+        return model
 
-    def _live(self, key: str) -> QuerySet[StoredSnapshot]:
+    @property
+    def _rows(self) -> Rows:
+        return self._model._default_manager.using(self.database)
+
+    def _live(self, key: str) -> Rows:
         return self._rows.filter(key=key, expires_us__gt=self._now_us())
 
-    def _expired(self) -> QuerySet[StoredSnapshot]:
+    def _expired(self) -> Rows:
         return self._rows.filter(expires_us__lte=self._now_us())
 
     def _now_us(self) -> int:
@@ -182,45 +218,48 @@ class DatabaseStorage(Storage):
         return to_us(self.clock() + ttl)
 
     def _columns(self, data: bytes, ttl: float) -> dict[str, Any]:
-        return {"data": data, "expires_us": self._expiry(ttl), **_columns_of(data)}
+        return columns_of(data) | {"expires_us": self._expiry(ttl)}
 
-    def _write(
+    def _settle(
         self,
+        operation: str,
         key: str,
-        allowed: Q,
-        columns: dict[str, Any],
-        changes: dict[str, Any],
-        claim: Claim,
-    ) -> Verdict:
-        """Update where that is allowed, else insert, else update what came in between."""
-        if self._live(key).filter(allowed).update(**changes):
-            return Verdict.DONE
-        self._expired().filter(key=key).delete()
+        write: Callable[[Rows], Decision | None],
+        decide: Callable[[bytes | None], Decision],
+    ) -> Decision:
+        """Write, or say what refuses it; again where neither holds, as only a race explains."""
+        with self._errors(operation):
+            for _ in range(ATTEMPTS):
+                live = self._live(key)
+                done = write(live)
+                if done is not None:
+                    return done
+                refusal = decide(_stored_in(live))
+                if refusal.verdict is not Verdict.DONE:
+                    return refusal
+        raise StorageUnavailable(self._name, f"{operation}, in a race")
+
+    def _put(
+        self, key: str, allowed: Rows, columns: dict[str, Any], changes: dict[str, Any]
+    ) -> Decision | None:
+        """Update the row where that is allowed, else insert one."""
+        if allowed.update(**changes):
+            return _DONE
         try:
             with transaction.atomic(using=self.database):
-                self._rows.create(key=key, **columns)
+                # Unlike save() it sends no signals: some apps listen to all models there are.
+                self._rows.bulk_create([self._model(key=key, **columns)])
         except IntegrityError:
-            if not self._live(key).filter(allowed).update(**changes):
-                return self._refusal(key, claim) or Verdict.ABSENT
-        return Verdict.DONE
+            self._expired().filter(key=key)._raw_delete(self.database)
+            return None
+        return _DONE
 
-    def _change(
-        self, key: str, allowed: Q, changes: dict[str, Any], claim: Claim, *, by_floor: bool = False
-    ) -> Decision:
+    def _change(self, live: Rows, *, allowed: Q, changes: dict[str, Any]) -> Decision | None:
         # The transaction holds the row from the UPDATE on, so what is read is what it left.
         with transaction.atomic(using=self.database):
-            changed = self._live(key).filter(allowed).update(**changes)
-            row = self._live(key).first()
-        data = None if row is None else _bytes_of(row)
-        if changed:
-            return Decision(verdict=Verdict.DONE, data=data)
-        refusal = _refusal_in(data, claim, by_floor=by_floor)
-        # Nobody else holds it, and still it wasn't allowed: then the version is too new.
-        return Decision(verdict=refusal or Verdict.NEWER, data=data)
-
-    def _refusal(self, key: str, claim: Claim) -> Verdict | None:
-        row = self._live(key).first()
-        return _refusal_in(None if row is None else _bytes_of(row), claim)
+            if not live.filter(allowed).update(**changes):
+                return None
+            return Decision(verdict=Verdict.DONE, data=_stored_in(live))
 
     @contextmanager
     def _errors(self, operation: str) -> Iterator[None]:
@@ -236,69 +275,6 @@ class DatabaseStorage(Storage):
         return f"DatabaseStorage on {self.database!r}"
 
 
-def _by_fence(claim: Claim) -> Q:
-    return Q(binding=claim.binding.hex(), fence__lte=claim.issued_us)
-
-
-def _raised(claim: Claim, now_us: int) -> Greatest:
-    number = BigIntegerField()
-    return Greatest(
-        Value(now_us, output_field=number),
-        F("fence") + 1,
-        Value(claim.issued_us + 1, output_field=number),
-        output_field=number,
-    )
-
-
-def _kept(columns: dict[str, Any]) -> dict[str, Any]:
-    """Give the changes of a save to a row that is there: its past is kept."""
-    floor = Greatest(F("floor"), Value(columns["floor"], output_field=BigIntegerField()))
-    changes = {name: value for name, value in columns.items() if name not in _MADE_ONCE}
-    return changes | {"floor": floor}
-
-
-def _columns_of(data: bytes) -> dict[str, Any]:
-    try:
-        snapshot = Snapshot.from_bytes(data)
-    except (SnapshotCorrupt, VersionMismatch):
-        return {"size_bytes": len(data)}
-    header = snapshot.header
-    return {
-        "fence": header.fence,
-        "floor": header.floor,
-        "binding": header.binding.hex(),
-        "revoked": header.revoked,
-        "version": header.version,
-        "created_us": header.created_us,
-        "saved_us": header.saved_us,
-        "socket_id": snapshot.socket_id,
-        "view": snapshot.view,
-        "topic": snapshot.topic,
-        "size_bytes": len(snapshot.state),
-    }
-
-
-def _bytes_of(row: StoredSnapshot) -> bytes:
-    data = bytes(row.data)
-    try:
-        header = Header.read(data)
-    except (SnapshotCorrupt, VersionMismatch):
-        return data
-    return replace(
-        header,
-        fence=row.fence,
-        floor=row.floor,
-        binding=bytes.fromhex(row.binding),
-        created_us=row.created_us,
-    ).put_on(data)
-
-
-def _refusal_in(data: bytes | None, claim: Claim, *, by_floor: bool = False) -> Verdict | None:
-    if data is None:
-        return Verdict.ABSENT
-    try:
-        header = Header.read(data)
-    except (SnapshotCorrupt, VersionMismatch):
-        return Verdict.UNREADABLE
-    refusal = refuse(header, claim, by_floor=by_floor)
-    return refusal or (Verdict.ABSENT if header.revoked else None)
+def _stored_in(rows: Rows) -> bytes | None:
+    row = rows.first()
+    return None if row is None else bytes_of(row)

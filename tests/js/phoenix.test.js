@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Socket } from "phoenix";
 import { FakeBrowser, record, told } from "./support/browser.js";
-import { TestServer } from "./support/server.js";
+import { PATIENCE_MS, TestServer } from "./support/server.js";
 
-const SOON = { reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
+const SOON = { timeout: 1000, reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
 
 /** Connect a page's npm Socket with a recovered channel. */
 function connect(t, server, tab = new FakeBrowser().open(), params = {}) {
@@ -29,7 +29,7 @@ test("the state comes back after a cut, with a token from the reply before", asy
   server.cut();
   const { outcome, elapsedMs, response } = await told(recovery, "outcome");
   assert.equal(outcome, "recovered");
-  assert.ok(elapsedMs > 0 && elapsedMs < 1000);
+  assert.ok(elapsedMs > 0 && elapsedMs < PATIENCE_MS);
   assert.deepEqual(response.state, ["a"]);
   assert.deepEqual(server.joins, [{ id: 7 }, { id: 7, _recovery: "token-1" }]);
 });

@@ -1,7 +1,7 @@
 /** Where a token is kept, and whose it is. */
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { BrokenStorage, FakeBrowser, FakeStorage, record, Tab } from "./support/browser.js";
+import { BrokenStorage, FakeBrowser, FakeClock, FakeStorage, record, Tab } from "./support/browser.js";
 
 const KEY = "lv_recovery_form";
 const reply = (token, outcome = "new") => ({ _recovery: { token, outcome, ttl: 300, seq: 0 } });
@@ -103,7 +103,7 @@ for (const storage of ["sessionStorage", "localStorage"]) {
     const broken = new BrokenStorage();
     const browser = new FakeBrowser();
     browser.localStorage = broken;
-    const view = recovery(browser.open(broken), { storage });
+    const view = recovery(browser.open({ sessionStorage: broken }), { storage });
     await view.ready;
     view.joined(reply("t1"));
     assert.deepEqual(view.joinPayload(), { _recovery: "t1" });
@@ -122,7 +122,7 @@ for (const storage of ["sessionStorage", "localStorage"]) {
   });
 }
 
-test("status, outcome and how long it took are told", () => {
+test("status, outcome, how long it took and the response without its token are told", () => {
   const tab = new FakeBrowser().open();
   const view = recovery(tab);
   const notes = record(view, "status", "outcome");
@@ -135,17 +135,16 @@ test("status, outcome and how long it took are told", () => {
   now.mock.mockImplementation(() => 1100);
   view.joinPayload();
   now.mock.mockImplementation(() => 1290);
-  const response = { ...reply("t2", "recovered"), count: 7 };
-  view.joined(response);
+  view.joined({ ...reply("t2", "recovered"), count: 7 });
   now.mock.restore();
   assert.deepEqual(notes, [
     ["status", "connecting"],
     ["status", "connected"],
-    ["outcome", { outcome: "new", elapsedMs: 40, ttl: 300, response: reply("t1") }],
+    ["outcome", { outcome: "new", elapsedMs: 40, ttl: 300, response: {} }],
     ["status", "disconnected"],
     ["status", "connecting"],
     ["status", "connected"],
-    ["outcome", { outcome: "recovered", elapsedMs: 250, ttl: 300, response }],
+    ["outcome", { outcome: "recovered", elapsedMs: 250, ttl: 300, response: { count: 7 } }],
   ]);
 });
 
@@ -163,16 +162,6 @@ async function withOwner() {
   return { browser, tab, owner };
 }
 
-/** Make the local recovery of a tab, and let the time pass that it waits for the lock. */
-async function ready(tab, test) {
-  test.mock.timers.enable({ apis: ["setTimeout"] });
-  const view = local(tab);
-  test.mock.timers.tick(200);
-  await view.ready;
-  test.mock.timers.reset();
-  return view;
-}
-
 test("the first tab owns the token in localStorage, and so does the next one after it", async () => {
   const { browser, tab } = await withOwner();
   assert.deepEqual([...browser.localStorage.items], [[KEY, "t1"]]);
@@ -183,10 +172,14 @@ test("the first tab owns the token in localStorage, and so does the next one aft
   assert.equal(next.token, "t1");
 });
 
-test("a second tab keeps a token of its own in sessionStorage, through its reloads", async (t) => {
+test("a second tab keeps a token of its own in sessionStorage, through its reloads", async () => {
   const { browser, tab, owner } = await withOwner();
-  const second = browser.open();
-  const view = await ready(second, t);
+  const clock = new FakeClock();
+  const second = browser.open({ clock });
+  const view = local(second);
+  await settled();
+  clock.tick(500);
+  await view.ready;
   assert.deepEqual(view.joinPayload(), {});
   view.joined(reply("t2"));
   assert.deepEqual([...browser.localStorage.items], [[KEY, "t1"]]);

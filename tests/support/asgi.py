@@ -11,23 +11,28 @@ from pathlib import Path
 from tests.support.processes import HOST, TOP, Process, free_port
 
 EXAMPLE = "example_project.asgi:application"
-EXAMPLE_ENV = {"DJANGO_SETTINGS_MODULE": "example_project.settings"}
-"""pytest-django has put the suite's own settings into the environment."""
-
 COMMANDS = {
     "uvicorn": ["uvicorn", "--host", HOST, "--timeout-graceful-shutdown", "3", "--port"],
     "daphne": ["daphne", "-b", HOST, "-p"],
 }
 
 
+def example_env(data: Path) -> dict[str, str]:
+    """Give what the example needs; pytest-django has set the suite's own settings."""
+    return {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DEMO_DATA": str(data)}
+
+
 class AsgiServer(Process):
-    """One of `COMMANDS` on a port of its own; use it as a context manager."""
+    """One of `COMMANDS` on a port of its own; use it as a context manager.
+
+    ``data`` is the directory of the example's data, where the server's log goes too.
+    """
 
     def __init__(
         self,
         server: str = "uvicorn",
         *,
-        directory: Path,
+        data: Path,
         application: str = EXAMPLE,
         env: Mapping[str, str] | None = None,
     ) -> None:
@@ -36,8 +41,8 @@ class AsgiServer(Process):
             server,
             [sys.executable, "-m", *COMMANDS[server], str(port), application],
             port=port,
-            log=directory / f"{server}-{port}.log",
-            env={**EXAMPLE_ENV, **(env or {})},
+            log=data / f"{server}-{port}.log",
+            env={**example_env(data), **(env or {})},
         )
 
     def __enter__(self) -> AsgiServer:
@@ -55,12 +60,12 @@ class AsgiServer(Process):
         return f"ws://{HOST}:{self.port}"
 
 
-def manage(*arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Run ``manage.py`` as the example does and give what it prints."""
+def manage(*arguments: str, data: Path) -> str:
+    """Run ``manage.py`` on the example's data and give what it prints."""
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=TOP,
-        env={**os.environ, **EXAMPLE_ENV, **(env or {})},
+        env={**os.environ, **example_env(data)},
         capture_output=True,
         text=True,
         check=False,

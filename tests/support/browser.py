@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 
-from playwright.async_api import Browser, Playwright
+from playwright.async_api import Browser, Playwright, expect
+
+PATIENCE_MS = 15_000
+"""How long `expect` waits: machines of CI are slow, and a client may be between two tries."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -28,6 +31,7 @@ def find_chromium() -> str | None:
 
 async def launch(playwright: Playwright) -> Browser:
     """Start the browser, silent towards everything but the page."""
+    expect.set_options(timeout=PATIENCE_MS)
     return await playwright.chromium.launch(
         executable_path=find_chromium(), args=list(ARGUMENTS), headless=True
     )

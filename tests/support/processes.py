@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, problem: str) -> None:
+    """Wait for what another process does; raise with the problem if it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(problem)
+        time.sleep(0.02)
 
 
 def as_user(user: str | None) -> dict[str, Any]:
@@ -104,8 +114,9 @@ class Process:
                 **as_user(self.user),
             )
         RUNNING.append(self)
+        is_ready = partial(self._is_ready_or_raise, self._popen)
         try:
-            self._wait_until_ready(self._popen)
+            wait_until(is_ready, START_SECONDS, f"{self.name} isn't ready; see {self.log}")
         except BaseException:
             self.kill()
             raise
@@ -128,6 +139,8 @@ class Process:
         self._popen.wait()
         self._popen = None
         RUNNING.remove(self)
+        # A child may die a moment later, and its port would pass for the next start's.
+        wait_until(lambda: not answers(self.port), STOP_SECONDS, f"{self.name} still answers")
 
     def restart(self) -> None:
         """Stop it if it runs, and start it again on the same port."""
@@ -138,11 +151,7 @@ class Process:
         """Give all that it has written so far."""
         return self.log.read_text(errors="replace")
 
-    def _wait_until_ready(self, popen: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self.is_ready():
-            if popen.poll() is not None:
-                raise RuntimeError(f"{self.name} ended at its start:\n{self.output()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} isn't ready in time:\n{self.output()}")
-            time.sleep(0.02)
+    def _is_ready_or_raise(self, popen: subprocess.Popen[bytes]) -> bool:
+        if popen.poll() is not None:
+            raise RuntimeError(f"{self.name} ended at its start:\n{self.output()}")
+        return self.is_ready()

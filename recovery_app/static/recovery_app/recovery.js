@@ -16,28 +16,25 @@
 
 /** @typedef {"connecting" | "connected" | "disconnected"} Status */
 /** @typedef {"sessionStorage" | "localStorage" | "none"} StorageKind */
-/**
- * @typedef {"new" | "recovered" | "expired" | "not_found" | "superseded" | "rejected" | "version" | "unavailable"
- * } Outcome
- */
+// prettier-ignore
+/** @typedef {"new" | "recovered" | "expired" | "not_found" | "superseded" | "rejected" | "version" | "unavailable"} Outcome */
 /** @typedef {Record<string, any>} Payload */
 /** @typedef {Payload | (() => Payload)} Params */
-/** @typedef {(tries: number) => number} Backoff how many milliseconds to wait before try 1, 2, 3, … */
-
+/** @typedef {(tries: number) => number} Backoff milliseconds to wait before try 1, 2, 3, … */
 /**
- * What the event "outcome" tells; `outcome` is null where the server recovers nothing on this topic, and
- * `elapsedMs` runs from the drop (on the page's first join: from its start) to the join's ok.
- * @typedef {{ outcome: Outcome | null, elapsedMs: number, ttl: number | null, response: Payload }} OutcomeDetail
+ * @typedef {object} OutcomeDetail what the event "outcome" tells
+ * @property {Outcome | null} outcome null where the server recovers nothing on this topic
+ * @property {number} elapsedMs from the drop (on the page's first join: from its start) to the join's ok
+ * @property {number | null} ttl in seconds
+ * @property {Payload} response the join's own, without the token
  */
 /** @typedef {{ event: string, payload: Payload }} PageEvent */
 /**
- * What the event "lost" tells: which events, and why. "unconfirmed": sent, but the connection went before the
- * reply, so they may have been applied; "full": too many were kept already; "left": the page left; else the
- * outcome of a join that did not bring the state back.
- * @typedef {{ reason: "unconfirmed" | "full" | "left" | Outcome | null, events: PageEvent[] }} LostDetail
+ * Why events are lost. "unconfirmed": sent, but the connection went before the reply, so they may have been applied;
+ * "full": too many were kept already; "left": the page left; else the outcome of a join that brought no state back.
+ * @typedef {"unconfirmed" | "full" | "left" | Outcome | null} LostReason
  */
-
-/** @typedef {{ receive(status: string, callback: (response: any) => void): any }} PhoenixPush */
+/** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail what the event "lost" tells */
 /**
  * @typedef {object} PhoenixChannel what is used of the npm client's Channel
  * @property {(timeout?: number) => any} join
@@ -45,18 +42,14 @@
  * @property {(callback: () => void) => unknown} onError
  * @property {(callback: () => void) => unknown} onClose
  */
-/**
- * @typedef {object} PhoenixSocket what is used of the npm client's Socket
- * @property {(callback: (message: any) => void) => unknown} onMessage
- * @property {(callback: () => void) => unknown} onClose
- */
+/** @typedef {{ channel(topic: string, params?: any): any }} PhoenixSocket what is used of the npm client's Socket */
 
 var RecoveryApp = (() => {
   // ---------------------------------------------------------------------------------------------- Waiting
 
   /**
-   * Make a backoff with full jitter: anything from nothing to a bound that doubles with each try, so that the
-   * clients of a server that restarts do not come back all at once.
+   * Make a backoff with full jitter: anything from nothing to a bound that doubles with each try, so that the clients
+   * of a server that restarts do not come back all at once.
    * @param {number} baseMs @param {number} capMs @returns {Backoff}
    */
   function fullJitter(baseMs, capMs) {
@@ -71,8 +64,8 @@ var RecoveryApp = (() => {
 
   // ---------------------------------------------------------------------------------------------- Tokens
 
-  /** How long a reloaded page waits for the lock that the page before it is giving up. */
-  const LOCK_WAIT_MS = 200;
+  /** How long a reloaded page waits for the lock of the page before it. */
+  const LOCK_WAIT_MS = 500;
 
   /** Give what `action` gives, or null where the browser forbids it: storage may throw at any touch.
    * @template T @param {() => T} action @returns {T | null} */
@@ -84,20 +77,25 @@ var RecoveryApp = (() => {
     }
   }
 
-  /**
-   * Ask for a Web Lock for the life of the page. Gives a function that releases it, or null without the lock.
-   * @param {string} name @returns {Promise<(() => void) | null>}
-   */
-  function lockForThisPage(name) {
+  /** Hold a Web Lock until what this gives is called; null where there is none to be had.
+   * @param {string} name @param {LockOptions} options @returns {Promise<(() => void) | null>} */
+  function lock(name, options) {
     return new Promise((resolve, reject) => {
-      const patience = new AbortController();
-      const timer = setTimeout(() => patience.abort(), LOCK_WAIT_MS);
-      const hold = () => {
-        clearTimeout(timer);
+      const hold = (/** @type {Lock | null} */ granted) => {
+        if (granted === null) return resolve(null);
         return /** @type {Promise<void>} */ (new Promise((release) => resolve(release)));
       };
-      globalThis.navigator.locks.request(name, { signal: patience.signal }, hold).catch(reject);
-    }).catch(() => null);
+      globalThis.navigator.locks.request(name, options, hold).catch(reject);
+    });
+  }
+
+  /** Take a lock that is free, or one that the page before is about to release. @param {string} name */
+  async function lockForThisPage(name) {
+    const free = await lock(name, { ifAvailable: true });
+    if (free !== null) return free;
+    const patience = new AbortController();
+    setTimeout(() => patience.abort(), LOCK_WAIT_MS);
+    return lock(name, { signal: patience.signal });
   }
 
   /** @type {Map<string, TokenStore>} */
@@ -105,9 +103,9 @@ var RecoveryApp = (() => {
 
   /** The token of one view: in memory as long as the page lives, and in the storage where there is one. */
   class TokenStore {
-    /** @type {string | null} */ #token = null;
+    /** @type {string | null} */ #token;
     /** @type {StorageKind} */ #storage;
-    /** @type {string} */ #key;
+    #key;
     #shown = false;
 
     /** Give the page's one store for a view. @param {string} viewId @param {StorageKind} storage */
@@ -157,7 +155,7 @@ var RecoveryApp = (() => {
      */
     async #claim() {
       if (this.#token !== null) return;
-      const release = await lockForThisPage(this.#key);
+      const release = await lockForThisPage(this.#key).catch(() => null);
       if (this.#shown || this.#token !== null) return release?.();
       if (release === null) return;
       this.#storage = "localStorage";
@@ -211,18 +209,15 @@ var RecoveryApp = (() => {
     }
 
     /**
-     * Make a channel of the npm `phoenix` client that shows its token at every join. It joins as any other does.
-     * @template {PhoenixChannel} C
-     * @param {{ channel(topic: string, params: () => Payload): C }} socket
-     * @param {string} topic
-     * @param {Params} [params]
-     * @returns {C}
+     * Make a channel of the npm `phoenix` client that shows the token at every join. It joins as any other does.
+     * @template {PhoenixChannel} C @param {{ channel(topic: string, params: () => Payload): C }} socket
+     * @param {string} topic @param {Params} [params] @returns {C}
      */
     channel(socket, topic, params = {}) {
       const channel = socket.channel(topic, () => this.joinPayload(params));
       const join = channel.join.bind(channel);
       channel.join = (timeout) =>
-        join(timeout).receive("ok", (/** @type {Payload} */ response) => this.joined(response));
+        join(timeout).receive("ok", (/** @type {Payload} */ reply) => this.joined(reply));
       channel.on("recovery:token", (pushed) => this.keep(pushed));
       channel.onError(() => this.dropped());
       channel.onClose(() => this.dropped());
@@ -243,15 +238,17 @@ var RecoveryApp = (() => {
       return token === null ? { ...own } : { ...own, _recovery: token };
     }
 
-    /** Take a join's ok reply. @param {Payload | null} [response] */
-    joined(response) {
-      const { outcome = null, ttl = null, token } = response?._recovery ?? {};
+    /** Take a join's ok reply, and give what else is in it. @param {Payload | null} [reply] @returns {Payload} */
+    joined(reply) {
+      const { _recovery, ...response } = reply ?? {};
+      const { outcome = null, ttl = null, token } = _recovery ?? {};
       const elapsedMs = performance.now() - (this.#since ?? performance.now());
       this.#since = null;
       this.keep({ token });
       this.outcome = outcome;
       this.#become("connected");
-      this.tell("outcome", { outcome, elapsedMs, ttl, response: response ?? {} });
+      this.tell("outcome", { outcome, elapsedMs, ttl, response });
+      return response;
     }
 
     /** Take note that the connection or the channel is gone. */
@@ -301,9 +298,7 @@ var RecoveryApp = (() => {
     /**
      * Answer the LiveSocket's `params: (el) => …`, with a fresh object each time, as LiveView writes into it.
      * LiveSocket asks once more without an element, for the socket's URL: there a token would reach access logs.
-     * @param {Element | undefined} el
-     * @param {Params} [params]
-     * @returns {Payload}
+     * @param {Element | undefined} el @param {Params} [params] @returns {Payload}
      */
     params(el, params = {}) {
       if (el?.id) return this.view(el.id).joinPayload(params);
@@ -311,69 +306,76 @@ var RecoveryApp = (() => {
     }
 
     /**
-     * Learn new tokens from what the socket receives: LiveView keeps the replies to its joins to itself.
+     * Learn the new tokens; call it before `liveSocket.connect()`. LiveView keeps the replies to its joins to itself,
+     * so this hooks into each channel that it makes, ahead of LiveView: a hook of the page that raises costs no token.
      * @template {{ getSocket(): PhoenixSocket }} L @param {L} liveSocket @returns {L}
      */
     watch(liveSocket) {
       const socket = liveSocket.getSocket();
-      socket.onMessage((message) => this.#received(message));
-      socket.onClose(() => this.#views.forEach((view) => view.dropped()));
+      const make = socket.channel.bind(socket);
+      socket.channel = (topic, params) => {
+        const channel = make(topic, params);
+        channel.onMessage = (/** @type {string} */ event, /** @type {any} */ payload) => {
+          if (topic.startsWith("lv:")) this.#hear(this.view(topic.slice("lv:".length)), event, payload);
+          return payload;
+        };
+        return channel;
+      };
       return liveSocket;
     }
 
-    /** @param {{ topic: string, event: string, payload: any }} message */
-    #received({ topic, event, payload }) {
-      const view = topic.startsWith("lv:") ? this.#views.get(topic.slice("lv:".length)) : undefined;
-      if (!view) return;
+    /** @param {Recovery} view @param {string} event @param {any} payload */
+    #hear(view, event, payload) {
       if (event === "recovery:token") view.keep(payload);
-      if (event === "phx_error") view.dropped();
-      if (event === "phx_reply" && payload.status === "ok" && payload.response?._recovery?.outcome) {
-        view.joined(payload.response);
-      }
+      else if (event === "phx_error" || event === "phx_close") view.dropped();
+      else if (event === "phx_reply" && payload?.response?._recovery?.outcome) view.joined(payload.response);
     }
   }
 
   // ---------------------------------------------------------------------------------------------- Events
 
-  /** Why a pushed event has no reply. `name` is one of EventRefused, EventUnconfirmed, EventLost, QueueFull. */
+  /** The reply to an event that has none, or none but an error: `name` tells which. */
   class EventError extends Error {
-    /** @param {string} name @param {PageEvent} pushed @param {string} why @param {Payload} [response] */
-    constructor(name, pushed, why, response) {
-      super(`${pushed.event}: ${why}`);
-      this.name = name;
-      this.event = pushed.event;
-      this.payload = pushed.payload;
-      this.response = response;
+    /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
+    constructor({ event, payload }, reason, response) {
+      super(`the event ${event} has no reply: ${reason}`);
+      const names = { refused: "EventRefused", unconfirmed: "EventUnconfirmed", full: "QueueFull" };
+      this.name = /** @type {Record<string, string>} */ (names)[reason ?? ""] ?? "EventLost";
+      Object.assign(this, { event, payload, reason, response });
     }
   }
 
-  /** @typedef {PageEvent & { ref: string | null, resolve(response: Payload): void, reject(error: Error): void }} Kept */
+  /** @typedef {{ ref: string | null, resolve(response: Payload): void, reject(error: Error): void }} Unanswered */
+  /** @typedef {PageEvent & Unanswered} Kept */
 
   /**
    * The events of the page, oldest first, each kept until its reply.
    *
-   * The policy for events that were on the wire when the connection went is all in `interrupt`: the server can't
-   * tell yet whether it has applied one, so none is sent twice.
+   * The policy for those on the wire when the connection goes is all in `interrupt`: the server does not tell yet
+   * whether it has applied one, so none is sent twice.
    */
   class EventQueue {
     /** @type {Kept[]} */ #kept = [];
+    #isClosed = false;
     #limit;
+    #tellLost;
 
-    /** @param {number} limit */
-    constructor(limit) {
+    /** @param {number} limit @param {(lost: LostDetail) => void} tellLost */
+    constructor(limit, tellLost) {
       this.#limit = limit;
-    }
-
-    get isFull() {
-      return this.#kept.length >= this.#limit;
+      this.#tellLost = tellLost;
     }
 
     /** Keep an event, as it is now, and promise its reply. @param {string} event @param {Payload} payload */
     add(event, payload) {
-      return new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
-        const copy = JSON.parse(JSON.stringify(payload));
-        this.#kept.push({ event, payload: copy, ref: null, resolve, reject });
+      const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
+        const kept = { event, payload: JSON.parse(JSON.stringify(payload)), ref: null, resolve, reject };
+        if (this.#isClosed) this.#lose([kept], "left");
+        else if (this.#kept.length >= this.#limit) this.#lose([kept], "full");
+        else this.#kept.push(kept);
       });
+      reply.catch(() => {}); // a page that listens to "lost" need not catch each promise too
+      return reply;
     }
 
     /** Send what is not on the wire. @param {(kept: PageEvent) => string} send gives the ref it was sent with */
@@ -383,20 +385,25 @@ var RecoveryApp = (() => {
 
     /** Take a reply. @param {string} ref @param {{ status: string, response: Payload }} reply */
     settle(ref, { status, response }) {
-      const kept = this.#remove((each) => each.ref === ref)[0];
+      const [kept] = this.#remove((each) => each.ref === ref);
       if (status === "ok") kept?.resolve(response);
-      else kept?.reject(new EventError("EventRefused", kept, "the server refused it", response));
+      else kept?.reject(new EventError(kept, "refused", response));
     }
 
-    /** Give up the events on the wire, as the connection is gone, and say which. */
+    /** Take note that the connection is gone. */
     interrupt() {
-      const lost = this.#remove((kept) => kept.ref !== null);
-      return this.#reject(lost, "EventUnconfirmed", "sent, but the connection went before the reply");
+      this.#lose(this.#remove((kept) => kept.ref !== null), "unconfirmed");
     }
 
-    /** Give up all events, and say which. @param {string} why */
-    clear(why) {
-      return this.#reject(this.#remove(() => true), "EventLost", why);
+    /** Give up all events. @param {LostReason} reason */
+    clear(reason) {
+      this.#lose(this.#remove(() => true), reason);
+    }
+
+    /** Give up all events, those to come too. */
+    close() {
+      this.#isClosed = true;
+      this.clear("left");
     }
 
     /** @param {(kept: Kept) => boolean} matches */
@@ -406,17 +413,18 @@ var RecoveryApp = (() => {
       return removed;
     }
 
-    /** @param {Kept[]} lost @param {string} name @param {string} why @returns {PageEvent[]} */
-    #reject(lost, name, why) {
-      for (const kept of lost) kept.reject(new EventError(name, kept, why));
-      return lost.map(({ event, payload }) => ({ event, payload }));
+    /** @param {Kept[]} lost @param {LostReason} reason */
+    #lose(lost, reason) {
+      for (const kept of lost) kept.reject(new EventError(kept, reason));
+      const events = lost.map(({ event, payload }) => ({ event, payload }));
+      if (events.length > 0) this.#tellLost({ reason, events });
     }
   }
 
   // ---------------------------------------------------------------------------------------------- A socket of its own
 
-  const CLOSE_NORMAL = 1000;
-  const CLOSE_DROPPED = 4000;
+  /** Close codes: 1000 is a goodbye, 4000 and up are an application's own. */
+  const [CLOSE_NORMAL, CLOSE_DROPPED] = [1000, 4000];
 
   /**
    * @typedef {object} SocketOptions
@@ -439,7 +447,7 @@ var RecoveryApp = (() => {
     #options;
     #queue;
     #pushed = new EventTarget();
-    #listening = new AbortController();
+    #leaving = new AbortController();
 
     #topic = "";
     /** @type {Params} */ #params = {};
@@ -463,7 +471,7 @@ var RecoveryApp = (() => {
       this.#options = {
         heartbeatMs: 30_000, timeoutMs: 10_000, maxKept: 1_000, reconnectAfterMs, rejoinAfterMs, ...options,
       };
-      this.#queue = new EventQueue(this.#options.maxKept);
+      this.#queue = new EventQueue(this.#options.maxKept, (lost) => this.tell("lost", lost));
     }
 
     /**
@@ -474,7 +482,7 @@ var RecoveryApp = (() => {
       if (this.#topic) throw new Error(`this socket has joined ${this.#topic}: one topic on one socket`);
       this.#topic = topic;
       this.#params = params;
-      const { signal } = this.#listening;
+      const { signal } = this.#leaving;
       for (const type of ["online", "pageshow", "visibilitychange", "resume"]) {
         globalThis.addEventListener?.(type, () => this.#wake(), { capture: true, signal });
       }
@@ -485,8 +493,7 @@ var RecoveryApp = (() => {
     /** Send an event, now or after the next join, in order. Rejects with an EventError.
      * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
     push(event, payload = {}) {
-      const reply = this.#queue.isFull ? this.#overflow({ event, payload }) : this.#queue.add(event, payload);
-      reply.catch(() => {}); // a page that listens to "lost" need not catch each promise too
+      const reply = this.#queue.add(event, payload);
       if (this.status === "connected") this.#flush();
       return reply;
     }
@@ -501,7 +508,7 @@ var RecoveryApp = (() => {
 
     /** Connect again after `disconnect`. */
     connect() {
-      this.#wanted = true;
+      this.#wanted = !this.#leaving.signal.aborted;
       this.ready.then(() => this.#open());
     }
 
@@ -519,16 +526,16 @@ var RecoveryApp = (() => {
 
     /** Leave for good. The token stays: `forget` removes it. */
     leave() {
-      this.#listening.abort();
+      this.#leaving.abort();
       if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
       this.disconnect();
-      this.#lose("left", this.#queue.clear("the page left"));
+      this.#queue.close();
     }
 
     // Connection
 
     #open() {
-      if (!this.#wanted || this.#connection) return;
+      if (!this.#wanted || !this.#topic || this.#connection) return;
       this.connecting();
       const connection = new globalThis.WebSocket(this.#url);
       this.#connection = connection;
@@ -601,21 +608,21 @@ var RecoveryApp = (() => {
 
     /** @param {{ status: string, response: Payload }} reply to the join */
     #answered({ status, response }) {
-      if (status !== "ok") {
-        this.tell("refused", response);
-        return this.#rejoin();
-      }
+      if (status !== "ok") return this.#refused(response);
       clearTimeout(this.#next);
       this.#tries = 0;
       const outcome = response?._recovery?.outcome ?? null;
       // what was pushed on a state that is gone must not be applied to a fresh one
-      const isGone = this.#joinedBefore && outcome !== "recovered";
-      const lost = isGone ? this.#queue.clear(`the state is gone (${outcome})`) : [];
+      if (this.#joinedBefore && outcome !== "recovered") this.#queue.clear(outcome);
       this.#joinedBefore = true;
-      this.joined(response);
-      this.#lose(outcome, lost);
+      this.#firstJoined(this.joined(response));
       this.#flush();
-      this.#firstJoined(response);
+    }
+
+    /** @param {Payload} response */
+    #refused(response) {
+      this.tell("refused", response);
+      this.#rejoin();
     }
 
     #rejoin() {
@@ -632,18 +639,7 @@ var RecoveryApp = (() => {
     #interrupt() {
       this.#joinRef = null;
       this.dropped();
-      this.#lose("unconfirmed", this.#queue.interrupt());
-    }
-
-    /** @param {PageEvent} pushed @returns {Promise<Payload>} */
-    #overflow(pushed) {
-      this.#lose("full", [pushed]);
-      return Promise.reject(new EventError("QueueFull", pushed, `${this.#options.maxKept} events wait already`));
-    }
-
-    /** @param {LostDetail["reason"]} reason @param {PageEvent[]} events */
-    #lose(reason, events) {
-      if (events.length > 0) this.tell("lost", { reason, events });
+      this.#queue.interrupt();
     }
 
     /** @param {string} topic @param {string} event @param {Payload} payload */
@@ -661,22 +657,20 @@ var RecoveryApp = (() => {
     }
   }
 
-  return {
-    Recovery, LiveViewRecovery, RecoverySocket, EventQueue, EventError, fullJitter, reconnectAfterMs, rejoinAfterMs,
-  };
+  return { Recovery, LiveViewRecovery, RecoverySocket, EventError, fullJitter, reconnectAfterMs, rejoinAfterMs };
 })();
 
-// ------------------------------------------------------------------------------------------------ One file, two kinds of tag
-//
-// `export` is a syntax error in a plain script, so only a module may see it. In a module `await` is a keyword, and
-// what follows it is a regular expression; in a plain script `await` is a name, `/` divides it by an array, and `/*`
-// opens a comment that hides the export. Neither is ever evaluated.
-
 Object.assign(globalThis, { RecoveryApp });
+
+// ------------------------------------------------------------------------------------------------ Exports
+//
+// One file for both kinds of script tag. `export` is a syntax error in a plain script, so only a module may see it.
+// In a module `await` is a keyword, and a regular expression follows it. In a plain script `await` is a name, `/`
+// divides it by an array, and `/*` opens a comment that hides the exports. Neither is ever evaluated.
 
 // prettier-ignore
 false && await /[/*]/;
 export const {
-  Recovery, LiveViewRecovery, RecoverySocket, EventQueue, EventError, fullJitter, reconnectAfterMs, rejoinAfterMs,
+  Recovery, LiveViewRecovery, RecoverySocket, EventError, fullJitter, reconnectAfterMs, rejoinAfterMs,
 } = RecoveryApp;
 //*/ 0];

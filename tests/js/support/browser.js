@@ -1,9 +1,9 @@
 /** As much of a browser as recovery.js touches: tabs, their storage, and Web Locks between them. */
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { compileFunction } from "node:vm";
 import { WebSocket } from "ws";
+import { PATIENCE_MS } from "./server.js";
 
 export const FILE = fileURLToPath(new URL("../../../recovery_app/static/recovery_app/recovery.js", import.meta.url));
 export const SOURCE = readFileSync(FILE, "utf8");
@@ -41,22 +41,23 @@ export class BrokenStorage {
   }
 }
 
-/** The locks of one browser: https://w3c.github.io/web-locks/, exclusive ones with a signal. */
+/** The locks of one browser, exclusive ones only: https://w3c.github.io/web-locks/ */
 export class FakeLocks {
   #lines = new Map();
 
   of(tab) {
     return {
-      request: (name, { signal }, callback) =>
+      request: (name, { ifAvailable = false, signal }, callback) =>
         new Promise((resolve, reject) => {
           const line = this.#lines.get(name) ?? [];
           this.#lines.set(name, line);
-          const turn = { tab, start: () => Promise.resolve(callback({ name })).then(resolve).then(() => this.#leave(turn)) };
-          turn.line = line;
-          signal.addEventListener("abort", () => {
-            if (line.indexOf(turn) > 0) reject(signal.reason), line.splice(line.indexOf(turn), 1);
+          if (ifAvailable && line.length > 0) return resolve(callback(null));
+          const start = () => Promise.resolve(callback({ name })).then(resolve).then(() => this.#leave(turn));
+          const turn = { tab, line, start };
+          signal?.addEventListener("abort", () => {
+            if (line.indexOf(turn) > 0) this.#leave(turn), reject(signal.reason);
           });
-          if (line.push(turn) === 1) turn.start();
+          if (line.push(turn) === 1) start();
         }),
     };
   }
@@ -74,13 +75,42 @@ export class FakeLocks {
   }
 }
 
+/** Timers that only `tick` lets pass; those of node:test 20 lose one when another that has fired is cleared. */
+export class FakeClock {
+  #now = 0;
+  #timers = new Set();
+
+  setTimeout = (callback, ms) => {
+    const timer = { callback, at: this.#now + ms };
+    this.#timers.add(timer);
+    return timer;
+  };
+
+  clearTimeout = (timer) => {
+    this.#timers.delete(timer);
+  };
+
+  tick(ms) {
+    const end = this.#now + ms;
+    for (let timer; (timer = this.#nextUntil(end)); timer.callback()) {
+      this.#timers.delete(timer);
+      this.#now = timer.at;
+    }
+    this.#now = end;
+  }
+
+  #nextUntil(end) {
+    return [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+  }
+}
+
 /** One browser: what its tabs share. */
 export class FakeBrowser {
   localStorage = new FakeStorage();
   locks = new FakeLocks();
 
-  open(sessionStorage = new FakeStorage()) {
-    return new Tab({ browser: this, localStorage: this.localStorage, sessionStorage });
+  open(page = {}) {
+    return new Tab({ browser: this, localStorage: this.localStorage, sessionStorage: new FakeStorage(), ...page });
   }
 }
 
@@ -88,13 +118,15 @@ export class FakeBrowser {
 export class Tab extends EventTarget {
   WebSocket = WebSocket;
   document = { visibilityState: "visible" };
+  clock = globalThis;
 
   constructor({ browser, ...page }) {
     super();
     this.browser = browser;
     if (browser) this.navigator = { locks: browser.locks.of(this) };
     Object.assign(this, page);
-    compileFunction(SOURCE, ["globalThis"], { filename: FILE })(this);
+    const load = compileFunction(SOURCE, ["globalThis", "setTimeout", "clearTimeout"], { filename: FILE });
+    load(this, this.clock.setTimeout, this.clock.clearTimeout);
   }
 
   get app() {
@@ -118,8 +150,11 @@ export class Tab extends EventTarget {
 }
 
 /** Wait for what a recovery tells, and give its detail. */
-export async function told(target, type) {
-  return (await once(target, type))[0].detail;
+export function told(target, type) {
+  return new Promise((resolve, reject) => {
+    target.addEventListener(type, ({ detail }) => resolve(detail), { once: true });
+    AbortSignal.timeout(PATIENCE_MS).addEventListener("abort", () => reject(new Error(`no ${type} was told`)));
+  });
 }
 
 /** Note all that a recovery tells, as [type, detail] pairs. */

@@ -5,6 +5,9 @@
 import { EventEmitter, once } from "node:events";
 import { WebSocketServer } from "ws";
 
+/** How long any wait of a test may take. */
+export const PATIENCE_MS = 20_000;
+
 export class TestServer {
   /** Every frame received, as {joinRef, ref, topic, event, payload}. */
   frames = [];
@@ -32,8 +35,8 @@ export class TestServer {
     this.sockets = sockets;
     sockets.on("connection", (connection, request) => {
       this.urls.push(request.url);
-      const channel = { connection, joinRef: null, topic: null, state: null };
-      connection.on("message", (data) => this.#take(channel, String(data)));
+      const channels = new Map();
+      connection.on("message", (data) => this.#take(connection, channels, String(data)));
     });
   }
 
@@ -55,7 +58,7 @@ export class TestServer {
 
   /** Wait for the next frame of an event. */
   async next(event) {
-    return (await once(this.#received, event))[0];
+    return (await once(this.#received, event, { signal: AbortSignal.timeout(PATIENCE_MS) }))[0];
   }
 
   /** Cut every connection, without a closing handshake. */
@@ -73,28 +76,29 @@ export class TestServer {
     this.sockets.close();
   }
 
-  #take(channel, data) {
+  #take(connection, channels, data) {
     const [joinRef, ref, topic, event, payload] = JSON.parse(data);
     const frame = { joinRef, ref, topic, event, payload };
     this.frames.push(frame);
-    if (!this.isStopped) this.#answer(channel, frame);
+    if (!this.isStopped) this.#answer(connection, channels, frame);
     this.#received.emit(event, frame);
   }
 
-  #answer(channel, { joinRef, ref, topic, event, payload }) {
-    const send = (name, body, to = ref) => channel.connection.send(JSON.stringify([joinRef, to, topic, name, body]));
+  #answer(connection, channels, { joinRef, ref, topic, event, payload }) {
+    const send = (name, body, to = ref) => connection.send(JSON.stringify([joinRef, to, topic, name, body]));
     const reply = (response, status = "ok") => send("phx_reply", { status, response });
     switch (event) {
       case "heartbeat":
         return reply({});
       case "phx_join":
         if (this.refusals > 0) return void (this.refusals--, reply({ reason: "not yet" }, "error"));
-        return reply(this.#join(channel, topic, joinRef, payload));
+        return reply(this.#join(channels, topic, joinRef, payload));
       case "phx_leave":
         reply({});
         return send("phx_close", {}, joinRef);
     }
-    if (joinRef !== channel.joinRef) return;
+    const channel = channels.get(topic);
+    if (joinRef !== channel?.joinRef) return;
     switch (event) {
       case "add":
         channel.state.push(payload.item);
@@ -116,13 +120,13 @@ export class TestServer {
     }
   }
 
-  #join(channel, topic, joinRef, payload) {
+  #join(channels, topic, joinRef, payload) {
     const shown = payload._recovery ?? payload.params?._recovery;
     const known = this.#states.get(shown);
     const outcome = this.outcomes.shift() ?? (shown === undefined ? "new" : known ? "recovered" : "not_found");
     const state = outcome === "recovered" ? known : [];
     const token = ["version", "unavailable"].includes(outcome) ? null : this.#issue(state);
-    Object.assign(channel, { topic, joinRef, state });
+    channels.set(topic, { joinRef, state });
     return {
       state: [...state],
       _recovery: { token, outcome, ttl: 300, seq: 0 },

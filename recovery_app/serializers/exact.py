@@ -1,0 +1,104 @@
+"""Own the fast way: write a state in C, and know whether it will come back as it is.
+
+Each of the two C encoders silently takes something that would come back as something else:
+orjson an enum (as its value), a UUID (as text), NaN (as null) and tuples at any depth; msgpack
+keys of any type, bytearrays and NaN. What one lets through the other refuses, and NaN shows in
+MessagePack's bytes. So both write each state, whichever of the two is wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgpack  # type: ignore[import-untyped]
+import orjson
+
+from recovery_app.serializers.rich import Encoders, Unfit
+
+MAX_DEPTH = 254
+"""How many dicts and lists may be inside each other; orjson writes no more."""
+
+# Makes orjson refuse subclasses and leave the rich types that it has a text for to us.
+EXACT = (
+    orjson.OPT_PASSTHROUGH_SUBCLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+)
+# How NaN and infinities start in MessagePack, as double and as single.
+NOT_FINITE = (re.compile(rb"\xcb[\x7f\xff]"), re.compile(rb"\xca[\x7f\xff]"))
+
+
+class Written(NamedTuple):
+    """A state in both formats, and how many of its values were rich."""
+
+    text: bytes
+    packed: bytes
+    rich: int
+
+
+def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> Written | None:
+    """Write a state, or give None where something might not come back as it is.
+
+    Rich values are those of the types that have encoders, the same for both formats.
+    """
+    if type(state) is not dict:
+        return None
+    tuples, rich = count(), count()
+
+    def pack_other(value: Any) -> Any:
+        if type(value) is tuple:
+            next(tuples)
+            return list(value)
+        return _encode(value, as_packed)
+
+    def write_other(value: Any) -> Any:
+        next(rich)
+        return _encode(value, as_text)
+
+    try:
+        packed = pack(state, pack_other)
+        if next(tuples):
+            # orjson 3.13 counts no depth through tuples, and at 2,000 of them overruns its
+            # memory. It gets the lists that msgpack made of them, without any rich values.
+            text = orjson.dumps(msgpack.unpackb(packed), option=EXACT)
+        else:
+            text = orjson.dumps(state, default=write_other, option=EXACT)
+    except (TypeError, ValueError, Unfit):
+        return None
+    return None if may_hold_nan(packed) else Written(text, packed, next(rich))
+
+
+def as_null(encoders: Encoders) -> Encoders:
+    """Give encoders for the same types that make null of everything."""
+    return dict.fromkeys(encoders, lambda _value: None)
+
+
+def is_exact(state: dict[str, Any], packed: bytes, nulls: Encoders) -> bool:
+    """Say whether all that was read from MessagePack is exact; may be wrong only in saying no."""
+    try:
+        orjson.dumps(state, default=lambda value: _encode(value, nulls), option=EXACT)
+    except TypeError:
+        return False
+    return not may_hold_nan(packed)
+
+
+def _encode(value: Any, encoders: Encoders) -> Any:
+    kind = type(value)
+    if kind not in encoders:
+        raise TypeError
+    return encoders[kind](value)
+
+
+def pack(state: dict[str, Any], encode: Callable[[Any], Any] | None = None) -> bytes:
+    """Write MessagePack, with exactly its own types and what ``encode`` makes of others."""
+    packed: bytes = msgpack.packb(state, default=encode, strict_types=True)
+    return packed
+
+
+def may_hold_nan(packed: bytes) -> bool:
+    """Say whether MessagePack may hold NaN or an infinity; may be wrong only in saying yes."""
+    maybe = b"\x7f" in packed or b"\xff" in packed
+    return maybe and any(pattern.search(packed) for pattern in NOT_FINITE)

@@ -1,0 +1,138 @@
+"""Own how the bytes of a snapshot and the columns of its row go together.
+
+What a fenced step compares or changes stands in columns. Where those and the bytes differ,
+the columns are right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import BigIntegerField, F, Q, Value
+from django.db.models.functions import Greatest
+
+from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
+from recovery_app.fencing import Claim
+from recovery_app.snapshots import Header, Snapshot
+
+if TYPE_CHECKING:
+    from recovery_app.models import StoredSnapshot
+
+MAX_TEXT_LENGTH = 255
+_NUMBER = BigIntegerField()
+_MADE_ONCE = ("created_us", "floor")
+# Of bytes that can't be read. No token's binding has this digest, so no step changes them.
+_UNREADABLE = {
+    "fence": 0,
+    "floor": 0,
+    "binding": "",
+    "revoked": False,
+    "version": 0,
+    "created_us": 0,
+    "saved_us": 0,
+    "socket_id": "",
+    "view": "",
+    "topic": "",
+}
+
+
+def columns_of(data: bytes) -> dict[str, Any]:
+    """Give the columns that say what the bytes say, as far as they can be read."""
+    columns: dict[str, Any] = {**_UNREADABLE, "data": data, "size_bytes": len(data)}
+    try:
+        columns |= _of_header(Header.read(data))
+        columns |= _of_rest(Snapshot.from_bytes(data))
+    except (SnapshotCorrupt, VersionMismatch):
+        pass
+    return columns
+
+
+def bytes_of(row: StoredSnapshot) -> bytes:
+    """Give the bytes of a row, with what its columns say in their header."""
+    data = bytes(row.data)
+    try:
+        header = Header.read(data)
+    except (SnapshotCorrupt, VersionMismatch):
+        return data
+    return replace(
+        header,
+        fence=row.fence,
+        floor=row.floor,
+        binding=bytes.fromhex(row.binding),
+        created_us=row.created_us,
+    ).put_on(data)
+
+
+def kept(columns: dict[str, Any]) -> dict[str, Any]:
+    """Give the changes of a save to a row that is there: its past is kept."""
+    changes = {name: value for name, value in columns.items() if name not in _MADE_ONCE}
+    return changes | {"floor": Greatest(F("floor"), _number(columns["floor"]))}
+
+
+def revoked(columns: dict[str, Any], claim: Claim, now_us: int) -> dict[str, Any]:
+    """Give the changes of a revocation to a row that is there."""
+    fence = raised(claim, now_us)
+    others = {name: value for name, value in columns.items() if name not in ("fence", "floor")}
+    # MySQL sets one column after the other: the floor comes before F("fence") has changed.
+    return {"floor": fence, "fence": fence, **others}
+
+
+def by_fence(claim: Claim) -> Q:
+    """Give the rows that the claim may save to."""
+    return bound_to(claim) & Q(fence__lte=claim.issued_us)
+
+
+def by_floor(claim: Claim) -> Q:
+    """Give the snapshots that the claim may take over."""
+    return bound_to(claim) & Q(floor__lte=claim.issued_us, revoked=False)
+
+
+def bound_to(claim: Claim) -> Q:
+    """Give the rows that are bound to whom the claim is."""
+    return Q(binding=claim.binding.hex())
+
+
+def unreadable() -> Q:
+    """Give the rows whose bytes can't be read here."""
+    return Q(binding=_UNREADABLE["binding"])
+
+
+def raised(claim: Claim, now_us: int) -> Greatest:
+    """Do as `recovery_app.fencing.raise_fence`, in the database."""
+    return Greatest(
+        _number(now_us),
+        F("fence") + 1,
+        _number(claim.issued_us + 1),
+        output_field=_NUMBER,
+    )
+
+
+def _number(value: int) -> Value:
+    return Value(value, output_field=_NUMBER)
+
+
+def _of_header(header: Header) -> dict[str, Any]:
+    return {
+        "fence": header.fence,
+        "floor": header.floor,
+        "binding": header.binding.hex(),
+        "revoked": header.revoked,
+        "version": header.version,
+        "created_us": header.created_us,
+        "saved_us": header.saved_us,
+    }
+
+
+def _of_rest(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "socket_id": _text(snapshot.socket_id),
+        "view": _text(snapshot.view),
+        "topic": _text(snapshot.topic),
+        "size_bytes": len(snapshot.state),
+    }
+
+
+def _text(text: str) -> str:
+    # The manager lets no other text in; bytes saved past it may hold anything.
+    return text[:MAX_TEXT_LENGTH].replace("\x00", "")

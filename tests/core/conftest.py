@@ -1,0 +1,57 @@
+"""Make fixtures of what is in ``support``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from recovery_app import RecoveryManager
+from recovery_app.storages import MemoryStorage, Storage
+from tests.clock import FakeClock
+from tests.core.support import CALLS, STORAGES, make_manager
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Give a clock that the test advances."""
+    return FakeClock()
+
+
+@pytest.fixture(params=CALLS)
+def calls(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
+    """Give what makes calls blocking, and then the same by their asynchronous twins."""
+    made: Callable[[Any], Any] = request.param
+    return made
+
+
+@pytest.fixture(params=STORAGES)
+def any_storage(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Storage]:
+    """Give each storage in turn."""
+    storage: Storage = request.param(clock)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def storage(any_storage: Storage, calls: Callable[[Any], Any]) -> Storage:
+    """Give each storage in turn, called in both ways."""
+    called: Storage = calls(any_storage)
+    return called
+
+
+@pytest.fixture
+def everywhere(
+    any_storage: Storage, clock: FakeClock, calls: Callable[[Any], Any]
+) -> RecoveryManager:
+    """Give a manager on each storage in turn, called in both ways."""
+    called: RecoveryManager = calls(make_manager(storage=any_storage, clock=clock))
+    return called
+
+
+@pytest.fixture
+def manager(clock: FakeClock, calls: Callable[[Any], Any]) -> RecoveryManager:
+    """Give a manager in memory, called in both ways."""
+    called: RecoveryManager = calls(make_manager(storage=MemoryStorage(clock=clock), clock=clock))
+    return called

@@ -1,0 +1,150 @@
+"""Own what the tests of the core share: storages to run over, and both kinds of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from recovery_app import RecoveryManager
+from recovery_app.clock import Clock, to_us
+from recovery_app.fencing import Claim
+from recovery_app.snapshots import Header, Snapshot, digest_binding
+from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
+from tests.support.databases import SERVERS
+from tests.support.processes import TOP
+
+SECRET = b"the secret of the tests of the core"
+OTHER_SECRET = b"a secret that nobody here knows of!"
+ME = b"me"
+SOMEBODY = b"somebody else"
+SCRIPT_SECONDS = 60
+
+Target = TypeVar("Target")
+MakeStorage = Callable[[Clock], Storage]
+
+
+class OwnStorage(Storage):
+    """The least that a storage of an application's own has."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._stored: dict[str, tuple[bytes, float]] = {}
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        self._stored[key] = data, self.clock() + ttl
+
+    def load(self, key: str) -> bytes | None:
+        data, expires_at = self._stored.get(key, (None, 0))
+        return data if expires_at > self.clock() else None
+
+    def delete(self, key: str) -> bool:
+        there = self.load(key) is not None
+        self._stored.pop(key, None)
+        return there
+
+
+def _database(alias: str, name: str) -> Any:
+    def make(clock: Clock) -> Storage:
+        return DatabaseStorage(database=alias, clock=clock)
+
+    # Only the app's own table is emptied after each test, which takes a tenth of the time.
+    mark = pytest.mark.django_db(
+        transaction=True, databases=[alias], available_apps=["recovery_app"]
+    )
+    return pytest.param(make, id=name, marks=mark)
+
+
+MEMORY = pytest.param(lambda clock: MemoryStorage(clock=clock), id="memory")
+SQLITE = _database("default", "sqlite")
+DATABASES = [SQLITE, *(_database(alias, alias) for alias in SERVERS)]
+STORAGES = [MEMORY, *DATABASES, pytest.param(OwnStorage, id="own")]
+"""A new storage joins the contract suite by one line here."""
+
+
+def calls_as_they_are(target: Target) -> Target:
+    """Give an object whose blocking methods are called."""
+    return target
+
+
+def calls_of_twins(target: Target) -> Target:
+    """Give an object that makes each call by the twin with ``a`` in front, on a new event loop."""
+    return cast("Target", _Twins(target))
+
+
+class _Twins:
+    def __init__(self, target: object) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        twin = getattr(self._target, f"a{name}", None)
+        if twin is None:
+            return getattr(self._target, name)
+        return lambda *args, **options: asyncio.run(twin(*args, **options))
+
+
+CALLS = [
+    pytest.param(calls_as_they_are, id="sync"),
+    pytest.param(calls_of_twins, id="async"),
+]
+
+
+def make_manager(**options: Any) -> RecoveryManager:
+    """Build a manager without a thread for the clean-up."""
+    return RecoveryManager(**{"secret": SECRET, "cleanup_interval": None, **options})
+
+
+def claim_of(issued_us: int, binding: bytes = ME) -> Claim:
+    """Give what a token with this timestamp and binding claims."""
+    return Claim(issued_us=issued_us, binding=digest_binding(binding))
+
+
+def snapshot_bytes(
+    fence: int,
+    state: bytes = b"{}",
+    *,
+    binding: bytes = ME,
+    floor: int | None = None,
+    socket_id: str = "a socket",
+    **header: Any,
+) -> bytes:
+    """Give the bytes of a snapshot that a token with the timestamp ``fence`` saves."""
+    return Snapshot(
+        header=Header(
+            fence=fence,
+            floor=fence if floor is None else floor,
+            binding=digest_binding(binding),
+            **header,
+        ),
+        socket_id=socket_id,
+        view="a view",
+        topic="a:topic",
+        serializer="json",
+        state=state,
+    ).to_bytes()
+
+
+def now_us(clock: Clock) -> int:
+    """Give the clock's time as it is stored."""
+    return to_us(clock())
+
+
+def run_script(code: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Run Python code in a process of its own, warnings as errors, and give what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        cwd=TOP,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=SCRIPT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    assert not done.stderr, done.stderr
+    return done.stdout

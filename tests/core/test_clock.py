@@ -1,0 +1,69 @@
+"""Hold the timestamps to it: never the same twice from one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from recovery_app.clock import Ticker, ticker_of, to_us
+from recovery_app.tokens import issued_us_of
+from tests.clock import FakeClock
+from tests.core.support import SECRET, make_manager
+
+
+def test_seconds_are_whole_microseconds() -> None:
+    assert to_us(1.5) == 1_500_000
+    assert to_us(1_790_000_000.123456) == 1_790_000_000_123_456
+
+
+def test_a_clock_that_stands_still_or_goes_back_gives_rising_timestamps() -> None:
+    ticker = Ticker()
+    assert [ticker.tick(now) for now in (10, 10, 5, 20, 20, 1)] == [10, 11, 12, 20, 21, 22]
+
+
+def test_tokens_are_never_the_same_twice_in_threads_and_managers() -> None:
+    managers = [make_manager(), make_manager(secret=SECRET)]
+    together = threading.Barrier(4)
+
+    def issue(number: int) -> list[int]:
+        together.wait()
+        manager = managers[number % 2]
+        return [issued_us_of(manager.create_token("the socket")) for _ in range(2_000)]
+
+    with ThreadPoolExecutor(4) as threads:
+        issued = list(threads.map(issue, range(4)))
+    assert all(one == sorted(one) for one in issued)
+    assert len({timestamp for one in issued for timestamp in one}) == 8_000
+
+
+def test_all_who_go_by_one_clock_share_its_ticker(clock: FakeClock) -> None:
+    assert ticker_of(time.time) is ticker_of(time.time)
+    assert ticker_of(clock) is ticker_of(clock)
+    assert ticker_of(clock) is not ticker_of(FakeClock())
+    first, second = make_manager(clock=clock), make_manager(clock=clock)
+    assert first.create_token("the socket") != second.create_token("the socket")
+
+
+def test_a_clock_that_is_ahead_drags_no_other_along(clock: FakeClock) -> None:
+    ahead = FakeClock()
+    ahead.advance(seconds=3600)
+    make_manager(clock=ahead).create_token("the socket")
+    token = make_manager(clock=clock).create_token("the socket")
+    assert issued_us_of(token) == to_us(clock())
+
+
+class Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize("clock", [Unhashable(), FakeClock().__call__, lambda: 1.0])
+def test_any_callable_is_a_clock(clock: Callable[[], float]) -> None:
+    ticker = ticker_of(clock)
+    assert ticker.tick(to_us(clock())) < ticker.tick(to_us(clock()))

@@ -1,0 +1,93 @@
+/** A real browser: both kinds of script tag, its own storage, reloads, Web Locks and WebSocket. */
+import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+import { WebSocketServer } from "ws";
+import { SOURCE } from "./support/browser.js";
+import { Chromium, findChromium } from "./support/chromium.js";
+import { TestServer } from "./support/server.js";
+
+const PATIENCE_MS = 30_000;
+
+const TAGS = {
+  "a module": (script) => `<script type="module">import { RecoverySocket } from "/recovery.js"; ${script}</script>`,
+  "a module's global": (script) => `<script type="module" src="/recovery.js"></script>
+    <script type="module">const { RecoverySocket } = RecoveryApp; ${script}</script>`,
+  "a plain script": (script) => `<script src="/recovery.js"></script>
+    <script>const { RecoverySocket } = RecoveryApp; (async () => { ${script} })()</script>`,
+};
+
+/** Joins, adds an item, is cut, and reloads; reports what came back each time. */
+const CUT_AND_RELOAD = `
+  const socket = new RecoverySocket("/ws/form/", { viewId: "form" });
+  const report = (what) => fetch("/report", { method: "POST", body: JSON.stringify(what) });
+  const told = (type) => new Promise((resolve) => socket.addEventListener(type, ({ detail }) => resolve(detail), { once: true }));
+  const { state } = await socket.join("form:1");
+  if (state.length === 0) {
+    await socket.push("add", { item: "apple" });
+    socket.drop();
+    const { outcome, response } = await told("outcome");
+    await report({ outcome, state: response.state });
+    location.reload();
+  } else {
+    await report({ outcome: socket.outcome, state });
+  }`;
+
+/** Joins, adds its hash, and reports the state. */
+const LOCAL = `
+  const socket = new RecoverySocket("/ws/form/", { viewId: "form", storage: "localStorage" });
+  await socket.join("form:1");
+  const { state } = await socket.push("add", { item: location.hash });
+  await fetch("/report", { method: "POST", body: JSON.stringify({ outcome: socket.outcome, state }) });`;
+
+/** Serve one page, recovery.js and the channel; `reported` waits for what the page reports. */
+async function serve(t, html) {
+  const reports = new EventEmitter();
+  const pages = createServer(async (request, response) => {
+    if (request.url === "/report") {
+      response.end();
+      return reports.emit("report", JSON.parse((await request.toArray()).join("")));
+    }
+    const isScript = request.url === "/recovery.js";
+    response.setHeader("Content-Type", isScript ? "text/javascript" : "text/html");
+    response.end(isScript ? SOURCE : `<!doctype html><title>${t.name}</title>${html}`);
+  });
+  const server = new TestServer(new WebSocketServer({ server: pages }));
+  await once(pages.listen(0, "127.0.0.1"), "listening");
+  t.after(() => (server.stop(), pages.closeAllConnections(), pages.close()));
+  const reported = async () => (await once(reports, "report", { signal: AbortSignal.timeout(PATIENCE_MS) }))[0];
+  return { server, reported, url: `http://127.0.0.1:${pages.address().port}/` };
+}
+
+const skip = findChromium() === null && "Chromium isn't here";
+let chromium;
+before(async () => skip || (chromium = await Chromium.start()));
+after(() => chromium?.stop());
+
+for (const [way, tag] of Object.entries(TAGS)) {
+  test(`loaded as ${way}, the state comes back after a cut and after a reload`, { skip }, async (t) => {
+    const { server, reported, url } = await serve(t, tag(CUT_AND_RELOAD));
+    const first = reported();
+    await chromium.open(url);
+    assert.deepEqual(await first, { outcome: "recovered", state: ["apple"] });
+    assert.deepEqual(await reported(), { outcome: "recovered", state: ["apple"] });
+    assert.deepEqual(server.urls, Array(3).fill("/ws/form/"));
+  });
+}
+
+test("localStorage: one tab owns the token, and one that is opened after it goes on", { skip }, async (t) => {
+  const { reported, url } = await serve(t, TAGS["a module"](LOCAL));
+  const visit = async (hash) => {
+    const report = reported();
+    const close = await chromium.open(`${url}%23${hash}`);
+    return [await report, close];
+  };
+  const [first, close] = await visit("a");
+  assert.deepEqual(first, { outcome: "new", state: ["#a"] });
+  const [second] = await visit("b");
+  assert.deepEqual(second, { outcome: "new", state: ["#b"] });
+  await close();
+  const [third] = await visit("c");
+  assert.deepEqual(third, { outcome: "recovered", state: ["#a", "#c"] });
+});

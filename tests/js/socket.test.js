@@ -1,0 +1,493 @@
+/** RecoverySocket: the small socket for pages without an npm client. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeBrowser, FakeClock, record, told } from "./support/browser.js";
+import { PATIENCE_MS, TestServer } from "./support/server.js";
+
+const SOON = { viewId: "form", reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
+const KEY = "lv_recovery_form";
+
+/** Make a page's socket. */
+function open(t, server, { tab = new FakeBrowser().open(), ...options } = {}) {
+  tab.location = { href: `${server.origin.replace("ws", "http")}/page?q=1` };
+  const socket = new tab.app.RecoverySocket("/ws/form/", { ...SOON, ...options });
+  t.after(() => socket.leave());
+  return { tab, socket };
+}
+
+/** Make a page's socket and join. */
+async function joined(t, options) {
+  const server = await TestServer.start(t);
+  const { tab, socket } = open(t, server, options);
+  await socket.join("form:1", { id: 1 });
+  return { server, tab, socket };
+}
+
+/** Let the connection be lost and come back. */
+async function cut(server, socket) {
+  server.cut();
+  return told(socket, "outcome");
+}
+
+const added = (server) => server.of("add").map(({ payload }) => payload.item);
+const named = (name) => (error) => error instanceof Error && error.name === name;
+const immediate = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Wait for something that no event tells. */
+async function until(condition) {
+  const end = Date.now() + PATIENCE_MS;
+  while (!condition()) {
+    assert.ok(Date.now() < end, `still not: ${condition}`);
+    await immediate();
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- Joining
+
+test("join gives the first join's response, and push each event's", async (t) => {
+  const server = await TestServer.start(t);
+  const { socket } = open(t, server);
+  const response = await socket.join("form:1", { id: 1 });
+  assert.deepEqual(response.state, []);
+  assert.deepEqual(await socket.push("add", { item: "a" }), { state: ["a"] });
+  await assert.rejects(socket.push("refuse"), (error) => named("EventRefused")(error) && error.response.reason === "no");
+});
+
+test("frames are the npm client's: V2 arrays, string refs, the join's ref on each", async (t) => {
+  const { server, socket } = await joined(t);
+  await socket.push("add", { item: "a" });
+  const [join, add] = server.frames;
+  assert.deepEqual(join, { joinRef: "1", ref: "1", topic: "form:1", event: "phx_join", payload: { id: 1 } });
+  assert.deepEqual(add, { joinRef: "1", ref: "2", topic: "form:1", event: "add", payload: { item: "a" } });
+});
+
+test("the state comes back after a cut, with a token from the reply before", async (t) => {
+  const { server, tab, socket } = await joined(t);
+  await socket.push("add", { item: "a" });
+  const { outcome, elapsedMs, ttl, response } = await cut(server, socket);
+  assert.deepEqual([outcome, ttl, response.state], ["recovered", 300, ["a"]]);
+  assert.ok(elapsedMs > 0 && elapsedMs < PATIENCE_MS);
+  assert.equal(server.joins[1]._recovery, "token-1");
+  assert.equal(tab.sessionStorage.getItem(KEY), "token-2");
+});
+
+test("the state comes back after a reload", async (t) => {
+  const { server, tab, socket } = await joined(t);
+  await socket.push("add", { item: "a" });
+  socket.leave();
+  const reloaded = open(t, server, { tab: tab.reload() });
+  assert.deepEqual((await reloaded.socket.join("form:1")).state, ["a"]);
+});
+
+test("no token in a URL", async (t) => {
+  const { server, socket } = await joined(t);
+  await cut(server, socket);
+  assert.deepEqual(server.urls, ["/ws/form/", "/ws/form/"]);
+});
+
+test("a relative URL is of the page's host, https means wss, and the view's name is the path", () => {
+  const tab = new FakeBrowser().open();
+  tab.location = { href: "https://app.test/orders/7?x#y" };
+  const urls = [];
+  tab.WebSocket = class {
+    constructor(url) {
+      urls.push(url);
+    }
+    close() {}
+  };
+  const sockets = ["/ws/form/?a=1", "live/", "wss://other.test/s"].map((url) => new tab.app.RecoverySocket(url));
+  for (const socket of sockets) socket.join("form:1");
+  sockets[0].keep({ token: "t1" });
+  return immediate().then(() => {
+    for (const socket of sockets) socket.disconnect();
+    assert.deepEqual(urls, ["wss://app.test/ws/form/?a=1", "wss://app.test/orders/live/", "wss://other.test/s"]);
+    assert.deepEqual([...tab.sessionStorage.items], [["lv_recovery_/ws/form/", "t1"]]);
+  });
+});
+
+test("params may be a function, called at each join", async (t) => {
+  const server = await TestServer.start(t);
+  const { socket } = open(t, server);
+  let joins = 0;
+  await socket.join("form:1", () => ({ joins: ++joins }));
+  await cut(server, socket);
+  assert.deepEqual(server.joins.map((payload) => payload.joins), [1, 2]);
+});
+
+test("connect before join waits for it", async (t) => {
+  const server = await TestServer.start(t);
+  const { socket } = open(t, server);
+  socket.connect();
+  await immediate();
+  assert.equal(socket.status, "disconnected");
+  await socket.join("form:1");
+  assert.deepEqual([server.urls.length, server.joins.length], [1, 1]);
+});
+
+test("a second join is an error", async (t) => {
+  const { socket } = await joined(t);
+  assert.throws(() => socket.join("form:2"), /one topic on one socket/);
+});
+
+test("a refused join is told and tried again", async (t) => {
+  const server = await TestServer.start(t);
+  server.refusals = 2;
+  const { socket } = open(t, server);
+  const notes = record(socket, "refused");
+  await socket.join("form:1");
+  assert.deepEqual(notes, Array(2).fill(["refused", { reason: "not yet" }]));
+  assert.equal(server.urls.length, 1);
+});
+
+test("a crashed channel recovers on the same connection", async (t) => {
+  const { server, socket } = await joined(t);
+  await socket.push("add", { item: "a" });
+  const crash = socket.push("crash");
+  assert.deepEqual((await told(socket, "outcome")).response.state, ["a"]);
+  await assert.rejects(crash, named("EventUnconfirmed"));
+  assert.equal(server.urls.length, 1);
+});
+
+test("a channel that the server closes stays closed until connect", async (t) => {
+  const { server, socket } = await joined(t);
+  socket.push("close");
+  assert.equal(await told(socket, "status"), "disconnected");
+  socket.connect();
+  assert.equal((await told(socket, "outcome")).outcome, "recovered");
+  assert.equal(server.urls.length, 2);
+});
+
+test("the status follows the connection", async (t) => {
+  const server = await TestServer.start(t);
+  const { socket } = open(t, server);
+  const notes = record(socket, "status");
+  await socket.join("form:1");
+  await cut(server, socket);
+  socket.disconnect();
+  assert.deepEqual(notes.map(([, status]) => status), [
+    "connecting", "connected", "disconnected", "connecting", "connected", "disconnected",
+  ]);
+});
+
+test("localStorage: the join waits until it is known who owns the token", async (t) => {
+  const server = await TestServer.start(t);
+  const browser = new FakeBrowser();
+  const first = open(t, server, { tab: browser.open(), storage: "localStorage" });
+  await first.socket.join("form:1");
+  await first.socket.push("add", { item: "a" });
+  first.socket.leave();
+  first.tab.close();
+  const second = open(t, server, { tab: browser.open(), storage: "localStorage" });
+  assert.deepEqual((await second.socket.join("form:1")).state, ["a"]);
+});
+
+// ---------------------------------------------------------------------------------------------- What the server pushes
+
+test("on hears what the server pushes, until it is stopped", async (t) => {
+  const { socket } = await joined(t);
+  const heard = [];
+  const stop = socket.on("heard", (payload) => heard.push(payload));
+  await socket.push("anything", { a: 1 });
+  stop();
+  await socket.push("anything", { a: 2 });
+  assert.deepEqual(heard, [{ event: "anything", payload: { a: 1 } }]);
+});
+
+test("a pushed token is kept, told and shown at the next join", async (t) => {
+  const { server, socket } = await joined(t);
+  const tokens = [];
+  socket.on("recovery:token", ({ token }) => tokens.push(token));
+  await socket.push("fork");
+  assert.deepEqual([tokens, socket.token], [["token-2"], "token-2"]);
+  await cut(server, socket);
+  assert.equal(server.joins[1]._recovery, "token-2");
+});
+
+test("what can't be read or isn't for this join is ignored", async (t) => {
+  const { server, socket } = await joined(t);
+  const heard = record(socket, "outcome", "status", "lost");
+  socket.on("heard", (payload) => heard.push(payload));
+  for (const frame of ["", "{", "null", "7", "{}", "[]", '["99","1","form:1","heard",{}]', '["1","1","form:2","heard",{}]',
+    '["99",null,"form:1","phx_error",{}]', '["99",null,"form:1","phx_close",{}]', '["1","99","form:1","phx_reply",{"status":"ok"}]',
+    '["1","99","form:1","phx_reply",{"status":"error"}]']) {
+    server.send(frame);
+  }
+  server.send(Buffer.from([2, 0, 1, 255]));
+  await socket.push("add", { item: "a" });
+  assert.deepEqual(heard, []);
+});
+
+// ---------------------------------------------------------------------------------------------- Events and cuts
+
+test("events of before the join and of an absence are sent in order, once joined", async (t) => {
+  const server = await TestServer.start(t);
+  const { socket } = open(t, server);
+  const replies = ["a", "b"].map((item) => socket.push("add", { item }));
+  await socket.join("form:1");
+  socket.disconnect();
+  replies.push(...["c", "d"].map((item) => socket.push("add", { item })));
+  socket.connect();
+  await told(socket, "outcome");
+  replies.push(socket.push("add", { item: "e" }));
+  assert.deepEqual((await Promise.all(replies.slice(2))).at(-1).state.slice(-3), ["c", "d", "e"]);
+  assert.deepEqual(added(server), ["a", "b", "c", "d", "e"]);
+});
+
+test("an event is kept as it was when it was pushed", async (t) => {
+  const server = await TestServer.start(t);
+  const { socket } = open(t, server);
+  const payload = { item: "a" };
+  const reply = socket.push("add", payload);
+  payload.item = "b";
+  await socket.join("form:1");
+  assert.deepEqual((await reply).state, ["a"]);
+});
+
+test("an event whose reply was lost is told, and never sent twice", async (t) => {
+  const { server, socket } = await joined(t);
+  const notes = record(socket, "lost");
+  const lost = socket.push("add_without_reply", { item: "a" });
+  await server.next("add_without_reply");
+  const { response } = await cut(server, socket);
+  await assert.rejects(lost, (error) => named("EventUnconfirmed")(error) && error.payload.item === "a");
+  assert.deepEqual(response.state, ["a"]);
+  assert.equal(server.of("add_without_reply").length, 1);
+  assert.deepEqual(notes, [["lost", { reason: "unconfirmed", events: [{ event: "add_without_reply", payload: { item: "a" } }] }]]);
+});
+
+for (const outcome of ["expired", "not_found", "superseded", "rejected", "version", "unavailable", "new"]) {
+  test(`events of an absence that ends with ${outcome} are told as lost, and not sent`, async (t) => {
+    const { server, socket } = await joined(t);
+    const notes = record(socket, "outcome", "lost");
+    socket.disconnect();
+    const replies = ["a", "b"].map((item) => socket.push("add", { item }));
+    server.outcomes.push(outcome);
+    socket.connect();
+    for (const reply of replies) await assert.rejects(reply, named("EventLost"));
+    await socket.push("add", { item: "c" });
+    assert.deepEqual(added(server), ["c"]);
+    assert.deepEqual(notes.map(([type, { outcome, reason }]) => [type, outcome ?? reason]), [["lost", outcome], ["outcome", outcome]]);
+    assert.deepEqual(notes[0][1].events.map(({ payload }) => payload.item), ["a", "b"]);
+  });
+}
+
+for (const outcome of ["expired", "unavailable"]) {
+  test(`events of before a page's first join are sent even if it ends with ${outcome}`, async (t) => {
+    const server = await TestServer.start(t);
+    const { socket } = open(t, server);
+    const reply = socket.push("add", { item: "a" });
+    server.outcomes.push(outcome);
+    await socket.join("form:1");
+    assert.deepEqual((await reply).state, ["a"]);
+  });
+}
+
+test("what a page pushes when it hears the outcome comes after what it pushed before", async (t) => {
+  const { server, socket } = await joined(t);
+  socket.disconnect();
+  socket.push("add", { item: "a" });
+  socket.addEventListener("outcome", () => socket.push("add", { item: "b" }), { once: true });
+  socket.connect();
+  await told(socket, "outcome");
+  await socket.push("add", { item: "c" });
+  assert.deepEqual(added(server), ["a", "b", "c"]);
+});
+
+test("too many events are refused one by one, told, and cost none of those before", async (t) => {
+  const server = await TestServer.start(t);
+  const { socket } = open(t, server, { maxKept: 2 });
+  const notes = record(socket, "lost");
+  const replies = ["a", "b"].map((item) => socket.push("add", { item }));
+  await assert.rejects(socket.push("add", { item: "c" }), named("QueueFull"));
+  assert.deepEqual(notes, [["lost", { reason: "full", events: [{ event: "add", payload: { item: "c" } }] }]]);
+  await socket.join("form:1");
+  await Promise.all(replies);
+  await socket.push("add", { item: "d" });
+  assert.deepEqual(added(server), ["a", "b", "d"]);
+});
+
+test("the queue holds 1,000 events unless told otherwise", async (t) => {
+  const { socket } = open(t, await TestServer.start(t));
+  const notes = record(socket, "lost");
+  for (let item = 0; item < 1001; item++) socket.push("add", { item });
+  assert.deepEqual(notes.map(([, { events }]) => events[0].payload.item), [1000]);
+});
+
+test("a payload that isn't JSON is refused, and breaks nothing", async (t) => {
+  const { socket } = await joined(t);
+  await assert.rejects(socket.push("add", { item: 1n }), TypeError);
+  assert.deepEqual((await socket.push("add", { item: "a" })).state, ["a"]);
+});
+
+test("leave tells the server, gives up what is kept, and stays away", async (t) => {
+  const { server, tab, socket } = await joined(t);
+  const notes = record(socket, "lost");
+  const left = server.next("phx_leave");
+  const sent = socket.push("add", { item: "a" });
+  socket.leave();
+  await left;
+  await assert.rejects(sent, named("EventUnconfirmed"));
+  await assert.rejects(socket.push("add", { item: "b" }), named("EventLost"));
+  assert.deepEqual(notes.map(([, { reason }]) => reason), ["unconfirmed", "left"]);
+  assert.equal(tab.sessionStorage.getItem(KEY), "token-1");
+  socket.forget();
+  assert.equal(tab.sessionStorage.getItem(KEY), null);
+  tab.dispatchEvent(new Event("online"));
+  socket.connect();
+  await immediate();
+  assert.equal(socket.status, "disconnected");
+  assert.equal(server.urls.length, 1);
+});
+
+// ---------------------------------------------------------------------------------------------- Time
+
+/** A page whose timers only `tick` lets pass; the server's answers still take real time. */
+function atRest() {
+  const clock = new FakeClock();
+  return { clock, tab: new FakeBrowser().open({ clock }) };
+}
+
+test("a heartbeat every 30 s, on the topic phoenix", async (t) => {
+  const { clock, tab } = atRest();
+  const { server, socket } = await joined(t, { tab });
+  for (let beats = 1; beats <= 3; beats++) {
+    clock.tick(29_999);
+    await immediate();
+    assert.equal(server.of("heartbeat").length, beats - 1);
+    const heartbeat = server.next("heartbeat");
+    clock.tick(1);
+    const { joinRef, topic, payload } = await heartbeat;
+    assert.deepEqual([joinRef, topic, payload], [null, "phoenix", {}]);
+    await socket.push("add"); // its reply comes after the heartbeat's
+  }
+  assert.equal(server.urls.length, 1);
+});
+
+test("a connection that gives no sign of life until the next heartbeat is given up, and another made", async (t) => {
+  const { clock, tab } = atRest();
+  const { server, socket } = await joined(t, { tab });
+  server.isStopped = true;
+  const heartbeat = server.next("heartbeat");
+  clock.tick(30_000);
+  await heartbeat;
+  assert.equal(socket.status, "connected");
+  clock.tick(30_000);
+  assert.equal(socket.status, "disconnected");
+  server.isStopped = false;
+  const outcome = told(socket, "outcome");
+  clock.tick(5);
+  assert.equal((await outcome).outcome, "recovered");
+});
+
+test("a join that isn't answered in 10 s is tried on another connection, with the same token", async (t) => {
+  const { clock, tab } = atRest();
+  const { server, socket } = await joined(t, { tab });
+  server.isStopped = true;
+  const join = server.next("phx_join");
+  socket.drop();
+  clock.tick(5);
+  await join;
+  clock.tick(9_999);
+  assert.equal(socket.status, "connecting");
+  server.isStopped = false;
+  const outcome = told(socket, "outcome");
+  clock.tick(1);
+  assert.equal(socket.status, "disconnected");
+  clock.tick(5);
+  assert.equal((await outcome).outcome, "recovered");
+  assert.deepEqual(server.joins.map(({ _recovery }) => _recovery), [undefined, "token-1", "token-1"]);
+});
+
+test("a connection that doesn't open in 10 s is given up", async (t) => {
+  const { clock, tab } = atRest();
+  const server = await TestServer.start(t);
+  const made = [];
+  tab.WebSocket = class {
+    constructor() {
+      made.push(this);
+    }
+    close(code) {
+      this.closed = code;
+    }
+  };
+  const { socket } = open(t, server, { tab });
+  socket.join("form:1");
+  await immediate();
+  clock.tick(10_000);
+  assert.equal(made[0].closed, 4000);
+  clock.tick(5);
+  assert.equal(made.length, 2);
+});
+
+test("each try waits longer, and a join starts the count again", async (t) => {
+  const tries = [];
+  const reconnectAfterMs = (count) => (tries.push(count), 1);
+  const { server, socket } = await joined(t, { reconnectAfterMs });
+  const { port } = server.sockets.address();
+  server.sockets.close();
+  server.cut();
+  await until(() => tries.length >= 3);
+  assert.deepEqual(tries.slice(0, 3), [1, 2, 3]);
+  const { WebSocketServer } = await import("ws");
+  const next = new TestServer(new WebSocketServer({ port, host: "127.0.0.1" }));
+  t.after(() => next.stop());
+  await told(socket, "outcome");
+  tries.length = 0;
+  await cut(next, socket);
+  assert.equal(tries[0], 1);
+});
+
+for (const type of ["online", "pageshow", "visibilitychange", "resume"]) {
+  test(`${type} brings a waiting connection back at once`, async (t) => {
+    const { server, tab, socket } = await joined(t, { reconnectAfterMs: () => 3_600_000 });
+    server.cut();
+    await told(socket, "status");
+    tab.dispatchEvent(new Event(type));
+    assert.equal((await told(socket, "outcome")).outcome, "recovered");
+  });
+}
+
+test("a page that is shown again finds out within 10 s that its connection is dead", async (t) => {
+  const { clock, tab } = atRest();
+  const { server, socket } = await joined(t, { tab });
+  server.isStopped = true;
+  const heartbeat = server.next("heartbeat");
+  tab.dispatchEvent(new Event("pageshow"));
+  await heartbeat;
+  clock.tick(10_000);
+  assert.equal(socket.status, "disconnected");
+});
+
+test("a page that is hidden, or that disconnected, is not woken", async (t) => {
+  const { server, tab, socket } = await joined(t);
+  tab.document.visibilityState = "hidden";
+  tab.dispatchEvent(new Event("visibilitychange"));
+  tab.document.visibilityState = "visible";
+  socket.disconnect();
+  tab.dispatchEvent(new Event("visibilitychange"));
+  await immediate();
+  assert.equal(socket.status, "disconnected");
+  assert.deepEqual([server.urls.length, server.of("heartbeat").length], [1, 0]);
+});
+
+test("drop cuts the connection at once, and it comes back", async (t) => {
+  const { server, socket } = await joined(t);
+  const code = new Promise((resolve) => [...server.sockets.clients][0].on("close", resolve));
+  socket.drop();
+  assert.equal(socket.status, "disconnected");
+  assert.equal((await told(socket, "outcome")).outcome, "recovered");
+  assert.equal(await code, 4000);
+});
+
+test("disconnect closes with 1000 and comes back only when asked", async (t) => {
+  const { server, socket } = await joined(t);
+  const code = new Promise((resolve) => [...server.sockets.clients][0].on("close", resolve));
+  socket.disconnect();
+  assert.equal(await code, 1000);
+  await immediate();
+  assert.equal(server.urls.length, 1);
+  socket.connect();
+  socket.connect();
+  await told(socket, "outcome");
+  assert.equal(server.urls.length, 2);
+});

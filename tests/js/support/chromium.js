@@ -1,0 +1,63 @@
+/** The machine's Chromium, with tabs opened and closed over its DevTools port. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const NAMES = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+const ARGUMENTS = [
+  "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
+];
+
+/** Give the browser's path, or null; in CI it has to be there. */
+export function findChromium() {
+  const found = process.env.CHROMIUM ?? NAMES.find((name) => spawnSync(name, ["--version"]).status === 0) ?? null;
+  if (found === null && process.env.CI) throw new Error("Chromium isn't here, and CI leaves nothing out");
+  return found;
+}
+
+/** Wait until a browser says on which address it listens. */
+function listening(process) {
+  return new Promise((resolve, reject) => {
+    let said = "";
+    process.on("close", () => reject(new Error(`Chromium ended: ${said}`)));
+    process.stderr.on("data", (text) => {
+      said += text;
+      const [, address] = /DevTools listening on ws:\/\/([^/]+)/.exec(said) ?? [];
+      if (address) resolve(address);
+    });
+  });
+}
+
+export class Chromium {
+  static async start() {
+    const profile = mkdtempSync(join(tmpdir(), "recovery-chromium-"));
+    const process = spawn(findChromium(), [...ARGUMENTS, `--user-data-dir=${profile}`, "about:blank"]);
+    return new Chromium(process, profile, await listening(process));
+  }
+
+  constructor(process, profile, address) {
+    Object.assign(this, { process, profile, address });
+  }
+
+  async stop() {
+    this.process.kill();
+    await once(this.process, "close");
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** Open a tab, and give what closes it. */
+  async open(url) {
+    const { id } = await this.#ask(`new?${url}`, "PUT");
+    return async () => {
+      await fetch(`http://${this.address}/json/close/${id}`);
+      while ((await this.#ask("list")).some((tab) => tab.id === id));
+    };
+  }
+
+  async #ask(what, method = "GET") {
+    return (await fetch(`http://${this.address}/json/${what}`, { method })).json();
+  }
+}
