@@ -4,34 +4,50 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='StoredSnapshot',
+            name="StoredSnapshot",
             fields=[
-                ('key', models.CharField(max_length=255, primary_key=True, serialize=False, verbose_name='socket hash')),
-                ('data', models.BinaryField(verbose_name='data')),
-                ('expires_us', models.BigIntegerField(db_index=True, verbose_name='expires')),
-                ('fence', models.BigIntegerField(default=0, verbose_name='fence')),
-                ('floor', models.BigIntegerField(default=0, verbose_name='floor')),
-                ('binding', models.CharField(default='', max_length=32, verbose_name='digest of the binding')),
-                ('revoked', models.BooleanField(default=False, verbose_name='revoked')),
-                ('version', models.BigIntegerField(default=0, verbose_name='state version')),
-                ('created_us', models.BigIntegerField(default=0, verbose_name='created')),
-                ('saved_us', models.BigIntegerField(default=0, verbose_name='saved')),
-                ('socket_id', models.CharField(db_index=True, default='', max_length=255, verbose_name='socket id')),
-                ('view', models.CharField(default='', max_length=255, verbose_name='view')),
-                ('topic', models.CharField(default='', max_length=255, verbose_name='topic')),
-                ('size_bytes', models.BigIntegerField(default=0, verbose_name='size')),
+                (
+                    "key",
+                    models.CharField(
+                        max_length=255,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="socket hash",
+                    ),
+                ),
+                ("data", models.BinaryField(verbose_name="data")),
+                ("expires_us", models.BigIntegerField(db_index=True, verbose_name="expires")),
+                ("fence", models.BigIntegerField(default=0, verbose_name="fence")),
+                ("floor", models.BigIntegerField(default=0, verbose_name="floor")),
+                (
+                    "binding",
+                    models.CharField(
+                        default="", max_length=32, verbose_name="digest of the binding"
+                    ),
+                ),
+                ("revoked", models.BooleanField(default=False, verbose_name="revoked")),
+                ("version", models.BigIntegerField(default=0, verbose_name="state version")),
+                ("created_us", models.BigIntegerField(default=0, verbose_name="created")),
+                ("saved_us", models.BigIntegerField(default=0, verbose_name="saved")),
+                (
+                    "socket_id",
+                    models.CharField(
+                        db_index=True, default="", max_length=255, verbose_name="socket id"
+                    ),
+                ),
+                ("view", models.CharField(default="", max_length=255, verbose_name="view")),
+                ("topic", models.CharField(default="", max_length=255, verbose_name="topic")),
+                ("size_bytes", models.BigIntegerField(default=0, verbose_name="size")),
             ],
             options={
-                'verbose_name': 'snapshot',
-                'verbose_name_plural': 'snapshots',
+                "verbose_name": "snapshot",
+                "verbose_name_plural": "snapshots",
             },
         ),
     ]

@@ -27,6 +27,9 @@ EXACT = (
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_DATACLASS
 )
+HOLE = msgpack.ExtType(0, b"")
+"""What may stand for a rich value in MessagePack that is thrown away."""
+
 # How NaN and infinities start in MessagePack, as double and as single.
 NOT_FINITE = (re.compile(rb"\xcb[\x7f\xff]"), re.compile(rb"\xca[\x7f\xff]"))
 
@@ -42,7 +45,8 @@ class Written(NamedTuple):
 def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> Written | None:
     """Write a state, or give None where something might not come back as it is.
 
-    Rich values are those of the types that have encoders, the same for both formats.
+    Rich values are those of the types that have encoders, the same for both formats; in
+    MessagePack, they make extension types of them.
     """
     if type(state) is not dict:
         return None
@@ -62,7 +66,7 @@ def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> W
         packed = pack(state, pack_other)
         if next(tuples):
             # orjson 3.13 counts no depth through tuples, and at 2,000 of them overruns its
-            # memory. It gets the lists that msgpack made of them, without any rich values.
+            # memory. So it gets the lists that msgpack made of them, and refuses rich values.
             text = orjson.dumps(msgpack.unpackb(packed), option=EXACT)
         else:
             text = orjson.dumps(state, default=write_other, option=EXACT)
@@ -71,9 +75,9 @@ def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> W
     return None if may_hold_nan(packed) else Written(text, packed, next(rich))
 
 
-def as_null(encoders: Encoders) -> Encoders:
-    """Give encoders for the same types that make null of everything."""
-    return dict.fromkeys(encoders, lambda _value: None)
+def all_as(placeholder: Any, encoders: Encoders) -> Encoders:
+    """Give encoders for the same types that make the placeholder of everything."""
+    return dict.fromkeys(encoders, lambda _value: placeholder)
 
 
 def is_exact(state: dict[str, Any], packed: bytes, nulls: Encoders) -> bool:

@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from recovery_app.exceptions import SnapshotCorrupt
-from recovery_app.serializers.exact import as_null, write
+from recovery_app.serializers.exact import HOLE, all_as, write
 from recovery_app.serializers.rich import (
     BIG_INT,
     CODECS,
@@ -39,7 +39,7 @@ class JSONSerializer:
 
     def dumps(self, state: Mapping[str, Any], /) -> bytes:
         """Encode a state, or raise ``UnserializableState``."""
-        written = write(state, IN_C, AS_NULL)
+        written = write(state, IN_C, HOLES)
         if written and not written.rich:
             return written.text
         # More marks than rich values: a string of the state's own has one, and needs escaping.
@@ -93,7 +93,7 @@ ENCODERS: Encoders = {
 }
 # orjson writes UUIDs by itself, as text; so they have to be found by the walk.
 IN_C: Encoders = {kind: encoder for kind, encoder in ENCODERS.items() if kind is not UUID}
-AS_NULL = as_null(IN_C)
+HOLES = all_as(HOLE, IN_C)
 BY_NAME = {codec.name: codec for codec in (*CODECS.values(), BYTES)}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 
 from recovery_app.exceptions import SnapshotCorrupt, UnserializableState
-from recovery_app.serializers.exact import as_null, is_exact, pack, write
+from recovery_app.serializers.exact import all_as, is_exact, pack, write
 from recovery_app.serializers.rich import (
     BIG_INT,
     CODECS,
@@ -34,7 +34,7 @@ class MsgPackSerializer:
 
     def dumps(self, state: Mapping[str, Any], /) -> bytes:
         """Encode a state, or raise ``UnserializableState``."""
-        written = write(state, AS_NULL, ENCODERS)
+        written = write(state, NULLS, ENCODERS)
         return pack(encode(state, ENCODERS)) if written is None else written.packed
 
     def loads(self, data: bytes, /) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class MsgPackSerializer:
             raise SnapshotCorrupt("it is no MessagePack") from None
         if type(state) is not dict:
             raise SnapshotCorrupt("it is no MessagePack map")
-        if any(byte in data for byte in TELLTALES) and not is_exact(state, data, AS_NULL):
+        if any(byte in data for byte in TELLTALES) and not is_exact(state, data, NULLS):
             _check(state)
         return state
 
@@ -78,7 +78,7 @@ ENCODERS: Encoders = {
     float: checked_float,
     str: checked_text,
 }
-AS_NULL = as_null(ENCODERS)
+NULLS = all_as(None, ENCODERS)
 BY_CODE = {codec.code: codec for codec in CODECS.values()}
 
 
