@@ -27,7 +27,7 @@ from django.db.models import TextChoices
 from django.utils.module_loading import import_string
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recovery_app.exceptions import SnapshotCorrupt, UnserializableState
@@ -43,6 +43,8 @@ from recovery_app.serializers import (
 SERIALIZERS: list[Serializer] = [JSONSerializer(), MsgPackSerializer()]
 JSON, MSGPACK = SERIALIZERS
 
+# A busy machine is no finding.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 every = pytest.mark.parametrize("serializer", SERIALIZERS, ids=serializer_name)
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -143,6 +145,7 @@ def states_of(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any
 
 
 @every
+@unhurried
 @given(state=states_of(plain) | states_of(plain | rich))
 def test_any_state_comes_back(serializer: Serializer, state: dict[str, Any]):
     assert likeness(serializer.loads(serializer.dumps(state))) == likeness(state)
@@ -168,8 +171,9 @@ def test_the_context_of_decimals_has_no_part_in_it(serializer: Serializer):
 @every
 def test_many_tuples_come_back_as_lists(serializer: Serializer):
     rows = tuple((number, "(é)", None) for number in range(1000))
-    back = serializer.loads(serializer.dumps({"rows": rows}))
-    assert back == {"rows": [list(row) for row in rows]}
+    for beside in (1, b"", Decimal(1), UUID(int=1)):
+        back = serializer.loads(serializer.dumps({"rows": rows, "beside": beside}))
+        assert back == {"rows": [list(row) for row in rows], "beside": beside}
 
 
 # Depth
@@ -389,12 +393,14 @@ def read(serializer: Serializer, data: bytes) -> None:
 
 
 @every
+@unhurried
 @given(data=st.binary())
 def test_any_bytes(serializer: Serializer, data: bytes):
     read(serializer, data)
 
 
 @every
+@unhurried
 @given(
     state=states_of(plain | rich),
     edits=st.lists(st.tuples(st.integers(0), st.integers(0, 3), st.binary(max_size=3)), max_size=4),
@@ -417,6 +423,7 @@ texts = st.one_of(
 )
 
 
+@unhurried
 @given(
     text=texts,
     name=st.sampled_from(
@@ -428,6 +435,7 @@ def test_any_text_of_a_rich_value(text: str, name: str):
     read(JSON, b"~" + orjson.dumps({"a": [f"~{name}:{text}"]}))
 
 
+@unhurried
 @given(code=st.integers(-1, 10), payload=st.binary() | texts.map(str.encode))
 def test_any_payload_of_a_rich_value(code: int, payload: bytes):
     # Packed by hand: msgpack itself writes no code below zero.

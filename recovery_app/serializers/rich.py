@@ -20,6 +20,7 @@ Encoders = Mapping[type, Callable[[Any], Any]]
 """What a format makes of values of each type but dict, list, bool and None."""
 
 MICROSECOND = timedelta(microseconds=1)
+UTC = "+0"
 # Its precision is never applied; it only makes a malformed text an error in every thread.
 STRICT = Context(traps=[InvalidOperation])
 
@@ -67,6 +68,8 @@ def _zone_dumps(zone: tzinfo | None) -> str:
     """Spell a time zone: nothing, a key, or an offset in signed microseconds and maybe a name."""
     if zone is None:
         return ""
+    if zone is timezone.utc:
+        return UTC
     if type(zone) is timezone:
         offset, name = zone.utcoffset(None), zone.tzname(None)
         named = "" if name == timezone(offset).tzname(None) else f" {name}"
@@ -82,6 +85,8 @@ def _zone_dumps(zone: tzinfo | None) -> str:
 def _zone_loads(text: str) -> tzinfo | None:
     if not text:
         return None
+    if text == UTC:
+        return timezone.utc
     if text[0] not in "+-":
         return ZoneInfo(text)
     offset, named, name = text.partition(" ")
