@@ -1,0 +1,44 @@
+"""Own the ASGI application: pages with their static files, and two WebSockets."""
+
+import os
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+django.setup()
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import OriginValidator  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
+from django.core.asgi import get_asgi_application  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from example_project.consumers import LiveConsumer, QuoteConsumer  # noqa: E402
+from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
+
+
+class BrowserOriginValidator(OriginValidator):
+    """Refuse the pages of other sites, but let in what is no browser and names no origin."""
+
+    def valid_origin(self, parsed_origin: Any) -> bool:
+        """Say whether a connection may come from there."""
+        return parsed_origin is None or super().valid_origin(parsed_origin)
+
+
+# The npm clients add "/websocket" to the address that they are given.
+consumers: dict[str, Any] = {
+    "ws/websocket": QuoteConsumer.as_asgi(),
+    "live/websocket": LiveConsumer.as_asgi(),
+}
+routes: list[Any] = [path(route, consumer) for route, consumer in consumers.items()]
+application = ProtocolTypeRouter(
+    {
+        # Static files without collectstatic: for a demo, not for production.
+        "http": ASGIStaticFilesHandler(get_asgi_application()),
+        "websocket": BrowserOriginValidator(
+            RecoveryMiddlewareStack(URLRouter(routes)), settings.ALLOWED_HOSTS
+        ),
+    }
+)

@@ -1,0 +1,234 @@
+"""Own a quote: what is in it, what an event changes, and what a page shows of it.
+
+A quote holds texts as they were typed, also wrong ones, so that nothing typed is ever lost.
+Each event may come twice without harm: the page sends again what it has no reply to.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, TypeAlias
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.utils import timezone
+
+Quote: TypeAlias = dict[str, Any]
+Item: TypeAlias = dict[str, str]
+Payload: TypeAlias = Mapping[str, Any]
+
+VAT_RATES = {"0": "No VAT", "7": "Reduced, 7 %", "19": "Standard, 19 %"}
+CURRENCIES = {"EUR": "€", "GBP": "£", "USD": "$", "CHF": "CHF"}
+# What a fresh quote has in each field.
+FIELDS = {
+    "customer": "",
+    "email": "",
+    "delivery": "",
+    "currency": "EUR",
+    "vat": "19",
+    "discount": "",
+    "notes": "",
+}
+ITEM_FIELDS = ("description", "quantity", "price")
+MAX_CHARACTERS = {"notes": 2000}
+MAX_CHARACTERS_ELSEWHERE = 120
+MAX_ITEMS = 50
+
+CENT = Decimal("0.01")
+_AMOUNT = re.compile(r"[0-9]{1,7}([.,][0-9]{1,2})?")
+_ID = re.compile(r"[a-z0-9]{6,32}")
+
+
+def new() -> Quote:
+    """Give a fresh quote: a number of its own, and one empty line."""
+    number = f"Q-{1000 + secrets.randbelow(9000)}"
+    return {"number": number, "changes": 0, "fields": dict(FIELDS), "items": [_new_item()]}
+
+
+def apply(quote: Quote, event: str, payload: Payload) -> None:
+    """Let an event change the quote; what makes no sense changes nothing."""
+    change = _CHANGES.get(event)
+    if change is None:
+        return
+    before = repr(quote)
+    change(quote, payload)
+    if repr(quote) != before:
+        quote["changes"] += 1
+
+
+def present(quote: Quote) -> dict[str, Any]:
+    """Give what the page shows: the quote, what is wrong in it, and what it comes to."""
+    items = [_present_item(item) for item in quote["items"]]
+    return {**quote, "items": items, "errors": _errors(quote["fields"]), "totals": _totals(quote)}
+
+
+# What events do.
+
+
+def _set_field(quote: Quote, payload: Payload) -> None:
+    field, value = payload.get("field"), payload.get("value")
+    if not (isinstance(field, str) and isinstance(value, str) and field in FIELDS):
+        return
+    if _is_choice(field, value):
+        quote["fields"][field] = value[: MAX_CHARACTERS.get(field, MAX_CHARACTERS_ELSEWHERE)]
+
+
+def _add_item(quote: Quote, payload: Payload) -> None:
+    item_id = payload.get("id")
+    is_good = isinstance(item_id, str) and _ID.fullmatch(item_id)
+    if is_good and len(quote["items"]) < MAX_ITEMS and _find(quote, item_id) is None:
+        quote["items"].append(_new_item(item_id))
+
+
+def _set_item(quote: Quote, payload: Payload) -> None:
+    item, field, value = _find(quote, payload.get("id")), payload.get("field"), payload.get("value")
+    if item is not None and field in ITEM_FIELDS and isinstance(value, str):
+        item[field] = value[:MAX_CHARACTERS_ELSEWHERE]
+
+
+def _remove_item(quote: Quote, payload: Payload) -> None:
+    quote["items"] = [item for item in quote["items"] if item["id"] != payload.get("id")]
+
+
+def _sort_items(quote: Quote, payload: Payload) -> None:
+    ids = payload.get("ids")
+    if isinstance(ids, list):
+        places = {item_id: place for place, item_id in enumerate(ids) if isinstance(item_id, str)}
+        # Lines that the page has not heard of stay at the end.
+        quote["items"].sort(key=lambda item: places.get(item["id"], len(places)))
+
+
+def _fill_in(quote: Quote, _payload: Payload) -> None:
+    day = (timezone.localdate() + timedelta(days=14)).isoformat()
+    quote["fields"] = {**FIELDS, **_EXAMPLE_FIELDS, "delivery": day}
+    quote["items"] = [
+        {"id": f"example{place}", **dict(zip(ITEM_FIELDS, texts, strict=True))}
+        for place, texts in enumerate(_EXAMPLE_ITEMS)
+    ]
+
+
+def _start_over(quote: Quote, _payload: Payload) -> None:
+    quote.update(fields=dict(FIELDS), items=[_new_item()])
+
+
+_CHANGES: Mapping[str, Callable[[Quote, Payload], None]] = {
+    "set_field": _set_field,
+    "add_item": _add_item,
+    "set_item": _set_item,
+    "remove_item": _remove_item,
+    "sort_items": _sort_items,
+    "fill_in": _fill_in,
+    "start_over": _start_over,
+}
+
+_EXAMPLE_FIELDS = {
+    "customer": "Alder & Finch Architects",
+    "email": "office@alderfinch.example",
+    "discount": "5",
+    "notes": "Delivery to the second floor; please call half an hour before.",
+}
+_EXAMPLE_ITEMS = [
+    ("Oak desk, 160 × 80 cm", "4", "489.00"),
+    ("Task chair, grey felt", "4", "312.50"),
+    ("Desk lamp", "6", "74.90"),
+    ("Assembly on site", "1", "240.00"),
+]
+
+
+def _new_item(item_id: str | None = None) -> Item:
+    return {"id": item_id or secrets.token_hex(8), **dict.fromkeys(ITEM_FIELDS, "")}
+
+
+def _find(quote: Quote, item_id: object) -> Item | None:
+    return next((item for item in quote["items"] if item["id"] == item_id), None)
+
+
+def _is_choice(field: str, value: str) -> bool:
+    choices = {"vat": VAT_RATES, "currency": CURRENCIES}.get(field)
+    return choices is None or value in choices
+
+
+# What is wrong.
+
+
+def _errors(fields: Mapping[str, str]) -> dict[str, str]:
+    found = {
+        "email": _email_error(fields["email"]),
+        "delivery": _delivery_error(fields["delivery"]),
+        "discount": _discount_error(fields["discount"]),
+    }
+    return {field: error for field, error in found.items() if error}
+
+
+def _email_error(text: str) -> str:
+    try:
+        validate_email(text or "nobody@example.com")
+    except ValidationError:
+        return "That isn't an e-mail address yet."
+    return ""
+
+
+def _delivery_error(text: str) -> str:
+    try:
+        day = date.fromisoformat(text) if text else None
+    except ValueError:
+        return "That isn't a date."
+    return "That day is over." if day and day < timezone.localdate() else ""
+
+
+def _discount_error(text: str) -> str:
+    discount = _amount(text)
+    return "" if discount is not None and discount <= 100 else "A number from 0 to 100, please."
+
+
+def _present_item(item: Item) -> dict[str, Any]:
+    errors = {
+        field: "Not a number." for field in ("quantity", "price") if _amount(item[field]) is None
+    }
+    total = _line_total(item)
+    return {**item, "errors": errors, "total": None if total is None else _format(total)}
+
+
+# What it comes to.
+
+
+def _amount(text: str) -> Decimal | None:
+    """Read a number as a person writes it; an empty text is 0, and ``None`` is no number."""
+    text = text.replace(" ", "")
+    if not text:
+        return Decimal(0)
+    return Decimal(text.replace(",", ".")) if _AMOUNT.fullmatch(text) else None
+
+
+def _line_total(item: Item) -> Decimal | None:
+    quantity, price = _amount(item["quantity"]), _amount(item["price"])
+    return None if quantity is None or price is None else _round(quantity * price)
+
+
+def _totals(quote: Quote) -> dict[str, Any]:
+    fields = quote["fields"]
+    lines = [_line_total(item) for item in quote["items"]]
+    subtotal = sum(filter(None, lines), Decimal(0))
+    percent = min(_amount(fields["discount"]) or Decimal(0), Decimal(100))
+    discount = _round(subtotal * percent / 100)
+    vat = _round((subtotal - discount) * Decimal(fields["vat"]) / 100)
+    return {
+        "currency": CURRENCIES[fields["currency"]],
+        "subtotal": _format(subtotal),
+        "discount": _format(-discount),
+        "vat": _format(vat),
+        "total": _format(subtotal - discount + vat),
+        "uncounted": lines.count(None),
+    }
+
+
+def _round(amount: Decimal) -> Decimal:
+    return amount.quantize(CENT, ROUND_HALF_UP)
+
+
+def _format(amount: Decimal) -> str:
+    return f"{amount:,.2f}".replace("-", "\N{MINUS SIGN}") if amount else "0.00"

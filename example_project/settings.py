@@ -1,0 +1,87 @@
+"""Own Django's settings for the demo: nothing to set up, everything in one directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(os.environ.get("DEMO_DATA") or BASE_DIR / ".demo")
+"""The database and the secret key: what a restart needs to find again."""
+
+
+def keep_secret_key(path: Path) -> str:
+    """Make a secret key at the first start, and give the same one ever after."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
+            file.write(secrets.token_urlsafe(50))
+            file.flush()
+            # Two processes may start at once: the link is made whole, and only once.
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, path)
+    return path.read_text()
+
+
+SECRET_KEY = keep_secret_key(DATA_DIR / "secret-key")
+DEBUG = True
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *os.environ.get("DEMO_HOSTS", "").split()]
+USE_TZ = True
+ROOT_URLCONF = "example_project.urls"
+ASGI_APPLICATION = "example_project.asgi.application"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "channels",
+    "recovery_app",
+    "example_project",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA_DIR / "demo.sqlite3",
+        "OPTIONS": {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The place for REDIS_URL, once there is a storage for many machines.
+RECOVERY = {
+    "STORAGE": {"BACKEND": "recovery_app.storages.DatabaseStorage"},
+    "TTL": timedelta(hours=1),
+}
+
+STATIC_URL = "/static/"
+# The npm clients, for the page /live/ and the tests. Nothing else needs them.
+NODE_MODULES = Path(os.environ.get("EXAMPLE_NODE_MODULES") or BASE_DIR / "node_modules")
+STATICFILES_DIRS = [
+    (name, NODE_MODULES / name / "priv" / "static")
+    for name in ("phoenix", "phoenix_live_view")
+    if (NODE_MODULES / name).is_dir()
+]
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"recovery_app": {"handlers": ["console"], "level": "INFO"}},
+}

@@ -1,0 +1,10 @@
+"""Own the addresses of the demo's pages."""
+
+from django.urls import path
+
+from example_project import views
+
+urlpatterns = [
+    path("", views.quote, name="quote"),
+    path("live/", views.live, name="live"),
+]

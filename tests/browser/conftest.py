@@ -1,0 +1,67 @@
+"""Make the demo's page, watched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from tests.browser.desk import Desk, Watch
+from tests.support.asgi import AsgiServer
+
+VIEWPORT = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    migrated_demo: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AsgiServer]:
+    """Give the demo under uvicorn, one for all tests that leave it alone."""
+    data = shutil.copytree(migrated_demo, tmp_path_factory.mktemp("shared") / "demo")
+    with AsgiServer(data=data) as server:
+        yield server
+
+
+@pytest.fixture
+def server(asgi_server: Callable[..., AsgiServer]) -> AsgiServer:
+    """Give the demo under uvicorn, for one test that may kill it."""
+    return asgi_server()
+
+
+@asynccontextmanager
+async def open_desk(chromium: Browser, url: str, **options: Any) -> AsyncIterator[Desk]:
+    """Open the page in a new context.
+
+    Whatever happens to it, no page may report an error or have a token in an address.
+    """
+    async with await chromium.new_context(**{"viewport": VIEWPORT, **options}) as context:
+        watch = Watch(context)
+        yield await Desk(await context.new_page(), url).open()
+        tokens = [await Desk(page, url).token() for page in context.pages]
+        assert watch.errors == []
+        assert len(watch.urls) >= 5
+        assert not [
+            url for url in watch.urls if "_recovery" in url or any(t in url for t in tokens)
+        ]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def desk(
+    chromium: Browser, shared_server: AsgiServer, request: pytest.FixtureRequest
+) -> AsyncIterator[Desk]:
+    """Give a tab with the page; parametrize it with options of a browser context."""
+    async with open_desk(chromium, shared_server.url, **getattr(request, "param", {})) as desk:
+        yield desk
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_desk(chromium: Browser, server: AsgiServer) -> AsyncIterator[Desk]:
+    """Give a tab with the page of this test's own server."""
+    async with open_desk(chromium, server.url) as desk:
+        yield desk

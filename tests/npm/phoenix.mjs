@@ -1,0 +1,209 @@
+/**
+ * The real npm `phoenix` client against the example. The environment says where it is and which serializer to speak:
+ * DEMO_URL, DEMO_VSN. A line "kill" asks the test around it to kill the server and to start it again.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Socket } from "phoenix";
+import { WebSocket } from "ws";
+import { Recovery } from "../../recovery_app/static/recovery_app/recovery.js";
+
+const { DEMO_URL, DEMO_VSN } = process.env;
+/** Version 1 of the protocol: what clients of before 2019 speak, and the format that Phoenix still takes. */
+const V1 = {
+  vsn: "1.0.0",
+  encode: (message, callback) => callback(JSON.stringify(message)),
+  decode: (text, callback) => callback(JSON.parse(text)),
+};
+const OPTIONS = {
+  transport: WebSocket,
+  reconnectAfterMs: () => 20,
+  rejoinAfterMs: () => 20,
+  ...(DEMO_VSN === "1.0.0" ? V1 : {}),
+};
+
+/** Connect; `closes` are the close codes so far. */
+async function connect(t, options = {}) {
+  const socket = new Socket(`${DEMO_URL}/ws`, { ...OPTIONS, ...options });
+  socket.closes = [];
+  socket.onClose(({ code }) => socket.closes.push(code));
+  const opened = new Promise((resolve) => socket.onOpen(resolve));
+  socket.connect();
+  t.after(() => socket.disconnect());
+  await opened;
+  return socket;
+}
+
+/** A channel that keeps its token as the contract says, by one hook; `joins` are its ok replies, `next` the next one. */
+function open(socket, topic = "quote") {
+  const channel = socket.channel(topic, () => (channel.token ? { _recovery: channel.token } : {}));
+  channel.joins = [];
+  let tell = () => {};
+  channel.next = () => new Promise((resolve) => (tell = resolve));
+  channel.on("recovery:token", ({ token }) => (channel.token = token));
+  channel.start = () => {
+    const next = channel.next();
+    channel.join().receive("ok", (response) => {
+      channel.token = response._recovery.token ?? channel.token;
+      channel.joins.push(response);
+      tell(response);
+    });
+    return next;
+  };
+  return channel;
+}
+
+/** Push, and give the reply. */
+function push(channel, event, payload = {}) {
+  return new Promise((resolve, reject) =>
+    channel.push(event, payload).receive("ok", resolve).receive("error", reject).receive("timeout", reject),
+  );
+}
+
+const name = (channel, value) => push(channel, "set_field", { field: "customer", value });
+const outcomes = (channel) => channel.joins.map(({ _recovery }) => _recovery.outcome);
+
+test("a join is answered with a state and a token, and a push with a reply", async (t) => {
+  const channel = open(await connect(t));
+  const { quote, _recovery } = await channel.start();
+  assert.match(quote.number, /^Q-\d{4}$/);
+  assert.match(_recovery.token, /^[\w-]{64}$/);
+  assert.deepEqual({ ..._recovery, token: "" }, { token: "", outcome: "new", ttl: 3600, seq: 0 });
+  assert.equal((await name(channel, "Finch")).quote.fields.customer, "Finch");
+});
+
+test("heartbeats are answered", async (t) => {
+  const socket = await connect(t, { heartbeatIntervalMs: 30 });
+  await new Promise((resolve) => {
+    let heard = 0;
+    socket.onMessage(({ topic, event }) => topic === "phoenix" && event === "phx_reply" && ++heard === 4 && resolve());
+  });
+  assert.equal(await new Promise((resolve) => socket.ping((ms) => resolve(typeof ms))), "number");
+  assert.deepEqual(socket.closes, []);
+});
+
+test("after each cut the state is back, by the rotated token of the reply before", async (t) => {
+  const socket = await connect(t);
+  const channel = open(socket);
+  const first = await channel.start();
+  for (const customer of ["Alder", "Finch", "Heron"]) {
+    await name(channel, customer);
+    const next = channel.next();
+    socket.conn.terminate();
+    const { quote } = await next;
+    assert.equal(quote.fields.customer, customer);
+    assert.equal(quote.number, first.quote.number);
+  }
+  assert.deepEqual(outcomes(channel), ["new", "recovered", "recovered", "recovered"]);
+  assert.equal(new Set(channel.joins.map(({ _recovery }) => _recovery.token)).size, 4);
+});
+
+test("what is pushed while offline arrives after the join", async (t) => {
+  const socket = await connect(t);
+  const channel = open(socket);
+  await channel.start();
+  socket.conn.terminate();
+  await new Promise((resolve) => socket.onClose(resolve));
+  assert.equal((await name(channel, "Offline")).quote.fields.customer, "Offline");
+  assert.deepEqual(outcomes(channel), ["new", "recovered"]);
+});
+
+test("another page of the same person shows its own state", async (t) => {
+  const channels = [open(await connect(t)), open(await connect(t))];
+  await Promise.all(channels.map((channel) => channel.start()));
+  await Promise.all(channels.map((channel, index) => name(channel, `Page ${index}`)));
+  for (const [index, channel] of channels.entries()) {
+    assert.equal((await push(channel, "nothing")).quote.fields.customer, `Page ${index}`);
+  }
+});
+
+test("a copy of a page goes on with a copy of its state", async (t) => {
+  const [original, copy] = [open(await connect(t)), open(await connect(t))];
+  await original.start();
+  await name(original, "Shared");
+  copy.token = original.token;
+  assert.equal((await copy.start()).quote.fields.customer, "Shared");
+  await name(original, "The original's");
+  await name(copy, "The copy's");
+  assert.notEqual(original.token, original.joins[0]._recovery.token);
+  for (const [channel, customer] of [[original, "The original's"], [copy, "The copy's"]]) {
+    const next = channel.next();
+    channel.socket.conn.terminate();
+    const { quote, _recovery } = await next;
+    assert.deepEqual([quote.fields.customer, _recovery.outcome], [customer, "recovered"]);
+  }
+});
+
+test("a duplicate join closes the first one and takes its state along", async (t) => {
+  const socket = await connect(t);
+  const [first, second] = [open(socket), open(socket)];
+  await first.start();
+  await name(first, "Twice");
+  const closed = new Promise((resolve) => first.onClose(resolve));
+  // The npm client refuses a second channel of a topic only when it knows of the first.
+  socket.channels = socket.channels.filter((channel) => channel !== first);
+  second.token = first.token;
+  const joined = second.start();
+  socket.channels.push(first);
+  const { quote, _recovery } = await joined;
+  await closed;
+  assert.deepEqual([quote.fields.customer, _recovery.outcome], ["Twice", "recovered"]);
+  assert.equal((await name(second, "Again")).quote.fields.customer, "Again");
+});
+
+test("leaving closes the channel, and joining again brings the state back", async (t) => {
+  const socket = await connect(t);
+  const channel = open(socket);
+  await channel.start();
+  await name(channel, "Left");
+  const closed = new Promise((resolve) => channel.onClose(resolve));
+  await new Promise((resolve) => channel.leave().receive("ok", resolve));
+  await closed;
+  const again = open(socket);
+  again.token = channel.token;
+  const { quote, _recovery } = await again.start();
+  assert.deepEqual([quote.fields.customer, _recovery.outcome], ["Left", "recovered"]);
+});
+
+test("an unknown topic is refused", async (t) => {
+  const socket = await connect(t);
+  const channel = socket.channel("nothing:here");
+  const error = await new Promise((resolve) => channel.join().receive("error", resolve));
+  channel.leave();
+  assert.deepEqual(error, { reason: "unmatched topic" });
+});
+
+test("an authToken's subprotocol is accepted, as Phoenix does", async (t) => {
+  const socket = await connect(t, { authToken: "who I am" });
+  assert.equal(socket.conn.protocol, "phoenix");
+  assert.equal((await open(socket).start())._recovery.outcome, "new");
+});
+
+test("recovery.js keeps the token by itself", async (t) => {
+  const socket = await connect(t);
+  const recovery = new Recovery(`quote ${DEMO_VSN}`, { storage: "none" });
+  const told = () => new Promise((resolve) => recovery.addEventListener("outcome", resolve, { once: true }));
+  const first = told();
+  const channel = recovery.channel(socket, "quote");
+  channel.join();
+  await first;
+  await name(channel, "By itself");
+  const second = told();
+  socket.conn.terminate();
+  const { outcome, response, elapsedMs } = (await second).detail;
+  assert.deepEqual([outcome, response.quote.fields.customer], ["recovered", "By itself"]);
+  assert.ok(elapsedMs < 1000);
+});
+
+test("a killed server gives the state back when it is started again", async (t) => {
+  const socket = await connect(t);
+  const channel = open(socket);
+  await channel.start();
+  await name(channel, "Survivor");
+  const next = channel.next();
+  console.log("kill");
+  const { quote, _recovery } = await next;
+  assert.deepEqual([quote.fields.customer, _recovery.outcome], ["Survivor", "recovered"]);
+  assert.equal((await name(channel, "And on")).quote.fields.customer, "And on");
+  assert.ok(socket.closes.length > 0);
+});

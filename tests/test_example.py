@@ -1,0 +1,275 @@
+"""The example: what a quote does, and that its server serves the pages."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import urllib.request
+from datetime import timedelta
+from http.client import HTTPMessage
+from typing import Any
+
+import pytest
+from channels.testing import WebsocketCommunicator
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
+
+from example_project import quotes
+from example_project.consumers import QuoteConsumer
+from tests.support.asgi import manage
+from tests.support.processes import TOP
+
+STATIC = TOP / "example_project/static/example_project"
+JOIN = ["1", "1", "quote", "phx_join", {}]
+
+Event = tuple[str, dict[str, Any]]
+IDS = ["aaaaaa", "bbbbbb", "cccccc", "example0"]
+TEXTS = st.sampled_from(["", "2", "3,50", "four"])
+EVENTS = st.one_of(
+    st.tuples(
+        st.just("set_field"), st.fixed_dictionaries({"field": st.just("discount"), "value": TEXTS})
+    ),
+    st.tuples(st.just("add_item"), st.fixed_dictionaries({"id": st.sampled_from(IDS)})),
+    st.tuples(
+        st.just("set_item"),
+        st.fixed_dictionaries(
+            {
+                "id": st.sampled_from(IDS),
+                "field": st.sampled_from(quotes.ITEM_FIELDS),
+                "value": TEXTS,
+            }
+        ),
+    ),
+    st.tuples(st.just("remove_item"), st.fixed_dictionaries({"id": st.sampled_from(IDS)})),
+    st.tuples(st.just("sort_items"), st.fixed_dictionaries({"ids": st.permutations(IDS)})),
+    st.tuples(st.just("fill_in"), st.just({})),
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+RUBBISH = st.dictionaries(st.sampled_from(["id", "ids", "field", "value", "x"]), ANYTHING)
+
+
+def make(*items: dict[str, str], **fields: str) -> quotes.Quote:
+    """Give a quote with these lines and fields."""
+    quote = quotes.new()
+    quote["items"] = [
+        {"id": f"line{place:02}", "description": "", "quantity": "", "price": "", **item}
+        for place, item in enumerate(items)
+    ]
+    quote["fields"].update(fields)
+    return quote
+
+
+def apply_possible(quote: quotes.Quote, events: list[Event]) -> list[Event]:
+    """Apply what a page that shows the quote could send, and give that."""
+    seen = {item["id"] for item in quote["items"]}
+    sent = []
+    for event, payload in events:
+        ids = {item["id"] for item in quote["items"]}
+        item_id = payload.get("id", "")
+        if event == "add_item" and item_id in seen:
+            continue
+        if event in {"set_item", "remove_item"} and item_id not in ids:
+            continue
+        if event == "sort_items":
+            shown = {"ids": [item_id for item_id in payload["ids"] if item_id in ids]}
+        else:
+            shown = payload
+        quotes.apply(quote, event, shown)
+        seen |= {item["id"] for item in quote["items"]}
+        sent.append((event, shown))
+    return sent
+
+
+# A quote
+
+
+def test_totals_are_computed_with_discount_and_vat():
+    quote = make(
+        {"quantity": "4", "price": "489.00"}, {"quantity": "1,5", "price": "10"}, discount="5"
+    )
+    shown = quotes.present(quote)
+    assert [item["total"] for item in shown["items"]] == ["1,956.00", "15.00"]
+    assert shown["totals"] == {
+        "currency": "€",
+        "subtotal": "1,971.00",
+        "discount": "−98.55",
+        "vat": "355.77",
+        "total": "2,228.22",
+        "uncounted": 0,
+    }
+
+
+@pytest.mark.parametrize("text", ["four", "1e9", "NaN", "-1", "1.234", "12345678", "٣"])
+def test_what_is_no_number_is_kept_reported_and_not_counted(text):
+    shown = quotes.present(make({"quantity": text, "price": "2"}, {"quantity": "1", "price": "3"}))
+    first, second = shown["items"]
+    assert (first["quantity"], first["total"]) == (text, None)
+    assert (list(first["errors"]), second["errors"]) == (["quantity"], {})
+    assert (shown["totals"]["subtotal"], shown["totals"]["uncounted"]) == ("3.00", 1)
+
+
+def test_fields_say_what_is_wrong():
+    yesterday = timezone.localdate() - timedelta(days=1)
+    wrong = make(email="office@", delivery=str(yesterday), discount="101")
+    assert list(quotes.present(wrong)["errors"]) == ["email", "delivery", "discount"]
+    assert list(quotes.present(make(delivery="soon"))["errors"]) == ["delivery"]
+    right = make(email="a@example.com", delivery=str(timezone.localdate()), discount="100")
+    assert quotes.present(right)["errors"] == {}
+
+
+def test_choices_are_only_those_offered():
+    quote = make()
+    for vat in ("7", "1000000"):
+        quotes.apply(quote, "set_field", {"field": "vat", "value": vat})
+    assert quote["fields"]["vat"] == "7"
+    assert quote["changes"] == 1
+
+
+@given(
+    before=st.lists(EVENTS, max_size=5),
+    events=st.lists(EVENTS, max_size=8),
+    count=st.integers(0, 8),
+)
+def test_events_may_come_twice(before, events, count):
+    once = make()
+    apply_possible(once, before)
+    twice = copy.deepcopy(once)
+    sent = apply_possible(once, events)
+    for event in sent[:count] + sent:
+        quotes.apply(twice, *event)
+    assert {**twice, "changes": 0} == {**once, "changes": 0}
+
+
+@given(event=st.sampled_from([*quotes._CHANGES, "no_such_event"]), payload=RUBBISH)
+def test_rubbish_changes_nothing_and_raises_nothing(event, payload):
+    quote = make({"quantity": "1", "price": "2"})
+    quotes.apply(quote, event, payload)
+    json.dumps(quotes.present(quote))
+
+
+def test_a_quote_has_an_end():
+    quote = make()
+    for place in range(quotes.MAX_ITEMS + 10):
+        quotes.apply(quote, "add_item", {"id": f"item{place:03}"})
+    quotes.apply(quote, "set_field", {"field": "notes", "value": "x" * 100_000})
+    assert len(quote["items"]) == quotes.MAX_ITEMS
+    assert len(quote["fields"]["notes"]) == 2000
+
+
+# Its consumer
+
+
+async def join(payload: dict[str, Any]) -> tuple[WebsocketCommunicator, dict[str, Any]]:
+    """Connect and join; give the connection and the join's response."""
+    client = WebsocketCommunicator(QuoteConsumer.as_asgi(), "/ws/websocket")
+    await client.connect()
+    return client, await ask(client, [*JOIN[:4], payload])
+
+
+async def ask(client: WebsocketCommunicator, frame: list[Any]) -> dict[str, Any]:
+    """Send a frame and give the response, which must be ok."""
+    await client.send_json_to(frame)
+    *_, reply = await client.receive_json_from()
+    assert reply["status"] == "ok"
+    response: dict[str, Any] = reply["response"]
+    return response
+
+
+async def test_a_quote_comes_back():
+    client, first = await join({})
+    changed = await ask(
+        client, ["1", "2", "quote", "set_field", {"field": "customer", "value": "Finch"}]
+    )
+    again, back = await join({"_recovery": first["_recovery"]["token"]})
+    assert (first["_recovery"]["outcome"], back["_recovery"]["outcome"]) == ("new", "recovered")
+    assert back["quote"] == changed["quote"]
+    assert back["quote"]["fields"]["customer"] == "Finch"
+    await client.disconnect()
+    await again.disconnect()
+
+
+# Its server
+
+
+def get(url: str) -> tuple[str, HTTPMessage]:
+    with urllib.request.urlopen(url) as response:
+        return response.read().decode(errors="replace"), response.headers
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_pages_and_their_static_files_are_served(asgi_server, server):
+    url = asgi_server(server).url
+    for path in ("/", "/live/"):
+        html, headers = get(url + path)
+        assert "sessionid=" in headers["Set-Cookie"]
+        for link in re.findall(r'(?:src|href)="([^"]+)"', html):
+            assert link.startswith("/static/")
+            get(url + link)
+
+
+async def test_another_site_can_not_connect(asgi_server):
+    url = f"{asgi_server().ws_url}/ws/websocket"
+    with pytest.raises(InvalidStatus, match="403"):
+        await connect(url, origin=Origin("http://example.com"))
+
+
+async def test_a_token_is_good_for_its_session_only(asgi_server):
+    server = asgi_server()
+    outcomes = []
+    _, headers = get(server.url)
+    cookie = headers["Set-Cookie"].partition(";")[0]
+    token = None
+    for cookies in ({"Cookie": cookie}, {"Cookie": cookie}, {}):
+        async with connect(f"{server.ws_url}/ws/websocket", additional_headers=cookies) as client:
+            await client.send(json.dumps([*JOIN[:4], {"_recovery": token} if token else {}]))
+            recovery = json.loads(await client.recv())[4]["response"]["_recovery"]
+        token = recovery["token"]
+        outcomes.append(recovery["outcome"])
+    assert outcomes == ["new", "recovered", "rejected"]
+
+
+def test_the_project_has_nothing_to_complain_about(migrated_demo):
+    manage("check", "--fail-level=WARNING", data=migrated_demo)
+
+
+def test_the_secret_key_is_made_once(tmp_path):
+    command = [
+        "shell",
+        "-v",
+        "0",
+        "-c",
+        "from django.conf import settings; print(settings.SECRET_KEY)",
+    ]
+    keys = {manage(*command, data=tmp_path) for _ in range(2)}
+    assert len(keys) == 1
+    assert len(keys.pop().strip()) >= 50
+    assert os.listdir(tmp_path) == ["secret-key"]
+
+
+# Its files
+
+
+def test_nothing_comes_from_another_host():
+    files = [
+        *STATIC.rglob("*.js"),
+        *STATIC.rglob("*.css"),
+        *TOP.glob("example_project/templates/**/*.html"),
+    ]
+    assert len(files) >= 8
+    for file in files:
+        assert not re.search(r"https?://|\bstyle=|<script>|@import", file.read_text()), file
+
+
+def test_files_stay_small():
+    for file in [*STATIC.rglob("*.js"), *TOP.glob("example_project/*.py")]:
+        assert len(file.read_text().splitlines()) <= 300, file
