@@ -100,7 +100,8 @@ def loads(text: str) -> Any:
 def dumps(value: object) -> str:
     """Write JSON for the wire; `TypeError` for what JSON can't carry.
 
-    Dates, UUIDs and decimals, which a state may hold, become strings.
+    Dates, UUIDs and decimals, which a state may hold, become strings; any mapping becomes
+    an object.
     """
     return orjson.dumps(value, default=_default).decode()
 
@@ -163,7 +164,9 @@ def _is_ref(value: object) -> TypeGuard[Ref]:
     return value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))
 
 
-def _default(value: object) -> str:
+def _default(value: object) -> object:
     if isinstance(value, Decimal):
         return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     raise TypeError(f"{type(value).__name__} can't be sent as JSON")

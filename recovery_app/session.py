@@ -1,7 +1,7 @@
 """Own the recovery life of one joined topic: which token it holds, what of it is safe.
 
 A session knows the manager and nothing of Channels or of frames. It is used by one task
-at a time.
+at a time, but for `Session.keep_alive`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import enum
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from recovery_app.clock import MICROSECONDS, to_us
@@ -26,7 +26,7 @@ from recovery_app.exceptions import (
 )
 from recovery_app.manager import RecoveryManager
 from recovery_app.rulebook import Labels
-from recovery_app.tokens import issued_us_of
+from recovery_app.tokens import issued_us_of, key_of
 from recovery_app.values import Takeover
 
 logger = logging.getLogger("recovery_app")
@@ -109,8 +109,10 @@ class Session:
         self._version = version
         self._announce = announce
         self._socket_id = ""
+        self._own: tuple[str, str] | None = None
         self._saved: bytes | None = None
         self._unsafe = False
+        self._spares_token = False
         self._replied_us = 0
         self._confirmed_us = 0
 
@@ -139,6 +141,8 @@ class Session:
     async def fail(self, error: RecoveryError) -> None:
         """Go on without what was claimed, and announce why."""
         self.outcome = outcome_of(error)
+        if self.token is not None:
+            error.socket_hash = error.socket_hash or key_of(self.token)
         self.token = self.applied_seq = self.good = self._saved = None
         logger.info(
             "A recovery failed: %s", error, extra={"reason": error.reason, "topic": self._topic}
@@ -150,6 +154,7 @@ class Session:
         self.good = payload
         if self.outcome.keeps_token:
             self._saved = payload
+            self._spares_token = True
             return
         if await self._start_own(payload):
             self._replied_us = issued_us_of(self.token or "")
@@ -168,6 +173,7 @@ class Session:
     def confirm(self) -> None:
         """Note that the client has the token of the join's reply: it sent something since."""
         self._confirmed_us = max(self._confirmed_us, self._replied_us)
+        self._spares_token = False
 
     # Living.
 
@@ -178,6 +184,10 @@ class Session:
         own. An outage leaves it unsafe until the next save or touch.
         """
         self.good = payload
+        if self._spares_token:
+            # A snapshot of its own would take the client's token from it, which may be good:
+            # that is for an event of the client's to do, and for no group message.
+            return False
         if payload == self._saved and not self._unsafe and not force:
             return True
         if self.token is None:
@@ -200,10 +210,16 @@ class Session:
         if self.token is not None and self._is_half_spent(self.token):
             await self.renew(self._binding)
 
+    async def keep_alive(self) -> None:
+        """Restart the time to live and change nothing: this may run beside any other call."""
+        if self.token is not None:
+            with suppress(RecoveryError), _outage("touch"):
+                await self.manager.atouch(self.token, binding=self._binding)
+
     async def renew(self, binding: bytes) -> None:
         """Bind the snapshot to ``binding`` under a newer token, and announce that."""
         token, before = self.token, self._binding
-        self._binding = binding
+        self._binding, self._own = binding, None
         if token is None:
             return
         try:
@@ -230,12 +246,16 @@ class Session:
 
     async def _start_own(self, payload: bytes, *, tell: bool = False) -> bool:
         """Store the state as the first of a socket that is this connection's alone."""
-        socket_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
-        token = self.manager.create_token(socket_id, binding=self._binding)
+        # An outage may last for many attempts: they are all for one socket.
+        if self._own is None or self._is_half_spent(self._own[1]):
+            socket_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
+            self._own = socket_id, self.manager.create_token(socket_id, binding=self._binding)
+        socket_id, token = self._own
         try:
             await self._store(token, socket_id, payload, 0)
         except StorageError as error:
             return self._leave_unsafe(error)
+        self._own = None
         self.token, self._socket_id = token, socket_id
         self._replied_us = self._confirmed_us = 0
         if tell:

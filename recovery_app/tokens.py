@@ -87,6 +87,11 @@ def issued_us_of(token: str) -> int:
     return issued_us
 
 
+def key_of(token: str) -> str:
+    """Give the hash by which the socket of a token of our own is known."""
+    return base64.urlsafe_b64decode(token)[:SOCKET_HASH_SIZE].hex()
+
+
 def _spelling_of(token: object) -> str:
     # Subclasses may say anything of themselves; only what the str itself holds counts.
     if not issubclass(type(token), str):

@@ -37,7 +37,7 @@ class Connection:
         self._raw_send = send
         self._hooks = hooks
         self._topics: dict[str, Topic] = {}
-        self._ending: set[Topic] = set()
+        self._ending: dict[Topic, None] = {}
         self._gone = False
         given = consumer.scope.get("recovery")
         self._link = Link(
@@ -64,7 +64,7 @@ class Connection:
         frame = phoenix.parse(content)
         if frame is not None:
             await self._route(frame)
-        elif not isinstance(content, list):
+        else:
             await self._pass_on(content)
 
     async def send(self, text: str) -> None:
@@ -106,10 +106,12 @@ class Connection:
         if old is None and len(self._topics) >= self._consumer.recovery_max_topics:
             await self.send(frame.reply("error", {"reason": "too many topics"}))
             return
-        topic = self._topics[frame.topic] = Topic(self._link, frame, after=old)
+        await self._limit_endings()
+        topic = Topic(self._link, frame, after=old or self._last_ending(frame.topic))
+        self._topics[frame.topic] = topic
         if old is not None:
-            await old.replace()
             self._await_end(old)
+            await old.replace()
         await topic.join()
 
     async def _bring(self, frame: phoenix.Frame) -> None:
@@ -151,5 +153,14 @@ class Connection:
         self._await_end(topic)
 
     def _await_end(self, topic: Topic) -> None:
-        self._ending.add(topic)
-        topic.mailbox.when_ended(lambda: self._ending.discard(topic))
+        self._ending[topic] = None
+        topic.mailbox.when_ended(lambda: self._ending.pop(topic, None))
+
+    def _last_ending(self, name: str) -> Topic | None:
+        """Give the topic of that name that was left last and still has work to do."""
+        return next((t for t in reversed(self._ending) if t.frame.topic == name), None)
+
+    async def _limit_endings(self) -> None:
+        """Wait while too many topics are ending: a flood of joins would pile them up."""
+        while len(self._ending) >= self._consumer.recovery_max_topics:
+            await next(iter(self._ending)).mailbox.ended()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
+logger = logging.getLogger("recovery_app")
+
 Message = dict[str, Any]
+RETRY_SECONDS = 1
 
 
 class HasChannel(Protocol):
@@ -85,5 +89,11 @@ class TopicChannel:
 
     async def _receive(self, layer: GroupKeeper) -> None:
         while True:
-            message = await layer.receive(self._name)
-            await self._post(partial(self._handle, message))
+            try:
+                message = await layer.receive(self._name)
+            except Exception:
+                # It ends no connection, so nothing else would ever listen again.
+                logger.exception("A channel layer failed.")
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                await self._post(partial(self._handle, message))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -43,8 +44,14 @@ class Hooks:
 
     async def call(self, consumer: object, name: str, *args: object) -> Any:
         """Call a hook or a handler by name and give what it gives."""
-        result = getattr(consumer, name)(*args)
-        return await result if inspect.isawaitable(result) else result
+        try:
+            result = getattr(consumer, name)(*args)
+            return await result if inspect.isawaitable(result) else result
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            # It awaited something that was cancelled: its own failure, not our end.
+            raise RuntimeError(f"{name} let a CancelledError out.") from error
 
 
 class SyncHooks(Hooks):
@@ -64,6 +71,13 @@ class SyncHooks(Hooks):
                 "calls plain functions: use RecoveryConsumerMixin."
             )
         return await database_sync_to_async(method)(*args)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    # Python 3.10 can't tell.
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or cancelling() > 0
 
 
 def _channels_bases(consumer: object) -> list[type]:

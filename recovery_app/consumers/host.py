@@ -65,7 +65,9 @@ class Host:
         if payload is None:
             return
         try:
-            await self.call("restore_state", self._link.manager.codec.decode(payload))
+            state = self._link.manager.codec.decode(payload)
+            self._forget_new_fields(state)
+            await self.call("restore_state", state)
         except Exception:
             logger.exception("A state couldn't be rolled back.")
 
@@ -81,6 +83,11 @@ class Host:
         else:
             person = await bind_to_person(self.consumer.scope)
         return combine(f"{kind.__module__}.{kind.__qualname__}", await self.view(), person)
+
+    def _forget_new_fields(self, state: dict[str, Any]) -> None:
+        if not self._link.hooks.overrides(self.consumer, "get_recoverable_state"):
+            for name in set(self.consumer.recovery_fields) - state.keys():
+                vars(self.consumer).pop(name, None)
 
     def _copy(self) -> RecoveryMixin:
         consumer = copy.copy(self._link.consumer)

@@ -78,6 +78,7 @@ class Join:
         try:
             takeover, extras = await self._restore(takeover)
             payload = await self._host.encode()
+            phoenix.dumps(dict(extras))
         except Exception:
             logger.exception("A state couldn't be restored.", extra={"topic": self._topic})
             await session.fail(SnapshotCorrupt("the application couldn't restore it"))

@@ -47,7 +47,7 @@ class Mailbox:
         """Wait until all is done, or was stopped."""
         await asyncio.wait([self._task])
 
-    def when_ended(self, call: Callable[[], None]) -> None:
+    def when_ended(self, call: Callable[[], object]) -> None:
         """Have ``call`` called once the mailbox has ended."""
         self._task.add_done_callback(lambda _task: call())
 

@@ -41,6 +41,8 @@ class Topic:
         self._host = Host(link, self, self._channel)
         self._session: Session | None = None
         self._touch_timer: asyncio.TimerHandle | None = None
+        self._touch_waits = False
+        self._keeping_alive: asyncio.Task[None] | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
 
     # What others may ask for.
@@ -104,9 +106,12 @@ class Topic:
     async def _refuse(self, reason: str) -> None:
         self._session = None
         self._link.forget(self)
-        await self._link.send(self.frame.reply("error", {"reason": reason}))
-        await self._channel.close()
-        self.mailbox.close()
+        try:
+            # The reason may be a lazy translation.
+            await self._link.send(self.frame.reply("error", {"reason": str(reason)}))
+            await self._channel.close()
+        finally:
+            self.mailbox.close()
 
     async def _announce(self, token: str) -> None:
         await self.push(phoenix.TOKEN, {"token": token, "ttl": self._link.manager.ttl})
@@ -160,9 +165,16 @@ class Topic:
     def _save_later(self, session: Session, payload: bytes) -> None:
         session.good = payload
         if self._flush_timer is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(
-                self._host.consumer.recovery_save_interval, self.mailbox.try_post, self._flush
-            )
+            self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        self._flush_timer = asyncio.get_running_loop().call_later(
+            self._host.consumer.recovery_save_interval, self._post_flush
+        )
+
+    def _post_flush(self) -> None:
+        if not self.mailbox.try_post(self._flush):
+            self._schedule_flush()
 
     async def _flush(self) -> None:
         self._flush_timer = None
@@ -175,13 +187,21 @@ class Topic:
         self._touch_timer = asyncio.get_running_loop().call_later(delay, self._post_touch)
 
     def _post_touch(self) -> None:
-        if not self.mailbox.try_post(self._touch):
-            self._schedule_touch()
+        self._schedule_touch()
+        if not self._touch_waits and self.mailbox.try_post(self._touch):
+            self._touch_waits = True
+        elif self._session is not None and self._keeping_alive is None:
+            # A handler takes long, or a flood came: the snapshot must not expire meanwhile.
+            self._keeping_alive = asyncio.create_task(self._keep_alive(self._session))
 
     async def _touch(self) -> None:
-        self._schedule_touch()
+        self._touch_waits = False
         if self._session is not None:
             await self._session.touch()
+
+    async def _keep_alive(self, session: Session) -> None:
+        await session.keep_alive()
+        self._keeping_alive = None
 
     # Ending.
 
@@ -193,12 +213,14 @@ class Topic:
         self._stop_timers()
         if self._flush_timer is not None:
             await self._flush()
+        # What was posted behind this (a group message, a touch) comes too late.
+        self._session = None
         for text in frames:
             await self._link.send(text)
         await self._channel.close()
 
     def _stop_timers(self) -> None:
-        for timer in (self._touch_timer, self._flush_timer):
+        for timer in (self._touch_timer, self._flush_timer, self._keeping_alive):
             if timer is not None:
                 timer.cancel()
 

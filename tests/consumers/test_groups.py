@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from recovery_app import RecoveryManager
-from recovery_app.consumers import RecoveryConsumerMixin
+from recovery_app.consumers import RecoveryConsumerMixin, groups
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.test_events import stored
 from tests.consumers.wire import TOPIC, connected, recovery_of
@@ -119,3 +120,48 @@ async def test_a_consumer_without_a_channel_layer(manager: RecoveryManager, sett
     async with connected(Alone, manager) as client:
         await client.join()
         assert (await client.push("add"))["response"]["count"] == 1
+
+
+async def test_a_layer_that_failed_once_is_heard_again(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    receive = layer.receive
+    failed: list[str] = []
+
+    async def fail_at_first(name: str) -> Any:
+        if not failed:
+            failed.append(name)
+            raise ConnectionError("the layer is gone")
+        return await receive(name)
+
+    monkeypatch.setattr(groups, "RETRY_SECONDS", 0)
+    async with connected(Counter, manager) as client:
+        monkeypatch.setattr(layer, "receive", fail_at_first)
+        await client.join()
+        await tell({"type": "someone.added", "by": 1})
+        assert (await client.hear())["payload"] == {"count": 1}
+    assert failed
+
+
+async def test_a_message_that_comes_behind_a_leave_is_too_late(manager: RecoveryManager) -> None:
+    started, gate = asyncio.Event(), asyncio.Event()
+
+    class Slow(Counter):
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any] | None:
+            started.set()
+            await gate.wait()
+            return await super().handle_event(event, payload)
+
+    async with connected(Slow, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        await client.cast("add")
+        await started.wait()
+        await client.cast("phx_leave")
+        assert await client.hears_nothing()
+        await tell({"type": "someone.added", "by": 1})
+        gate.set()
+        assert [(await client.hear())["event"] for _ in range(3)][-1] == "phx_close"
+        assert await client.hears_nothing()
+        assert (await client.join(token=token))["response"]["count"] == 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from channels.layers import get_channel_layer
+from django.utils.translation import gettext_lazy
 
 from recovery_app import RecoveryManager
+from recovery_app.consumers import JoinRefused
 from tests.clock import FakeClock
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.wire import BARE, SHAPES, TOPIC, V1, V2, connected, recovery_of
@@ -226,3 +229,70 @@ async def test_a_connection_may_join_so_many_topics(manager: RecoveryManager) ->
         await client.join("room:2")
         assert (await client.join("room:3"))["response"] == {"reason": "too many topics"}
         assert (await client.push("add", topic="room:2"))["status"] == "ok"
+
+
+async def test_leaving_and_joining_at_once_loses_no_event(manager: RecoveryManager) -> None:
+    class Slow(Counter):
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any] | None:
+            await asyncio.sleep(0.001)
+            return await super().handle_event(event, payload)
+
+    async with connected(Slow, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        for _ in range(5):
+            await client.cast("add")
+        await client.cast("phx_leave")
+        await client.send(TOPIC, "phx_join", {"_recovery": token}, ref="99", join_ref="99")
+        frames = [await client.hear() for _ in range(8)]
+    assert frames[-2]["event"] == "phx_close"
+    assert frames[-1]["payload"]["response"]["count"] == 5
+
+
+async def test_a_flood_of_joins_slows_its_sender_down(manager: RecoveryManager) -> None:
+    gate = asyncio.Event()
+
+    class Slow(Counter):
+        recovery_max_topics = 3
+
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            await gate.wait()
+            return await super().mount(topic, params)
+
+    before = len(asyncio.all_tasks())
+    async with connected(Slow, manager) as client:
+        for number in range(50):
+            ref = str(number)
+            await client.send(TOPIC, "phx_join", {}, ref=ref, join_ref=ref)
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) < before + 20
+        gate.set()
+        while (await client.hear())["ref"] != "49":
+            pass
+
+
+async def test_a_refusal_may_be_a_lazy_translation(manager: RecoveryManager) -> None:
+    class Refusing(Counter):
+        async def authorize_join(self, topic: str, params: dict[str, Any]) -> None:
+            raise JoinRefused(cast(str, gettext_lazy("not you")))
+
+    async with connected(Refusing, manager) as client:
+        assert (await client.join())["response"] == {"reason": "not you"}
+
+
+async def test_a_refusal_that_cannot_be_tidied_up_holds_nothing_up(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(Counter):
+        async def authorize_join(self, topic: str, params: dict[str, Any]) -> None:
+            await self.channel_layer.group_add("everyone", self.channel_name)
+            raise JoinRefused("not you")
+
+    async def fail(*_args: Any) -> None:
+        raise ConnectionError("the layer is gone")
+
+    async with connected(Refusing, manager) as client:
+        monkeypatch.setattr(get_channel_layer(), "group_discard", fail)
+        await client.join()
+        await client.raw.send_input({"type": "websocket.disconnect", "code": 1001})
+        await client.raw.wait(timeout=2)

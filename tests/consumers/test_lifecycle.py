@@ -11,7 +11,7 @@ from channels.testing import WebsocketCommunicator
 from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app import RecoveryManager
-from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin
+from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin, mailbox
 from recovery_app.consumers.mailbox import CAPACITY, Mailbox
 from tests.consumers.apps import Counter
 from tests.consumers.wire import connected, recovery_of
@@ -200,3 +200,36 @@ async def test_a_group_that_floods_does_not_stop_the_timers(manager: RecoveryMan
             if frame["event"] == "added":
                 counts.append(frame["payload"]["count"])
         assert counts == list(range(1, 51))
+
+
+async def test_a_server_that_ends_the_consumer_amid_a_second_join_leaves_no_task(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = asyncio.Event()
+
+    class Stuck(Counter):
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any] | None:
+            started.set()
+            await asyncio.Event().wait()
+            return None
+
+    monkeypatch.setattr(mailbox, "CAPACITY", 1)
+    before = asyncio.all_tasks()
+    communicator = WebsocketCommunicator(Stuck.as_asgi(), "/")
+    communicator.scope.update(cast(Any, {"recovery": manager}))
+    await communicator.connect()
+    join = {"event": "phx_join", "payload": {}}
+    await communicator.send_json_to(join)
+    await communicator.receive_from()
+    await communicator.send_json_to({"event": "x", "payload": {}})
+    await started.wait()
+    for content in ({"event": "x", "payload": {}}, join):
+        await communicator.send_json_to(content)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    communicator.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await communicator.future
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before

@@ -8,10 +8,19 @@ from collections.abc import Iterator
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app.signals import Observer, observers
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
+from tests.consumers.test_groups import tell
 from tests.consumers.test_takeovers import told_token
 from tests.consumers.wire import connected, recovery_of
+
+
+class Counting(Observer):
+    tokens = 0
+
+    def token_created(self) -> None:
+        self.tokens += 1
 
 
 @pytest.fixture
@@ -55,6 +64,24 @@ async def test_after_it_the_first_event_starts_a_snapshot(
         await client.reply()
     async with connected(Counter, manager) as client:
         assert (await client.join(token=token))["response"]["count"] == 2
+
+
+async def test_an_outage_makes_one_token_however_long_it_lasts(
+    manager: RecoveryManager, storage: FlakyStorage
+) -> None:
+    counted = Counting()
+    observers.add(counted)
+    storage.stop()
+    async with connected(Counter, manager) as client:
+        await client.join()
+        for _ in range(5):
+            await client.push("add")
+        storage.start()
+        await client.cast("add")
+        await told_token(client)
+        await client.reply()
+    observers.remove(counted)
+    assert counted.tokens == 1
 
 
 async def test_between_two_events_the_next_makes_all_safe(
@@ -108,3 +135,19 @@ async def test_a_storage_that_raises_what_it_should_not(
         assert recovery_of(await client.join(token=token))["outcome"] == "unavailable"
         assert (await client.push("add"))["response"]["count"] == 1
     assert token not in caplog.text
+
+
+async def test_a_group_message_takes_no_token_from_the_client(
+    manager: RecoveryManager, storage: FlakyStorage
+) -> None:
+    async with connected(Counter, manager) as client:
+        token = recovery_of(await client.join(start=5))["token"]
+    storage.stop()
+    async with connected(Counter, manager) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "unavailable"
+        storage.start()
+        await tell({"type": "someone.added", "by": 1})
+        assert (await client.hear())["payload"] == {"count": 1}
+        assert await client.hears_nothing()
+    async with connected(Counter, manager) as client:
+        assert (await client.join(token=token))["response"]["count"] == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -164,3 +165,27 @@ async def test_a_revoked_connection_goes_on_under_another_socket_id(
 def _claim_in(data: bytes) -> Claim:
     header = Header.read(data)
     return Claim(issued_us=header.fence, binding=header.binding)
+
+
+async def test_a_handler_that_takes_long_keeps_its_snapshot_alive() -> None:
+    gate, started = asyncio.Event(), asyncio.Event()
+
+    class Slow(Counter):
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any] | None:
+            started.set()
+            await gate.wait()
+            return await super().handle_event(event, payload)
+
+    storage, clock = FlakyStorage(), FakeClock()
+    storage.clock = clock
+    manager = RecoveryManager(secret=b"s" * 32, ttl=0.2, storage=storage, clock=clock)
+    async with connected(Slow, manager) as client:
+        await client.join()
+        await client.cast("add")
+        await started.wait()
+        for _ in range(3):
+            clock.advance(seconds=0.15)
+            await storage.next_call()
+        assert manager.count() == 1
+        gate.set()
+        assert (await client.reply())["response"]["count"] == 1

@@ -138,3 +138,36 @@ async def test_a_first_state_that_cannot_be_kept_fails_no_join(manager: Recovery
         await client.cast("put", {"items": []})
         assert len(await told_token(client)) == 64
         assert (await client.reply())["status"] == "ok"
+
+
+async def test_a_failed_restore_names_its_socket(manager: RecoveryManager) -> None:
+    class Fragile(Counter):
+        async def restore_state(self, state: dict[str, Any]) -> None:
+            raise KeyError("a field that is gone")
+
+    heard: list[Any] = []
+
+    def hear(socket_id: Any, **_kwargs: Any) -> None:
+        heard.append(socket_id)
+
+    async with connected(Fragile, manager) as client:
+        token = recovery_of(await client.join())["token"]
+    (item,) = manager.snapshots().items
+    recovery_failed.connect(hear)
+    try:
+        async with connected(Fragile, manager) as client:
+            assert recovery_of(await client.join(token=token))["outcome"] == "version"
+    finally:
+        recovery_failed.disconnect(hear)
+    assert heard == [item.socket_id]
+
+
+async def test_extras_that_cannot_be_sent_fail_no_join(manager: RecoveryManager) -> None:
+    class Odd(Counter):
+        async def after_recover(self, takeover: Any) -> dict[str, Any]:
+            return {"odd": object()}
+
+    async with connected(Odd, manager) as client:
+        token = recovery_of(await client.join())["token"]
+    async with connected(Odd, manager) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "version"
