@@ -19,6 +19,9 @@ class SocketIds:
 
     def remember(self, key: str, socket_id: str) -> None:
         """Keep ``socket_id`` under its hash."""
+        if socket_id == key:
+            # The hash itself, which stands in until a process that knows the id has saved.
+            return
         with self._lock:
             self._ids[key] = socket_id
             self._ids.move_to_end(key)

@@ -17,7 +17,9 @@ from tests.support.node import require_node, run_node
 from tests.support.processes import TOP
 
 README = (TOP / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+BLOCKS: list[tuple[str, str]] = re.findall(
+    r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL
+)
 URLS = """
 from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import path

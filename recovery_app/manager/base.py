@@ -99,9 +99,7 @@ class ManagerBase:
     def _adopt_id(self, permit: Permit, data: bytes | None) -> str:
         """Give the id of a socket that another process made: as stored, else its hash."""
         socket_id = socket_id_in(data or b"") or permit.key
-        if socket_id != permit.key:
-            # The hash only stands in, until the process that knows the id has saved.
-            self._socket_ids.remember(permit.key, socket_id)
+        self._socket_ids.remember(permit.key, socket_id)
         return socket_id
 
     def _note_saved(self, payload: bytes) -> None:

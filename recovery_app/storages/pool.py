@@ -74,8 +74,10 @@ class _Running:
                 together.wait(END_SECONDS)
             at_end()
 
-        for _ in range(count):
-            self.executor.submit(end_one)
+        # At the exit of the process Python has ended the threads already.
+        with suppress(RuntimeError):
+            for _ in range(count):
+                self.executor.submit(end_one)
         self.executor.shutdown(wait=False)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from recovery_app import RecoveryManager
 from recovery_app.clock import Clock, to_us
+from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Claim
 from recovery_app.snapshots import Header, Snapshot, digest_binding
 from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
@@ -47,6 +48,24 @@ class OwnStorage(Storage):
         there = self.load(key) is not None
         self._stored.pop(key, None)
         return there
+
+
+class DownStorage(OwnStorage):
+    """A storage that can be out of order."""
+
+    down = False
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        self._check("save")
+        super().save(key, data, ttl)
+
+    def load(self, key: str) -> bytes | None:
+        self._check("load")
+        return super().load(key)
+
+    def _check(self, operation: str) -> None:
+        if self.down:
+            raise StorageUnavailable("DownStorage", operation)
 
 
 def _database(alias: str, name: str) -> Any:

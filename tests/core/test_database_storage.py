@@ -146,6 +146,18 @@ def test_a_race_without_end_is_an_outage(database: DatabaseStorage) -> None:
             call()
 
 
+def test_a_clean_up_spares_what_comes_back_to_life(database: DatabaseStorage) -> None:
+    database.clock = clock = FakeClock()
+    for key in (KEY, "another"):
+        database.save(key, b"old", TTL)
+    clock.advance(seconds=TTL)
+    with in_between(database, "DELETE", partial(database.save, KEY, b"new", TTL)):
+        assert database.cleanup_expired() == 1
+    assert database.load(KEY) == b"new"
+    clock.advance(seconds=-1)
+    assert database.load("another") is None
+
+
 # Threads.
 
 

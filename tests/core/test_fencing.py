@@ -136,6 +136,9 @@ def test_a_socket_may_start_anew_after_it_was_revoked(everywhere: RecoveryManage
     everywhere.revoke(everywhere.create_token(SOCKET))
     token = everywhere.create_token(SOCKET)
     assert everywhere.touch(token) is False
+    for give in (everywhere.recover, everywhere.take_over, everywhere.renew):
+        with pytest.raises(SnapshotNotFound):
+            give(token)
     everywhere.save(token, STATE)
     assert everywhere.take_over(token).state == STATE
 

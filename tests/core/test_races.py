@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import pytest
 from django.db import connections
 
 from recovery_app import RecoveryManager
@@ -23,7 +22,7 @@ from tests.core.support import make_manager
 from tests.support.processes import TOP
 
 PROCESSES = int(os.environ.get("RACE_PROCESSES", "4"))
-TURNS = int(os.environ.get("RACE_TURNS", "150"))
+TURNS = int(os.environ.get("RACE_TURNS", "200"))
 TOTAL = PROCESSES * TURNS
 START_US = 1_790_000_000_000_000
 START_US -= START_US % PROCESSES
@@ -105,10 +104,3 @@ def test_no_two_takeovers_get_the_same_token(database_alias: str) -> None:
     }
     assert manager.storage.load(HASH.hex()) is not None
     assert stored_in(manager) == (START_US + TOTAL, START_US)
-
-
-@pytest.mark.parametrize("alias", ["default"])
-def test_a_racer_that_fails_is_heard(alias: str) -> None:
-    with racer() as process:
-        tell(process, json.dumps({"alias": alias, "name": "", "port": 0, "start_us": 0}))
-        assert "KeyError" in process.communicate()[1]

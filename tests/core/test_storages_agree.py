@@ -122,9 +122,8 @@ def test_storages_agree_on_sqlite() -> None:
     run_state_machine_as_test(
         StoragesAgree,
         settings=settings(
-            max_examples=40,
+            max_examples=30,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
