@@ -107,7 +107,9 @@ def mariadb_programs() -> list[Path | None]:
 def make_mariadb(directory: Path) -> Process:
     """Make MariaDB's own tables and give its server, not started."""
     install, mariadbd = map(str, mariadb_programs())
-    common = ["--no-defaults", f"--datadir={directory}/data", "--skip-name-resolve"]
+    # Of a common tmpdir it would remove what another server is using.
+    own = [f"--datadir={directory}/data", f"--tmpdir={directory}"]
+    common = ["--no-defaults", *own, "--skip-name-resolve"]
     if IS_ROOT:
         common.append("--user=root")
     run([install, *common, "--auth-root-authentication-method=normal", "--skip-test-db"])
