@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,15 @@ settings.load_profile("unhurried")
 def clock() -> FakeClock:
     """Give a clock that the test advances."""
     return FakeClock()
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Have Python switch between threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture(params=CALLS)

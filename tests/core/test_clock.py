@@ -25,8 +25,12 @@ def test_a_clock_that_stands_still_or_goes_back_gives_rising_timestamps() -> Non
     assert [ticker.tick(now) for now in (10, 10, 5, 20, 20, 1)] == [10, 11, 12, 20, 21, 22]
 
 
-def test_tokens_are_never_the_same_twice_in_threads_and_managers() -> None:
-    managers = [make_manager(), make_manager(secret=SECRET)]
+@pytest.mark.usefixtures("restless")
+@pytest.mark.parametrize("clock", [time.time, FakeClock()])
+def test_tokens_are_never_the_same_twice_in_threads_and_managers(
+    clock: Callable[[], float],
+) -> None:
+    managers = [make_manager(clock=clock), make_manager(secret=SECRET, clock=clock)]
     together = threading.Barrier(4)
 
     def issue(number: int) -> list[int]:

@@ -29,21 +29,29 @@ class WatchedStorage(MemoryStorage):
     fails = False
 
     def __init__(self) -> None:
-        super().__init__(clock=FakeClock())
+        self.fake = FakeClock()
+        super().__init__(clock=self.fake)
+        self.begun = threading.Semaphore(0)
         self.cleaned = threading.Semaphore(0)
         self.left = threading.Event()
 
     def cleanup_expired(self) -> int:
-        self.cleaned.release()
-        if self.fails:
-            raise ZeroDivisionError
-        return super().cleanup_expired()
+        self.begun.release()
+        try:
+            if self.fails:
+                raise ZeroDivisionError
+            return super().cleanup_expired()
+        finally:
+            self.cleaned.release()
 
     def leave_thread(self) -> None:
         self.left.set()
 
     def wait_for_cleanups(self, count: int) -> None:
-        for _ in range(count):
+        """Wait for as many that begin from now on."""
+        self.cleaned = threading.Semaphore(0)
+        # One may be under way.
+        for _ in range(count + 1):
             assert self.cleaned.acquire(timeout=PATIENCE_SECONDS)
 
 
@@ -80,7 +88,7 @@ def test_the_first_save_starts_the_clean_up_and_closing_ends_it(
     assert thread.daemon
     manager.save(token, STATE)
     assert cleaners() == [thread]
-    storage.wait_for_cleanups(3)
+    storage.wait_for_cleanups(2)
     manager.close()
     assert not thread.is_alive()
     assert storage.left.is_set()
@@ -88,11 +96,11 @@ def test_the_first_save_starts_the_clean_up_and_closing_ends_it(
 
 def test_the_clean_up_removes_what_has_expired() -> None:
     storage = WatchedStorage()
-    with make(storage, clock=storage.clock) as manager:
+    with make(storage, clock=storage.fake) as manager:
         manager.save(manager.create_token(SOCKET), STATE)
-        storage.clock.advance(seconds=300)  # type: ignore[attr-defined]
-        storage.wait_for_cleanups(3)
-    storage.clock.advance(seconds=-300)  # type: ignore[attr-defined]
+        storage.fake.advance(seconds=300)
+        storage.wait_for_cleanups(1)
+    storage.fake.advance(seconds=-300)
     assert storage.count() == 0
 
 
@@ -110,9 +118,9 @@ def test_the_clean_up_survives_a_storage_that_fails(caplog: pytest.LogCaptureFix
     storage.fails = True
     with caplog.at_level(logging.DEBUG), make(storage) as manager:
         manager.save(manager.create_token(SOCKET), STATE)
-        storage.wait_for_cleanups(3)
+        storage.wait_for_cleanups(2)
         storage.fails = False
-        storage.wait_for_cleanups(3)
+        storage.wait_for_cleanups(2)
     messages = [record.getMessage() for record in caplog.records]
     assert messages[0] == "Expired snapshots couldn't be removed."
     assert messages[-1] == "Removed 0 expired snapshots."
@@ -142,7 +150,8 @@ def test_a_manager_may_be_collected_while_the_storage_is_held_and_cleaned(
     manager.save(manager.create_token(SOCKET), STATE)
     (thread,) = cleaners()
     with storage.exclusive(), monkeypatch.context() as patch:
-        storage.wait_for_cleanups(1)
+        # One more than may be past the lock already.
+        assert storage.begun.acquire(timeout=PATIENCE_SECONDS)
         patch.setattr(threading.Thread, "join", refuse)
         del manager
         gc.collect()

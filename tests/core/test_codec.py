@@ -133,4 +133,5 @@ def test_what_an_own_serializer_does_wrong_in_reading_is_a_clean_error(
 def assert_silent(error: RecoveryError) -> None:
     """Fail if a traceback of the error would show the state, or a part of it."""
     assert "secret" not in str(error)
+    assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None

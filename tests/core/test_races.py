@@ -10,13 +10,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from threading import Barrier
 from typing import Any
 
+import pytest
 from django.db import connections
 
 from recovery_app import RecoveryManager
-from recovery_app.storages import DatabaseStorage
+from recovery_app.storages import DatabaseStorage, MemoryStorage
 from tests.core.racer import HASH, stored_in, token_of
 from tests.core.support import make_manager
 from tests.support.processes import TOP
@@ -104,3 +107,20 @@ def test_no_two_takeovers_get_the_same_token(database_alias: str) -> None:
     }
     assert manager.storage.load(HASH.hex()) is not None
     assert stored_in(manager) == (START_US + TOTAL, START_US)
+
+
+@pytest.mark.usefixtures("restless")
+def test_no_two_threads_get_the_same_token_from_memory() -> None:
+    manager = make_manager(storage=MemoryStorage(), clock=lambda: START_US / 1_000_000)
+    token = token_of(START_US)
+    manager.save(token, {"by": START_US})
+    together = Barrier(4)
+
+    def take_over(_number: int) -> list[int]:
+        together.wait()
+        return [manager.take_over(token).issued_us for _ in range(500)]
+
+    with ThreadPoolExecutor(4) as threads:
+        fences = list(threads.map(take_over, range(4)))
+    assert all(one == sorted(one) for one in fences)
+    assert len({fence for one in fences for fence in one}) == 2_000

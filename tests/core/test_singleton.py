@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
@@ -15,6 +16,7 @@ from recovery_app import RecoveryManager, get_manager
 from recovery_app.conf import get_settings
 from recovery_app.context import current_manager, override_manager
 from recovery_app.exceptions import InvalidSignature
+from recovery_app.storages import MemoryStorage
 from tests.core.support import make_manager
 
 SECRET = "the secret of the setting, long enough"
@@ -91,10 +93,25 @@ def test_a_change_closes_the_manager_before() -> None:
     assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("name", ["SECRET_KEY", "SECRET_KEY_FALLBACKS", "CACHES"])
+def test_what_a_manager_is_built_from_counts_as_well(name: str) -> None:
+    manager = get_manager()
+    with override_settings(**{name: getattr(settings, name)}):
+        assert get_manager() is not manager
+
+
 def test_other_settings_change_nothing() -> None:
     manager = get_manager()
     with override_settings(USE_TZ=False):
         assert get_manager() is manager
+
+
+class SlowStorage(MemoryStorage):
+    """A storage that lets other threads run while it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        threading.Event().wait(0.01)
 
 
 def test_threads_that_ask_at_once_get_the_same_manager() -> None:
@@ -104,7 +121,8 @@ def test_threads_that_ask_at_once_get_the_same_manager() -> None:
         together.wait()
         return get_manager()
 
-    with recovery(), ThreadPoolExecutor(8) as threads:
+    slow = {"BACKEND": f"{__name__}.SlowStorage"}
+    with recovery(STORAGE=slow), ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(ask, range(8)))) == 1
 
 
