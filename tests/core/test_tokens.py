@@ -13,7 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from recovery_app.exceptions import InvalidSignature, MalformedToken, TokenError
-from recovery_app.tokens import Claims, TokenSigner, hash_socket_id, issued_us_of
+from recovery_app.tokens import Claims, TokenSigner, hash_socket_id, issued_us_of, key_of
 from tests.core.support import ME, OTHER_SECRET, SECRET, SOMEBODY
 
 ALPHABET = string.ascii_letters + string.digits + "-_"
@@ -54,6 +54,7 @@ def test_a_token_is_as_the_contract_says(socket_id: str, issued_us: int, binding
     assert not set(token) - set(ALPHABET)
     assert SIGNER.verify(token, binding) == claims
     assert issued_us_of(token) == issued_us
+    assert key_of(token) == claims.key
 
 
 def test_this_token_stays_good_for_ever() -> None:
