@@ -14,6 +14,7 @@ from recovery_app import RecoveryManager
 from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin, mailbox
 from recovery_app.consumers.mailbox import CAPACITY, Mailbox
 from tests.consumers.apps import Counter
+from tests.consumers.storages import FlakyStorage
 from tests.consumers.wire import connected, recovery_of
 
 
@@ -25,8 +26,10 @@ class Plain(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
 
 
 async def test_joins_heartbeats_and_touches_take_no_thread(
-    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    storage = FlakyStorage()
+    manager = RecoveryManager(secret=b"s" * 32, storage=storage, ttl=0.4)
     hops: list[Any] = []
     loop = asyncio.get_running_loop()
     original = loop.run_in_executor
@@ -41,6 +44,7 @@ async def test_joins_heartbeats_and_touches_take_no_thread(
         monkeypatch.setattr(loop, "run_in_executor", run_in_executor)
         assert recovery_of(await client.join(token=token))["outcome"] == "recovered"
         assert await client.hears_nothing()
+        await storage.next_call()
         await client.push("phx_leave")
         assert hops == []
 

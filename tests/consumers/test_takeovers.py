@@ -69,6 +69,25 @@ async def test_more_copies_can_be_made_until_one_sends_an_event(
         assert recovery_of(await third.join(token=shared))["outcome"] == "superseded"
 
 
+async def test_neither_a_heartbeat_nor_a_leave_shows_that_the_reply_arrived(
+    manager: RecoveryManager,
+) -> None:
+    class Telling(Counter):
+        async def after_recover(self, takeover: Any) -> dict[str, Any]:
+            self.count += 1
+            return {"count": self.count}
+
+    async with connected(Telling, manager) as client:
+        token = recovery_of(await client.join())["token"]
+    for count in (1, 2):
+        async with connected(Telling, manager) as client:
+            reply = await client.join(token=token)
+            assert recovery_of(reply)["outcome"] == "recovered"
+            assert reply["response"]["count"] == count
+            assert await client.hears_nothing()
+            await client.push("phx_leave")
+
+
 async def test_an_idle_connection_learns_by_its_touch_that_it_was_taken_over() -> None:
     manager = RecoveryManager(secret=b"s" * 32, ttl=0.4)
     async with connected(Counter, manager) as old, connected(Counter, manager) as new:
