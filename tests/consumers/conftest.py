@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,17 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def manager(clock: FakeClock) -> Iterator[RecoveryManager]:
+def make_manager() -> Iterator[Callable[..., RecoveryManager]]:
+    """Give a function that builds a manager; all are closed after the test."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> RecoveryManager:
+            return stack.enter_context(RecoveryManager(secret=b"s" * 32, **options))
+
+        yield make
+
+
+@pytest.fixture
+def manager(make_manager: Callable[..., RecoveryManager], clock: FakeClock) -> RecoveryManager:
     """Give a manager for the consumers of one test."""
-    with RecoveryManager(secret=b"s" * 32, clock=clock) as made:
-        yield made
+    return make_manager(clock=clock)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import sys
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -68,8 +69,10 @@ async def test_a_state_that_cannot_be_stored_is_refused(
     assert 'state["items"][0]' in caplog.text
 
 
-async def test_a_state_that_is_too_large_keeps_the_older_one() -> None:
-    manager = RecoveryManager(secret=b"s" * 32, max_state_bytes=100)
+async def test_a_state_that_is_too_large_keeps_the_older_one(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
+    manager = make_manager(max_state_bytes=100)
     async with connected(Counter, manager) as client:
         await client.join()
         await client.push("keep", {"item": "small"})
@@ -211,9 +214,11 @@ async def test_a_bare_object_needs_no_payload(manager: RecoveryManager) -> None:
         assert (await client.reply())["status"] == "ok"
 
 
-async def test_nothing_is_saved_that_did_not_change() -> None:
+async def test_nothing_is_saved_that_did_not_change(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
     storage = FlakyStorage()
-    manager = RecoveryManager(secret=b"s" * 32, storage=storage)
+    manager = make_manager(storage=storage)
     async with connected(Counter, manager) as client:
         await client.join()
         before = storage.calls
@@ -224,12 +229,12 @@ async def test_nothing_is_saved_that_did_not_change() -> None:
         assert storage.calls == before + 1
 
 
-async def test_saves_can_be_gathered() -> None:
+async def test_saves_can_be_gathered(make_manager: Callable[..., RecoveryManager]) -> None:
     class Gathering(Counter):
         recovery_save_interval = 0.05
 
     storage = FlakyStorage()
-    manager = RecoveryManager(secret=b"s" * 32, storage=storage)
+    manager = make_manager(storage=storage)
     async with connected(Gathering, manager) as client:
         await client.join()
         before = storage.calls

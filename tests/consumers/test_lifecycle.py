@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -26,10 +27,11 @@ class Plain(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
 
 
 async def test_joins_heartbeats_and_touches_take_no_thread(
+    make_manager: Callable[..., RecoveryManager],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = FlakyStorage()
-    manager = RecoveryManager(secret=b"s" * 32, storage=storage, ttl=0.4)
+    manager = make_manager(storage=storage, ttl=0.4)
     hops: list[Any] = []
     loop = asyncio.get_running_loop()
     original = loop.run_in_executor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -99,8 +99,10 @@ async def test_between_two_events_the_next_makes_all_safe(
     assert caplog.text.count("A state isn't safe") == 1
 
 
-async def test_a_touch_makes_safe_what_an_outage_left(storage: FlakyStorage) -> None:
-    manager = RecoveryManager(secret=b"s" * 32, storage=storage, ttl=2)
+async def test_a_touch_makes_safe_what_an_outage_left(
+    make_manager: Callable[..., RecoveryManager], storage: FlakyStorage
+) -> None:
+    manager = make_manager(storage=storage, ttl=2)
     async with connected(Counter, manager) as client:
         token = recovery_of(await client.join())["token"]
         storage.stop()
@@ -112,8 +114,10 @@ async def test_a_touch_makes_safe_what_an_outage_left(storage: FlakyStorage) -> 
         assert (await client.join(token=token))["response"]["count"] == 1
 
 
-async def test_during_a_touch_nothing_changes(storage: FlakyStorage) -> None:
-    manager = RecoveryManager(secret=b"s" * 32, storage=storage, ttl=0.4, token_max_age=0.4)
+async def test_during_a_touch_nothing_changes(
+    make_manager: Callable[..., RecoveryManager], storage: FlakyStorage
+) -> None:
+    manager = make_manager(storage=storage, ttl=0.4, token_max_age=0.4)
     async with connected(Counter, manager) as client:
         await client.join()
         storage.stop()

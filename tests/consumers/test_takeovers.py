@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -88,8 +89,10 @@ async def test_neither_a_heartbeat_nor_a_leave_shows_that_the_reply_arrived(
             await client.push("phx_leave")
 
 
-async def test_an_idle_connection_learns_by_its_touch_that_it_was_taken_over() -> None:
-    manager = RecoveryManager(secret=b"s" * 32, ttl=0.4)
+async def test_an_idle_connection_learns_by_its_touch_that_it_was_taken_over(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
+    manager = make_manager(ttl=0.4)
     async with connected(Counter, manager) as old, connected(Counter, manager) as new:
         token = recovery_of(await old.join(start=5))["token"]
         await new.join(token=token)
@@ -98,11 +101,13 @@ async def test_an_idle_connection_learns_by_its_touch_that_it_was_taken_over() -
         assert (await client.join(token=own))["response"]["count"] == 5
 
 
-async def test_an_open_connection_keeps_its_snapshot_alive() -> None:
+async def test_an_open_connection_keeps_its_snapshot_alive(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
     storage = FlakyStorage()
     clock = FakeClock()
     storage.clock = clock
-    manager = RecoveryManager(secret=b"s" * 32, ttl=0.4, storage=storage, clock=clock)
+    manager = make_manager(ttl=0.4, storage=storage, clock=clock)
     async with connected(Counter, manager) as client:
         token = recovery_of(await client.join(start=5))["token"]
         for _ in range(4):
@@ -114,9 +119,11 @@ async def test_an_open_connection_keeps_its_snapshot_alive() -> None:
     assert recovery_of(reply)["outcome"] == "recovered"
 
 
-async def test_a_touch_that_finds_nothing_saves_everything() -> None:
+async def test_a_touch_that_finds_nothing_saves_everything(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
     storage = FlakyStorage()
-    manager = RecoveryManager(secret=b"s" * 32, ttl=0.4, storage=storage)
+    manager = make_manager(ttl=0.4, storage=storage)
     async with connected(Counter, manager) as client:
         token = recovery_of(await client.join(start=5))["token"]
         storage.delete(manager.snapshots().items[0].socket_hash)
@@ -127,10 +134,12 @@ async def test_a_touch_that_finds_nothing_saves_everything() -> None:
         assert (await client.join(token=token))["response"]["count"] == 5
 
 
-async def test_a_token_is_renewed_at_half_its_age() -> None:
+async def test_a_token_is_renewed_at_half_its_age(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
     storage = MemoryStorage()
     clock = FakeClock()
-    manager = RecoveryManager(secret=b"s" * 32, token_max_age=0.4, storage=storage, clock=clock)
+    manager = make_manager(token_max_age=0.4, storage=storage, clock=clock)
     async with connected(Counter, manager) as client:
         first = recovery_of(await client.join(start=5))["token"]
         clock.advance(seconds=0.3)
@@ -186,7 +195,9 @@ def _claim_in(data: bytes) -> Claim:
     return Claim(issued_us=header.fence, binding=header.binding)
 
 
-async def test_a_handler_that_takes_long_keeps_its_snapshot_alive() -> None:
+async def test_a_handler_that_takes_long_keeps_its_snapshot_alive(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
     gate, started = asyncio.Event(), asyncio.Event()
 
     class Slow(Counter):
@@ -197,7 +208,7 @@ async def test_a_handler_that_takes_long_keeps_its_snapshot_alive() -> None:
 
     storage, clock = FlakyStorage(), FakeClock()
     storage.clock = clock
-    manager = RecoveryManager(secret=b"s" * 32, ttl=0.2, storage=storage, clock=clock)
+    manager = make_manager(ttl=0.2, storage=storage, clock=clock)
     async with connected(Slow, manager) as client:
         await client.join()
         await client.cast("add")

@@ -86,10 +86,12 @@ def test_a_change_takes_effect_at_once() -> None:
 
 
 def test_a_change_closes_the_manager_before() -> None:
+    before = set(threading.enumerate())
     with recovery(CLEANUP_INTERVAL=60):
         manager = get_manager()
         manager.save(manager.create_token(SOCKET), STATE)
-        (thread,) = (t for t in threading.enumerate() if t.name == "recovery_app-cleaner")
+        (thread,) = set(threading.enumerate()) - before
+        assert thread.name == "recovery_app-cleaner"
     assert not thread.is_alive()
 
 
