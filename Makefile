@@ -30,7 +30,8 @@ node_modules/.installed: package-lock.json
 	else echo "npm isn't here: tests with the npm clients are left out."; fi
 
 demo: export DJANGO_SETTINGS_MODULE = example_project.settings
-demo: $(DEMO)/.installed ## Start the example on http://127.0.0.1:8000 (PORT=... for another)
+demo: export REDIS_URL ?=
+demo: $(DEMO)/.installed ## Start the example on http://127.0.0.1:8000 (PORT=..., REDIS_URL=redis://... for many nodes)
 	@$(DEMO)/bin/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("$(HOST)", $(PORT)))' 2>/dev/null \
 		|| { echo "Port $(PORT) of $(HOST) is taken. Choose another: make demo PORT=8001"; exit 1; }
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0

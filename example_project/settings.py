@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(os.environ.get("DEMO_DATA") or BASE_DIR / ".demo")
@@ -27,7 +28,8 @@ def keep_secret_key(path: Path) -> str:
     return path.read_text()
 
 
-SECRET_KEY = keep_secret_key(DATA_DIR / "secret-key")
+# Nodes that share no directory are given the same key: a token of one is good on all.
+SECRET_KEY = os.environ.get("DEMO_SECRET_KEY") or keep_secret_key(DATA_DIR / "secret-key")
 DEBUG = True
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *os.environ.get("DEMO_HOSTS", "").split()]
 USE_TZ = True
@@ -64,11 +66,30 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The place for REDIS_URL, once there is a storage for many machines.
-RECOVERY = {
+RECOVERY: dict[str, Any] = {
     "STORAGE": {"BACKEND": "recovery_app.storages.DatabaseStorage"},
     "TTL": timedelta(hours=1),
 }
+
+REDIS_URL = os.environ.get("REDIS_URL")
+"""Where many nodes meet: with it no node keeps anything of its own but the secret key."""
+
+if REDIS_URL:
+    RECOVERY["STORAGE"] = {
+        "BACKEND": "recovery_app.storages.RedisStorage",
+        "OPTIONS": {"url": REDIS_URL},
+    }
+    # Not in a cache on Redis: Django takes a session for gone while its cache is away, and so
+    # the token that is bound to it is refused. Here a session is saved once, so its key stays.
+    SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    SILENCED_SYSTEM_CHECKS = ["recovery_app.W008"]
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            # Longer than the layer waits for a message: redis-py 8 gives up after 5 seconds.
+            "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 30}]},
+        }
+    }
 
 STATIC_URL = "/static/"
 # The npm clients, for the page /live/ and the tests. Nothing else needs them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from functools import wraps
 
@@ -19,7 +20,8 @@ def with_session(view: View) -> View:
 
     @wraps(view)
     def wrapped(request: HttpRequest) -> HttpResponse:
-        request.session.setdefault("visited", True)
+        # A signed cookie is the session's key: two visitors of one second need different ones.
+        request.session.setdefault("visitor", secrets.token_urlsafe(16))
         return view(request)
 
     return wrapped

@@ -73,8 +73,8 @@ _TRAPS = {
         hint='Set its OPTIONS["MAX_ENTRIES"] well above the number of pages open at once.',
     ),
     "W005": _Trap(
-        message="{cache} ignores exceptions: while Redis is away, saves are lost in silence and "
-        "snapshots count as gone.",
+        message="{cache} ignores exceptions. Snapshots are asked for past that option, but all "
+        "else in it, sessions above all, counts as gone while Redis is away.",
         hint='Set its OPTIONS["IGNORE_EXCEPTIONS"] to False, or give snapshots a cache of their '
         "own.",
     ),

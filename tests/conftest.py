@@ -15,7 +15,11 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from tests.support import browser, databases, needs
 from tests.support.asgi import AsgiServer, manage
-from tests.support.processes import RUNNING
+from tests.support.caches import ON_REDIS
+from tests.support.memcached import find_memcached, make_memcached
+from tests.support.processes import HOST, RUNNING, Process
+
+pytest_plugins = ["tests.support.redis_fixtures"]
 
 LOG_CHARACTERS = 4000
 
@@ -55,6 +59,31 @@ def database_alias(request: pytest.FixtureRequest) -> str:
     """Give the alias of each database in turn, with transactions, empty after the test."""
     alias: str = request.param
     return alias
+
+
+# Caches
+
+
+@pytest.fixture(scope="session")
+def cache_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give Django's file cache a directory."""
+    settings.CACHES["file"]["LOCATION"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """Run memcached and write its address into Django's ``CACHES``."""
+    needs.require("memcached", find_memcached())
+    with make_memcached(tmp_path_factory.mktemp("memcached")) as server:
+        settings.CACHES["memcached"]["LOCATION"] = f"{HOST}:{server.port}"
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_caches(redis_server: Process) -> None:
+    """Give each cache on Redis a database of its own."""
+    for number, alias in enumerate(ON_REDIS, start=1):
+        settings.CACHES[alias]["LOCATION"] = f"redis://{HOST}:{redis_server.port}/{number}"
 
 
 # ASGI servers

@@ -2,6 +2,7 @@
 
 import pymysql
 
+from tests.support.caches import cache_settings
 from tests.support.databases import server_settings
 
 # mysqlclient has no wheels and needs a compiler; Django accepts PyMySQL in its place.
@@ -36,3 +37,6 @@ DATABASES = {
     },
     **server_settings(),
 }
+DATABASE_ROUTERS = ["tests.support.caches.CacheRouter"]
+
+CACHES = cache_settings()

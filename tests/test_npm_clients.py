@@ -11,7 +11,7 @@ from playwright.async_api import expect
 
 from tests.support.node import RUN_SECONDS, require_node
 from tests.support.processes import TOP
-from tests.support.proxy import line_to
+from tests.support.proxy import RoundRobin
 
 SCENARIOS = 12
 
@@ -54,7 +54,7 @@ async def test_live_view_client(page, asgi_server, server):
     outcomes = page.locator("#outcomes li")
     guests = page.locator("#guests li")
     add = page.get_by_role("button", name="Add a guest")
-    async with line_to(running.port) as line:
+    async with RoundRobin([running.port]) as line:
         await page.goto(f"{line.url}/live/")
         await expect(outcomes).to_have_text(["new"])
         for count in (1, 2):

@@ -1,7 +1,40 @@
 """Own where snapshots are kept: one contract (`Storage`), one module for each backend."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+
 from recovery_app.storages.base import Entry, EntryPage, Storage
+from recovery_app.storages.cache import CacheStorage
 from recovery_app.storages.database import DatabaseStorage
 from recovery_app.storages.memory import MemoryStorage
 
-__all__ = ["DatabaseStorage", "Entry", "EntryPage", "MemoryStorage", "Storage"]
+if TYPE_CHECKING:
+    from recovery_app.storages.redis import RedisStorage
+
+__all__ = [
+    "CacheStorage",
+    "DatabaseStorage",
+    "Entry",
+    "EntryPage",
+    "MemoryStorage",
+    "RedisStorage",
+    "Storage",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the storage on Redis when it is asked for: redis-py is an extra."""
+    if name != "RedisStorage":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return import_module("recovery_app.storages.redis").RedisStorage
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] == "redis":
+            raise ImproperlyConfigured(
+                "RedisStorage needs redis-py: pip install 'django-recovery-app[redis]'."
+            ) from error
+        raise

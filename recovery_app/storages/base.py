@@ -56,7 +56,7 @@ class Storage:
 
     supports_atomic_fence: ClassVar[bool] = False
     """The fenced steps can't be interleaved with another."""
-    supports_listing: ClassVar[bool] = False
+    supports_listing: bool = False
     """`list_entries` and `count` work."""
     supports_native_async: ClassVar[bool] = False
     """The asynchronous twins take no thread."""

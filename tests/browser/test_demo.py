@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from recovery_app.models import StoredSnapshot
 from tests.browser.conftest import open_desk
 from tests.browser.desk import Desk, duplicate
-from tests.support.proxy import line_to
+from tests.support.proxy import RoundRobin
 
 PHONE = {"viewport": {"width": 375, "height": 812}, "is_mobile": True, "has_touch": True}
 DARK = {"color_scheme": "dark"}
@@ -33,7 +33,7 @@ async def test_after_a_cut_the_form_is_as_it_was(desk):
 
 
 async def test_after_the_network_went_the_form_is_as_it_was(chromium, shared_server):
-    async with line_to(shared_server.port) as line, open_desk(chromium, line.url) as desk:
+    async with RoundRobin([shared_server.port]) as line, open_desk(chromium, line.url) as desk:
         before = await desk.fill_in()
         line.cut()
         await expect(desk.timeline).to_contain_text("The connection was lost")

@@ -43,7 +43,10 @@ def calls(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
 
 @pytest.fixture(params=STORAGES)
 def any_storage(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Storage]:
-    """Give each storage in turn."""
+    """Give each storage in turn, once the fixture that its parameter names is there."""
+    fixture = getattr(request.param, "fixture", None)
+    if fixture is not None:
+        request.getfixturevalue(fixture)
     storage: Storage = request.param(clock)
     yield storage
     storage.close()

@@ -17,6 +17,8 @@ from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Claim
 from recovery_app.snapshots import Header, Snapshot, digest_binding
 from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
+from tests.core.caches import CACHES
+from tests.core.redis_storages import REDIS
 from tests.support.databases import SERVERS
 from tests.support.processes import TOP
 
@@ -82,7 +84,7 @@ def _database(alias: str, name: str) -> Any:
 MEMORY = pytest.param(lambda clock: MemoryStorage(clock=clock), id="memory")
 SQLITE = _database("default", "sqlite")
 DATABASES = [SQLITE, *(_database(alias, alias) for alias in SERVERS)]
-STORAGES = [MEMORY, *DATABASES, pytest.param(OwnStorage, id="own")]
+STORAGES = [MEMORY, *DATABASES, *CACHES, *REDIS, pytest.param(OwnStorage, id="own")]
 """A new storage joins the contract suite by one line here."""
 
 

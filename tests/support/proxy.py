@@ -1,60 +1,68 @@
-"""Own a line that can be cut: a TCP proxy in front of a server."""
+"""Own a TCP proxy that can be cut: in front of one server, or in turn of several."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
+from itertools import cycle
 
 from tests.support.processes import HOST
 
-CHUNK_BYTES = 65_536
+CHUNK = 65_536
 
 
-class Line:
-    """Carry connections to a port, until they are cut without a word to either side."""
+class RoundRobin:
+    """A proxy on a free port that gives each connection to the next server."""
 
-    def __init__(self, target_port: int) -> None:
-        self.port = 0
-        self._target_port = target_port
-        self._writers: set[asyncio.StreamWriter] = set()
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._next = cycle(ports)
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.given_to: list[int] = []
+        """The port of each connection's node, the first first."""
+        self.came_back = asyncio.Event()
+        """Set by the first connection after a cut."""
+
+    async def __aenter__(self) -> RoundRobin:
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        await self._server.wait_closed()
 
     @property
     def url(self) -> str:
         """Give the address for HTTP, without a slash at the end."""
-        return f"http://{HOST}:{self.port}"
+        assert self._server is not None
+        return f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
 
     def cut(self) -> None:
-        """Cut all that is connected now; new connections are carried again."""
-        for writer in self._writers:
+        """Break all connections off, as a node that dies does."""
+        self.came_back.clear()
+        for writer in self._open:
             writer.transport.abort()
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection both ways."""
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = next(self._next)
+        self.given_to.append(port)
+        self.came_back.set()
         with contextlib.suppress(OSError):
-            far_reader, far_writer = await asyncio.open_connection(HOST, self._target_port)
-            self._writers |= {writer, far_writer}
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-            self._writers -= {writer, far_writer}
+            node_reader, node_writer = await asyncio.open_connection(HOST, port)
+            await asyncio.gather(self._carry(reader, node_writer), self._carry(node_reader, writer))
         writer.close()
 
-
-@contextlib.asynccontextmanager
-async def line_to(port: int) -> AsyncIterator[Line]:
-    """Give a line to a server's port."""
-    line = Line(port)
-    server = await asyncio.start_server(line.carry, HOST, 0)
-    line.port = server.sockets[0].getsockname()[1]
-    try:
-        yield line
-    finally:
-        server.close()
-        line.cut()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(CHUNK_BYTES):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            while data := await reader.read(CHUNK):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            self._open.discard(writer)
+            writer.close()

@@ -1,0 +1,380 @@
+"""Print what the storage on Redis costs beside redis-py itself, in one run, on a server of its own.
+
+    python benchmarks/redis.py [--quick] [row ...]
+
+Each row is a ratio of two things measured in turns, so that a machine that is busy for a
+while is so for both: the median over `ROUNDS` of both, one divided by the other. "CPU" is the
+time that this process works (the server's is its own); joins are timed by the clock on the
+wall, from ``phx_join`` to its reply, over ASGI without a server and without a channel layer,
+on WebSockets that are open.
+"""
+
+# ruff: noqa: E402, PLC0415
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+# Instead of the directory of this file, whose name is redis-py's as well.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+import django
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+from redis import asyncio as aioredis
+
+from recovery_app import RecoveryManager
+from recovery_app.consumers import RecoveryConsumerMixin
+from recovery_app.context import override_manager
+from recovery_app.storages import RedisStorage
+from tests.core.support import snapshot_bytes
+from tests.support.processes import HOST
+from tests.support.redis import client, connections_of, make_redis
+
+ROUNDS = 15
+TOPIC = "lv:bench"
+ALONE = 200
+AT_ONCE = 100
+STATE = {"count": 7, "items": ["x" * 40] * 3, "note": "y" * 40}
+KEY = "golivekit:recovery:{0123456789abcdef}"
+TTL = 300
+
+Work = Callable[[], Awaitable[Any]]
+
+
+async def alone(work: Work) -> float:
+    """Give the CPU seconds of one call among many, one after the other."""
+    start = time.process_time()
+    for _ in range(ALONE):
+        await work()
+    return (time.process_time() - start) / ALONE
+
+
+async def at_once(works: list[Work], clock: Callable[[], float] = time.process_time) -> float:
+    """Give the seconds of one call among those of a gather."""
+    start = clock()
+    await asyncio.gather(*(work() for work in works))
+    return (clock() - start) / len(works)
+
+
+async def ratio(
+    measure: Callable[[Any], Awaitable[float]], ours: Any, theirs: Any, rounds: int
+) -> tuple[float, float]:
+    """Give the medians of both in seconds, measured in turns after a round for nothing."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for turn in range(rounds + 1):
+        for place, work in enumerate((ours, theirs)):
+            seconds = await measure(work)
+            if turn:
+                found[place].append(seconds)
+    return statistics.median(found[0]), statistics.median(found[1])
+
+
+class Bench:
+    """What the rows share: a manager on Redis, and redis-py on the same server."""
+
+    def __init__(self, port: int, rounds: int) -> None:
+        self.port = port
+        self.rounds = rounds
+        self.storage = RedisStorage(url=f"redis://{HOST}:{port}/0")
+        self.manager = RecoveryManager(
+            secret=b"the secret of the benchmark of redis", storage=self.storage
+        )
+        self.tokens = [self.manager.create_token(f"socket {n}") for n in range(AT_ONCE)]
+        self.one = aioredis.Redis(host=HOST, port=port)
+        self.pool = aioredis.Redis(
+            connection_pool=aioredis.BlockingConnectionPool(
+                host=HOST, port=port, max_connections=AT_ONCE
+            )
+        )
+        self.data = b""
+
+    async def prepare(self) -> None:
+        """Store what is read later, the same bytes on both sides."""
+        for token in self.tokens:
+            await self.manager.asave(token, STATE)
+        names = await self.one.keys()
+        self.data = await self.one.get(names[0])
+        await self.one.set(KEY, self.data)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        self.manager.close()
+        await self.one.aclose()
+        await self.pool.aclose()
+        await self.pool.connection_pool.disconnect()
+
+    async def take_over(self, place: int) -> None:
+        """Take over, and show the new token the next time, as a client does."""
+        takeover = await self.manager.atake_over(self.tokens[place])
+        self.tokens[place] = takeover.token
+
+    async def lone_save(self) -> tuple[float, float]:
+        """A fenced save beside SET EX of the same bytes."""
+        token = self.tokens[0]
+        return await ratio(
+            alone,
+            lambda: self.manager.asave(token, STATE),
+            lambda: self.one.set(KEY, self.data, ex=TTL),
+            self.rounds,
+        )
+
+    async def lone_takeover(self) -> tuple[float, float]:
+        """A takeover beside a GET and a SET."""
+
+        async def get_and_set() -> None:
+            data = await self.one.get(KEY)
+            await self.one.set(KEY, data, ex=TTL)
+
+        return await ratio(alone, lambda: self.take_over(0), get_and_set, self.rounds)
+
+    async def many(self, ours: Callable[[int], Work], theirs: Work) -> tuple[float, float]:
+        """A hundred of ours at once beside a hundred of redis-py's."""
+        mine = [ours(place) for place in range(AT_ONCE)]
+        return await ratio(at_once, mine, [theirs] * AT_ONCE, self.rounds)
+
+    async def many_loads(self) -> tuple[float, float]:
+        """Recoveries beside GET."""
+        return await self.many(
+            lambda place: lambda: self.manager.arecover(self.tokens[place]),
+            lambda: self.pool.get(KEY),
+        )
+
+    async def many_saves(self) -> tuple[float, float]:
+        """Fenced saves beside SET."""
+        return await self.many(
+            lambda place: lambda: self.manager.asave(self.tokens[place], STATE),
+            lambda: self.pool.set(KEY, self.data, ex=TTL),
+        )
+
+    async def many_takeovers(self) -> tuple[float, float]:
+        """Takeovers beside GET."""
+        return await self.many(
+            lambda place: lambda: self.take_over(place), lambda: self.pool.get(KEY)
+        )
+
+    async def many_cache_loads(self) -> tuple[float, float]:
+        """Recoveries beside ``aget`` of Django's own Redis cache."""
+        from django.core.cache.backends.redis import RedisCache
+
+        cache = RedisCache(f"redis://{HOST}:{self.port}/1", {})
+        await cache.aset("key", STATE, TTL)
+        mine: list[Work] = [
+            lambda token=token: self.manager.arecover(token)  # type: ignore[misc]
+            for token in self.tokens
+        ]
+        theirs: list[Work] = [lambda: cache.aget("key")] * AT_ONCE
+        return await ratio(at_once, mine, theirs, max(3, self.rounds // 3))
+
+    async def raw_loads(self) -> tuple[float, float]:
+        """The storage alone, without tokens and states: loads beside GET."""
+        keys = await self.keys()
+        return await self.many(
+            lambda place: lambda: self.storage.aload(keys[place]), lambda: self.pool.get(KEY)
+        )
+
+    async def raw_saves(self) -> tuple[float, float]:
+        """The storage alone: fenced saves beside SET."""
+        keys = await self.keys()
+        data = [await self.storage.aload(key) or b"" for key in keys]
+        return await self.many(
+            lambda place: lambda: self.storage.asave_fenced(keys[place], data[place], TTL),
+            lambda: self.pool.set(KEY, self.data, ex=TTL),
+        )
+
+    async def raw_lone_save(self) -> tuple[float, float]:
+        """The storage alone: one fenced save beside SET EX."""
+        key = (await self.keys())[0]
+        data = await self.storage.aload(key) or b""
+        return await ratio(
+            alone,
+            lambda: self.storage.asave_fenced(key, data, TTL),
+            lambda: self.one.set(KEY, data, ex=TTL),
+            self.rounds,
+        )
+
+    async def keys(self) -> list[str]:
+        """Give the storage's keys of all sockets."""
+        entries = (await self.storage.alist_entries(limit=10 * AT_ONCE)).entries
+        return [entry.key for entry in entries if entry.data != self.data][:AT_ONCE] * 2
+
+    async def joins(self) -> tuple[float, float]:
+        """Seconds of a join with a takeover beside those of a plain consumer's."""
+        tokens = await self.joined(1000)
+
+        async def ours() -> float:
+            seconds, tokens[:] = await join_all(Live.as_asgi(), tokens)
+            return seconds / len(tokens)
+
+        async def plain() -> float:
+            return (await join_all(Plain.as_asgi(), [None] * len(tokens)))[0] / len(tokens)
+
+        async def timed(work: Callable[[], Awaitable[float]]) -> float:
+            return await work()
+
+        with override_manager(self.manager):
+            return await ratio(timed, ours, plain, max(3, self.rounds // 3))
+
+    async def many_joins(self) -> tuple[float, float]:
+        """How many of 5,000 joins at once fail, and the connections that they take."""
+        tokens = await self.joined(5000)
+        await self.pool.connection_pool.disconnect()
+        await self.one.connection_pool.disconnect()
+        with override_manager(self.manager):
+            _, taken = await join_all(Live.as_asgi(), tokens)
+        failed = sum(token is None for token in taken)
+        return float(failed), float(connections_of(self.port))
+
+    async def joined(self, number: int) -> list[str | None]:
+        """Give the tokens of so many pages that have been here and left."""
+        with override_manager(self.manager):
+            return (await join_all(Live.as_asgi(), [None] * number, event=True))[1]
+
+    async def memory(self) -> tuple[float, float]:
+        """Bytes in Redis of a snapshot of 300 bytes beside those of a plain string."""
+        spare = 300 - len(snapshot_bytes(1))
+        data = snapshot_bytes(1, b"s" * (spare + 2))
+        with client(self.port) as connection:
+            connection.flushall()
+            await self.storage.asave_fenced("0123456789abcdef", data, TTL)
+            connection.set("recovery:0123456789abcdef", data, ex=TTL)
+            ours, theirs = (
+                float(connection.memory_usage(name, samples=0) or 0)
+                for name in (KEY, "recovery:0123456789abcdef")
+            )
+        return ours, theirs
+
+
+class Plain(AsyncJsonWebsocketConsumer):
+    """What an application without recovery has: Channels, and nothing else."""
+
+    async def receive_json(self, content: Any, **_: Any) -> None:
+        """Reply to a join."""
+        join_ref, ref, topic, _event, _payload = content
+        await self.send_json([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}])
+
+
+class Live(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+    """The same with recovery."""
+
+    recovery_fields = ("count", "items")
+
+    async def mount(self, topic: str, params: dict[str, Any]) -> None:
+        """Start anew."""
+        self.count = 0
+        self.items = STATE["items"]
+
+    async def handle_event(self, event: str, payload: Any) -> None:
+        """Count."""
+        self.count += 1
+
+
+class Page:
+    """A WebSocket that is open, over ASGI without a server."""
+
+    def __init__(self, application: Any, token: str | None) -> None:
+        self.token = token
+        self.heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        scope = {"type": "websocket", "path": "/", "headers": [], "subprotocols": []}
+        self.task = asyncio.ensure_future(application(scope, self.said.get, self.heard.put))
+        self.said.put_nowait({"type": "websocket.connect"})
+
+    async def push(self, event: str, payload: dict[str, Any]) -> Any:
+        """Send a frame and give the payload of the reply."""
+        frame = json.dumps(["1", "1", TOPIC, event, payload])
+        self.said.put_nowait({"type": "websocket.receive", "text": frame})
+        return json.loads((await self.heard.get())["text"])[4]
+
+    async def join(self) -> None:
+        """Join with the token, if there is one, and keep the new one if the state came back."""
+        reply = await self.push("phx_join", {"_recovery": self.token} if self.token else {})
+        recovery = reply["response"].get("_recovery", {})
+        wanted = "recovered" if self.token else "new"
+        self.token = recovery["token"] if recovery.get("outcome") == wanted else None
+
+    async def leave(self) -> None:
+        """Close the WebSocket."""
+        self.said.put_nowait({"type": "websocket.disconnect", "code": 1001})
+        await self.task
+
+
+async def join_all(
+    application: Any, tokens: list[str | None], *, event: bool = False
+) -> tuple[float, list[str | None]]:
+    """Connect all, have all join at once, and give the seconds of that and the new tokens."""
+    pages = [Page(application, token) for token in tokens]
+    await asyncio.gather(*(page.heard.get() for page in pages))
+    start = time.perf_counter()
+    await asyncio.gather(*(page.join() for page in pages))
+    seconds = time.perf_counter() - start
+    if event:
+        await asyncio.gather(*(page.push("count", {}) for page in pages))
+    await asyncio.gather(*(page.leave() for page in pages))
+    return seconds, [page.token for page in pages]
+
+
+ROWS: dict[str, tuple[str, str, float]] = {
+    "lone_save": ("asave, alone / SET EX, alone (CPU)", "us", 1.2),
+    "lone_takeover": ("atake_over, alone / GET + SET, alone (CPU)", "us", 1.0),
+    "many_loads": ("100 arecover / 100 GET (CPU)", "us", 0.15),
+    "many_saves": ("100 asave / 100 SET (CPU)", "us", 0.20),
+    "many_takeovers": ("100 atake_over / 100 GET (CPU)", "us", 0.25),
+    "many_cache_loads": ("100 arecover / 100 aget of Django's Redis cache (CPU)", "us", 0.05),
+    "raw_lone_save": ("storage only: fenced save, alone / SET EX, alone (CPU)", "us", 1.2),
+    "raw_loads": ("storage only: 100 loads / 100 GET (CPU)", "us", 0.15),
+    "raw_saves": ("storage only: 100 fenced saves / 100 SET (CPU)", "us", 0.20),
+    "joins": ("1,000 joins at once, seconds each / plain consumer's (1 / 1.2)", "us", 1 / 1.2),
+    "many_joins": ("of 5,000 joins at once: failed / connections (at most 100)", "", 0.0),
+    "memory": ("bytes of a 300 B snapshot / of a plain string that expires", "B", 1.25),
+}
+
+
+async def measure(port: int, rows: list[str], rounds: int) -> bool:
+    """Print the rows; say whether all aims are met."""
+    bench = Bench(port, rounds)
+    met = True
+    for name in rows:
+        title, unit, aim = ROWS[name]
+        await bench.prepare()
+        ours, theirs = await getattr(bench, name)()
+        scale = 1e6 if unit == "us" else 1
+        is_met = ours / theirs <= aim
+        met = met and is_met
+        print(
+            f"| {title} | {ours * scale:.1f} / {theirs * scale:.1f} {unit} "
+            f"| {ours / theirs:.3f} | ≤ {aim:.2f} | {'yes' if is_met else 'NO'} |",
+            flush=True,
+        )
+    await bench.close()
+    return met
+
+
+def main() -> int:
+    """Run the rows that were asked for, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="row")
+    asked = parser.parse_args()
+    settings.CHANNEL_LAYERS = {}
+    django.setup()
+    print("| what | measured | ratio | aim | met |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as directory, make_redis(Path(directory)) as server:
+        rows = asked.rows or list(ROWS)
+        met = asyncio.run(measure(server.port, rows, 3 if asked.quick else ROUNDS))
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+"""Own the storage in any alias of Django's cache framework.
+
+A cache may drop a write without a word, so each is read back. A touch doesn't write the data
+again, which might be older by then: it leaves a note beside it (`recovery_app.storages.cached`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from django.core.cache import DEFAULT_CACHE_ALIAS, caches
+from django.core.cache.backends.base import BaseCache
+from django.db import Error as DatabaseFailure
+from django.db import close_old_connections, connections
+from django.utils.module_loading import import_string
+
+from recovery_app.clock import MICROSECONDS, Clock, to_us
+from recovery_app.exceptions import StorageError, StorageUnavailable
+from recovery_app.fencing import Claim, Decision, Verdict, decide_touch
+from recovery_app.forking import survive_fork
+from recovery_app.snapshots import is_marker, socket_id_in
+from recovery_app.storages.base import Entry, EntryPage, Result, Storage
+from recovery_app.storages.cached import (
+    MARK_BYTES,
+    PREFIX,
+    TOUCHED,
+    Slot,
+    name_of,
+    read_slot,
+    text_of,
+    timeout_of,
+)
+
+ATTEMPTS = 5
+_LIST_BATCH = 100
+_FAILURES = (
+    "redis.exceptions.RedisError",
+    "valkey.exceptions.ValkeyError",
+    "django_redis.exceptions.ConnectionInterrupted",
+    "django_valkey.exceptions.ConnectionInterrupted",
+    "pymemcache.exceptions.MemcacheError",
+    "pylibmc.Error",
+)
+
+
+class _Line:
+    """A thread's own way to the cache. It is closed when nobody holds it, as when a thread ends."""
+
+    def __init__(self, backend: BaseCache) -> None:
+        self.backend = backend
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # Whatever ails it, it is gone.
+            self.backend.close()
+
+
+class CacheStorage(Storage):
+    """Keep snapshots in the cache ``cache``, an alias of ``CACHES``.
+
+    What a cache of that kind may lose, this storage loses, and its fenced steps look and
+    then write. Where the backend can list its keys, as django-redis can, so can this.
+    django-redis is asked past its option ``IGNORE_EXCEPTIONS``: an outage isn't a miss.
+    """
+
+    expires_by_itself = True
+
+    def __init__(self, *, cache: str = DEFAULT_CACHE_ALIAS, clock: Clock = time.time) -> None:
+        if cache not in caches.settings:
+            raise ValueError(f"CACHES has no alias {cache!r}.")
+        self.cache = cache
+        self.clock = clock
+        self.supports_listing = hasattr(
+            import_string(caches.settings[cache]["BACKEND"]), "iter_keys"
+        )
+        self._as_text = False
+        self._own = threading.local()
+        survive_fork(self)
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        self._keep(key, data, ttl)
+
+    def load(self, key: str) -> bytes | None:
+        slot = self._live(self._find(key))
+        return None if slot is None else slot.data
+
+    def delete(self, key: str) -> bool:
+        there = self._live(self._find(key)) is not None
+        with self._asking("delete") as cache:
+            cache.delete(name_of(key))
+            cache.delete(name_of(key) + TOUCHED)
+        return there
+
+    def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
+        for _ in range(ATTEMPTS):
+            slot = self._live(self._find(key))
+            verdict = decide_touch(None if slot is None else slot.data, claim).verdict
+            if verdict is not Verdict.DONE or slot is None or self._prolong(key, slot, ttl):
+                return verdict
+        raise StorageUnavailable(self._title, "touch")
+
+    def list_entries(
+        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
+    ) -> EntryPage:
+        if not self.supports_listing:
+            return super().list_entries(prefix=prefix, cursor=cursor, limit=limit)
+        entries: list[Entry] = []
+        for entry in self._entries(after=cursor):
+            if socket_id_in(entry.data).startswith(prefix):
+                entries.append(entry)
+            if len(entries) > limit:
+                return EntryPage(entries=entries[:limit], next_cursor=entries[limit - 1].key)
+        return EntryPage(entries=entries)
+
+    def count(self) -> int:
+        if not self.supports_listing:
+            return super().count()
+        return sum(1 for _ in self._entries())
+
+    def close(self) -> None:
+        super().close()
+        self._hang_up()
+
+    def on_thread(self, call: Callable[[], Result]) -> Result:
+        """Make the call with Django's care of old connections: the cache may be a database."""
+        close_old_connections()
+        try:
+            return call()
+        finally:
+            close_old_connections()
+
+    def leave_thread(self) -> None:
+        """Close the connections of a thread of ours."""
+        self._hang_up()
+        connections.close_all()
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections, which are still the parent's."""
+        self._own = threading.local()
+
+    # One key.
+
+    def _step(self, key: str, ttl: float, decide: Callable[[bytes | None], Decision]) -> Decision:
+        """Look and write, and begin again if somebody else wrote in between."""
+        for _ in range(ATTEMPTS):
+            found = self._find(key)
+            live = self._live(found)
+            decision = decide(None if live is None else live.data)
+            if decision.verdict is not Verdict.DONE or decision.data is None:
+                return decision
+            if self._keep(key, decision.data, ttl, is_new=found is None):
+                return decision
+        raise StorageUnavailable(self._title, "save, in a race")
+
+    def _find(self, key: str) -> Slot | None:
+        return self._find_many([key]).get(key)
+
+    def _find_many(self, keys: list[str]) -> dict[str, Slot]:
+        names = {key: name_of(key) for key in keys}
+        asked = [*names.values(), *(name + TOUCHED for name in names.values())]
+        with self._asking("load") as cache:
+            values = cache.get_many(asked)
+        return {
+            key: read_slot(values[name], values.get(name + TOUCHED))
+            for key, name in names.items()
+            if name in values
+        }
+
+    def _live(self, slot: Slot | None) -> Slot | None:
+        return slot if slot is not None and slot.expires_us > self._now_us() else None
+
+    def _keep(self, key: str, data: bytes, ttl: float, *, is_new: bool = False) -> bool:
+        """Write and read back; say whether it is this write that stands now."""
+        slot = Slot(data=data, expires_us=self._expiry(ttl), mark=os.urandom(MARK_BYTES))
+        with self._asking("save") as cache:
+            put = cache.add if is_new else cache.set
+            self._put(put, name_of(key), slot.to_bytes(), ttl)
+        found = self._find(key)
+        if found is None:
+            raise StorageUnavailable(self._title, "save: the cache hasn't kept it")
+        return found.mark == slot.mark
+
+    def _prolong(self, key: str, slot: Slot, ttl: float) -> bool:
+        name, timeout = name_of(key), timeout_of(ttl)
+        prolonged = replace(slot, expires_us=self._expiry(ttl))
+        is_touched = None
+        with self._asking("touch") as cache:
+            self._put(cache.set, name + TOUCHED, prolonged.note(), ttl)
+            # It is the one call that a backend may lack.
+            with suppress(NotImplementedError):
+                # Redis says no where there was no timeout before either.
+                is_touched = cache.touch(name, timeout) or timeout is None
+        if is_touched is None:
+            return self._keep(key, slot.data, ttl)
+        return bool(is_touched) and self._find(key) == prolonged
+
+    def _put(self, put: Callable[..., object], name: str, value: bytes, ttl: float) -> None:
+        """Give bytes to the cache, or text once its serializer, JSON say, has refused bytes."""
+        if not self._as_text:
+            try:
+                put(name, value, timeout_of(ttl))
+            except TypeError:
+                self._as_text = True
+        if self._as_text:
+            put(name, text_of(value), timeout_of(ttl))
+
+    # All keys.
+
+    def _entries(self, *, after: str | None = None) -> Iterator[Entry]:
+        keys = self._keys()
+        start = 0 if after is None else bisect_right(keys, after)
+        for first in range(start, len(keys), _LIST_BATCH):
+            found = self._find_many(keys[first : first + _LIST_BATCH])
+            now_us = self._now_us()
+            for key, slot in found.items():
+                if slot.expires_us > now_us and not is_marker(slot.data):
+                    seconds = (slot.expires_us - now_us) / MICROSECONDS
+                    yield Entry(key=key, data=slot.data, expires_in=seconds)
+
+    def _keys(self) -> list[str]:
+        with self._asking("list") as cache:
+            names = set(cache.iter_keys(f"{PREFIX}*"))
+        return sorted(name.removeprefix(PREFIX) for name in names if not name.endswith(TOUCHED))
+
+    # The cache itself.
+
+    @contextmanager
+    def _asking(self, operation: str) -> Iterator[Any]:
+        try:
+            yield self._client()
+        except Exception as error:
+            # A memcached client takes a server that was away for dead for a minute.
+            self._hang_up()
+            if isinstance(error, _failures()):
+                raise StorageUnavailable(self._title, operation) from error
+            raise StorageError(f"{self._title} failed (during {operation}).") from error
+
+    def _client(self) -> Any:
+        # Django's own object goes with the context, which many threads of ours may share at
+        # once, and a memcached client then mixes up their answers.
+        if not hasattr(self._own, "line"):
+            self._own.line = _Line(caches.create_connection(self.cache))
+        backend: Any = self._own.line.backend
+        return backend.client if self.supports_listing else backend
+
+    def _hang_up(self) -> None:
+        self._own.__dict__.clear()
+
+    def _now_us(self) -> int:
+        return to_us(self.clock())
+
+    def _expiry(self, ttl: float) -> int:
+        return to_us(self.clock() + ttl)
+
+    @property
+    def _title(self) -> str:
+        return f"CacheStorage on {self.cache!r}"
+
+
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    """Give what backends raise when they can't reach their server, as far as it is installed."""
+    found: list[type[Exception]] = [OSError, DatabaseFailure]
+    for path in _FAILURES:
+        with suppress(ImportError):
+            found.append(import_string(path))
+    return tuple(found)

@@ -1,0 +1,167 @@
+"""Own batches: what is asked of one server in the same turn of an event loop goes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from recovery_app.storages.redis.errors import BROKEN, FAILURES
+from recovery_app.storages.redis.lanes import Lane
+from recovery_app.storages.redis.wire import Call, Manner, Packet
+
+MAX_CALLS = 256
+"""So many steps keep the server's only thread for about a millisecond."""
+MAX_BYTES = 1_048_576
+
+Reply = Any
+_Waiting = tuple[Call, "asyncio.Future[Reply]"]
+
+
+async def exchange(lane: Lane, calls: list[Call], manner: Manner, *, asking: bool) -> list[Reply]:
+    """Give what each call comes to: a reply, or the exception that is its own."""
+    results = await _send(lane, calls, manner, by_hash=True, asking=asking)
+    unknown = [place for place, result in enumerate(results) if is_unknown(result)]
+    if unknown:
+        # The server was restarted, or its scripts flushed; this also makes it keep the script.
+        again = [calls[place] for place in unknown]
+        replies = await _send(lane, again, manner, by_hash=False, asking=asking)
+        for place, reply in zip(unknown, replies, strict=True):
+            results[place] = reply
+    return results
+
+
+def is_unknown(result: object) -> bool:
+    """Say whether the server doesn't have the script."""
+    return type(result).__name__ == "NoScriptError"
+
+
+async def _send(
+    lane: Lane, calls: list[Call], manner: Manner, *, by_hash: bool, asking: bool
+) -> list[Reply]:
+    packet = Packet(calls, manner, by_hash=by_hash, asking=asking)
+    repeatable = all(call.repeatable for call in calls)
+    replies = await lane.ask(packet.commands, repeatable=repeatable)
+    return packet.settled(replies)
+
+
+class Batcher:
+    """Gather calls to one server and send them on the first lane that is free.
+
+    The first caller of a turn waits for the end of it. If nobody else came, it goes by
+    itself, which saves a lone call a task and two turns of the loop; otherwise all of them
+    travel in a task of its own, so that a caller that is cancelled takes nothing with it.
+    While all lanes are on their way the calls wait, and so the batches grow with the load.
+    """
+
+    def __init__(self, lanes: list[Lane], manner: Manner, lost: Callable[[], None]) -> None:
+        self._lanes = lanes
+        self._free = list(lanes)
+        self._manner = manner
+        self._lost = lost
+        self._waiting: list[_Waiting] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_led = False
+
+    async def call(self, call: Call) -> Reply:
+        """Have a call made; the result may be an exception of the server's."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, future))
+        if not self._is_led and self._free:
+            self._is_led = True
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                future.cancel()
+                self._flush()
+                raise
+            if len(self._waiting) == 1 and self._free:
+                return await self._go_alone(self._waiting.pop()[0])
+            self._flush()
+        return await future
+
+    async def ask(self, commands: list[Any]) -> list[Reply]:
+        """Send commands as they are, on a lane of their own turn."""
+        while not self._free:
+            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        lane = self._free.pop()
+        task = asyncio.ensure_future(lane.ask(commands, repeatable=True))
+        self._track(task, lane)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Let go of the connections, those on their way when they are back."""
+        for lane in self._lanes:
+            await lane.retire()
+
+    async def _go_alone(self, call: Call) -> Reply:
+        self._is_led = False
+        lane = self._free.pop()
+        try:
+            return (await exchange(lane, [call], self._manner, asking=False))[0]
+        except FAILURES as error:
+            self._fail(error)
+            return error
+        finally:
+            self._give_back(lane)
+
+    def _flush(self) -> None:
+        self._is_led = False
+        while self._waiting and self._free:
+            batch = self._take()
+            if batch:
+                lane = self._free.pop()
+                self._track(asyncio.ensure_future(self._run(lane, batch)), lane)
+
+    def _give_back(self, lane: Lane) -> None:
+        self._free.append(lane)
+        if self._waiting and not self._is_led:
+            self._flush()
+
+    def _take(self) -> list[_Waiting]:
+        """Take as many calls as may travel together, without those given up by now."""
+        batch: list[_Waiting] = []
+        size = taken = 0
+        for waiting in self._waiting:
+            size += waiting[0].size_bytes
+            if batch and (size > MAX_BYTES or len(batch) == MAX_CALLS):
+                break
+            taken += 1
+            if not waiting[1].done():
+                batch.append(waiting)
+        del self._waiting[:taken]
+        return batch
+
+    def _track(self, task: asyncio.Task[Any], lane: Lane) -> None:
+        self._tasks.add(task)
+
+        def done(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            self._give_back(lane)
+
+        task.add_done_callback(done)
+
+    async def _run(self, lane: Lane, batch: list[_Waiting]) -> None:
+        calls = [call for call, _ in batch]
+        try:
+            results = await exchange(lane, calls, self._manner, asking=False)
+        except FAILURES as error:
+            self._fail(error)
+            results = [error] * len(batch)
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, BROKEN):
+            self._lost()
+        if isinstance(error, TimeoutError):
+            # Those who waited for a lane have waited as long as the server was silent.
+            waiting, self._waiting = self._waiting, []
+            for _, future in waiting:
+                if not future.done():
+                    future.set_result(error)

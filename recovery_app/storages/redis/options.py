@@ -1,0 +1,163 @@
+"""Own what may be said about the connection: an alias, a URL, Sentinels, a Cluster."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.core.cache import caches
+from redis import asyncio as aioredis
+from redis import connection as sync_connections
+from redis.asyncio import connection as async_connections
+
+from recovery_app.storages.redis.topology import Address, Topology
+
+SYNC_CLASSES: Mapping[str, Any] = {
+    "tcp": sync_connections.Connection,
+    "ssl": sync_connections.SSLConnection,
+    "unix": sync_connections.UnixDomainSocketConnection,
+}
+ASYNC_CLASSES: Mapping[str, Any] = {
+    "tcp": aioredis.Connection,
+    "ssl": aioredis.SSLConnection,
+    "unix": aioredis.UnixDomainSocketConnection,
+}
+DEFAULT_PORT = 6379
+# Ours to say: a retry of redis-py's would outlast the time-out, and replies stay bytes.
+_OURS = {"retry", "retry_on_timeout", "retry_on_error", "decode_responses", "parser_class"}
+_TIMEOUTS = {"socket_timeout": None, "socket_connect_timeout": None}
+"""Of an event loop's connections, whose lanes have one time-out for all that they do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long, and how much at once: seconds, connections of blocking calls, of a loop."""
+
+    timeout: float
+    max_connections: int
+    lanes: int
+
+
+def topology_of(
+    *,
+    url: str | None,
+    sentinels: Sequence[Address] | None,
+    service_name: str | None,
+    cluster: bool,
+    startup_nodes: Sequence[Address] | None,
+    sentinel_kwargs: Mapping[str, Any] | None,
+    arguments: Mapping[str, Any],
+) -> Topology:
+    """Read the options of a connection of our own; `ValueError` for a bad combination."""
+    if (service_name is None) != (sentinels is None):
+        raise ValueError('"sentinels" and "service_name" go together.')
+    if startup_nodes is not None and not cluster:
+        raise ValueError('"startup_nodes" are a Cluster\'s: say "cluster": True.')
+    if [url, sentinels, startup_nodes].count(None) != 2:
+        raise ValueError('Give one of "cache", "url", "sentinels" and "startup_nodes".')
+    kind, address, found = _from_url(url) if url is not None else ("tcp", None, {})
+    found.update(arguments)
+    if found.pop("ssl", False):
+        kind = "ssl"
+    if cluster and found.pop("db", 0):
+        raise ValueError("A Cluster has one database, 0.")
+    nodes = [address] if address else sentinels or startup_nodes or ()
+    return Topology(
+        seeds=tuple((host, int(port)) for host, port in nodes),
+        kind=kind,
+        arguments=_ours(found),
+        seed_kind=_seed_kind(sentinel_kwargs) if sentinels else kind,
+        seed_arguments=_ours(_without_ssl(sentinel_kwargs)) if sentinels else _ours(found),
+        service=service_name,
+        cluster=cluster,
+    )
+
+
+def topology_of_pool(pool: Any) -> Topology:
+    """Read from a pool of redis-py's how it connects, for the same from an event loop."""
+    arguments = dict(pool.connection_kwargs)
+    kind = _kind_of(pool.connection_class)
+    allowed = _known_arguments(ASYNC_CLASSES[kind])
+    manager = getattr(pool, "sentinel_manager", None)
+    place = arguments.pop("host", "localhost"), int(arguments.pop("port", DEFAULT_PORT))
+    if kind == "unix":
+        place = arguments.pop("path"), 0
+    found = _ours({name: value for name, value in arguments.items() if name in allowed})
+    if manager is None:
+        return Topology(seeds=(place,), kind=kind, arguments=found)
+    pools = [sentinel.connection_pool for sentinel in manager.sentinels]
+    return Topology(
+        seeds=tuple(
+            (each.connection_kwargs["host"], int(each.connection_kwargs["port"])) for each in pools
+        ),
+        kind=kind,
+        arguments=found,
+        seed_kind=_kind_of(pools[0].connection_class),
+        seed_arguments=_ours(
+            {
+                name: value
+                for name, value in pools[0].connection_kwargs.items()
+                if name in allowed - {"host", "port"}
+            }
+        ),
+        service=pool.service_name,
+    )
+
+
+def pool_of_alias(alias: str) -> Any:
+    """Give the pool of a django-redis cache; `ValueError` for any other cache."""
+    client = getattr(caches[alias], "client", None)
+    get_client = getattr(client, "get_client", None)
+    if get_client is None:
+        raise ValueError(f"The cache {alias!r} isn't one of django-redis: use CacheStorage.")
+    return cast("Callable[..., Any]", get_client)(write=True).connection_pool
+
+
+def at(address: Address, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the arguments of a connection to an address."""
+    host, port = address
+    return {**arguments, **({"path": host} if kind == "unix" else {"host": host, "port": port})}
+
+
+def connect_async(address: Address, kind: str, arguments: Mapping[str, Any]) -> Any:
+    """Give a connection for an event loop, not connected yet."""
+    return ASYNC_CLASSES[kind](**{**at(address, kind, arguments), **_TIMEOUTS})
+
+
+def _from_url(url: str) -> tuple[str, Address, dict[str, Any]]:
+    found: dict[str, Any] = {**async_connections.parse_url(url)}
+    kind = _kind_of(found.pop("connection_class", ASYNC_CLASSES["tcp"]))
+    if kind == "unix":
+        return kind, (str(found.pop("path")), 0), found
+    host = str(found.pop("host", "localhost"))
+    return kind, (host, cast("int", found.pop("port", DEFAULT_PORT))), found
+
+
+def _kind_of(connection_class: type[Any]) -> str:
+    for kind in ("unix", "ssl"):
+        if issubclass(connection_class, (SYNC_CLASSES[kind], ASYNC_CLASSES[kind])):
+            return kind
+    return "tcp"
+
+
+def _seed_kind(sentinel_kwargs: Mapping[str, Any] | None) -> str:
+    return "ssl" if sentinel_kwargs and sentinel_kwargs.get("ssl") else "tcp"
+
+
+def _without_ssl(sentinel_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (sentinel_kwargs or {}).items() if name != "ssl"}
+
+
+def _ours(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {"protocol": 2} | {name: value for name, value in arguments.items() if name not in _OURS}
+
+
+def _known_arguments(connection_class: type[Any]) -> set[str]:
+    return {
+        name
+        for each in connection_class.__mro__
+        if "__init__" in vars(each)
+        for name in inspect.signature(each).parameters
+    } - {"maint_notifications_pool_handler", "event_dispatcher", "redis_connect_func"}

@@ -1,0 +1,188 @@
+"""Own blocking calls: redis-py's pools, one for each server, shared by all threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import redis
+from redis import BlockingConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from recovery_app.storages.redis.batching import is_unknown
+from recovery_app.storages.redis.errors import BROKEN, FAILURES, GONE, REDIRECTS, is_demoted
+from recovery_app.storages.redis.options import SYNC_CLASSES, Limits, at
+from recovery_app.storages.redis.stations import MAX_HOPS, Talk
+from recovery_app.storages.redis.topology import Address, Chart, Topology, note_move, target_of
+from recovery_app.storages.redis.wire import Call, Command, Manner, Packet
+
+Result = TypeVar("Result")
+# Before 5.3 a pool wants to know the command that the connection is for.
+_FOR = ("EVALSHA",) if tuple(map(int, redis.__version__.split(".")[:2])) < (5, 3) else ()
+
+
+class Servers:
+    """The connections of all threads.
+
+    ``pool`` is one that somebody else made and closes, for all that is asked; without it
+    there is one for each address, whose connections are waited for.
+    """
+
+    def __init__(
+        self, topology: Topology, manner: Manner, limits: Limits, *, pool: Any = None
+    ) -> None:
+        self._topology = topology
+        self._manner = manner
+        self._limits = limits
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._pools: dict[Address, BlockingConnectionPool] = {}
+        self._chart: Chart | None = None
+        self.forget()
+
+    def call(self, call: Call) -> Any:
+        """Give the reply to one call; raise what came of it otherwise."""
+        address = self.chart().of(call.key)
+        try:
+            result = self._exchange(address, call, asking=False)
+        except GONE:
+            # Another server may have taken its place: that one is asked at once.
+            address, gone = self.chart().of(call.key), address
+            if address == gone or not call.repeatable:
+                raise
+            result = self._exchange(address, call, asking=False)
+        for _ in range(MAX_HOPS):
+            if not isinstance(result, REDIRECTS):
+                break
+            asked, address = address, target_of(result, address)
+            note_move(self._chart, result, address)
+            stays = self._chart is None or self._chart.of(call.key) == address
+            result = self._exchange(address, call, asking=not stays)
+            if not stays:
+                address = asked
+        if isinstance(result, Exception):
+            if is_demoted(result):
+                self.forget()
+            raise result
+        return result
+
+    def talk(self, start: Callable[[Chart], Talk[Result]]) -> Result:
+        """Have the commands of a longer piece of work sent."""
+        work = start(self.chart())
+        try:
+            address, commands = next(work)
+            while True:
+                address, commands = work.send(self._ask(address, commands))
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    def chart(self) -> Chart:
+        """Give what holds which key, asked of the seeds where it isn't known."""
+        chart = self._chart
+        if chart is None:
+            chart = self._chart = self._find()
+        return chart
+
+    def forget(self) -> None:
+        """Ask anew where the data is, and let go of connections that may lead elsewhere."""
+        plain = self._pool is not None or not self._topology.question
+        self._chart = self._topology.fixed if plain else None
+        if self._pool is not None:
+            with suppress(*FAILURES):
+                self._pool.disconnect(inuse_connections=False)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all connections that are ours; a later call makes new ones."""
+        with self._lock:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.disconnect(inuse_connections=False)
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections."""
+        self._lock = threading.Lock()
+        self._pools = {}
+
+    def _exchange(self, address: Address, call: Call, *, asking: bool) -> Any:
+        result = self._send(address, call, by_hash=True, asking=asking)
+        if is_unknown(result):
+            result = self._send(address, call, by_hash=False, asking=asking)
+        return result
+
+    def _send(self, address: Address, call: Call, *, by_hash: bool, asking: bool) -> Any:
+        packet = Packet([call], self._manner, by_hash=by_hash, asking=asking)
+        return packet.settled(self._ask(address, packet.commands))[0]
+
+    def _ask(self, address: Address, commands: Sequence[Command]) -> list[Any]:
+        try:
+            return _converse(self._pool or self._pool_at(address), commands)
+        except BROKEN:
+            if self._topology.question and self._pool is None:
+                self._chart = None
+            raise
+
+    def _pool_at(self, address: Address) -> BlockingConnectionPool:
+        with self._lock:
+            pool = self._pools.get(address)
+            if pool is None:
+                pool = self._pools[address] = self._make(
+                    address, self._topology.kind, self._topology.arguments
+                )
+            return pool
+
+    def _make(self, address: Address, kind: str, arguments: Any) -> BlockingConnectionPool:
+        return BlockingConnectionPool(  # type: ignore[no-untyped-call]
+            connection_class=SYNC_CLASSES[kind],
+            max_connections=self._limits.max_connections,
+            timeout=self._limits.timeout,
+            retry=Retry(NoBackoff(), 0),
+            **{
+                "socket_timeout": self._limits.timeout,
+                "socket_connect_timeout": self._limits.timeout,
+                **at(address, kind, arguments),
+            },
+        )
+
+    def _find(self) -> Chart:
+        topology = self._topology
+        error: Exception = RedisConnectionError("No seed knows where the data is.")
+        for seed in topology.seeds:
+            pool = self._make(seed, topology.seed_kind, topology.seed_arguments)
+            try:
+                reply = _converse(pool, [topology.question or ()])[0]
+            except FAILURES as failure:
+                error = failure
+                continue
+            finally:
+                pool.disconnect()
+            chart = topology.read(reply, seed)
+            if chart is not None:
+                return chart
+        raise error
+
+
+def _converse(pool: Any, commands: Sequence[Command]) -> list[Any]:
+    connection = pool.get_connection(*_FOR)
+    try:
+        packed = [part for command in commands for part in connection.pack_command(*command)]
+        connection.send_packed_command(packed)
+        return [_read(connection) for _ in commands]
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _read(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error

@@ -1,0 +1,281 @@
+"""Own the storage on Redis as the outside sees it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from django.core.cache import caches
+
+from recovery_app.clock import Clock
+from recovery_app.fencing import Claim, Decision, Verdict
+from recovery_app.forking import survive_fork
+from recovery_app.storages.base import EntryPage, Storage
+from recovery_app.storages.redis import wire
+from recovery_app.storages.redis.errors import FAILURES, translated
+from recovery_app.storages.redis.listing import Keys, counting, listing
+from recovery_app.storages.redis.options import (
+    Limits,
+    pool_of_alias,
+    topology_of,
+    topology_of_pool,
+)
+from recovery_app.storages.redis.script import (
+    read_decision,
+    read_verdict,
+    renew_step,
+    revoke_step,
+    save_step,
+    take_over_step,
+    touch_step,
+)
+from recovery_app.storages.redis.servers import Servers
+from recovery_app.storages.redis.stations import Station, Stations
+from recovery_app.storages.redis.topology import Address, Topology
+from recovery_app.storages.redis.wire import Call, Manner
+
+DEFAULT_PREFIX = "golivekit:recovery:"
+DEFAULT_TIMEOUT = 3.0
+DEFAULT_WAIT = 1.0
+DEFAULT_CONNECTIONS = 32
+DEFAULT_LANES = 4
+
+
+class RedisStorage(Storage):
+    """Keep snapshots in Redis 6.2 or newer: one string each, which expires by itself.
+
+    Say where by one of ``cache`` (an alias of django-redis, whose pool and options are
+    used), ``url`` (``redis://``, ``rediss://``, ``unix://``), ``sentinels`` with
+    ``service_name``, or ``cluster=True`` with a ``url`` or ``startup_nodes``; pairs of host
+    and port each. What isn't named here goes to redis-py's connections.
+
+    ``timeout``: seconds that a call may take, connecting included. ``wait_replicas``: so
+    many replicas must have each write within ``wait_timeout`` seconds, or it is
+    `StorageUnavailable` (and may be there all the same). ``max_connections``: of blocking
+    calls, to each server; ``lanes``: of each event loop, to each server.
+    """
+
+    supports_atomic_fence = True
+    supports_listing = True
+    supports_native_async = True
+    expires_by_itself = True
+
+    def __init__(
+        self,
+        *,
+        cache: str | None = None,
+        url: str | None = None,
+        sentinels: Sequence[Address] | None = None,
+        service_name: str | None = None,
+        cluster: bool = False,
+        startup_nodes: Sequence[Address] | None = None,
+        sentinel_kwargs: Mapping[str, Any] | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        wait_replicas: int = 0,
+        wait_timeout: float = DEFAULT_WAIT,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_connections: int = DEFAULT_CONNECTIONS,
+        lanes: int = DEFAULT_LANES,
+        clock: Clock = time.time,
+        **arguments: Any,
+    ) -> None:
+        _check(prefix, wait_replicas, wait_timeout, timeout, max_connections, lanes)
+        self.clock = clock
+        self.prefix = prefix
+        self.cache = cache
+        self._keys = Keys(prefix=prefix)
+        self._limits = Limits(timeout=timeout, max_connections=max_connections, lanes=lanes)
+        self._manner = Manner(
+            joined=not cluster, replicas=wait_replicas, wait_ms=math.ceil(wait_timeout * 1000)
+        )
+        self._own: Topology | None = None
+        if cache is None:
+            self._own = topology_of(
+                url=url,
+                sentinels=sentinels,
+                service_name=service_name,
+                cluster=cluster,
+                startup_nodes=startup_nodes,
+                sentinel_kwargs=sentinel_kwargs,
+                arguments=arguments,
+            )
+        else:
+            others = (url, sentinels, service_name, startup_nodes, sentinel_kwargs)
+            if cluster or arguments or any(other is not None for other in others):
+                raise ValueError(f"The connection is the cache's: set it at {cache!r} in CACHES.")
+            if cache not in caches.settings:
+                raise ValueError(f"CACHES has no alias {cache!r}.")
+        self._stations = Stations(lambda: Station(self._topology, self._manner, self._limits))
+        survive_fork(self)
+
+    # Plain bytes.
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        self._call("save", wire.save(self._keys.full(key), data, to_ms(ttl)))
+
+    async def asave(self, key: str, data: bytes, ttl: float) -> None:
+        await self._acall("save", wire.save(self._keys.full(key), data, to_ms(ttl)))
+
+    def load(self, key: str) -> bytes | None:
+        data: bytes | None = self._call("load", wire.load(self._keys.full(key)))
+        return data
+
+    async def aload(self, key: str) -> bytes | None:
+        data: bytes | None = await self._acall("load", wire.load(self._keys.full(key)))
+        return data
+
+    def delete(self, key: str) -> bool:
+        return bool(self._call("delete", wire.delete(self._keys.full(key))))
+
+    async def adelete(self, key: str) -> bool:
+        return bool(await self._acall("delete", wire.delete(self._keys.full(key))))
+
+    # The fenced steps.
+
+    def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
+        step = save_step(data, to_ms(ttl))
+        return read_verdict(self._call("save", wire.fenced(self._keys.full(key), step)))
+
+    async def asave_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
+        step = save_step(data, to_ms(ttl))
+        return read_verdict(await self._acall("save", wire.fenced(self._keys.full(key), step)))
+
+    def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
+        step = touch_step(claim, to_ms(ttl))
+        return read_verdict(self._call("touch", wire.fenced(self._keys.full(key), step)))
+
+    async def atouch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
+        step = touch_step(claim, to_ms(ttl))
+        return read_verdict(await self._acall("touch", wire.fenced(self._keys.full(key), step)))
+
+    def take_over(
+        self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
+    ) -> Decision:
+        step = take_over_step(claim, to_ms(ttl), now_us=now_us, newest_version=newest_version)
+        return read_decision(self._call("takeover", wire.fenced(self._keys.full(key), step)))
+
+    async def atake_over(
+        self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
+    ) -> Decision:
+        step = take_over_step(claim, to_ms(ttl), now_us=now_us, newest_version=newest_version)
+        return read_decision(await self._acall("takeover", wire.fenced(self._keys.full(key), step)))
+
+    def renew(self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes) -> Decision:
+        return read_decision(self._call("renewal", self._renewal(key, claim, ttl, now_us, binding)))
+
+    async def arenew(
+        self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes
+    ) -> Decision:
+        call = self._renewal(key, claim, ttl, now_us, binding)
+        return read_decision(await self._acall("renewal", call))
+
+    def revoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Verdict:
+        step = revoke_step(claim, to_ms(ttl), now_us=now_us)
+        return read_verdict(self._call("revocation", wire.fenced(self._keys.full(key), step)))
+
+    async def arevoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Verdict:
+        step = revoke_step(claim, to_ms(ttl), now_us=now_us)
+        call = wire.fenced(self._keys.full(key), step)
+        return read_verdict(await self._acall("revocation", call))
+
+    # Looking after what is stored.
+
+    async def acleanup_expired(self) -> int:
+        return self.cleanup_expired()
+
+    def list_entries(
+        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
+    ) -> EntryPage:
+        """Give a page in the order of SCAN; a page may be short of ``limit`` and not the last."""
+        work = listing(self._keys, prefix=prefix, cursor=cursor, limit=limit)
+        with _errors("listing"):
+            return self._servers.talk(work)
+
+    async def alist_entries(
+        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
+    ) -> EntryPage:
+        work = listing(self._keys, prefix=prefix, cursor=cursor, limit=limit)
+        with _errors("listing"):
+            return await (await self._stations.here()).talk(work)
+
+    def count(self) -> int:
+        with _errors("count"):
+            return self._servers.talk(counting(self._keys))
+
+    async def acount(self) -> int:
+        with _errors("count"):
+            return await (await self._stations.here()).talk(counting(self._keys))
+
+    def close(self) -> None:
+        """Let go of all connections but a cache's; a later call makes new ones."""
+        if "_servers" in vars(self):
+            self._servers.close()
+        self._stations.close()
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections."""
+        if "_servers" in vars(self):
+            self._servers.after_fork()
+        self._stations.after_fork()
+
+    def _renewal(self, key: str, claim: Claim, ttl: float, now_us: int, binding: bytes) -> Call:
+        step = renew_step(claim, to_ms(ttl), now_us=now_us, binding=binding)
+        # Made twice, the second would find the binding that the first has set.
+        return wire.fenced(self._keys.full(key), step, repeatable=False)
+
+    def _call(self, operation: str, call: Call) -> Any:
+        with _errors(operation):
+            return self._servers.call(call)
+
+    async def _acall(self, operation: str, call: Call) -> Any:
+        try:
+            station = self._stations.known() or await self._stations.here()
+            return await station.call(call)
+        except FAILURES as error:
+            raise translated(error, operation) from error
+
+    @cached_property
+    def _topology(self) -> Topology:
+        # A cache is looked up late: Django may not have all its settings yet.
+        return self._own or topology_of_pool(self._alias_pool)
+
+    @cached_property
+    def _servers(self) -> Servers:
+        return Servers(self._topology, self._manner, self._limits, pool=self._alias_pool)
+
+    @cached_property
+    def _alias_pool(self) -> Any:
+        return None if self.cache is None else pool_of_alias(self.cache)
+
+
+def to_ms(ttl: float) -> int:
+    """Turn seconds into whole milliseconds, at least one."""
+    return max(1, round(ttl * 1000))
+
+
+def _check(
+    prefix: str,
+    wait_replicas: int,
+    wait_timeout: float,
+    timeout: float,
+    max_connections: int,
+    lanes: int,
+) -> None:
+    if not isinstance(prefix, str) or "{" in prefix or "}" in prefix:
+        raise ValueError("prefix must be a string without braces, which are a Cluster's.")
+    if wait_replicas < 0 or min(max_connections, lanes) < 1:
+        raise ValueError("wait_replicas is at least 0, max_connections and lanes at least 1.")
+    if wait_timeout <= 0 or timeout <= 0 or (wait_replicas and wait_timeout >= timeout):
+        raise ValueError("timeout and wait_timeout are above 0, and wait_timeout the shorter.")
+
+
+@contextmanager
+def _errors(operation: str) -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise translated(error, operation) from error

