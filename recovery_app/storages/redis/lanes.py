@@ -20,6 +20,7 @@ except ImportError:
 else:
     _pack = hiredis.pack_command
 
+CLOSE_SECONDS = 1
 Result = TypeVar("Result")
 
 
@@ -81,15 +82,21 @@ class Lane:
         if self._is_busy:
             self._is_retired = True
         else:
-            await self.close()
+            await self.close(gently=True)
 
-    async def close(self) -> None:
-        """Let go of the connection; the next packet makes another."""
+    async def close(self, *, gently: bool = False) -> None:
+        """Let go of the connection; the next packet makes another.
+
+        ``gently``: see its end, as a loop that is about to close never would otherwise.
+        """
         self._is_retired = False
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
+            with suppress(RedisError, OSError, asyncio.TimeoutError):
+                if gently:
+                    await asyncio.wait_for(connection.disconnect(), CLOSE_SECONDS)
+                else:
+                    await connection.disconnect(nowait=True)
 
     async def _ask(self, commands: Sequence[Command], *, repeatable: bool) -> list[Any]:
         if self._connection is not None and not _is_stale(self._connection):
