@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from redis.exceptions import AskError, MovedError
 
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
-from recovery_app.storages.redis.errors import translated
+from recovery_app.storages.redis.errors import as_redirect, translated
+from recovery_app.storages.redis.servers import FOR
 from tests.core.redis_storages import on_cluster, on_one, on_sentinels
 from tests.core.support import CALLS, claim_of, make_manager, snapshot_bytes
 from tests.support.processes import HOST, Process, wait_until
@@ -176,7 +178,7 @@ def test_a_pool_that_stays_dry_is_unavailable(server: Process) -> None:
     storage = RedisStorage(**on_one(server), max_connections=1, timeout=TIMEOUT)
     storage.save(KEY, b"data", 60)
     (pool,) = storage._servers._pools.values()
-    connection = pool.get_connection()
+    connection = pool.get_connection(*FOR)
     with pytest.raises(StorageUnavailable):
         storage.load(KEY)
     pool.release(connection)
@@ -256,6 +258,10 @@ def test_who_may_not_is_told_so_and_no_password_is_shown(server: Process) -> Non
         (redis_py.ResponseError("NOREPLICAS enough"), StorageUnavailable),
         (redis_py.ResponseError("-OOM too much"), StorageUnavailable),
         (redis_py.ResponseError("@user_script: 18: -OOM too much"), StorageUnavailable),
+        # Before redis-py 6 only a Cluster's own client has classes for these.
+        (redis_py.ResponseError("CLUSTERDOWN it is down"), StorageUnavailable),
+        (redis_py.ResponseError("MASTERDOWN it is down"), StorageUnavailable),
+        (redis_py.ResponseError("TRYAGAIN later"), StorageUnavailable),
         (OSError(), StorageUnavailable),
         (TimeoutError(), StorageUnavailable),
         (redis_py.ResponseError("WRONGTYPE it is a list"), StorageError),
@@ -265,6 +271,40 @@ def test_who_may_not_is_told_so_and_no_password_is_shown(server: Process) -> Non
 )
 def test_each_error_of_redis_is_one_of_ours(error: Exception, kind: type[Exception]) -> None:
     assert type(translated(error, "save")) is kind
+
+
+# What redis-py before 6 and 7 has in other ways. It is run by tox (py312-redis5 and others).
+
+
+def test_a_redirection_is_known_by_its_words() -> None:
+    moved: Any = as_redirect(redis_py.ResponseError("MOVED 7 host:6380"))
+    asked: Any = as_redirect(redis_py.ResponseError("ASK 7 :6380"))
+    assert (type(moved), moved.slot_id, moved.host, moved.port) == (MovedError, 7, "host", 6380)
+    assert (type(asked), asked.host, asked.port) == (AskError, "", 6380)
+    for other in (moved, redis_py.ResponseError("ASKED 1 :1"), redis_py.ReadOnlyError("ASK 1 :1")):
+        assert as_redirect(other) is other
+
+
+def test_a_pool_that_can_only_close_all_keeps_what_is_in_use(
+    storage: RedisStorage, server: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close_all(self: Any) -> None:
+        raise AssertionError("Another thread is using one of them.")
+
+    monkeypatch.setattr(redis_py.BlockingConnectionPool, "disconnect", close_all)
+    before = connections_of(server.port)
+    storage.save(KEY, b"data", 60)
+    (pool,) = storage._servers._pools.values()
+    used, idle = pool.get_connection(*FOR), pool.get_connection(*FOR)
+    pool.release(idle)
+    storage.close()
+    wait_until(lambda: connections_of(server.port) == before + 1, 5, "Idle ones stay.")
+    used.send_command("PING")
+    assert used.read_response() in {b"PONG", "PONG"}
+    pool.release(used)
+    assert pool.pool.qsize() == pool.max_connections
+    pool.get_connection(*FOR).disconnect()
+    used.disconnect()
 
 
 # Replicas.

@@ -174,7 +174,7 @@ class SentinelTrio:
         with contextlib.suppress(redis.RedisError, OSError):
             for sentinel in self.sentinels:
                 with client(sentinel.port) as connection:
-                    state = connection.sentinel_master(SERVICE)
+                    state = connection.sentinel_masters()[SERVICE]
                 if state["num-slaves"] < 1 or state["num-other-sentinels"] < 2:
                     return False
                 if state["is_sdown"] or state["is_odown"]:

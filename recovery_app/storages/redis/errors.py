@@ -21,6 +21,7 @@ GONE = (exceptions.ConnectionError, ConnectionError)
 """After these something else may be in the server's place; a time-out has cost its time."""
 
 REDIRECTS = (exceptions.MovedError, exceptions.AskError)
+_REDIRECT_WORDS = {"MOVED": exceptions.MovedError, "ASK": exceptions.AskError}
 
 _PASSING = (
     *BROKEN,
@@ -34,14 +35,26 @@ _PASSING = (
 )
 _PLACE = re.compile(r"(@user_script: ?\d+: )?-?")
 # What redis-py has no class for, or not inside of a script's reply.
-_PASSING_WORDS = ("BUSY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "OOM ", "READONLY ")
+_DEMOTED_WORDS = ("READONLY ", "MASTERDOWN ")
+_PASSING_WORDS = (
+    *_DEMOTED_WORDS,
+    *("BUSY ", "CLUSTERDOWN ", "LOADING ", "MISCONF ", "NOREPLICAS ", "OOM ", "TRYAGAIN "),
+)
+
+
+def as_redirect(error: exceptions.ResponseError) -> exceptions.ResponseError:
+    """Give a redirection as one: before redis-py 6 only a Cluster's own client knows them."""
+    word, _, place = str(error).partition(" ")
+    if type(error) is exceptions.ResponseError and word in _REDIRECT_WORDS:
+        return _REDIRECT_WORDS[word](place)
+    return error
 
 
 def is_demoted(error: object) -> bool:
     """Say whether the server has become a replica, or is no use as one: look for another."""
     if isinstance(error, (exceptions.ReadOnlyError, exceptions.MasterDownError)):
         return True
-    return isinstance(error, exceptions.ResponseError) and _text(error).startswith("READONLY ")
+    return isinstance(error, exceptions.ResponseError) and _text(error).startswith(_DEMOTED_WORDS)
 
 
 def translated(error: BaseException, operation: str) -> StorageError:

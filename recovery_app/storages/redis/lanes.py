@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from redis.exceptions import RedisError, ResponseError
 
-from recovery_app.storages.redis.errors import BROKEN
+from recovery_app.storages.redis.errors import BROKEN, as_redirect
 from recovery_app.storages.redis.wire import Command
 
 try:
@@ -18,7 +18,8 @@ try:
 except ImportError:
     _pack: Callable[[Command], bytes] | None = None
 else:
-    _pack = hiredis.pack_command
+    # Before 2.1 it can only read.
+    _pack = getattr(hiredis, "pack_command", None)
 
 CLOSE_SECONDS = 1
 Result = TypeVar("Result")
@@ -123,7 +124,7 @@ async def _read(connection: Any) -> Any:
     try:
         return await connection.read_response(disable_decoding=True)
     except ResponseError as error:
-        return error
+        return as_redirect(error)
 
 
 def _is_stale(connection: Any) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from queue import Empty, Queue
 from typing import Any, TypeVar
 
 import redis
@@ -15,7 +16,14 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from recovery_app.storages.redis.batching import is_unknown
-from recovery_app.storages.redis.errors import BROKEN, FAILURES, GONE, REDIRECTS, is_demoted
+from recovery_app.storages.redis.errors import (
+    BROKEN,
+    FAILURES,
+    GONE,
+    REDIRECTS,
+    as_redirect,
+    is_demoted,
+)
 from recovery_app.storages.redis.options import SYNC_CLASSES, Limits, at
 from recovery_app.storages.redis.stations import MAX_HOPS, Talk
 from recovery_app.storages.redis.topology import Address, Chart, Topology, note_move, target_of
@@ -23,7 +31,7 @@ from recovery_app.storages.redis.wire import Call, Command, Manner, Packet
 
 Result = TypeVar("Result")
 # Before 5.3 a pool wants to know the command that the connection is for.
-_FOR = ("EVALSHA",) if tuple(map(int, redis.__version__.split(".")[:2])) < (5, 3) else ()
+FOR = ("EVALSHA",) if tuple(map(int, redis.__version__.split(".")[:2])) < (5, 3) else ()
 
 
 class Servers:
@@ -95,7 +103,7 @@ class Servers:
         self._chart = self._topology.fixed if plain else None
         if self._pool is not None:
             with suppress(*FAILURES):
-                self._pool.disconnect(inuse_connections=False)
+                _hang_up(self._pool)
         self.close()
 
     def close(self) -> None:
@@ -103,7 +111,7 @@ class Servers:
         with self._lock:
             pools, self._pools = self._pools, {}
         for pool in pools.values():
-            pool.disconnect(inuse_connections=False)
+            _hang_up(pool)
 
     def after_fork(self) -> None:
         """Forget the parent's connections."""
@@ -168,8 +176,27 @@ class Servers:
         raise error
 
 
+def _hang_up(pool: Any) -> None:
+    """Close the connections that no call is using."""
+    try:
+        pool.disconnect(inuse_connections=False)
+    except TypeError:
+        # Before redis-py 7 a blocking pool can only close all, under the feet of other threads.
+        idle = list(_drained(pool.pool))
+        for connection in filter(None, idle):
+            connection.disconnect()
+        for each in idle:
+            pool.pool.put_nowait(each)
+
+
+def _drained(queue: Queue[Any]) -> Iterator[Any]:
+    with suppress(Empty):
+        while True:
+            yield queue.get_nowait()
+
+
 def _converse(pool: Any, commands: Sequence[Command]) -> list[Any]:
-    connection = pool.get_connection(*_FOR)
+    connection = pool.get_connection(*FOR)
     try:
         packed = [part for command in commands for part in connection.pack_command(*command)]
         connection.send_packed_command(packed)
@@ -185,4 +212,4 @@ def _read(connection: Any) -> Any:
     try:
         return connection.read_response(disable_decoding=True)
     except ResponseError as error:
-        return error
+        return as_redirect(error)
