@@ -13,8 +13,10 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
+from recovery_app.checks import check_setting
 from recovery_app.fencing import Verdict
 from recovery_app.storages import MemoryStorage, RedisStorage, Storage
+from recovery_app.storages.redis.options import Limits
 from recovery_app.storages.redis.storage import to_ms
 from tests.clock import FakeClock
 from tests.core.redis_storages import RedisMaker, on_one
@@ -142,8 +144,18 @@ def client_list(server: Process) -> list[dict[str, str]]:
         ({"cluster": True, "url": "redis://host/3"}, "one database"),
         ({"url": "http://host"}, "must specify"),
         ({"cache": "nowhere"}, "no alias"),
+        ({"cache": 5}, "no alias"),
         ({"cache": "default", "url": "redis://"}, "in CACHES"),
         ({"cache": "default", "ssl": True}, "in CACHES"),
+        ({"cache": "locmem"}, "django-redis"),
+        ({"cache": "redis"}, "django-redis"),
+        ({"url": "redis://", "soket_timeout": 3}, "don't take soket_timeout"),
+        ({"url": "redis://", "ssl_ca_certs": "x"}, "don't take ssl_ca_certs"),
+        ({"url": "redis://h?max_connections=0"}, "at least"),
+        (
+            {"sentinels": [("a", 1)], "service_name": "x", "sentinel_kwargs": {"user": 1}},
+            "don't take user",
+        ),
         ({"url": "redis://", "prefix": "{x}"}, "braces"),
         ({"url": "redis://", "wait_replicas": -1}, "at least"),
         ({"url": "redis://", "max_connections": 0}, "at least"),
@@ -156,10 +168,18 @@ def test_what_cannot_be_said(options: dict[str, Any], problem: str) -> None:
         RedisStorage(**options)
 
 
-def test_a_cache_that_is_no_redis_is_told_at_first_use() -> None:
-    storage = RedisStorage(cache="locmem")
-    with pytest.raises(ValueError, match="django-redis"):
-        storage.load(KEY)
+def test_what_cannot_be_said_is_told_by_the_check(settings: Any) -> None:
+    for options in ({"url": "redis://", "soket_timeout": 3}, {"cache": "redis"}):
+        storage = {"BACKEND": "recovery_app.storages.RedisStorage", "OPTIONS": options}
+        settings.RECOVERY = {"STORAGE": storage}
+        assert [message.id for message in check_setting()] == ["recovery_app.E007"]
+
+
+def test_a_url_may_speak_of_the_pool(redis_server: Process) -> None:
+    url = f"redis://{HOST}:{redis_server.port}/0?max_connections=3&timeout=2&socket_timeout=1"
+    check(url=url)
+    storage = RedisStorage(url=url, max_connections=9)
+    assert storage._limits == Limits(timeout=2, max_connections=3, lanes=4)
 
 
 def test_nothing_is_connected_before_it_is_used() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from django.core.cache import caches
+from django.utils.module_loading import import_string
 from redis import asyncio as aioredis
 from redis import connection as sync_connections
 from redis.asyncio import connection as async_connections
@@ -27,6 +28,8 @@ ASYNC_CLASSES: Mapping[str, Any] = {
 DEFAULT_PORT = 6379
 # Ours to say: a retry of redis-py's would outlast the time-out, and replies stay bytes.
 _OURS = {"retry", "retry_on_timeout", "retry_on_error", "decode_responses", "parser_class"}
+_POOLS = ("max_connections", "timeout")
+"""What a URL may say that is a pool's, not a connection's."""
 _TIMEOUTS = {"socket_timeout": None, "socket_connect_timeout": None}
 """Of an event loop's connections, whose lanes have one time-out for all that they do."""
 
@@ -38,6 +41,12 @@ class Limits:
     timeout: float
     max_connections: int
     lanes: int
+
+
+def limits_in(url: str | None) -> dict[str, Any]:
+    """Give what a URL says of redis-py's pools, by the names of `Limits`."""
+    found = async_connections.parse_url(url) if url is not None else {}
+    return {name: value for name, value in found.items() if name in _POOLS}
 
 
 def topology_of(
@@ -64,12 +73,16 @@ def topology_of(
     if cluster and found.pop("db", 0):
         raise ValueError("A Cluster has one database, 0.")
     nodes = [address] if address else sentinels or startup_nodes or ()
+    seed_kind, seed_arguments = kind, found
+    if sentinels:
+        seed_arguments = dict(sentinel_kwargs or {})
+        seed_kind = "ssl" if seed_arguments.pop("ssl", False) else "tcp"
     return Topology(
         seeds=tuple((host, int(port)) for host, port in nodes),
         kind=kind,
-        arguments=_ours(found),
-        seed_kind=_seed_kind(sentinel_kwargs) if sentinels else kind,
-        seed_arguments=_ours(_without_ssl(sentinel_kwargs)) if sentinels else _ours(found),
+        arguments=_checked(kind, _ours(found)),
+        seed_kind=seed_kind,
+        seed_arguments=_checked(seed_kind, _ours(seed_arguments)),
         service=service_name,
         cluster=cluster,
     )
@@ -107,12 +120,17 @@ def topology_of_pool(pool: Any) -> Topology:
 
 
 def pool_of_alias(alias: str) -> Any:
-    """Give the pool of a django-redis cache; `ValueError` for any other cache."""
-    client = getattr(caches[alias], "client", None)
-    get_client = getattr(client, "get_client", None)
-    if get_client is None:
+    """Give the pool of a django-redis cache."""
+    cache: Any = caches[alias]
+    return cache.client.get_client(write=True).connection_pool
+
+
+def check_alias(alias: str) -> None:
+    """Raise a `ValueError` for an alias that isn't there, or isn't one of django-redis."""
+    if alias not in caches.settings:
+        raise ValueError(f"CACHES has no alias {alias!r}.")
+    if not hasattr(import_string(caches.settings[alias]["BACKEND"]), "client"):
         raise ValueError(f"The cache {alias!r} isn't one of django-redis: use CacheStorage.")
-    return cast("Callable[..., Any]", get_client)(write=True).connection_pool
 
 
 def at(address: Address, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +146,8 @@ def connect_async(address: Address, kind: str, arguments: Mapping[str, Any]) -> 
 
 def _from_url(url: str) -> tuple[str, Address, dict[str, Any]]:
     found: dict[str, Any] = {**async_connections.parse_url(url)}
+    for name in _POOLS:
+        found.pop(name, None)
     kind = _kind_of(found.pop("connection_class", ASYNC_CLASSES["tcp"]))
     if kind == "unix":
         return kind, (str(found.pop("path")), 0), found
@@ -142,12 +162,13 @@ def _kind_of(connection_class: type[Any]) -> str:
     return "tcp"
 
 
-def _seed_kind(sentinel_kwargs: Mapping[str, Any] | None) -> str:
-    return "ssl" if sentinel_kwargs and sentinel_kwargs.get("ssl") else "tcp"
-
-
-def _without_ssl(sentinel_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (sentinel_kwargs or {}).items() if name != "ssl"}
+def _checked(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what connections of this kind don't take, before the first of them is made."""
+    known = _known_arguments(SYNC_CLASSES[kind]) & _known_arguments(ASYNC_CLASSES[kind])
+    unknown = sorted(arguments.keys() - known)
+    if unknown:
+        raise ValueError(f"redis-py's {kind} connections don't take {', '.join(unknown)}.")
+    return arguments
 
 
 def _ours(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from django.core.cache import caches
-
 from recovery_app.clock import Clock
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.forking import survive_fork
@@ -20,6 +18,8 @@ from recovery_app.storages.redis.errors import FAILURES, translated
 from recovery_app.storages.redis.listing import Keys, counting, listing
 from recovery_app.storages.redis.options import (
     Limits,
+    check_alias,
+    limits_in,
     pool_of_alias,
     topology_of,
     topology_of_pool,
@@ -83,12 +83,13 @@ class RedisStorage(Storage):
         clock: Clock = time.time,
         **arguments: Any,
     ) -> None:
-        _check(prefix, wait_replicas, wait_timeout, timeout, max_connections, lanes)
+        limits = {"timeout": timeout, "max_connections": max_connections, **limits_in(url)}
+        self._limits = Limits(**limits, lanes=lanes)
+        _check(prefix, wait_replicas, wait_timeout, self._limits)
         self.clock = clock
         self.prefix = prefix
         self.cache = cache
         self._keys = Keys(prefix=prefix)
-        self._limits = Limits(timeout=timeout, max_connections=max_connections, lanes=lanes)
         self._manner = Manner(
             joined=not cluster, replicas=wait_replicas, wait_ms=math.ceil(wait_timeout * 1000)
         )
@@ -107,8 +108,7 @@ class RedisStorage(Storage):
             others = (url, sentinels, service_name, startup_nodes, sentinel_kwargs)
             if cluster or arguments or any(other is not None for other in others):
                 raise ValueError(f"The connection is the cache's: set it at {cache!r} in CACHES.")
-            if cache not in caches.settings:
-                raise ValueError(f"CACHES has no alias {cache!r}.")
+            check_alias(cache)
         self._stations = Stations(lambda: Station(self._topology, self._manner, self._limits))
         survive_fork(self)
 
@@ -257,18 +257,12 @@ def to_ms(ttl: float) -> int:
     return max(1, round(ttl * 1000))
 
 
-def _check(
-    prefix: str,
-    wait_replicas: int,
-    wait_timeout: float,
-    timeout: float,
-    max_connections: int,
-    lanes: int,
-) -> None:
+def _check(prefix: str, wait_replicas: int, wait_timeout: float, limits: Limits) -> None:
     if not isinstance(prefix, str) or "{" in prefix or "}" in prefix:
         raise ValueError("prefix must be a string without braces, which are a Cluster's.")
-    if wait_replicas < 0 or min(max_connections, lanes) < 1:
+    if wait_replicas < 0 or min(limits.max_connections, limits.lanes) < 1:
         raise ValueError("wait_replicas is at least 0, max_connections and lanes at least 1.")
+    timeout = limits.timeout
     if wait_timeout <= 0 or timeout <= 0 or (wait_replicas and wait_timeout >= timeout):
         raise ValueError("timeout and wait_timeout are above 0, and wait_timeout the shorter.")
 
