@@ -28,7 +28,7 @@ ASYNC_CLASSES: Mapping[str, Any] = {
 DEFAULT_PORT = 6379
 # Ours to say: a retry of redis-py's would outlast the time-out, and replies stay bytes.
 _OURS = {"retry", "retry_on_timeout", "retry_on_error", "decode_responses", "parser_class"}
-_POOLS = ("max_connections", "timeout")
+_POOLS: Mapping[str, Any] = {"max_connections": int, "timeout": float}
 """What a URL may say that is a pool's, not a connection's."""
 _TIMEOUTS = {"socket_timeout": None, "socket_connect_timeout": None}
 """Of an event loop's connections, whose lanes have one time-out for all that they do."""
@@ -46,7 +46,7 @@ class Limits:
 def limits_in(url: str | None) -> dict[str, Any]:
     """Give what a URL says of redis-py's pools, by the names of `Limits`."""
     found = async_connections.parse_url(url) if url is not None else {}
-    return {name: value for name, value in found.items() if name in _POOLS}
+    return {name: parse(found[name]) for name, parse in _POOLS.items() if name in found}
 
 
 def topology_of(
