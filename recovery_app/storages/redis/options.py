@@ -45,7 +45,7 @@ class Limits:
 
 def limits_in(url: str | None) -> dict[str, Any]:
     """Give what a URL says of redis-py's pools, by the names of `Limits`."""
-    found = async_connections.parse_url(url) if url is not None else {}
+    found: dict[str, Any] = {**async_connections.parse_url(url)} if url is not None else {}
     return {name: parse(found[name]) for name, parse in _POOLS.items() if name in found}
 
 
