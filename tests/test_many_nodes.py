@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Page, expect
+from websockets.asyncio.client import connect
+from websockets.typing import Origin
 
 from tests.browser.desk import Desk
 from tests.support.asgi import AsgiServer
+from tests.support.databases import program
 from tests.support.needs import require
-from tests.support.processes import HOST, TOP, Process
+from tests.support.processes import HOST, TOP, Process, free_port
 from tests.support.proxy import RoundRobin
 
 THROWS = 50
@@ -70,6 +77,77 @@ async def test_a_node_may_die_for_good(
     await Desk(page, second.url).open()
     await desk.had("recovered")
     assert await desk.form() == form
+
+
+NGINX = """
+daemon off;
+pid {home}/pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    include {home}/deploy.conf;
+}}
+"""
+
+
+def make_nginx(home: Path, nodes: Sequence[AsgiServer]) -> Process:
+    """Give nginx with the configuration of the compose file, but for the addresses."""
+    path = program("nginx", "/usr/sbin")
+    require("nginx", path)
+    port = free_port()
+    text = (TOP / "example_project/deploy/nginx.conf").read_text()
+    addresses = {"listen 80;": f"listen {HOST}:{port};"}
+    addresses |= {f"web{n}:8000": f"{HOST}:{node.port}" for n, node in enumerate(nodes, start=1)}
+    for there, here in addresses.items():
+        assert text.count(there) == 1
+        text = text.replace(there, here)
+    home.mkdir()
+    (home / "deploy.conf").write_text(text)
+    (home / "nginx.conf").write_text(NGINX.format(home=home))
+    command: list[str | Path] = [path or "nginx", "-e", "stderr", "-p", home, "-c"]
+    return Process("nginx", [*command, home / "nginx.conf"], port=port, log=home / "log")
+
+
+async def join_with(token: str | None, port: int, cookie: str) -> dict[str, Any]:
+    """Join the quote over a WebSocket as a page does; give what the reply says of recovery."""
+    headers = {"Cookie": cookie}
+    origin = Origin(f"http://{HOST}:{port}")
+    url = f"ws://{HOST}:{port}/ws/websocket"
+    async with connect(url, additional_headers=headers, origin=origin) as page:
+        shown = {"_recovery": token} if token else {}
+        await page.send(json.dumps(["1", "1", "quote", "phx_join", shown]))
+        recovery: dict[str, Any] = json.loads(await page.recv())[4]["response"]["_recovery"]
+        payload = {"field": "customer", "value": "Finch"}
+        await page.send(json.dumps(["1", "2", "quote", "set_field", payload]))
+        assert json.loads(await page.recv())[4]["status"] == "ok"
+    return recovery
+
+
+async def test_the_proxy_of_the_compose_file_carries_pages_and_websockets(
+    asgi_server: Callable[..., AsgiServer], redis_server: Process, tmp_path: Path
+) -> None:
+    env = {"REDIS_URL": f"redis://{HOST}:{redis_server.port}/0"}
+    nodes = [asgi_server(env=env) for _ in range(2)]
+    with make_nginx(tmp_path / "nginx", nodes) as proxy:
+        reply = await asyncio.to_thread(urllib.request.urlopen, f"http://{HOST}:{proxy.port}/")
+        with reply:
+            cookie = reply.headers["Set-Cookie"].partition(";")[0]
+        outcomes, token = [], None
+        for number in range(6):
+            if number == 4:
+                nodes[0].kill()
+            recovery = await join_with(token, proxy.port, cookie)
+            outcomes.append(recovery["outcome"])
+            token = recovery["token"]
+    assert outcomes == ["new", *["recovered"] * 5]
+    for node in nodes:
+        assert '"WebSocket /ws/websocket" [accepted]' in node.output()
 
 
 def test_the_compose_file_is_valid() -> None:
