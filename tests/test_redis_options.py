@@ -12,20 +12,23 @@ from django.conf import settings
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
+from redis.exceptions import AuthenticationError
 
 from recovery_app.checks import check_setting
+from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import MemoryStorage, RedisStorage, Storage
 from recovery_app.storages.redis.options import Limits
 from recovery_app.storages.redis.storage import to_ms
 from tests.clock import FakeClock
-from tests.core.redis_storages import RedisMaker, on_one
+from tests.core.redis_storages import RedisMaker, on_cluster, on_one, on_sentinels
 from tests.core.support import run_script, snapshot_bytes
 from tests.core.test_storages_agree import KEYS, StoragesAgree
 from tests.support.needs import require
 from tests.support.processes import HOST, Process
 from tests.support.redis import (
     SERVICE,
+    Cluster,
     SentinelTrio,
     ask,
     find_redis_server,
@@ -52,6 +55,16 @@ def check(**options: Any) -> None:
     storage.close()
 
 
+def refused(**options: Any) -> None:
+    """Be told in both ways that there is no way in."""
+    storage = RedisStorage(**options)
+    for call in (storage.load, lambda key: asyncio.run(storage.aload(key))):
+        with pytest.raises(StorageUnavailable) as caught:
+            call(KEY)
+        assert isinstance(caught.value.__cause__, AuthenticationError)
+    storage.close()
+
+
 def test_by_a_socket_in_the_file_system(redis_directory: Path) -> None:
     path = redis_directory / "socket"
     with make_redis(redis_directory, "--unixsocket", path):
@@ -65,6 +78,27 @@ def test_with_credentials_and_a_database(redis_directory: Path) -> None:
         address = f"redis://{HOST}:{server.port}"
         check(url=address, username="app", password="se cret", db=2, client_name="recovery")
         check(url=address, decode_responses=True, health_check_interval=5, protocol=3)
+
+
+def test_with_credentials_on_a_cluster(redis_cluster: Cluster) -> None:
+    for node in redis_cluster.nodes:
+        ask(node.port, "ACL", "SETUSER", "app", "on", ">se cret", "~*", "+@all")
+    options = {**on_cluster(redis_cluster), "username": "app"}
+    check(**options, password="se cret")
+    refused(**options, password="another")
+
+
+def test_with_credentials_of_sentinels_and_of_servers(redis_sentinels: SentinelTrio) -> None:
+    for server in redis_sentinels.servers:
+        ask(server.port, "ACL", "SETUSER", "app", "on", ">se cret", "~*", "+@all")
+    for sentinel in redis_sentinels.sentinels:
+        ask(sentinel.port, "ACL", "SETUSER", "watch", "on", ">a word", "+@all")
+    own = {"username": "app", "password": "se cret"}
+    theirs = {"username": "watch", "password": "a word"}
+    options = on_sentinels(redis_sentinels)
+    check(**options, **own, sentinel_kwargs=theirs)
+    refused(**options, **own, sentinel_kwargs={**theirs, "password": "another"})
+    refused(**options, **{**own, "password": "another"}, sentinel_kwargs=theirs)
 
 
 def test_over_tls(redis_directory: Path) -> None:
