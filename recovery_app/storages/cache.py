@@ -71,6 +71,8 @@ class CacheStorage(Storage):
     """
 
     expires_by_itself = True
+    threads = 32
+    """Of which a slow cache needs more: it may be asked key by key."""
 
     def __init__(self, *, cache: str = DEFAULT_CACHE_ALIAS, clock: Clock = time.time) -> None:
         if cache not in caches.settings:

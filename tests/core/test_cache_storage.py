@@ -31,7 +31,7 @@ from tests.support.processes import HOST, Process, wait_until
 
 KEY = "0123456789abcdef"
 TTL = 60
-AT_ONCE = 8
+AT_ONCE = 32
 MANY = 100
 
 
