@@ -95,6 +95,12 @@ _TRAPS = {
         hint="Keep sessions in the database or in a cache, or bind tokens to something else in "
         "get_recovery_binding().",
     ),
+    "W009": _Trap(
+        message="CACHES[{alias!r}], whose connections RECOVERY['STORAGE'] uses, sets no time-out: "
+        "a Redis that is silent keeps blocking calls waiting for ever.",
+        hint='Set its OPTIONS["SOCKET_TIMEOUT"] and OPTIONS["SOCKET_CONNECT_TIMEOUT"] to a few '
+        "seconds.",
+    ),
     "I001": _Trap(
         message="DATABASES[{alias!r}] closes each connection after use, so every asynchronous "
         "call of RECOVERY['STORAGE'] opens another.",
@@ -134,6 +140,8 @@ def check_storage(**_kwargs: Any) -> list[CheckMessage]:
         found.append(_trap("W001"))
     if not storage.supports_atomic_fence:
         found.append(_trap("W002", storage=type(storage).__name__))
+    if _may_wait_for_ever(storage):
+        found.append(_trap("W009", alias=getattr(storage, "cache", "")))
     if _opens_connections(storage) and not django_settings.DEBUG:
         found.append(_trap("I001", alias=storage.database))
     storage.close()
@@ -199,6 +207,12 @@ def _trap(number: str, **facts: object) -> CheckMessage:
 
 
 # Databases and caches.
+
+
+def _may_wait_for_ever(storage: Storage) -> bool:
+    # `RedisStorage` isn't imported here: redis-py is an extra.
+    waits = getattr(storage, "blocking_timeout", _REDIS_TIMEOUT_SECONDS)
+    return waits is None and _default_socket_timeout() is None
 
 
 def _opens_connections(storage: Storage) -> TypeGuard[DatabaseStorage]:

@@ -281,6 +281,48 @@ def test_database_that_is_connected_to_at_each_call(
     assert run() == {}
 
 
+@pytest.mark.parametrize(
+    ("told", "version", "changes"),
+    [
+        (True, "7.4.1", {}),
+        (True, "7.4.1", {"LOCATION": f"{URL}/1", "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 3}}),
+        # django-redis keeps one pool for each address.
+        (False, "7.4.1", {"LOCATION": f"{URL}/2", "OPTIONS": {"SOCKET_TIMEOUT": 3}}),
+        (
+            False,
+            "7.4.1",
+            {
+                "LOCATION": f"{URL}/3",
+                "OPTIONS": {"CONNECTION_POOL_KWARGS": {"socket_timeout": 3}},
+            },
+        ),
+        (False, "7.4.1", {"LOCATION": f"{URL}?socket_timeout=3"}),
+        (False, "8.0.0", {}),
+    ],
+)
+def test_redis_by_a_cache_that_waits_for_ever(
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    told: bool,
+    version: str,
+    changes: dict[str, Any],
+) -> None:
+    settings.CACHES = {
+        "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": URL, **changes}
+    }
+    storage = "recovery_app.storages.RedisStorage"
+    settings.RECOVERY = {"STORAGE": {"BACKEND": storage, "OPTIONS": {"cache": "default"}}}
+    run()  # What it imports can't be found any more afterwards.
+    install_redis_py(monkeypatch, tmp_path, version)
+    found = run()
+    assert list(found) == (["W009"] if told else [])
+    if told:
+        assert "'default'" in found["W009"].msg
+    settings.RECOVERY = {"STORAGE": {"BACKEND": storage, "OPTIONS": {"url": URL}}}
+    assert run() == {}
+
+
 @pytest.mark.parametrize("backend", [f"{CACHES}.locmem.LocMemCache", f"{__name__}.DerivedCache"])
 def test_cache_in_the_memory_of_one_process(settings: Any, backend: str) -> None:
     keep_in_cache(settings, backend, MAX_ENTRIES=100_000)

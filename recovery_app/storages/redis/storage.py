@@ -112,6 +112,14 @@ class RedisStorage(Storage):
         self._stations = Stations(lambda: Station(self._topology, self._manner, self._limits))
         survive_fork(self)
 
+    @property
+    def blocking_timeout(self) -> float | None:
+        """Give the seconds that blocking calls wait; ``None`` where a cache's pool doesn't say."""
+        if self.cache is None:
+            return self._limits.timeout
+        seconds: float | None = self._alias_pool.connection_kwargs.get("socket_timeout")
+        return seconds
+
     # Plain bytes.
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
