@@ -11,7 +11,7 @@ from recovery_app.storages.redis.listing import STEP_KEYS, Cursor
 from tests.core.redis_storages import on_cluster, on_one
 from tests.core.support import CALLS, claim_of, snapshot_bytes
 from tests.support.processes import Process
-from tests.support.redis import Cluster, client
+from tests.support.redis import Cluster, ask, calls_of, client
 
 PAGE = 70
 MANY = 2 * STEP_KEYS + 100
@@ -61,9 +61,13 @@ def test_pages_over_many_steps_miss_nothing(redis_server: Process) -> None:
                 pipeline.set(key, data, ex=60)
             pipeline.execute()
     other.save("0", data, 60)
+    ask(redis_server.port, "CONFIG", "RESETSTAT")
     names = names_of(storage, PAGE)
     assert sorted(names) == [f"{number:016x}" for number in range(MANY)]
     assert storage.count() == MANY
+    calls = calls_of(redis_server.port)
+    assert calls["scan"] > 2
+    assert "keys" not in calls
     assert other.count() == 1
     assert names_of(other, 1) == ["0"]
     storage.close()
