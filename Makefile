@@ -35,7 +35,7 @@ demo: $(DEMO)/.installed ## Start the example on http://127.0.0.1:8000 (PORT=...
 	@$(DEMO)/bin/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("$(HOST)", $(PORT)))' 2>/dev/null \
 		|| { echo "Port $(PORT) of $(HOST) is taken. Choose another: make demo PORT=8001"; exit 1; }
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0
-	@printf '\n  The demo is at http://$(HOST):$(PORT)/   (Ctrl-C stops it)\n  Try a crash: kill -9 %s, then "make demo" again.\n\n' $$$$; \
+	@printf '\n  The demo is at http://$(HOST):$(PORT)/   (Ctrl-C stops it)\n  Try a crash: kill -9 %s, then the same command again.\n\n' $$$$; \
 	exec $(DEMO)/bin/python -m uvicorn example_project.asgi:application --host $(HOST) --port $(PORT) --timeout-graceful-shutdown 3
 
 test: lint types layers test-suite ## Run every check, then the tests with coverage (ARGS=... for pytest)
