@@ -1,8 +1,8 @@
 """Own the Redis storages that the contract suite runs over.
 
 Redis expires by a clock of its own that no test can move. So a second of the test's clock is
-`SCALE` of the server's: what a test waits for by itself is nothing then, and when its clock
-moves, the times to live are moved as much.
+`SCALE` of the server's: what a test waits for by itself is nothing then, not even where the
+machine stalls for seconds, and when its clock moves, the times to live are moved as much.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from recovery_app.storages import EntryPage, RedisStorage, Storage
 from tests.support.processes import HOST
 from tests.support.redis import SERVICE, Cluster, SentinelTrio, client
 
-SCALE = 1000
+SCALE = 100_000
 MOVE = """
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key) - ARGV[1]
@@ -39,7 +39,7 @@ class OnTestClock:
     def __init__(self, storage: RedisStorage, clock: Clock, ports: Callable[[], list[int]]) -> None:
         self._storage = storage
         self._clock = clock
-        self._moved_to = clock()
+        self._moved_to_ms = _ms(clock)
         self._ports = ports
 
     def __getattr__(self, name: str) -> Any:
@@ -57,17 +57,22 @@ class OnTestClock:
         return _unscaled(await method(*prepared, **options))
 
     def _prepared(self, method: Any, arguments: tuple[Any, ...]) -> list[Any]:
-        now = self._clock()
-        if now != self._moved_to:
+        now_ms = _ms(self._clock)
+        if now_ms != self._moved_to_ms:
             for port in self._ports():
                 with client(port) as connection:
-                    connection.eval(MOVE, 0, round((now - self._moved_to) * SCALE * 1000))
-            self._moved_to = now
+                    connection.eval(MOVE, 0, (now_ms - self._moved_to_ms) * SCALE)
+            self._moved_to_ms = now_ms
         names = inspect.signature(method).parameters
         return [
             value * SCALE if name == "ttl" else value
             for name, value in zip(names, arguments, strict=False)
         ]
+
+
+def _ms(clock: Clock) -> int:
+    # Whole: what a float leaves over would be seconds of the server's.
+    return round(clock() * 1000)
 
 
 def _unscaled(found: Any) -> Any:
