@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest_asyncio
 from django.conf import settings
 from playwright.async_api import Browser, Page, async_playwright
 
+from recovery_app.conf import _singleton
 from tests.support import browser, databases, needs
 from tests.support.asgi import AsgiServer, manage
 from tests.support.caches import ON_REDIS
@@ -22,6 +24,7 @@ from tests.support.processes import HOST, RUNNING, Process
 pytest_plugins = ["tests.support.redis_fixtures"]
 
 LOG_CHARACTERS = 4000
+END_SECONDS = 5
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,6 +34,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         needs.require(databases.SERVERS[alias].title, alias in settings.DATABASES)
     if "chromium" in getattr(item, "fixturenames", ()):
         needs.require("Chromium", browser.find_chromium())
+
+
+@pytest.fixture(autouse=True)
+def no_clean_up_goes_on() -> Iterator[None]:
+    """Fail a test that leaves a manager open: it could still clean up in a later test."""
+    yield
+    _singleton.close()
+    for thread in threading.enumerate():
+        if thread.name == "recovery_app-cleaner":
+            # One that is told to end may need a moment.
+            thread.join(END_SECONDS)
+            assert not thread.is_alive(), "A manager of this test wasn't closed."
 
 
 # Databases

@@ -225,10 +225,11 @@ def calls_of(port: int) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
 
 
-def connections_of(port: int) -> int:
-    """Give how many clients are connected, without the one that asks."""
+def connections_of(port: int, name: str | None = None) -> int:
+    """Give how many clients are connected, of this name, or all but the one that asks."""
     with client(port) as connection:
-        return int(connection.info("clients")["connected_clients"]) - 1
+        names = [each["name"] for each in connection.client_list()]
+    return len(names) - 1 if name is None else names.count(name)
 
 
 def have_tls_files(directory: Path) -> tuple[Path, Path]:
