@@ -183,6 +183,9 @@ def test_wheel_works_in_an_empty_environment(wheel, tmp_path):
 
 
 def test_demo_starts_and_starts_again_after_a_crash(tmp_path):
+    # First what is installed once, which takes as long as the network does.
+    environment = ".venv/demo-py{}.{}/.installed".format(*sys.version_info)
+    run("make", environment, f"PYTHON={sys.executable}")
     port = free_port()
     demo = Process(
         "make demo",

@@ -91,8 +91,7 @@ try:
 except ImportError:
     pass
 else:
-    uvloop.install()
-    asyncio.run(use())
+    uvloop.run(use())
 storage.close()
 gc.collect()
 """,
