@@ -405,7 +405,8 @@ async def test_connections_end_with_the_storage(settings: Any, tmp_path: Path) -
         await asyncio.gather(*(storage.aload(KEY) for _ in range(MANY)))
         assert before < connections() <= before + storage.threads
         storage.close()
-        wait_until(lambda: connections() == before, 10, "Connections are left.")
+        # At first the one that found the server ready may have been counted too.
+        wait_until(lambda: connections() <= before, 10, "Connections are left.")
         watching.close()
 
 
