@@ -58,8 +58,11 @@ class _Line:
         self.backend = backend
 
     def __del__(self) -> None:
-        with suppress(Exception):  # Whatever ails it, it is gone.
+        # When the process exits, `suppress` may be gone already.
+        try:  # noqa: SIM105
             self.backend.close()
+        except Exception:  # noqa: S110
+            pass  # Whatever ails it, it is gone.
 
 
 class CacheStorage(Storage):

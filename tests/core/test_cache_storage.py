@@ -26,7 +26,7 @@ from recovery_app.storages import CacheStorage
 from recovery_app.storages.cached import PREFIX
 from tests.clock import FakeClock
 from tests.core.caches import CACHES
-from tests.core.support import claim_of, snapshot_bytes
+from tests.core.support import claim_of, run_script, snapshot_bytes
 from tests.support.caches import ON_REDIS
 from tests.support.memcached import find_memcached, make_memcached
 from tests.support.needs import require
@@ -408,6 +408,19 @@ async def test_connections_end_with_the_storage(settings: Any, tmp_path: Path) -
         # At first the one that found the server ready may have been counted too.
         wait_until(lambda: connections() <= before, 10, "Connections are left.")
         watching.close()
+
+
+def test_a_storage_that_is_never_closed_is_silent_at_exit() -> None:
+    run_script(
+        """
+import django
+django.setup()
+from recovery_app.storages import cache
+# Whatever holds it, by then Python has taken the names of this module away.
+cache.kept = cache.CacheStorage(cache="locmem")
+cache.kept.load("key")
+"""
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
