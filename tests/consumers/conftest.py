@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from channels.layers import channel_layers
 
 from recovery_app import RecoveryManager
 from tests.clock import FakeClock
@@ -15,6 +16,12 @@ from tests.clock import FakeClock
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(autouse=True)
+def empty_groups() -> None:
+    """Forget the groups of the test before, whose consumers may have been ended in the middle."""
+    channel_layers.backends.clear()
 
 
 @pytest.fixture
