@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -28,11 +28,11 @@ class Codec:
 
     serializer: Serializer
     max_state_bytes: int
+    name: str = field(init=False)
+    """What snapshots call the serializer."""
 
-    @property
-    def name(self) -> str:
-        """Give the name under which snapshots know the serializer."""
-        return serializer_name(self.serializer)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", serializer_name(self.serializer))
 
     def encode(self, state: Mapping[str, Any]) -> bytes:
         """Serialize a state; `UnserializableState`, `StateTooLarge`."""
@@ -43,12 +43,11 @@ class Codec:
 
     def decode(self, payload: bytes, serializer: str | None = None) -> dict[str, Any]:
         """Give back a state, by the serializer of that name; `SnapshotCorrupt`."""
-        name = self.name
-        if serializer in (None, name):
+        if serializer is None or serializer == self.name:
             return self._loads(payload)
         if serializer in BUILTIN:
             return BUILTIN[serializer].loads(payload)
-        raise SnapshotCorrupt(f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {name!r}")
+        raise SnapshotCorrupt(f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {self.name!r}")
 
     # A serializer of the application's own may raise anything. What it raised isn't chained,
     # as its text may hold parts of the state.

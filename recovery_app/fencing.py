@@ -36,7 +36,11 @@ class Verdict(enum.Enum):
     """The bytes can't be read here, so they are left as they are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Neither of these two is frozen or keyword-only, as they are made for each call: that would
+# take much longer.
+
+
+@dataclass(slots=True)
 class Claim:
     """Who asks: the token's timestamp and the digest of its binding."""
 
@@ -44,7 +48,7 @@ class Claim:
     binding: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Decision:
     """A verdict, and the bytes that are stored from now on, where they are known."""
 

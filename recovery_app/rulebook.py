@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +25,7 @@ MAX_NAME_LENGTH = 255
 MAX_PAGE = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Labels:
     """What a snapshot says of its state; `ValueError` for what can't be stored.
 
@@ -49,31 +47,27 @@ class Labels:
         check_name("topic", self.topic)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """A token that was found good: what it says, and for whom."""
+    """A token that was found good: what it says, and for whom.
 
-    claims: Claims
-    binding: bytes
+    ``key`` names the socket in the storage; ``claim`` is what the storage compares with what
+    it holds. Inside of ``with permit:`` each error names the socket: the token was no forgery.
+    """
 
-    @property
-    def key(self) -> str:
-        """Name the socket in the storage."""
-        return self.claims.key
+    __slots__ = ("binding", "claim", "claims", "key")
 
-    @property
-    def claim(self) -> Claim:
-        """Give what the storage compares with what it holds."""
-        return Claim(issued_us=self.claims.issued_us, binding=digest_binding(self.binding))
+    def __init__(self, claims: Claims, binding: bytes) -> None:
+        self.claims = claims
+        self.binding = binding
+        self.key = claims.key
+        self.claim = Claim(claims.issued_us, digest_binding(binding))
 
-    @contextmanager
-    def named_in_errors(self) -> Iterator[None]:
-        """Have each error that is raised inside name the socket: the token was no forgery."""
-        try:
-            yield
-        except RecoveryError as error:
+    def __enter__(self) -> None:
+        """Name the socket in errors from here on."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, RecoveryError):
             error.socket_hash = error.socket_hash or self.key
-            raise
 
 
 class Rulebook:
@@ -101,7 +95,7 @@ class Rulebook:
 
     def issue(self, socket_hash: bytes, issued_us: int, binding: bytes) -> str:
         """Sign a token."""
-        return self._signer.sign(Claims(socket_hash=socket_hash, issued_us=issued_us), binding)
+        return self._signer.sign(Claims(socket_hash, issued_us), binding)
 
     def admit(self, token: object, binding: bytes) -> Permit:
         """Verify a token, its signature before anything else; `TokenError`."""
@@ -111,30 +105,18 @@ class Rulebook:
             raise TokenExpired(
                 age_seconds=age, limit_seconds=self._token_max_age, socket_hash=claims.key
             )
-        return Permit(claims=claims, binding=binding)
+        return Permit(claims, binding)
 
     def seal(self, permit: Permit, payload: bytes, socket_id: str, labels: Labels) -> bytes:
         """Give the bytes to store, with the token's timestamp as the fence."""
-        issued_us = permit.claims.issued_us
+        issued_us, bound = permit.claims.issued_us, permit.claim.binding
         confirmed_us = issued_us if labels.confirmed_us is None else labels.confirmed_us
+        floor = min(confirmed_us, issued_us)
         now_us = to_us(self._clock())
-        header = Header(
-            fence=issued_us,
-            floor=min(confirmed_us, issued_us),
-            binding=permit.claim.binding,
-            version=labels.version,
-            applied_seq=labels.applied_seq,
-            created_us=now_us,
-            saved_us=now_us,
-        )
-        return Snapshot(
-            header=header,
-            socket_id=socket_id,
-            view=labels.view,
-            topic=labels.topic,
-            serializer=self.codec.name,
-            state=payload,
-        ).to_bytes()
+        version, seq = labels.version, labels.applied_seq
+        header = Header(issued_us, floor, bound, 0, version, seq, now_us, now_us)
+        name = self.codec.name
+        return Snapshot(header, socket_id, labels.view, labels.topic, name, payload).to_bytes()
 
     def open(self, permit: Permit, data: bytes | None) -> tuple[Snapshot, dict[str, Any]]:
         """Give a stored snapshot and its state to whoever holds a permit."""
@@ -224,10 +206,11 @@ def check_name(what: str, name: str) -> None:
         raise ValueError(
             f"{what} must have at most {MAX_NAME_LENGTH} characters and no NUL among them."
         )
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{what} holds a lone surrogate and can't be stored.") from error
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{what} holds a lone surrogate and can't be stored.") from error
 
 
 def check_listing(*, prefix: str, cursor: str | None, limit: int) -> None:

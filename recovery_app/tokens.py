@@ -14,11 +14,10 @@ spare bits, so each token has one spelling only.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
-import re
 import struct
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -29,10 +28,11 @@ SOCKET_HASH_SIZE = 8
 TOKEN_LENGTH = 64
 MIN_SECRET_BYTES = 32
 _CLAIMS = struct.Struct(f">{SOCKET_HASH_SIZE}sQ")
-_SPELLING = re.compile(r"[A-Za-z0-9_-]{64}", re.ASCII)
+_TOKEN_SIZE = _CLAIMS.size + hashlib.sha256().digest_size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, and not keyword-only, as it is made for each call: that would take much longer.
+@dataclass(slots=True)
 class Claims:
     """What a verified token says: ``issued_us`` in microseconds since 1970."""
 
@@ -54,18 +54,20 @@ class TokenSigner:
     """Sign tokens with one secret; verify them with it and with older ones."""
 
     def __init__(self, secret: bytes, fallbacks: Iterable[bytes] = ()) -> None:
-        self._secrets = (secret, *fallbacks)
-        for known in self._secrets:
+        secrets = (secret, *fallbacks)
+        for known in secrets:
             if len(known) < MIN_SECRET_BYTES:
                 raise ValueError(
                     f"A secret for recovery tokens has {len(known)} bytes and needs at least "
                     f"{MIN_SECRET_BYTES}; make one with secrets.token_bytes({MIN_SECRET_BYTES})."
                 )
+        self._keys = tuple(map(_Key, secrets))
 
     def sign(self, claims: Claims, binding: bytes = b"") -> str:
         """Give the token that says ``claims`` and is good for ``binding`` alone."""
         said = _CLAIMS.pack(claims.socket_hash, claims.issued_us)
-        return base64.urlsafe_b64encode(said + _mac(self._secrets[0], said, binding)).decode()
+        signed = b2a_base64(said + self._keys[0].mac(said, binding), newline=False).decode()
+        return signed.replace("+", "-").replace("/", "_")
 
     def verify(self, token: object, binding: bytes = b"") -> Claims:
         """Give what a token says, once its signature is known to be good.
@@ -73,37 +75,62 @@ class TokenSigner:
         ``token`` may be anything that a client sent. Raises `MalformedToken` or
         `InvalidSignature`.
         """
-        raw = base64.urlsafe_b64decode(_spelling_of(token))
+        raw = _decoded(token)
         said, mac = raw[: _CLAIMS.size], raw[_CLAIMS.size :]
-        if not any(hmac.compare_digest(mac, _mac(s, said, binding)) for s in self._secrets):
-            raise InvalidSignature
-        socket_hash, issued_us = _CLAIMS.unpack(said)
-        return Claims(socket_hash=socket_hash, issued_us=issued_us)
+        for key in self._keys:
+            if hmac.compare_digest(mac, key.mac(said, binding)):
+                return Claims(*_CLAIMS.unpack(said))
+        raise InvalidSignature
+
+
+class _Key:
+    """A secret, ready for HMAC-SHA256 (RFC 2104).
+
+    The hashes of its two paddings are made once and copied: that takes a quarter of the time
+    of ``hmac.digest``, which is most of what a token costs.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        block_size = hashlib.sha256().block_size
+        if len(secret) > block_size:
+            secret = hashlib.sha256(secret).digest()
+        block = secret.ljust(block_size, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def mac(self, said: bytes, binding: bytes) -> bytes:
+        # What is said has a fixed length, so no other split of the two gives the same bytes.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(said + binding)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def issued_us_of(token: str) -> int:
     """Give when a token of our own was issued; its signature isn't looked at."""
-    issued_us: int = _CLAIMS.unpack(base64.urlsafe_b64decode(token)[: _CLAIMS.size])[1]
+    issued_us: int = _CLAIMS.unpack_from(_decoded(token))[1]
     return issued_us
 
 
 def key_of(token: str) -> str:
     """Give the hash by which the socket of a token of our own is known."""
-    return base64.urlsafe_b64decode(token)[:SOCKET_HASH_SIZE].hex()
+    return _decoded(token)[:SOCKET_HASH_SIZE].hex()
 
 
-def _spelling_of(token: object) -> str:
+def _decoded(token: object) -> bytes:
     # Subclasses may say anything of themselves; only what the str itself holds counts.
     if not issubclass(type(token), str):
         raise MalformedToken(f"it is of type {type(token).__name__}, not str")
     spelling = str.__str__(cast("str", token))
     if len(spelling) != TOKEN_LENGTH:
         raise MalformedToken(f"it has {len(spelling)} characters, not {TOKEN_LENGTH}")
-    if not _SPELLING.fullmatch(spelling):
+    raw = b""
+    if "+" not in spelling and "/" not in spelling:
+        try:
+            raw = a2b_base64(spelling.replace("-", "+").replace("_", "/"))
+        except ValueError:
+            raw = b""
+    # Other characters are passed over and leave too few for all the bytes.
+    if len(raw) != _TOKEN_SIZE:
         raise MalformedToken("it has characters outside the base64url alphabet")
-    return spelling
-
-
-def _mac(secret: bytes, said: bytes, binding: bytes) -> bytes:
-    # What is said has a fixed length, so no other split of the two gives the same bytes.
-    return hmac.digest(secret, said + binding, "sha256")
+    return raw

@@ -25,7 +25,7 @@ class AsyncCalls(SyncCalls):
         """Do as `renew`."""
         permit = self._rules.admit(token, binding)
         after = binding if new_binding is None else new_binding
-        with permit.named_in_errors():
+        with permit:
             decision = await self.storage.arenew(
                 permit.key,
                 permit.claim,
@@ -51,7 +51,7 @@ class AsyncCalls(SyncCalls):
         """Do as `save`."""
         labels = Labels(applied_seq=applied_seq, version=version, view=view, topic=topic)
         permit = self._rules.admit(token, binding)
-        with permit.named_in_errors():
+        with permit:
             payload = self.codec.encode(state)
             socket_id = self._socket_ids.find(permit.key) or self._adopt_id(
                 permit, await self.storage.aload(permit.key)
@@ -69,7 +69,7 @@ class AsyncCalls(SyncCalls):
         """Do as `recover`."""
         try:
             permit = self._rules.admit(token, binding)
-            with permit.named_in_errors():
+            with permit:
                 data = await self.storage.aload(permit.key)
                 snapshot, state = self._rules.open(permit, data)
         except RecoveryError as error:
@@ -96,7 +96,7 @@ class AsyncCalls(SyncCalls):
     ) -> Takeover:
         """Take over without announcing it: the caller does, when the state is restored."""
         permit = self._rules.admit(token, binding)
-        with permit.named_in_errors():
+        with permit:
             decision = await self.storage.atake_over(
                 permit.key,
                 permit.claim,
@@ -111,7 +111,7 @@ class AsyncCalls(SyncCalls):
     async def atouch(self, token: str, *, binding: bytes = b"") -> bool:
         """Do as `touch`."""
         permit = self._rules.admit(token, binding)
-        with permit.named_in_errors():
+        with permit:
             verdict = await self.storage.atouch_fenced(permit.key, permit.claim, self.ttl)
             return self._rules.touched(permit, verdict)
 
@@ -119,7 +119,7 @@ class AsyncCalls(SyncCalls):
         """Do as `revoke`."""
         permit = self._rules.admit(token, binding)
         now_us = self._rules.tick()
-        with permit.named_in_errors():
+        with permit:
             verdict = await self.storage.arevoke(permit.key, permit.claim, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
@@ -152,7 +152,7 @@ class AsyncCalls(SyncCalls):
         self, permit: Permit, payload: bytes, socket_id: str, labels: Labels
     ) -> None:
         data = self._rules.seal(permit, payload, socket_id, labels)
-        with permit.named_in_errors():
+        with permit:
             verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
             self._rules.settle(permit, verdict)
         self._note_saved(payload)

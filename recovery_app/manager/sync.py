@@ -38,7 +38,7 @@ class SyncCalls(ManagerBase):
         """
         labels = Labels(applied_seq=applied_seq, version=version, view=view, topic=topic)
         permit = self._rules.admit(token, binding)
-        with permit.named_in_errors():
+        with permit:
             payload = self.codec.encode(state)
             socket_id = self._socket_ids.find(permit.key) or self._adopt_id(
                 permit, self.storage.load(permit.key)
@@ -55,7 +55,7 @@ class SyncCalls(ManagerBase):
         """
         try:
             permit = self._rules.admit(token, binding)
-            with permit.named_in_errors():
+            with permit:
                 data = self.storage.load(permit.key)
                 snapshot, state = self._rules.open(permit, data)
         except RecoveryError as error:
@@ -75,7 +75,7 @@ class SyncCalls(ManagerBase):
         """
         try:
             permit = self._rules.admit(token, binding)
-            with permit.named_in_errors():
+            with permit:
                 decision = self.storage.take_over(
                     permit.key,
                     permit.claim,
@@ -97,7 +97,7 @@ class SyncCalls(ManagerBase):
         Raises `TokenError` (`TokenSuperseded` for an older connection), `StorageError`.
         """
         permit = self._rules.admit(token, binding)
-        with permit.named_in_errors():
+        with permit:
             verdict = self.storage.touch_fenced(permit.key, permit.claim, self.ttl)
             return self._rules.touched(permit, verdict)
 
@@ -105,7 +105,7 @@ class SyncCalls(ManagerBase):
         """Remove the state, and for one time to live refuse every token issued so far."""
         permit = self._rules.admit(token, binding)
         now_us = self._rules.tick()
-        with permit.named_in_errors():
+        with permit:
             verdict = self.storage.revoke(permit.key, permit.claim, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
@@ -117,7 +117,7 @@ class SyncCalls(ManagerBase):
         """
         permit = self._rules.admit(token, binding)
         after = binding if new_binding is None else new_binding
-        with permit.named_in_errors():
+        with permit:
             decision = self.storage.renew(
                 permit.key,
                 permit.claim,

@@ -146,8 +146,8 @@ def test_what_is_malformed_reaches_neither_base64_nor_hmac(
     def unreachable(*_arguments: object) -> None:
         raise AssertionError("too far")
 
-    monkeypatch.setattr("recovery_app.tokens.base64.urlsafe_b64decode", unreachable)
-    monkeypatch.setattr("recovery_app.tokens.hmac.digest", unreachable)
+    monkeypatch.setattr("recovery_app.tokens.a2b_base64", unreachable)
+    monkeypatch.setattr("recovery_app.tokens._Key.mac", unreachable)
     assert refusal_of(value) is MalformedToken
 
 
