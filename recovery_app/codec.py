@@ -47,7 +47,8 @@ class Codec:
             return self._loads(payload)
         if serializer in BUILTIN:
             return BUILTIN[serializer].loads(payload)
-        raise SnapshotCorrupt(f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {self.name!r}")
+        wanted = self.name
+        raise SnapshotCorrupt(f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {wanted!r}")
 
     # A serializer of the application's own may raise anything. What it raised isn't chained,
     # as its text may hold parts of the state.

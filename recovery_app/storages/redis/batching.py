@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from recovery_app.storages.redis.errors import BROKEN, FAILURES
@@ -18,17 +18,12 @@ Reply = Any
 _Waiting = tuple[Call, "asyncio.Future[Reply]"]
 
 
-async def exchange(lane: Lane, calls: list[Call], manner: Manner, *, asking: bool) -> list[Reply]:
-    """Give what each call comes to: a reply, or the exception that is its own."""
-    results = await _send(lane, calls, manner, by_hash=True, asking=asking)
-    unknown = [place for place, result in enumerate(results) if is_unknown(result)]
-    if unknown:
+async def exchange(lane: Lane, calls: list[Call], manner: Manner, *, asking: bool) -> None:
+    """Have calls made: then each has its result, a reply or the exception that is its own."""
+    if await _send(lane, calls, manner, by_hash=True, asking=asking):
         # The server was restarted, or its scripts flushed; this also makes it keep the script.
-        again = [calls[place] for place in unknown]
-        replies = await _send(lane, again, manner, by_hash=False, asking=asking)
-        for place, reply in zip(unknown, replies, strict=True):
-            results[place] = reply
-    return results
+        again = [call for call in calls if is_unknown(call.result)]
+        await _send(lane, again, manner, by_hash=False, asking=asking)
 
 
 def is_unknown(result: object) -> bool:
@@ -38,11 +33,13 @@ def is_unknown(result: object) -> bool:
 
 async def _send(
     lane: Lane, calls: list[Call], manner: Manner, *, by_hash: bool, asking: bool
-) -> list[Reply]:
+) -> bool:
+    """Send calls once; say whether the server didn't have the script."""
     packet = Packet(calls, manner, by_hash=by_hash, asking=asking)
     repeatable = all(call.repeatable for call in calls)
     replies = await lane.ask(packet.commands, repeatable=repeatable)
-    return packet.settled(replies)
+    packet.settle(replies)
+    return any(map(is_unknown, replies))
 
 
 class Batcher:
@@ -63,22 +60,13 @@ class Batcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_led = False
 
-    async def call(self, call: Call) -> Reply:
-        """Have a call made; the result may be an exception of the server's."""
+    def call(self, call: Call) -> Awaitable[Reply]:
+        """Give what is to be awaited at once; the result may be an exception of the server's."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, future))
-        if not self._is_led and self._free:
-            self._is_led = True
-            try:
-                await asyncio.sleep(0)
-            except BaseException:
-                future.cancel()
-                self._flush()
-                raise
-            if len(self._waiting) == 1 and self._free:
-                return await self._go_alone(self._waiting.pop()[0])
-            self._flush()
-        return await future
+        if self._is_led or not self._free:
+            return future
+        return self._lead(future)
 
     async def ask(self, commands: list[Any]) -> list[Reply]:
         """Send commands as they are, on a lane of their own turn."""
@@ -94,14 +82,29 @@ class Batcher:
         for lane in self._lanes:
             await lane.retire()
 
+    async def _lead(self, future: asyncio.Future[Reply]) -> Reply:
+        self._is_led = True
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            future.cancel()
+            self._flush()
+            raise
+        if len(self._waiting) == 1 and self._free:
+            return await self._go_alone(self._waiting.pop()[0])
+        self._flush()
+        return await future
+
     async def _go_alone(self, call: Call) -> Reply:
         self._is_led = False
         lane = self._free.pop()
         try:
-            return (await exchange(lane, [call], self._manner, asking=False))[0]
+            await exchange(lane, [call], self._manner, asking=False)
         except FAILURES as error:
             self._fail(error)
             return error
+        else:
+            return call.result
         finally:
             self._give_back(lane)
 
@@ -144,17 +147,18 @@ class Batcher:
     async def _run(self, lane: Lane, batch: list[_Waiting]) -> None:
         calls = [call for call, _ in batch]
         try:
-            results = await exchange(lane, calls, self._manner, asking=False)
+            await exchange(lane, calls, self._manner, asking=False)
         except FAILURES as error:
             self._fail(error)
-            results = [error] * len(batch)
+            for call in calls:
+                call.result = error
         except asyncio.CancelledError:
             for _, future in batch:
                 future.cancel()
             raise
-        for (_, future), result in zip(batch, results, strict=True):
+        for call, future in batch:
             if not future.done():
-                future.set_result(result)
+                future.set_result(call.result)
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, BROKEN):

@@ -126,7 +126,8 @@ class Servers:
 
     def _send(self, address: Address, call: Call, *, by_hash: bool, asking: bool) -> Any:
         packet = Packet([call], self._manner, by_hash=by_hash, asking=asking)
-        return packet.settled(self._ask(address, packet.commands))[0]
+        packet.settle(self._ask(address, packet.commands))
+        return call.result
 
     def _ask(self, address: Address, commands: Sequence[Command]) -> list[Any]:
         try:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from recovery_app.storages.redis.batching import Batcher, exchange
-from recovery_app.storages.redis.errors import FAILURES, GONE, REDIRECTS, is_demoted
+from recovery_app.storages.redis.errors import FAILURES, GONE, REDIRECTS, is_demoted, translated
 from recovery_app.storages.redis.lanes import Lane
 from recovery_app.storages.redis.options import Limits, connect_async
 from recovery_app.storages.redis.topology import Address, Chart, Topology, note_move, target_of
@@ -40,24 +40,16 @@ class Station:
         self._end = self._until_the_loop_ends()
         await self._end.__anext__()
 
-    async def call(self, call: Call) -> Any:
-        """Give the reply to one call; raise what came of it otherwise."""
-        chart = self._chart or await self.chart()
-        address = chart.of(call.key)
-        result = await self._batcher(address).call(call)
-        if isinstance(result, GONE) and call.repeatable and self._topology.question:
-            # Another server may have taken its place: that one is asked at once.
-            address, gone = (await self.chart()).of(call.key), address
-            if address != gone:
-                result = await self._batcher(address).call(call)
-        for _ in range(MAX_HOPS):
-            if not isinstance(result, REDIRECTS):
-                break
-            result = await self._follow(call, result, address)
-        if isinstance(result, Exception):
-            if is_demoted(result):
-                await self.forget()
-            raise result
+    async def call(self, call: Call, operation: str) -> Any:
+        """Give the reply to one call; raise what came of it otherwise, as an error of ours."""
+        try:
+            chart = self._chart or await self.chart()
+            address = chart.of(call.key)
+            result = await self._batcher(address).call(call)
+            if isinstance(result, Exception):
+                result = await self._persist(call, result, address)
+        except FAILURES as error:
+            raise translated(error, operation) from error
         return result
 
     async def talk(self, start: Callable[[Chart], Talk[Result]]) -> Result:
@@ -91,6 +83,23 @@ class Station:
         for batcher in list(self._batchers.values()):
             await batcher.close()
 
+    async def _persist(self, call: Call, result: Any, address: Address) -> Any:
+        """Ask where a call should have gone; raise what came of it otherwise."""
+        if isinstance(result, GONE) and call.repeatable and self._topology.question:
+            # Another server may have taken its place: that one is asked at once.
+            address, gone = (await self.chart()).of(call.key), address
+            if address != gone:
+                result = await self._batcher(address).call(call)
+        for _ in range(MAX_HOPS):
+            if not isinstance(result, REDIRECTS):
+                break
+            result = await self._follow(call, result, address)
+        if isinstance(result, Exception):
+            if is_demoted(result):
+                await self.forget()
+            raise result
+        return result
+
     async def _follow(self, call: Call, error: Any, asked: Address) -> Any:
         address = target_of(error, asked)
         note_move(self._chart, error, address)
@@ -100,7 +109,8 @@ class Station:
         work = asyncio.ensure_future(exchange(lane, [call], self._manner, asking=True))
         work.add_done_callback(lambda _: asyncio.ensure_future(lane.close()))
         with suppress(asyncio.CancelledError):
-            return (await asyncio.shield(work))[0]
+            await asyncio.shield(work)
+            return call.result
         raise asyncio.CancelledError
 
     def _batcher(self, address: Address) -> Batcher:

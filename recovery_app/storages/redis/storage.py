@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -239,12 +239,12 @@ class RedisStorage(Storage):
         with _errors(operation):
             return self._servers.call(call)
 
-    async def _acall(self, operation: str, call: Call) -> Any:
-        try:
-            station = self._stations.known() or await self._stations.here()
-            return await station.call(call)
-        except FAILURES as error:
-            raise translated(error, operation) from error
+    def _acall(self, operation: str, call: Call) -> Awaitable[Any]:
+        station = self._stations.known()
+        return station.call(call, operation) if station else self._first_call(operation, call)
+
+    async def _first_call(self, operation: str, call: Call) -> Any:
+        return await (await self._stations.here()).call(call, operation)
 
     @cached_property
     def _topology(self) -> Topology:

@@ -13,13 +13,14 @@ GET = "GET"
 STEP = "EVALSHA"
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Call:
     """One thing that is asked of the server which holds the key.
 
     ``name`` is a command that takes the key first, or `STEP`, whose arguments are a
     step's. ``size_bytes`` is of its payload. ``repeatable``: no harm comes of
-    making it twice where the first reply is lost.
+    making it twice where the first reply is lost. ``result`` is the reply, or an exception,
+    when there is one.
     """
 
     key: bytes
@@ -28,6 +29,7 @@ class Call:
     writes: bool = True
     repeatable: bool = True
     size_bytes: int = 0
+    result: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,38 +61,34 @@ class Packet:
         asking: bool = False,
     ) -> None:
         self._script = ("EVALSHA", SHA) if by_hash else ("EVAL", SCRIPT)
-        self._size = len(calls)
+        self._calls = calls
         self._asking = asking
         self.commands: list[Command] = []
-        self._takers: list[tuple[int, list[int], bool]] = []
-        self._writes = [call.writes for call in calls]
-        self._waits = manner.replicas if any(self._writes) else 0
+        self._takers: list[tuple[int, Sequence[Call], bool]] = []
+        self._waits = manner.replicas if any(call.writes for call in calls) else 0
         if len(calls) > 1 and manner.joined and not asking:
             self._join(calls)
         else:
-            for place, call in enumerate(calls):
-                self._add(self._alone(call), [place], spread=call.name == STEP)
+            for call in calls:
+                self._add(self._alone(call), [call], spread=call.name == STEP)
         if self._waits:
             self.commands.append(("WAIT", manner.replicas, manner.wait_ms))
 
-    def settled(self, replies: Sequence[Any]) -> list[Any]:
-        """Give what each call comes to, in their order: a reply, or an exception."""
-        results: list[Any] = [None] * self._size
-        for position, places, spread in self._takers:
+    def settle(self, replies: Sequence[Any]) -> None:
+        """Give each call its result."""
+        for position, calls, spread in self._takers:
             reply = replies[position]
             if not spread or isinstance(reply, Exception):
-                for place in places:
-                    results[place] = reply
+                for call in calls:
+                    call.result = reply
             else:
-                for place, part in zip(places, reply, strict=True):
-                    results[place] = part
+                for call, part in zip(calls, reply, strict=True):
+                    call.result = part
         shortage = self._shortage(replies)
-        if shortage is None:
-            return results
-        return [
-            shortage if write and not isinstance(result, Exception) else result
-            for write, result in zip(self._writes, results, strict=True)
-        ]
+        if shortage is not None:
+            for call in self._calls:
+                if call.writes and not isinstance(call.result, Exception):
+                    call.result = shortage
 
     def _shortage(self, replies: Sequence[Any]) -> Exception | None:
         reply = replies[-1] if self._waits else 0
@@ -101,49 +99,51 @@ class Packet:
         return None
 
     def _join(self, calls: Sequence[Call]) -> None:
-        loads = [place for place, call in enumerate(calls) if call.name == GET]
-        steps = [place for place, call in enumerate(calls) if call.name == STEP]
+        loads: list[Call] = []
+        steps: list[Call] = []
+        others: list[Call] = []
+        for call in calls:
+            (loads if call.name == GET else steps if call.name == STEP else others).append(call)
         if len(loads) == 1:
-            self._add((GET, calls[loads[0]].key), loads, spread=False)
+            self._add((GET, loads[0].key), loads, spread=False)
         elif loads:
-            self._add(("MGET", *(calls[place].key for place in loads)), loads, spread=True)
+            self._add(("MGET", *[call.key for call in loads]), loads, spread=True)
         if steps:
             command: list[Any] = [*self._script, len(steps)]
-            command += [calls[place].key for place in steps]
-            for place in steps:
-                command += calls[place].arguments
+            command += [call.key for call in steps]
+            for call in steps:
+                command += call.arguments
             self._add(tuple(command), steps, spread=True)
-        for place, call in enumerate(calls):
-            if call.name not in (GET, STEP):
-                self._add(self._alone(call), [place], spread=False)
+        for call in others:
+            self._add(self._alone(call), [call], spread=False)
 
     def _alone(self, call: Call) -> Command:
         if call.name == STEP:
             return (*self._script, 1, call.key, *call.arguments)
         return (call.name, call.key, *call.arguments)
 
-    def _add(self, command: Command, places: list[int], *, spread: bool) -> None:
+    def _add(self, command: Command, calls: Sequence[Call], *, spread: bool) -> None:
         if self._asking:
             self.commands.append(("ASKING",))
-        self._takers.append((len(self.commands), places, spread))
+        self._takers.append((len(self.commands), calls, spread))
         self.commands.append(command)
 
 
 def load(key: bytes) -> Call:
     """Ask for what is stored."""
-    return Call(key=key, name=GET, writes=False)
+    return Call(key, GET, writes=False)
 
 
 def save(key: bytes, data: bytes, ttl_ms: int) -> Call:
     """Store bytes, whatever was there."""
-    return Call(key=key, name="SET", arguments=(data, "PX", ttl_ms), size_bytes=len(data))
+    return Call(key, "SET", (data, "PX", ttl_ms), size_bytes=len(data))
 
 
 def delete(key: bytes) -> Call:
     """Remove what is stored."""
-    return Call(key=key, name="DEL")
+    return Call(key, "DEL")
 
 
 def fenced(key: bytes, step: Step, *, repeatable: bool = True) -> Call:
     """Make one of the script's steps."""
-    return Call(key=key, name=STEP, arguments=step, repeatable=repeatable, size_bytes=len(step[1]))
+    return Call(key, STEP, step, repeatable=repeatable, size_bytes=len(step[1]))
