@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from recovery_app.exceptions import RecoveryError
 from recovery_app.manager.base import State, page_of
 from recovery_app.manager.sync import SyncCalls
-from recovery_app.rulebook import Labels, Permit, check_listing
+from recovery_app.rulebook import Labels, check_listing
 from recovery_app.signals import observers
 from recovery_app.snapshots import digest_binding
 from recovery_app.values import Page, Takeover
@@ -56,14 +56,21 @@ class AsyncCalls(SyncCalls):
             socket_id = self._socket_ids.find(permit.key) or self._adopt_id(
                 permit, await self.storage.aload(permit.key)
             )
-        await self._aseal_and_save(permit, payload, socket_id, labels)
+            data = self._rules.seal(permit, payload, socket_id, labels)
+            verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
+            self._rules.settle(permit, verdict)
+        self._note_saved(payload)
 
     async def asave_payload(
         self, token: str, payload: bytes, *, binding: bytes, socket_id: str, labels: Labels
     ) -> None:
         """Do as `save`, with a state that ``codec.encode`` has serialized already."""
         permit = self._rules.admit(token, binding)
-        await self._aseal_and_save(permit, payload, socket_id, labels)
+        with permit:
+            data = self._rules.seal(permit, payload, socket_id, labels)
+            verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
+            self._rules.settle(permit, verdict)
+        self._note_saved(payload)
 
     async def arecover(self, token: str, *, binding: bytes = b"") -> dict[str, Any]:
         """Do as `recover`."""
@@ -147,12 +154,3 @@ class AsyncCalls(SyncCalls):
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
-
-    async def _aseal_and_save(
-        self, permit: Permit, payload: bytes, socket_id: str, labels: Labels
-    ) -> None:
-        data = self._rules.seal(permit, payload, socket_id, labels)
-        with permit:
-            verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
-            self._rules.settle(permit, verdict)
-        self._note_saved(payload)

@@ -50,6 +50,20 @@ def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> W
     """
     if type(state) is not dict:
         return None
+    written = _write_plain(state) or _write_rich(state, as_text, as_packed)
+    return None if written is None or may_hold_nan(written.packed) else written
+
+
+def _write_plain(state: dict[str, Any]) -> Written | None:
+    """Write a state that has neither rich values nor tuples, or give None."""
+    try:
+        packed = pack(state)
+        return Written(orjson.dumps(state, option=EXACT), packed, 0)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _write_rich(state: dict[str, Any], as_text: Encoders, as_packed: Encoders) -> Written | None:
     tuples, rich = count(), count()
 
     def pack_other(value: Any) -> Any:
@@ -72,7 +86,7 @@ def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> W
             text = orjson.dumps(state, default=write_other, option=EXACT)
     except (TypeError, ValueError, Unfit):
         return None
-    return None if may_hold_nan(packed) else Written(text, packed, next(rich))
+    return Written(text, packed, next(rich))
 
 
 def all_as(placeholder: Any, encoders: Encoders) -> Encoders:
