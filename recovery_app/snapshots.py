@@ -45,9 +45,15 @@ _TEXT_LENGTH = struct.Struct(">H")
 _REPLIES_LENGTH = struct.Struct(">I")
 
 
+_NO_BINDING = hashlib.sha256()
+
+
 def digest_binding(binding: bytes) -> bytes:
     """Give the 16 bytes by which a snapshot knows whom it belongs to."""
-    return hashlib.sha256(binding).digest()[:DIGEST_SIZE]
+    # A copy spares OpenSSL the search for the algorithm, which is half the time.
+    digest = _NO_BINDING.copy()
+    digest.update(binding)
+    return digest.digest()[:DIGEST_SIZE]
 
 
 # These two are made for each call of the manager, and neither frozen nor keyword-only: that

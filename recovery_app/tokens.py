@@ -20,7 +20,7 @@ import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 from recovery_app.exceptions import InvalidSignature, MalformedToken
 
@@ -117,11 +117,11 @@ def key_of(token: str) -> str:
     return _decoded(token)[:SOCKET_HASH_SIZE].hex()
 
 
-def _decoded(token: object) -> bytes:
+def _decoded(token: Any) -> bytes:
     # Subclasses may say anything of themselves; only what the str itself holds counts.
     if not issubclass(type(token), str):
         raise MalformedToken(f"it is of type {type(token).__name__}, not str")
-    spelling = str.__str__(cast("str", token))
+    spelling = str.__str__(token)
     if len(spelling) != TOKEN_LENGTH:
         raise MalformedToken(f"it has {len(spelling)} characters, not {TOKEN_LENGTH}")
     raw = b""

@@ -21,6 +21,9 @@ from recovery_app.serializers.rich import Encoders, Unfit
 MAX_DEPTH = 254
 """How many dicts and lists may be inside each other; orjson writes no more."""
 
+FIRST_BUFFER_BYTES = 4096
+"""What most states fit into: msgpack's own 256 KiB, taken anew each time, cost more than they."""
+
 # Makes orjson refuse subclasses and leave the rich types that it has a text for to us.
 EXACT = (
     orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -112,7 +115,9 @@ def _encode(value: Any, encoders: Encoders) -> Any:
 
 def pack(state: dict[str, Any], encode: Callable[[Any], Any] | None = None) -> bytes:
     """Write MessagePack, with exactly its own types and what ``encode`` makes of others."""
-    packed: bytes = msgpack.packb(state, default=encode, strict_types=True)
+    packed: bytes = msgpack.packb(
+        state, default=encode, strict_types=True, buf_size=FIRST_BUFFER_BYTES
+    )
     return packed
 
 
