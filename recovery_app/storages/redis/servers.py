@@ -54,7 +54,7 @@ class Servers:
         self.forget()
 
     def call(self, call: Call) -> Any:
-        """Give the reply to one call; raise what came of it otherwise."""
+        """Give what comes of one call; raise what failed."""
         address = self.chart().of(call.key)
         try:
             result = self._exchange(address, call, asking=False)
@@ -77,7 +77,7 @@ class Servers:
             if is_demoted(result):
                 self.forget()
             raise result
-        return result
+        return result if call.read is None else call.read(result)
 
     def talk(self, start: Callable[[Chart], Talk[Result]]) -> Result:
         """Have the commands of a longer piece of work sent."""

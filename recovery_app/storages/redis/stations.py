@@ -41,7 +41,7 @@ class Station:
         await self._end.__anext__()
 
     async def call(self, call: Call, operation: str) -> Any:
-        """Give the reply to one call; raise what came of it otherwise, as an error of ours."""
+        """Give what comes of one call; raise what failed, as an error of ours."""
         try:
             chart = self._chart or await self.chart()
             address = chart.of(call.key)
@@ -50,7 +50,7 @@ class Station:
                 result = await self._persist(call, result, address)
         except FAILURES as error:
             raise translated(error, operation) from error
-        return result
+        return result if call.read is None else call.read(result)
 
     async def talk(self, start: Callable[[Chart], Talk[Result]]) -> Result:
         """Have the commands of a longer piece of work sent."""
@@ -159,6 +159,14 @@ class Station:
             await self.close()
 
 
+def _gone() -> None:
+    """Stand for a weak reference to nothing."""
+
+
+_Pair = tuple[Callable[[], asyncio.AbstractEventLoop | None], Callable[[], Station | None]]
+"""Weak references to a loop and its station."""
+
+
 class Stations:
     """The station of each event loop, safe for threads and after a fork."""
 
@@ -168,21 +176,29 @@ class Stations:
         self._of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Station] = (
             weakref.WeakKeyDictionary()
         )
+        self._newest: _Pair = _gone, _gone
         self._inherited: list[object] = []
 
     def known(self) -> Station | None:
-        """Give the station of the running loop, if it has one."""
-        return self._of.get(asyncio.get_running_loop())
+        """Give the station of the running loop, if there is a loop and it has one."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return None
+        # Nearly always there is one loop, and the dictionary takes five times as long.
+        newest, station = self._newest
+        return station() if newest() is loop else self._of.get(loop)
 
     async def here(self) -> Station:
         """Give the station of the running loop."""
         station = self.known()
         if station is None:
-            station = self._make()
+            loop, station = asyncio.get_running_loop(), self._make()
             with self._lock:
                 for closed in [other for other in self._of if other.is_closed()]:
                     del self._of[closed]
-                self._of[asyncio.get_running_loop()] = station
+                self._of[loop] = station
+                self._newest = weakref.ref(loop), weakref.ref(station)
             await station.open()
         return station
 
@@ -203,6 +219,7 @@ class Stations:
         inherited is kept as long as the child lives.
         """
         self._inherited.append(self._of)
+        self._newest = _gone, _gone
         self._lock = threading.Lock()
         self._of = weakref.WeakKeyDictionary()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recovery_app.storages.redis.script import SCRIPT, SHA, Step
+from recovery_app.storages.redis.script import SCRIPT, SHA, Step, read_verdict
 
 Command = tuple[Any, ...]
 GET = "GET"
@@ -19,8 +19,8 @@ class Call:
 
     ``name`` is a command that takes the key first, or `STEP`, whose arguments are a
     step's. ``size_bytes`` is of its payload. ``repeatable``: no harm comes of
-    making it twice where the first reply is lost. ``result`` is the reply, or an exception,
-    when there is one.
+    making it twice where the first reply is lost. ``read`` makes of a good reply what the
+    storage gives. ``result`` is the reply, or an exception, when there is one.
     """
 
     key: bytes
@@ -29,6 +29,7 @@ class Call:
     writes: bool = True
     repeatable: bool = True
     size_bytes: int = 0
+    read: Callable[[Any], Any] | None = None
     result: Any = None
 
 
@@ -136,14 +137,20 @@ def load(key: bytes) -> Call:
 
 def save(key: bytes, data: bytes, ttl_ms: int) -> Call:
     """Store bytes, whatever was there."""
-    return Call(key, "SET", (data, "PX", ttl_ms), size_bytes=len(data))
+    return Call(key, "SET", (data, "PX", ttl_ms), size_bytes=len(data), read=_nothing)
+
+
+def _nothing(_reply: Any) -> None:
+    """Give nothing, as the storage does when it has saved."""
 
 
 def delete(key: bytes) -> Call:
     """Remove what is stored."""
-    return Call(key, "DEL")
+    return Call(key, "DEL", read=bool)
 
 
-def fenced(key: bytes, step: Step, *, repeatable: bool = True) -> Call:
+def fenced(
+    key: bytes, step: Step, read: Callable[[Any], Any] = read_verdict, *, repeatable: bool = True
+) -> Call:
     """Make one of the script's steps."""
-    return Call(key, STEP, step, repeatable=repeatable, size_bytes=len(step[1]))
+    return Call(key, STEP, step, True, repeatable, len(step[1]), read)
