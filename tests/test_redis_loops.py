@@ -79,6 +79,27 @@ gc.collect()
     )
 
 
+def test_a_call_may_be_made_before_its_loop_runs(redis_server: Process) -> None:
+    storage = RedisStorage(**on_one(redis_server))
+    for number in range(3):
+        asyncio.run(storage.asave(KEY, b"%d" % number, 60))
+        assert asyncio.run(storage.aload(KEY)) == b"%d" % number
+    storage.close()
+
+
+def test_loops_side_by_side_have_each_their_own(redis_server: Process) -> None:
+    storage = RedisStorage(**on_one(redis_server))
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    for number in range(3):
+        for loop in loops:
+            loop.run_until_complete(storage.asave(KEY, b"%d" % number, 60))
+            assert loop.run_until_complete(storage.aload(KEY)) == b"%d" % number
+    for loop in loops:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    storage.close()
+
+
 def test_uvloop_and_the_loops_of_asgiref(url: str) -> None:
     run_script(
         HEAD

@@ -61,6 +61,13 @@ def test_this_token_stays_good_for_ever() -> None:
     assert TOKEN == "wdo8QFOQ_80ABlv-2ifCQKYISBhbHRg-ouOO3nfGHHSNDZlalMNuGlUWPoPNVtaR"
 
 
+@pytest.mark.parametrize("size", [32, 63, 64, 65, 500])
+def test_a_secret_of_any_size_makes_the_hmac_of_the_standard(size: int) -> None:
+    secret = bytes(number % 251 for number in range(size))
+    token = TokenSigner(secret).sign(CLAIMS, ME)
+    assert token == spelled_by_hand(secret, "the socket", ISSUED_US, ME)
+
+
 def test_a_key_is_the_hash_in_hexadecimal() -> None:
     assert CLAIMS.key == hashlib.sha256(b"the socket").hexdigest()[:16]
 
