@@ -33,6 +33,8 @@ class Connection:
         send: Callable[[dict[str, Any]], Awaitable[None]],
         hooks: Hooks,
     ) -> None:
+        self.turn = asyncio.Lock()
+        """Held by code of the connected consumer itself, which does one thing at a time."""
         self._consumer = consumer
         self._raw_send = send
         self._hooks = hooks
@@ -131,11 +133,12 @@ class Connection:
         """Give JSON that isn't of the protocol to the consumer's own ``receive_json``."""
         if not self._hooks.has_own_receiver(self._consumer):
             return
-        await self._hooks.take_care(self._consumer, "receive_json")
-        try:
-            await self._hooks.call(self._consumer, "receive_json", content)
-        except Exception:
-            logger.exception("receive_json failed.")
+        async with self.turn:
+            await self._hooks.take_care(self._consumer, "receive_json")
+            try:
+                await self._hooks.call(self._consumer, "receive_json", content)
+            except Exception:
+                logger.exception("receive_json failed.")
 
     def _accepts(self, topic: str) -> bool:
         try:

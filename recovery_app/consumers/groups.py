@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
+
+from channels.layers import InMemoryChannelLayer
 
 logger = logging.getLogger("recovery_app")
 
@@ -18,7 +21,6 @@ class HasChannel(Protocol):
     """The part of a consumer that Channels' documentation calls its channel."""
 
     channel_layer: Any
-    channel_name: str
 
 
 class GroupKeeper:
@@ -26,6 +28,7 @@ class GroupKeeper:
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
+        self.keeps_no_names = isinstance(layer, InMemoryChannelLayer)
         self._joined: set[tuple[str, str]] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -48,7 +51,11 @@ class GroupKeeper:
 
 
 class TopicChannel:
-    """The channel of one topic: posts what it receives, one message after the other."""
+    """The channel of one topic: posts what it receives, one message after the other.
+
+    It receives once its name was asked for: nobody can send to a name that nobody knows,
+    and for some layers each receiver is work.
+    """
 
     def __init__(
         self,
@@ -61,20 +68,28 @@ class TopicChannel:
         self._post = post
         self._handle = handle
         self._name = ""
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._pump: asyncio.Task[None] | None = None
+        self._closed = False
 
-    async def open(self, consumer: HasChannel) -> None:
-        """Take a channel name of its own, and start to receive."""
+    async def open(self) -> None:
+        """Take a channel name of its own."""
         if self._layer is not None:
             self._name = await self._layer.new_channel()
-            self.equip(consumer)
-            self._pump = asyncio.create_task(self._receive(self._layer))
 
     def equip(self, consumer: HasChannel) -> None:
-        """Put the channel into a copy of the consumer."""
-        if self._name:
+        """Put the channel into a copy of the consumer, which asks for the name itself."""
+        if self._layer is not None:
             consumer.channel_layer = self._layer
-            consumer.channel_name = self._name
+            vars(consumer).pop("channel_name", None)
+
+    def listen(self) -> str:
+        """Give the name, and start to receive; may be called from any thread."""
+        if self._name:
+            # In no hook's context: what that set is not for all that comes.
+            self._loop.call_soon_threadsafe(self._start, context=self._context)
+        return self._name
 
     async def close(self) -> None:
         """Leave all groups and receive nothing more."""
@@ -84,8 +99,19 @@ class TopicChannel:
 
     def cancel(self) -> None:
         """Receive nothing more."""
+        if self._layer is None or not self._name or self._closed:
+            return
+        if self._pump is None and not self._layer.keeps_no_names:
+            # Some layers let go of a name when its receiver is cancelled, and never else.
+            self._start()
+        self._closed = True
         if self._pump is not None:
-            self._pump.cancel()
+            # Behind its start, as a task that has not begun would receive nothing.
+            self._loop.call_soon(self._pump.cancel)
+
+    def _start(self) -> None:
+        if self._layer is not None and self._pump is None and not self._closed:
+            self._pump = asyncio.create_task(self._receive(self._layer))
 
     async def _receive(self, layer: GroupKeeper) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from asgiref.sync import async_to_sync
@@ -66,12 +67,26 @@ class RecoveryMixin(Base):
                     f"{cls.__name__}.recovery_topics: {pattern!r} has a * that isn't at its end."
                 )
 
+    @cached_property
+    def channel_name(self) -> str:  # type: ignore[override]
+        """The channel of this topic, which listens from the moment that anybody asks for it.
+
+        What Channels gives to the connected consumer stands before this.
+        """
+        name = self._recovery_life and self._recovery_life.listen()
+        if not name:
+            raise AttributeError("There is no channel layer.", name="channel_name", obj=self)
+        return name
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
         self._recovery_connection = Connection(self, send, self._recovery_hooks)
 
         async def receive_from_client() -> Any:
-            return _FromClient(await receive())
+            # For what it dispatches itself, Channels starts and cancels tasks each time.
+            while (message := _FromClient(await receive()))["type"] == "websocket.receive":
+                await self.dispatch(message)
+            return message
 
         try:
             await super().__call__(scope, receive_from_client, send)
@@ -82,7 +97,8 @@ class RecoveryMixin(Base):
         """Take what concerns topics; leave the rest to Channels."""
         if not isinstance(message, _FromClient):
             if self._recovery_hooks.find_handler(self, message) is not None:
-                await super().dispatch(message)
+                async with self._recovery_connection.turn:
+                    await super().dispatch(message)
         elif message["type"] == "websocket.receive":
             await self._recovery_connection.receive(message)
         else:

@@ -57,6 +57,10 @@ class Topic:
             raise RuntimeError("renew_recovery() works once the topic is joined.")
         await self._session.renew(await self._host.binding())
 
+    def listen(self) -> str:
+        """Give the name of the topic's channel, and hear it from now on; from any thread."""
+        return self._channel.listen()
+
     async def join(self) -> None:
         """Start the join; it is done in its turn."""
         await self.mailbox.post(self._join)
@@ -91,7 +95,7 @@ class Topic:
             self._after = None
         join = Join(self._host, self.frame, manager=self._link.manager, announce=self._announce)
         try:
-            await self._channel.open(self._host.consumer)
+            await self._channel.open()
             self._session, response = await join.carry_out()
             answer = self.frame.reply("ok", response)
         except JoinRefused as refusal:
