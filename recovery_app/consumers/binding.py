@@ -17,6 +17,9 @@ def combine(*parts: str | bytes) -> bytes:
     return b"".join(_LENGTH.pack(len(part)) + part for part in encoded)
 
 
+_NOBODY = combine("nobody")
+
+
 async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
     """Bind to the user, else to the loaded session, else to nobody.
 
@@ -28,7 +31,7 @@ async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
         auth_hash = getattr(user, "get_session_auth_hash", str)()
         return combine("user", str(user.pk), auth_hash)
     key = await _loaded_session_key(scope.get("session"))
-    return combine("session", key) if key else combine("nobody")
+    return combine("session", key) if key else _NOBODY
 
 
 async def _loaded_session_key(session: Any) -> str | None:

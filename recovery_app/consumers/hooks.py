@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from functools import lru_cache
 from typing import Any
 
 from channels.consumer import get_handler_name
-from channels.db import aclose_old_connections, database_sync_to_async
+from channels.db import database_sync_to_async
+
+from recovery_app.consumers.care import close_old_connections
 
 
 class Hooks:
@@ -19,6 +22,10 @@ class Hooks:
     def overrides(self, consumer: object, name: str) -> bool:
         """Say whether a method is the application's own."""
         return getattr(type(consumer), name, None) is not getattr(self._mixin, name, None)
+
+    def has_own(self, kind: type, names: tuple[str, ...]) -> bool:
+        """Say whether a class has any of these methods as its own; it is asked at each join."""
+        return _has_own(self._mixin, kind, names)
 
     def find_handler(self, consumer: object, message: dict[str, Any]) -> str | None:
         """Give the method that a channel layer's message may call, or ``None``.
@@ -39,8 +46,8 @@ class Hooks:
 
     async def take_care(self, consumer: object, *names: str) -> None:
         """Close old database connections, as Channels does, before code that may use them."""
-        if any(self.overrides(consumer, name) for name in names):
-            await aclose_old_connections()
+        if self.has_own(type(consumer), names):
+            await close_old_connections()
 
     async def call(self, consumer: object, name: str, *args: object) -> Any:
         """Call a hook or a handler by name and give what it gives."""
@@ -71,6 +78,11 @@ class SyncHooks(Hooks):
                 "calls plain functions: use RecoveryConsumerMixin."
             )
         return await database_sync_to_async(method)(*args)
+
+
+@lru_cache(maxsize=1_000)
+def _has_own(mixin: type, kind: type, names: tuple[str, ...]) -> bool:
+    return any(getattr(kind, name, None) is not getattr(mixin, name, None) for name in names)
 
 
 def _is_being_cancelled() -> bool:

@@ -44,13 +44,17 @@ class Host:
         """Take a new copy, with nothing that a failed restore left behind."""
         self.consumer = self._copy()
 
-    async def call(self, name: str, *args: object) -> Any:
+    def call(self, name: str, *args: object) -> Awaitable[Any]:
         """Call a hook or handler and give what it gives."""
-        return await self._link.hooks.call(self.consumer, name, *args)
+        return self._link.hooks.call(self.consumer, name, *args)
 
-    async def take_care(self, *names: str) -> None:
+    def take_care(self, *names: str) -> Awaitable[None]:
         """Prepare for calls of these, where any is the application's own."""
-        await self._link.hooks.take_care(self.consumer, *names)
+        return self._link.hooks.take_care(self.consumer, *names)
+
+    def has_own(self, *names: str) -> bool:
+        """Say whether any of these is the application's own."""
+        return self._link.hooks.has_own(type(self.consumer), names)
 
     def find_handler(self, message: dict[str, Any]) -> str | None:
         """Give the method that a group message may call, or ``None``."""
@@ -75,14 +79,14 @@ class Host:
         """Give the view that a token of this topic is good for."""
         return str(await self.call("get_recovery_view", self._topic.frame.topic))
 
-    async def binding(self) -> bytes:
-        """Give the bytes that tie a token to this consumer, view and person."""
+    async def binding(self, view: str) -> bytes:
+        """Give the bytes that tie a token to this consumer, the view and the person."""
         kind = type(self.consumer)
         if self._link.hooks.overrides(self.consumer, "get_recovery_binding"):
             person = combine("own", await self.call("get_recovery_binding") or b"")
         else:
             person = await bind_to_person(self.consumer.scope)
-        return combine(f"{kind.__module__}.{kind.__qualname__}", await self.view(), person)
+        return combine(f"{kind.__module__}.{kind.__qualname__}", view, person)
 
     def _forget_new_fields(self, state: dict[str, Any]) -> None:
         if not self._link.hooks.overrides(self.consumer, "get_recoverable_state"):

@@ -57,10 +57,11 @@ class Join:
         return session, {**extras, TOKEN_KEY: session.greeting()}
 
     async def _make_session(self) -> Session:
+        view = await self._host.view()
         return Session(
             self._manager,
-            binding=await self._host.binding(),
-            view=await self._host.view(),
+            binding=await self._host.binding(view),
+            view=view,
             topic=self._topic,
             version=self._host.consumer.recovery_version,
             announce=self._announce,
@@ -77,8 +78,8 @@ class Join:
             return None
         try:
             takeover, extras = await self._restore(takeover)
-            payload = await self._host.encode()
-            phoenix.dumps(dict(extras))
+            payload = await self._encode(takeover)
+            phoenix.dumps(extras)
         except Exception:
             logger.exception("A state couldn't be restored.", extra={"topic": self._topic})
             await session.fail(SnapshotCorrupt("the application couldn't restore it"))
@@ -87,6 +88,13 @@ class Join:
         await self._manager.announcer.arecovered(takeover, takeover.state)
         await session.save(payload)
         return extras
+
+    async def _encode(self, takeover: Takeover) -> bytes:
+        is_whole = takeover.state.keys() == set(self._host.consumer.recovery_fields)
+        if takeover.payload is None or not is_whole or self._host.has_own(*_RESTORE_HOOKS):
+            return await self._host.encode()
+        # All that was stored came back, and no code of the application's had a say since.
+        return takeover.payload
 
     async def _restore(self, takeover: Takeover) -> tuple[Takeover, Mapping[str, Any]]:
         await self._host.take_care(*_RESTORE_HOOKS)

@@ -55,7 +55,7 @@ class Topic:
         """Bind the session to whoever is logged in now, and announce the new token."""
         if self._session is None:
             raise RuntimeError("renew_recovery() works once the topic is joined.")
-        await self._session.renew(await self._host.binding())
+        await self._session.renew(await self._host.binding(await self._host.view()))
 
     def listen(self) -> str:
         """Give the name of the topic's channel, and hear it from now on; from any thread."""

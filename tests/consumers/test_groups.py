@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import inspect
+from typing import Any, cast
 
 import pytest
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels.testing import WebsocketCommunicator
 
 from recovery_app import RecoveryManager
-from recovery_app.consumers import RecoveryConsumerMixin, groups
+from recovery_app.consumers import (
+    RecoveryConsumerMixin,
+    SyncRecoveryConsumerMixin,
+    groups,
+)
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.test_events import stored
 from tests.consumers.wire import TOPIC, connected, recovery_of
@@ -143,6 +150,124 @@ async def test_a_layer_that_failed_once_is_heard_again(
         await tell({"type": "someone.added", "by": 1})
         assert (await client.hear())["payload"] == {"count": 1}
     assert failed
+
+
+@both
+async def test_a_topic_hears_its_channel_once_its_name_was_asked_for(
+    manager: RecoveryManager, counter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = AsyncJsonWebsocketConsumer if counter is Counter else JsonWebsocketConsumer
+    mixin = RecoveryConsumerMixin if counter is Counter else SyncRecoveryConsumerMixin
+
+    def someone_added(self: Any, message: dict[str, Any]) -> Any:
+        return self.push("added", {"name": self.channel_name})
+
+    def handle_event(self: Any, event: str, payload: Any) -> Any:
+        return {"name": self.channel_name}
+
+    members: dict[str, Any] = {"someone_added": someone_added, "handle_event": handle_event}
+    if counter is Counter:
+        members = {name: _awaiting(member) for name, member in members.items()}
+    quiet: Any = type("Quiet", (mixin, kind), members)
+    layer = get_channel_layer()
+    assert layer is not None
+    receive, heard = layer.receive, []
+
+    async def note(name: str) -> Any:
+        heard.append(name)
+        return await receive(name)
+
+    async with connected(quiet, manager) as client:
+        monkeypatch.setattr(layer, "receive", note)
+        await client.join()
+        assert heard == []
+        name = (await client.push("name"))["response"]["name"]
+        await layer.send(name, {"type": "someone.added"})
+        assert (await client.hear())["payload"] == {"name": name}
+        assert heard == [name, name]
+
+
+def _awaiting(function: Any) -> Any:
+    async def call(*args: Any) -> Any:
+        result = function(*args)
+        return await result if inspect.isawaitable(result) else result
+
+    return call
+
+
+async def test_a_name_that_nobody_asked_for_is_let_go_by_a_layer_that_keeps_them(
+    manager: RecoveryManager, settings: Any
+) -> None:
+    class Alone(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+        pass
+
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.consumers.layers.SubscribingLayer"}}
+    layer: Any = get_channel_layer()
+    async with connected(Alone, manager) as client:
+        await client.join("room:1")
+        assert len(layer.subscribed) == 2
+        await client.push("phx_leave", topic="room:1")
+        assert (await client.hear())["event"] == "phx_close"
+        assert await client.hears_nothing()
+        assert len(layer.subscribed) == 1
+    communicator = WebsocketCommunicator(Alone.as_asgi(), "/")
+    communicator.scope.update(cast(Any, {"recovery": manager}))
+    await communicator.connect()
+    await communicator.send_json_to({"event": "phx_join", "payload": {}})
+    await communicator.receive_from()
+    assert len(layer.subscribed) == 2
+    communicator.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await communicator.future
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert layer.subscribed == set()
+
+
+async def test_without_a_layer_there_is_no_channel_name(
+    manager: RecoveryManager, settings: Any
+) -> None:
+    class Alone(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+        async def connect(self) -> None:
+            assert not hasattr(self, "channel_name")
+            await self.accept()
+
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+            return {"named": hasattr(self, "channel_name")}
+
+    settings.CHANNEL_LAYERS = {}
+    async with connected(Alone, manager) as client:
+        await client.join()
+        assert (await client.push("x"))["response"] == {"named": False}
+
+
+async def test_the_connections_own_code_does_one_thing_at_a_time(
+    manager: RecoveryManager,
+) -> None:
+    doing: list[str] = []
+
+    class Grouped(Counter):
+        groups = ["connections"]
+
+        async def greeted(self, message: dict[str, Any]) -> None:
+            await self._do("greeted")
+
+        async def receive_json(self, content: Any, **kwargs: Any) -> None:
+            await self._do(content)
+
+        async def _do(self, what: str) -> None:
+            doing.append(f"{what} begins")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            doing.append(f"{what} ends")
+            await self.send_json([])
+
+    async with connected(Grouped, manager) as client:
+        await client.raw.send_json_to("received")
+        await tell({"type": "greeted"}, "connections")
+        for _ in range(2):
+            assert await client.raw.receive_json_from() == []
+    assert [each.split()[1] for each in doing] == ["begins", "ends"] * 2
 
 
 async def test_a_message_that_comes_behind_a_leave_is_too_late(manager: RecoveryManager) -> None:

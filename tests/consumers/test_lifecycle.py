@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, cast
 
 import pytest
+from asgiref.sync import ThreadSensitiveContext
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app import RecoveryManager
-from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin, mailbox
+from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin, care, mailbox
 from recovery_app.consumers.mailbox import CAPACITY, Mailbox
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
@@ -49,6 +52,67 @@ async def test_joins_heartbeats_and_touches_take_no_thread(
         await storage.next_call()
         await client.push("phx_leave")
         assert hops == []
+
+
+async def test_joins_at_once_share_the_trip_to_the_databases_thread(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[str] = []
+
+    async def go() -> None:
+        trips.append("sets out")
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(care, "aclose_old_connections", go)
+    await asyncio.gather(*(care.close_old_connections() for _ in range(100)))
+    assert trips == ["sets out"]
+    await asyncio.gather(care.close_old_connections(), _later(care.close_old_connections))
+    assert trips == ["sets out"] * 3
+    async with ThreadSensitiveContext():
+        await asyncio.gather(*(care.close_old_connections() for _ in range(2)))
+    assert trips == ["sets out"] * 5
+
+
+async def _later(call: Callable[[], Awaitable[None]]) -> None:
+    """Call it when the trip of those before has just set out."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await call()
+
+
+async def test_what_a_hook_puts_into_the_context_is_there_in_the_next(
+    manager: RecoveryManager,
+) -> None:
+    bound: ContextVar[str] = ContextVar("bound", default="nothing")
+
+    class Binding(Counter):
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            bound.set(topic)
+            return await super().mount(topic, params)
+
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+            return {"bound": bound.get()}
+
+    async with connected(Binding, manager) as client:
+        for topic in ("room:1", "room:2"):
+            await client.join(topic)
+        assert (await client.push("x", topic="room:1"))["response"] == {"bound": "room:1"}
+
+
+async def test_an_own_dispatch_sees_what_the_client_sends(manager: RecoveryManager) -> None:
+    seen: list[str] = []
+
+    class Watching(Counter):
+        async def dispatch(self, message: dict[str, Any]) -> None:
+            seen.append(message["type"])
+            await super().dispatch(message)
+
+    async with connected(Watching, manager) as client:
+        await client.join()
+        await client.raw.send_json_to("own")
+        assert await client.raw.receive_json_from() == {"own": "own"}
+    receive = "websocket.receive"
+    assert seen == ["websocket.connect", receive, receive, "websocket.disconnect"]
 
 
 async def test_what_connect_set_is_there_and_what_a_topic_sets_is_its_own(
@@ -193,6 +257,32 @@ async def test_a_full_mailbox_slows_its_sender_down() -> None:
     mailbox.close()
     await mailbox.ended()
     assert len(done) == CAPACITY + 1
+
+
+async def test_all_who_wait_for_room_in_a_mailbox_get_their_turn() -> None:
+    gate, done = asyncio.Event(), []
+    box = Mailbox()
+
+    async def work(number: int) -> None:
+        await gate.wait()
+        done.append(number)
+
+    async def post_more(first: int) -> None:
+        for number in range(first, first + 5):
+            await box.post(partial(work, number))
+
+    for _ in range(CAPACITY):
+        await box.post(partial(work, 0))
+    senders = [asyncio.create_task(post_more(first)) for first in (10, 20, 30)]
+    await asyncio.sleep(0)
+    senders.pop().cancel()
+    gate.set()
+    await asyncio.gather(*senders)
+    box.close()
+    await asyncio.wait_for(box.ended(), timeout=5)
+    assert [n for n in done if 10 <= n < 20] == list(range(10, 15))
+    assert [n for n in done if 20 <= n < 30] == list(range(20, 25))
+    assert len(done) == CAPACITY + 10
 
 
 async def test_a_group_that_floods_does_not_stop_the_timers(manager: RecoveryManager) -> None:
