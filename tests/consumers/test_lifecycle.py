@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, cast
@@ -55,29 +55,31 @@ async def test_joins_heartbeats_and_touches_take_no_thread(
 
 
 async def test_joins_at_once_share_the_trip_to_the_databases_thread(
-    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trips: list[str] = []
+    gate = asyncio.Event()
 
     async def go() -> None:
         trips.append("sets out")
-        await asyncio.sleep(0)
+        await gate.wait()
+
+    def ask(times: int) -> list[asyncio.Task[None]]:
+        return [asyncio.create_task(care.close_old_connections()) for _ in range(times)]
 
     monkeypatch.setattr(care, "aclose_old_connections", go)
-    await asyncio.gather(*(care.close_old_connections() for _ in range(100)))
-    assert trips == ["sets out"]
-    await asyncio.gather(care.close_old_connections(), _later(care.close_old_connections))
-    assert trips == ["sets out"] * 3
+    first, *others = ask(100)
+    await asyncio.sleep(0.01)
+    assert len(trips) == 1
+    too_late = ask(2)
+    await asyncio.sleep(0.01)
+    assert len(trips) == 2
+    first.cancel()
+    gate.set()
+    await asyncio.gather(*others, *too_late)
     async with ThreadSensitiveContext():
-        await asyncio.gather(*(care.close_old_connections() for _ in range(2)))
-    assert trips == ["sets out"] * 5
-
-
-async def _later(call: Callable[[], Awaitable[None]]) -> None:
-    """Call it when the trip of those before has just set out."""
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    await call()
+        await asyncio.gather(*ask(2))
+    assert len(trips) == 4
 
 
 async def test_what_a_hook_puts_into_the_context_is_there_in_the_next(
