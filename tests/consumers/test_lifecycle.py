@@ -17,9 +17,11 @@ from django.core.exceptions import ImproperlyConfigured
 from recovery_app import RecoveryManager
 from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin, care, mailbox
 from recovery_app.consumers.mailbox import CAPACITY, Mailbox
+from recovery_app.serializers import JSONSerializer, MsgPackSerializer
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
-from tests.consumers.wire import connected, recovery_of
+from tests.consumers.test_events import stored
+from tests.consumers.wire import TOPIC, connected, recovery_of
 
 
 class Plain(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
@@ -52,6 +54,52 @@ async def test_joins_heartbeats_and_touches_take_no_thread(
         await storage.next_call()
         await client.push("phx_leave")
         assert hops == []
+
+
+async def test_a_state_that_came_back_whole_is_not_serialized_again(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
+    class Counting(JSONSerializer):
+        written = 0
+
+        def dumps(self, state: Any) -> bytes:
+            self.written += 1
+            return super().dumps(state)
+
+    serializer = Counting()
+    manager = make_manager(serializer=serializer)
+    async with connected(Plain, manager) as client:
+        token = recovery_of(await client.join())["token"]
+    before = serializer.written
+    async with connected(Plain, manager) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "recovered"
+    assert serializer.written == before
+
+
+async def test_a_field_that_is_new_since_is_stored_with_the_join(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(Plain, manager) as client:
+        token = recovery_of(await client.join())["token"]
+    monkeypatch.setattr(Plain, "recovery_fields", ("count", "recovery_topic"))
+    async with connected(Plain, manager) as client:
+        await client.join(token=token)
+        assert stored(manager) == {"count": 0, "recovery_topic": TOPIC}
+
+
+async def test_a_state_of_another_serializer_is_stored_by_this_one_with_the_join(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
+    storage = FlakyStorage()
+    before = make_manager(storage=storage)
+    after = make_manager(storage=storage, serializer=MsgPackSerializer())
+    async with connected(Plain, before) as client:
+        token = recovery_of(await client.join())["token"]
+    (was,) = before.snapshots().items
+    async with connected(Plain, after) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "recovered"
+    (now,) = after.snapshots().items
+    assert was.serializer != now.serializer == after.codec.name
 
 
 async def test_joins_at_once_share_the_trip_to_the_databases_thread(
