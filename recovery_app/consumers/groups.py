@@ -23,6 +23,22 @@ class HasChannel(Protocol):
     channel_layer: Any
 
 
+async def receive_at_last(receive: Callable[[], Awaitable[Message]]) -> Message:
+    """Give the next message of a channel layer, however often it fails until then.
+
+    A layer that is away takes no connection down with it, and is logged once.
+    """
+    failed = False
+    while True:
+        try:
+            return await receive()
+        except Exception:
+            if not failed:
+                logger.exception("A channel layer failed.")
+            failed = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+
 class GroupKeeper:
     """A channel layer that remembers which groups it was asked to add channels to."""
 
@@ -114,12 +130,7 @@ class TopicChannel:
             self._pump = asyncio.create_task(self._receive(self._layer))
 
     async def _receive(self, layer: GroupKeeper) -> None:
+        receive = partial(layer.receive, self._name)
         while True:
-            try:
-                message = await layer.receive(self._name)
-            except Exception:
-                # It ends no connection, so nothing else would ever listen again.
-                logger.exception("A channel layer failed.")
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                await self._post(partial(self._handle, message))
+            message = await receive_at_last(receive)
+            await self._post(partial(self._handle, message))

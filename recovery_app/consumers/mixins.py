@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from asgiref.sync import async_to_sync
@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app.consumers.binding import bind_to_person
 from recovery_app.consumers.connection import Connection
+from recovery_app.consumers.groups import receive_at_last
 from recovery_app.consumers.hooks import Hooks, SyncHooks
 from recovery_app.values import Takeover
 
@@ -24,6 +25,7 @@ else:
 State: TypeAlias = dict[str, Any]
 Reply: TypeAlias = "Mapping[str, Any] | None"
 Message: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
 
 
 class _FromClient(dict[str, Any]):
@@ -55,6 +57,7 @@ class RecoveryMixin(Base):
     _recovery_hooks: ClassVar[Hooks]
     _recovery_connection: Connection
     _recovery_life: Topic | None = None
+    _recovery_receive: Receive
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,6 +95,15 @@ class RecoveryMixin(Base):
             await super().__call__(scope, receive_from_client, send)
         finally:
             self._recovery_connection.cancel()
+
+    @property
+    def channel_receive(self) -> Receive:
+        """Receive from the channel layer, as Channels does, and outlive its outages."""
+        return self._recovery_receive
+
+    @channel_receive.setter
+    def channel_receive(self, receive: Receive) -> None:
+        self._recovery_receive = partial(receive_at_last, receive)
 
     async def dispatch(self, message: Message) -> None:
         """Take what concerns topics; leave the rest to Channels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from typing import Any, cast
 
 import pytest
@@ -277,6 +278,39 @@ async def test_the_connections_own_code_does_one_thing_at_a_time(
         assert begun == [order[0]]
         gate.set()
         assert await client.raw.receive_json_from() == order[1]
+
+
+@both
+async def test_a_layer_that_is_away_ends_no_connection(
+    manager: RecoveryManager,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    counter: Any,
+) -> None:
+    class Told(counter):  # type: ignore[misc]
+        def connected_told(self, message: dict[str, Any]) -> Any:
+            return self.send_json({"told": self.channel_name == name})
+
+    layer = get_channel_layer()
+    assert layer is not None
+    receive, name, failures = layer.receive, "", 0
+
+    async def fail_at_first(channel: str) -> Any:
+        nonlocal name, failures
+        name = name or channel
+        if failures < 3:
+            failures += 1
+            raise ConnectionError("the layer is away")
+        return await receive(channel)
+
+    monkeypatch.setattr(groups, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(layer, "receive", fail_at_first)
+    async with connected(Told, manager) as client:
+        await layer.send(name, {"type": "connected.told"})
+        assert json.loads(await client.raw.receive_from(timeout=5)) == {"told": True}
+        assert recovery_of(await client.join())["outcome"] == "new"
+    assert failures == 3
+    assert caplog.text.count("A channel layer failed") == 1
 
 
 async def test_a_message_that_comes_behind_a_leave_is_too_late(manager: RecoveryManager) -> None:
