@@ -1,4 +1,4 @@
-"""Own a TCP proxy that can be cut: in front of one server, or in turn of several."""
+"""Own TCP proxies: one can be cut, in turn before several servers, one can be shut."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from itertools import cycle
+from typing import TypeVar
 
 from tests.support.processes import HOST
 
 CHUNK = 65_536
+Proxy = TypeVar("Proxy", bound="RoundRobin")
 
 
 class RoundRobin:
@@ -24,7 +26,7 @@ class RoundRobin:
         self.came_back = asyncio.Event()
         """Set by the first connection after a cut."""
 
-    async def __aenter__(self) -> RoundRobin:
+    async def __aenter__(self: Proxy) -> Proxy:
         self._server = await asyncio.start_server(self._serve, HOST, 0)
         return self
 
@@ -35,10 +37,16 @@ class RoundRobin:
         await self._server.wait_closed()
 
     @property
+    def port(self) -> int:
+        """Give the port that it listens on."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
     def url(self) -> str:
         """Give the address for HTTP, without a slash at the end."""
-        assert self._server is not None
-        return f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://{HOST}:{self.port}"
 
     def cut(self) -> None:
         """Break all connections off, as a node that dies does."""
@@ -59,6 +67,7 @@ class RoundRobin:
         self._open.add(writer)
         try:
             while data := await reader.read(CHUNK):
+                await self._may_pass(writer)
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -66,3 +75,36 @@ class RoundRobin:
         finally:
             self._open.discard(writer)
             writer.close()
+
+    async def _may_pass(self, writer: asyncio.StreamWriter) -> None:
+        """Wait until what is meant for ``writer`` may go on."""
+
+
+class Gate(RoundRobin):
+    """A proxy in front of one server that can keep back what is on its way."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__([port])
+        self._port = port
+        self._shut: dict[asyncio.StreamWriter, asyncio.Event] = {}
+
+    def shut(self, *, for_replies: bool = False) -> None:
+        """Keep back requests, or replies, on the connections of now; later ones are free."""
+        for writer in self._open:
+            if (writer.get_extra_info("peername")[1] != self._port) is for_replies:
+                self._shut[writer] = asyncio.Event()
+
+    def cut(self) -> None:
+        """Break all connections off; what was kept back is lost."""
+        super().cut()
+        self.open()
+
+    def open(self) -> None:
+        """Let go on what was kept back."""
+        for event in self._shut.values():
+            event.set()
+        self._shut.clear()
+
+    async def _may_pass(self, writer: asyncio.StreamWriter) -> None:
+        if writer in self._shut:
+            await self._shut[writer].wait()

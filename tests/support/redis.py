@@ -71,9 +71,10 @@ def _answers(port: int) -> bool:
 
 @dataclass
 class Cluster:
-    """Three masters that share the slots."""
+    """Masters that share the slots, and replicas of the first of them."""
 
     nodes: list[Process]
+    replicas: list[Process] = field(default_factory=list)
 
     @property
     def startup_nodes(self) -> list[tuple[str, int]]:
@@ -93,10 +94,13 @@ class Cluster:
 
 
 @contextmanager
-def cluster(directory: Path, size: int = 3) -> Iterator[Cluster]:
+def cluster(
+    directory: Path, size: int = 3, *, replicas: int = 0, node_timeout_ms: int = 3000
+) -> Iterator[Cluster]:
     """Run a Cluster."""
     with ExitStack() as stack:
-        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "3000"]
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms)]
+        options += ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
         nodes = [stack.enter_context(_cluster_node(directory, options)) for _ in range(size)]
         share = SLOTS // size + 1
         for place, node in enumerate(nodes):
@@ -111,7 +115,39 @@ def cluster(directory: Path, size: int = 3) -> Iterator[Cluster]:
                 SETTLE_SECONDS,
                 "The Cluster doesn't come together.",
             )
-        yield Cluster(nodes=nodes)
+        made = Cluster(nodes=nodes)
+        for _ in range(replicas):
+            replica = stack.enter_context(_cluster_node(directory, options))
+            made.replicas.append(replica)
+            _follow(made, replica)
+        yield made
+
+
+def _follow(cluster: Cluster, replica: Process) -> None:
+    """Have a node become a replica of the first master, and each node know of it."""
+    first = cluster.nodes[0]
+    first_id = cluster.id_of(first.port)
+    ask(replica.port, "CLUSTER", "MEET", HOST, first.port)
+
+    def follows() -> bool:
+        with contextlib.suppress(redis.ResponseError):
+            ask(replica.port, "CLUSTER", "REPLICATE", first_id)
+        with client(replica.port) as connection:
+            return bool(connection.info("replication").get("master_link_status") == "up")
+
+    wait_until(follows, SETTLE_SECONDS, "The replica doesn't follow.")
+    for node in cluster.nodes:
+        wait_until(
+            lambda port=node.port: _knows_replica(port, replica.port),  # type: ignore[misc]
+            SETTLE_SECONDS,
+            "The Cluster doesn't know the replica.",
+        )
+
+
+def _knows_replica(port: int, replica_port: int) -> bool:
+    return any(
+        int(node[1]) == replica_port for _, _, _, *replicas in slots_of(port) for node in replicas
+    )
 
 
 def _cluster_node(directory: Path, options: list[str]) -> Process:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 
+from recovery_app import RecoveryManager
+from recovery_app.storages import RedisStorage
 from tests.core.redis_storages import SERVERS
+from tests.core.support import make_manager
 from tests.support import redis
 from tests.support.needs import require
 from tests.support.processes import HOST, Process
+
+TIMEOUT_SECONDS = 0.5
+Manage = Callable[..., RecoveryManager]
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +57,15 @@ def redis_cluster(redis_directory: Path) -> Iterator[redis.Cluster]:
     with redis.cluster(redis_directory) as nodes:
         SERVERS["redis_cluster"] = nodes
         yield nodes
+
+
+@pytest.fixture
+def manage() -> Iterator[Manage]:
+    """Give a function that builds a manager on Redis."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> RecoveryManager:
+            storage = RedisStorage(**{"timeout": TIMEOUT_SECONDS, **options})
+            return stack.enter_context(make_manager(storage=storage))
+
+        yield make
