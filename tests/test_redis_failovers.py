@@ -125,7 +125,8 @@ async def test_a_replica_of_a_cluster_is_promoted(
                 await asyncio.sleep(0.05)
             await page.add()
             if wait_replicas:
-                # Nobody follows the new master, so it can't be known to be safe yet.
+                # Nobody follows the new master, so nothing can be known to be safe yet.
+                assert await comes_back(manager, None) == ("unavailable", 0)
                 master.start()
                 await eventually(lambda: is_level(replica, master))
                 await page.add()
