@@ -228,6 +228,7 @@ def test_who_may_not_is_told_so_and_no_password_is_shown(server: Process) -> Non
     url = f"redis://reader:secret%20word@{HOST}:{server.port}"
     storage = RedisStorage(url=url)
     assert storage.load(KEY) is None
+    assert asyncio.run(storage.aload(KEY)) is None
     with pytest.raises(StorageError) as caught:
         storage.save(KEY, b"data", 60)
     assert not isinstance(caught.value, StorageUnavailable)

@@ -269,3 +269,18 @@ async def test_a_stall_of_5_seconds(manager: RecoveryManager, server: Process) -
         assert await comes_back(manager, page.token) == ("recovered", page.count)
         assert await comes_back(manager, gone.token) == ("recovered", 1)
         assert page.token == token
+
+
+async def test_a_save_that_comes_late_changes_nothing(server: Process, manage: Manage) -> None:
+    async with Gate(server.port) as gate:
+        manager = manage(url=f"redis://{HOST}:{gate.port}")
+        async with opened(manager) as page:
+            await page.join()
+            token = page.token
+            gate.shut()
+            await page.add()
+            await page.add()
+            gate.open()
+            await eventually(lambda: connections_of(server.port) == 1)
+            assert await comes_back(manager, token) == ("recovered", 2)
+            assert page.token == token

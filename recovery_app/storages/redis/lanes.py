@@ -52,12 +52,21 @@ async def within(seconds: float, work: Awaitable[Result]) -> Result:
 
 
 class Lane:
-    """A connection that one packet at a time travels on."""
+    """A connection that one packet at a time travels on.
 
-    def __init__(self, make: Callable[[], Any], timeout: float) -> None:
+    ``strays`` is shared by all lanes to a server: how to end the connections that were given
+    up with a packet on its way, which would undo what came after it. So that goes first.
+    """
+
+    def __init__(
+        self, make: Callable[[], Any], timeout: float, strays: list[Command] | None = None
+    ) -> None:
         self._make = make
         self._timeout = timeout
+        self._knows_end = strays is not None
+        self._strays = strays if strays is not None else []
         self._connection: Any = None
+        self._end: Command | None = None
         self._is_busy = self._is_retired = False
 
     async def ask(self, commands: Sequence[Command], *, repeatable: bool) -> list[Any]:
@@ -72,6 +81,7 @@ class Lane:
             return await within(self._timeout, self._ask(commands, repeatable=repeatable))
         except BaseException:
             self._is_retired = True
+            self._note_stray()
             raise
         finally:
             self._is_busy = False
@@ -90,7 +100,7 @@ class Lane:
 
         ``gently``: see its end, as a loop that is about to close never would otherwise.
         """
-        self._is_retired = False
+        self._is_retired, self._end = False, None
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(RedisError, OSError, asyncio.TimeoutError):
@@ -106,18 +116,30 @@ class Lane:
             except BROKEN:
                 if not repeatable:
                     raise
+                self._note_stray()
         await self.close()
         self._connection = self._make()
         await self._connection.connect()
+        if self._knows_end:
+            self._end = _end_of(*await self._converse(self._connection, [("CLIENT", "INFO")]))
         return await self._converse(self._connection, commands)
 
+    def _note_stray(self) -> None:
+        if self._end is not None:
+            self._strays.append(self._end)
+
     async def _converse(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        strays = list(self._strays)
+        sent = [*strays, *commands]
         if _pack is not None:
-            packed = b"".join(map(_pack, commands))
+            packed = b"".join(map(_pack, sent))
         else:
-            packed = b"".join(b"".join(connection.pack_command(*each)) for each in commands)
+            packed = b"".join(b"".join(connection.pack_command(*each)) for each in sent)
         await connection.send_packed_command(packed, check_health=False)
-        return [await _read(connection) for _ in commands]
+        replies = [await _read(connection) for _ in sent]
+        if strays:
+            self._strays[:] = [each for each in self._strays if each not in strays]
+        return replies[len(strays) :]
 
 
 async def _read(connection: Any) -> Any:
@@ -125,6 +147,15 @@ async def _read(connection: Any) -> Any:
         return await connection.read_response(disable_decoding=True)
     except ResponseError as error:
         return as_redirect(error)
+
+
+def _end_of(info: Any) -> Command | None:
+    """Give the command that ends the connection of which ``CLIENT INFO`` says this."""
+    if not isinstance(info, bytes):
+        return None
+    found = dict(part.partition(b"=")[::2] for part in info.split())
+    # After a restart the server gives the same ids again, but not to the same address.
+    return ("CLIENT", "KILL", "ID", found[b"id"], "ADDR", found[b"addr"])
 
 
 def _is_stale(connection: Any) -> bool:

@@ -116,14 +116,15 @@ class Station:
     def _batcher(self, address: Address) -> Batcher:
         batcher = self._batchers.get(address)
         if batcher is None:
-            lanes = [self._lane(address) for _ in range(self._limits.lanes)]
+            strays: list[Command] = []
+            lanes = [self._lane(address, strays) for _ in range(self._limits.lanes)]
             batcher = self._batchers[address] = Batcher(lanes, self._manner, self._lost)
         return batcher
 
-    def _lane(self, address: Address) -> Lane:
+    def _lane(self, address: Address, strays: list[Command] | None = None) -> Lane:
         topology = self._topology
         make = partial(connect_async, address, topology.kind, topology.arguments)
-        return Lane(make, self._limits.timeout)
+        return Lane(make, self._limits.timeout, strays)
 
     def _lost(self) -> None:
         if self._topology.question:
