@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from recovery_app import RecoveryManager
 from tests.consumers.apps import COUNTERS
-from tests.consumers.pages import PATIENCE_SECONDS, comes_back, eventually, opened
+from tests.consumers.pages import PATIENCE_SECONDS, Page, comes_back, eventually, opened
 from tests.consumers.wire import recovery_of
 from tests.core.redis_storages import on_one
 from tests.support.asgi import AsgiServer
@@ -139,6 +139,31 @@ async def test_a_server_that_comes_back_with_nothing(redis_directory: Path, mana
             server.restart()
             await page.add()
             assert await comes_back(manager, page.token) == ("recovered", 2)
+
+
+async def test_crashes_under_load(manager: RecoveryManager, server: Process) -> None:
+    async with AsyncExitStack() as stack:
+        pages = [await stack.enter_async_context(opened(manager)) for _ in range(50)]
+        await asyncio.gather(*(page.join() for page in pages))
+        tokens = [page.token for page in pages]
+        over = asyncio.Event()
+
+        async def go_on(page: Page) -> None:
+            while not over.is_set():
+                await page.add()
+
+        going_on = [asyncio.create_task(go_on(page)) for page in pages]
+        for _ in range(3):
+            seen = sum(page.count for page in pages)
+            await eventually(lambda seen=seen: sum(p.count for p in pages) > seen + 200)  # type: ignore[misc]
+            server.kill()
+            await asyncio.to_thread(server.start)
+        over.set()
+        await asyncio.gather(*going_on)
+        await asyncio.gather(*(page.add() for page in pages))
+        back = await asyncio.gather(*(comes_back(manager, page.token) for page in pages))
+        assert back == [("recovered", page.count) for page in pages]
+        assert [page.token for page in pages] == tokens
 
 
 def blocked_at(server: Process) -> int:
