@@ -105,21 +105,8 @@ async def test_one_that_fails_fails_alone(storage: RedisStorage, counted: Proces
     done = await asyncio.gather(*steps, return_exceptions=True)
     assert (done[0], done[2]) == (Verdict.DONE, Verdict.DONE)
     assert type(done[1]) is StorageError
-
-
-async def test_what_is_no_snapshot_is_an_error_however_it_is_asked_for(
-    storage: RedisStorage, counted: Process
-) -> None:
-    ask(counted.port, "LPUSH", "golivekit:recovery:{list}", "x")
-    with pytest.raises(StorageError) as alone:
-        await storage.aload("list")
-    loads = map(storage.aload, ("warm", "list", "gone"))
-    data, together, nothing = await asyncio.gather(*loads, return_exceptions=True)
-    assert (data, nothing) == (snapshot_bytes(1), None)
-    assert type(together) is type(alone.value) is StorageError
-    assert str(together) == str(alone.value)
     with pytest.raises(StorageError):
-        storage.load("list")
+        await storage.aload("list")
 
 
 async def test_who_gives_up_takes_nobody_along(storage: RedisStorage, server: Process) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from recovery_app.storages.redis.errors import BROKEN, FAILURES
 from recovery_app.storages.redis.lanes import Lane
-from recovery_app.storages.redis.wire import GET, Call, Manner, Packet
+from recovery_app.storages.redis.wire import Call, Manner, Packet
 
 MAX_CALLS = 256
 """So many steps keep the server's only thread for about a millisecond."""
@@ -25,16 +24,6 @@ async def exchange(lane: Lane, calls: list[Call], manner: Manner, *, asking: boo
         # The server was restarted, or its scripts flushed; this also makes it keep the script.
         again = [call for call in calls if is_unknown(call.result)]
         await _send(lane, again, manner, by_hash=False, asking=asking)
-    if manner.joined:
-        await _tell_strange(lane, calls, manner)
-
-
-async def _tell_strange(lane: Lane, calls: list[Call], manner: Manner) -> None:
-    """Ask for what isn't there once more by itself: MGET says so of what is no string, too."""
-    loads = [call for call in calls if call.name == GET]
-    absent = [call for call in loads if call.result is None]
-    if len(loads) > 1 and absent:
-        await _send(lane, absent, replace(manner, joined=False), by_hash=True, asking=False)
 
 
 def is_unknown(result: object) -> bool:
