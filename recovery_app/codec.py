@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotCorrupt,
-    SnapshotError,
     StateTooLarge,
     UnserializableState,
 )
 from recovery_app.serializers import BUILTIN, Serializer, serializer_name
-from recovery_app.snapshots import Snapshot
-from recovery_app.storages import Entry
-from recovery_app.values import SnapshotInfo
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,34 +69,3 @@ class Codec:
         if not isinstance(state, dict):
             raise SnapshotCorrupt(f"{self.name} gave {type(state).__name__}, not a dict")
         return state
-
-
-def describe(entry: Entry) -> SnapshotInfo:
-    """Tell what a listing shows of a stored value, readable or not."""
-    try:
-        snapshot = Snapshot.from_bytes(entry.data)
-    except SnapshotError as error:
-        return SnapshotInfo(
-            socket_hash=entry.key,
-            expires_in_seconds=entry.expires_in,
-            size_bytes=len(entry.data),
-            problem=str(error),
-        )
-    header = snapshot.header
-    return SnapshotInfo(
-        socket_hash=entry.key,
-        expires_in_seconds=entry.expires_in,
-        size_bytes=len(snapshot.state),
-        socket_id=snapshot.socket_id,
-        view=snapshot.view,
-        topic=snapshot.topic,
-        serializer=snapshot.serializer,
-        version=header.version,
-        applied_seq=header.applied_seq,
-        created_at=_moment(header.created_us),
-        saved_at=_moment(header.saved_us),
-    )
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

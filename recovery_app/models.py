@@ -30,8 +30,24 @@ class StoredSnapshot(models.Model):
     size_bytes = models.BigIntegerField(_("size"), default=0)
 
     class Meta:
-        verbose_name = _("snapshot")
-        verbose_name_plural = _("snapshots")
+        verbose_name = _("stored snapshot")
+        verbose_name_plural = _("stored snapshots")
+        # Who may see and revoke snapshots is asked of `Snapshot`, wherever they are stored.
+        default_permissions = ()
 
     def __str__(self) -> str:
-        return self.key
+        return self.socket_id or self.key
+
+
+class Snapshot(StoredSnapshot):
+    """A snapshot in whichever storage, as permissions and the admin's log name it.
+
+    Without a table of its own: it is never read or saved as a model.
+    """
+
+    class Meta:
+        proxy = True
+        verbose_name = _("snapshot")
+        verbose_name_plural = _("snapshots")
+        default_permissions = ("view", "delete")
+        permissions = [("view_snapshot_state", "Can view the hidden values of a snapshot's state")]

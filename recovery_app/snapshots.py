@@ -39,6 +39,8 @@ MAX_VERSION = 0xFFFFFFFF
 MAX_SEQ = 0xFFFFFFFFFFFFFFFE
 MAX_US = 2**62
 """The last time, and fence, that counts: each fits into a signed column, and so does the next."""
+HEAD_BYTES = 4096
+"""All before the replies is in these: three texts of 255 characters and a serializer's name."""
 _MAGIC = b"RS"
 _HEADER = struct.Struct(f">2sBBIQQQQQ{DIGEST_SIZE}s")
 _TEXT_LENGTH = struct.Struct(">H")
@@ -154,6 +156,40 @@ class Snapshot:
             raise SnapshotCorrupt("it is cut short")
         socket_id, view, topic, serializer = texts
         return cls(header, socket_id, view, topic, serializer, data[end:], data[start:end])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What the first bytes of a snapshot tell, without its state."""
+
+    header: Header
+    socket_id: str
+    view: str
+    topic: str
+    serializer: str
+    state_bytes: int
+
+    @classmethod
+    def read(cls, data: bytes, total_bytes: int) -> Head:
+        """Read the first `HEAD_BYTES` of so many in all; raises as `Snapshot.from_bytes`."""
+        header = Header.read(data)
+        try:
+            texts, position = _read_texts(data, _HEADER.size, count=4)
+            (length,) = _REPLIES_LENGTH.unpack_from(data, position)
+        except (struct.error, UnicodeDecodeError) as error:
+            raise SnapshotCorrupt("its fields are broken") from error
+        state_bytes = total_bytes - position - _REPLIES_LENGTH.size - length
+        if state_bytes < 0:
+            raise SnapshotCorrupt("it is cut short")
+        socket_id, view, topic, serializer = texts
+        return cls(
+            header=header,
+            socket_id=socket_id,
+            view=view,
+            topic=topic,
+            serializer=serializer,
+            state_bytes=state_bytes,
+        )
 
 
 def revoked_marker(header: Header) -> bytes:

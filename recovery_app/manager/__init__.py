@@ -16,6 +16,7 @@ from recovery_app.manager.base import (
     TOUCHES_PER_TTL,
     State,
 )
+from recovery_app.manager.inspection import InspectionCalls
 
 __all__ = [
     "DEFAULT_CLEANUP_INTERVAL",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-class RecoveryManager(AsyncCalls):
+class RecoveryManager(AsyncCalls, InspectionCalls):
     """Keep states for sockets that may come back.
 
     Arguments mean what the settings of the same name mean (``docs/settings.md``), with

@@ -11,13 +11,13 @@ from typing import Any
 from recovery_app.announcer import Announcer
 from recovery_app.cleaner import Cleaner
 from recovery_app.clock import Clock
-from recovery_app.codec import Codec, describe
+from recovery_app.codec import Codec
 from recovery_app.rulebook import Permit, Rulebook, check_name
 from recovery_app.serializers import JSONSerializer, Serializer
 from recovery_app.signals import observers
 from recovery_app.snapshots import socket_id_in
 from recovery_app.socket_ids import SocketIds
-from recovery_app.storages import EntryPage, MemoryStorage, Storage
+from recovery_app.storages import EntryPage, MemoryStorage, Storage, describe
 from recovery_app.tokens import TokenSigner, hash_socket_id
 from recovery_app.values import Page, Takeover
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from recovery_app.storages.base import Entry, EntryPage, Storage
+from recovery_app.storages.base import Entry, EntryPage, Storage, describe
 from recovery_app.storages.cache import CacheStorage
 from recovery_app.storages.database import DatabaseStorage
 from recovery_app.storages.memory import MemoryStorage
@@ -23,6 +23,7 @@ __all__ = [
     "MemoryStorage",
     "RedisStorage",
     "Storage",
+    "describe",
 ]
 
 

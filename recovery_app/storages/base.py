@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,9 +22,13 @@ from recovery_app.fencing import (
     decide_takeover,
     decide_touch,
 )
+from recovery_app.heads import describe_head
 from recovery_app.storages.pool import ThreadPool
+from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
 DEFAULT_THREADS = 16
+MAX_LOOKED_AT = 5000
+"""After so many snapshots a search gives out what it has, for the next page to go on."""
 Result = TypeVar("Result")
 
 
@@ -62,6 +67,10 @@ class Storage:
     """The asynchronous twins take no thread."""
     expires_by_itself: ClassVar[bool] = False
     """What has expired goes without `cleanup_expired`."""
+    keeps_expired: ClassVar[bool] = False
+    """`browse` can give what has expired and waits for a clean-up."""
+    sortable_by: ClassVar[frozenset[str]] = frozenset()
+    """The fields of `SnapshotInfo` by which `browse` can sort."""
 
     clock: Clock = staticmethod(time.time)
     threads: int = DEFAULT_THREADS
@@ -127,6 +136,38 @@ class Storage:
     def count(self) -> int:
         """Say how many live entries there are."""
         raise StorageError(f"{type(self).__name__} can't count what it holds.")
+
+    # For people who look into it.
+
+    def browse(self, query: Query) -> Page:
+        """Give a page of what somebody wants to see, after a bounded amount of work.
+
+        A search gives whole pages of `list_entries`, so it may give more than the limit.
+        """
+        items: list[SnapshotInfo] = []
+        looked_at, cursor = 0, query.cursor
+        while True:
+            page = self.list_entries(cursor=cursor, limit=query.limit)
+            infos = [describe(entry) for entry in page.entries]
+            items += filter(query.admits, infos)
+            looked_at += len(infos)
+            cursor = page.next_cursor
+            if cursor is None or len(items) >= query.limit or looked_at >= MAX_LOOKED_AT:
+                return Page(items=items, next_cursor=cursor, looked_at=looked_at)
+
+    def sample(self, limit: int = 1000) -> Sample:
+        """Give some live snapshots and how many there are, after a bounded amount of work."""
+        page = self.list_entries(limit=limit)
+        items = [describe(entry) for entry in page.entries]
+        return Sample(items=items, total=len(items) if page.next_cursor is None else self.count())
+
+    def look_up(self, key: str) -> Entry | None:
+        """Give what is stored, expired too where it is still there, and a marker as well.
+
+        ``expires_in`` is not a number where the storage can't tell.
+        """
+        data = self.load(key)
+        return None if data is None else Entry(key=key, data=data, expires_in=math.nan)
 
     def close(self) -> None:
         """Let go of threads and connections; a later call takes new ones."""
@@ -197,6 +238,18 @@ class Storage:
         """Do as `count`, without blocking the event loop."""
         return await self.run(self.count)
 
+    async def abrowse(self, query: Query) -> Page:
+        """Do as `browse`, without blocking the event loop."""
+        return await self.run(partial(self.browse, query))
+
+    async def asample(self, limit: int = 1000) -> Sample:
+        """Do as `sample`, without blocking the event loop."""
+        return await self.run(partial(self.sample, limit))
+
+    async def alook_up(self, key: str) -> Entry | None:
+        """Do as `look_up`, without blocking the event loop."""
+        return await self.run(partial(self.look_up, key))
+
     @cached_property
     def _pool(self) -> ThreadPool:
         return ThreadPool(self.threads, at_end=self.leave_thread)
@@ -207,3 +260,8 @@ class Storage:
             if decision.verdict is Verdict.DONE and decision.data is not None:
                 self.save(key, decision.data, ttl)
             return decision
+
+
+def describe(entry: Entry) -> SnapshotInfo:
+    """Tell what a listing shows of a stored value, readable or not."""
+    return describe_head(entry.key, entry.data, len(entry.data), entry.expires_in)

@@ -42,6 +42,7 @@ from recovery_app.fencing import (
 )
 from recovery_app.snapshots import Header
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage
+from recovery_app.storages.looking import after, infos_of, sample_of, wanted
 from recovery_app.storages.rows import (
     bound_to,
     by_fence,
@@ -53,6 +54,8 @@ from recovery_app.storages.rows import (
     revoked,
     unreadable,
 )
+from recovery_app.storages.sorting import SORTABLE
+from recovery_app.values import Page, Query, Sample
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredSnapshot
@@ -74,6 +77,8 @@ class DatabaseStorage(Storage):
 
     supports_atomic_fence = True
     supports_listing = True
+    keeps_expired = True
+    sortable_by = SORTABLE
 
     def __init__(self, *, database: str = DEFAULT_DB_ALIAS, clock: Clock = time.time) -> None:
         if database not in connections:
@@ -182,6 +187,31 @@ class DatabaseStorage(Storage):
     def count(self) -> int:
         with self._errors("count"):
             return self._rows.filter(expires_us__gt=self._now_us(), revoked=False).count()
+
+    def browse(self, query: Query) -> Page:
+        """Give a page in any order; only the socket id and the time of expiry are indexed."""
+        now_us = self._now_us()
+        with self._errors("listing"):
+            rows = after(wanted(self._rows, query, now_us), query)
+            infos = infos_of(self._rows, rows[: query.limit + 1], query.order, now_us)
+        page = infos[: query.limit]
+        more = len(infos) > query.limit
+        return Page(
+            items=[info for info, _ in page], next_cursor=str(page[-1][1]) if more else None
+        )
+
+    def sample(self, limit: int = 1000) -> Sample:
+        """Give the first by their keys, which are hashes: their share of all keys is known."""
+        with self._errors("listing"):
+            return sample_of(self._rows, limit, self._now_us())
+
+    def look_up(self, key: str) -> Entry | None:
+        with self._errors("load"):
+            row = self._rows.filter(key=key).first()
+        if row is None:
+            return None
+        expires_in = (row.expires_us - self._now_us()) / MICROSECONDS
+        return Entry(key=key, data=bytes_of(row), expires_in=expires_in)
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
         """Make the call with Django's care of old connections, as around a request."""

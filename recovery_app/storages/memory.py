@@ -13,7 +13,9 @@ from typing import NamedTuple
 from recovery_app.clock import Clock
 from recovery_app.forking import survive_fork
 from recovery_app.snapshots import is_marker, socket_id_in
-from recovery_app.storages.base import Entry, EntryPage, Result, Storage
+from recovery_app.storages.base import Entry, EntryPage, Result, Storage, describe
+from recovery_app.storages.sorting import SORTABLE, Place, is_behind, value_of
+from recovery_app.values import Page, Query, Sample
 
 DEFAULT_MAX_ENTRIES = 10_000
 
@@ -33,6 +35,8 @@ class MemoryStorage(Storage):
     supports_atomic_fence = True
     supports_listing = True
     supports_native_async = True
+    keeps_expired = True
+    sortable_by = SORTABLE
 
     def __init__(self, *, max_entries: int = DEFAULT_MAX_ENTRIES, clock: Clock = time.time) -> None:
         if max_entries < 1:
@@ -90,6 +94,34 @@ class MemoryStorage(Storage):
     def count(self) -> int:
         return len(self._live_entries())
 
+    def browse(self, query: Query) -> Page:
+        """Give a page in any order; sorting what is in memory costs little."""
+        place = Place.read(query.cursor)
+        found = []
+        for entry, expires_at in self._entries(expired=query.expired):
+            info = describe(entry)
+            behind = Place(key=entry.key, value=value_of(info, query.order, expires_at))
+            if query.admits(info) and is_behind(behind, place, query.order):
+                found.append((behind.value, entry.key, info))
+        found.sort(key=lambda each: each[:2], reverse=query.order.startswith("-"))
+        page = found[: query.limit]
+        more = len(found) > query.limit
+        last = str(Place(value=page[-1][0], key=page[-1][1])) if more else None
+        return Page(items=[info for *_, info in page], next_cursor=last)
+
+    def sample(self, limit: int = 1000) -> Sample:
+        """Give all there are: they are at hand."""
+        items = [describe(entry) for entry, _ in self._entries()]
+        expired = sum(1 for _ in self._entries(expired=True))
+        return Sample(items=items, total=len(items), expired=expired)
+
+    def look_up(self, key: str) -> Entry | None:
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is None:
+                return None
+            return Entry(key=key, data=slot.data, expires_in=slot.expires_at - self.clock())
+
     async def run(self, call: Callable[[], Result]) -> Result:
         """Make the call here: nothing in this storage waits for long."""
         return call()
@@ -99,11 +131,15 @@ class MemoryStorage(Storage):
         self._lock = threading.RLock()
 
     def _live_entries(self) -> dict[str, Entry]:
+        return {entry.key: entry for entry, _ in self._entries()}
+
+    def _entries(self, *, expired: bool = False) -> list[tuple[Entry, float]]:
+        """Give all live snapshots, or all expired ones, with the time at which each expires."""
         with self._lock:
             now = self.clock()
-            slots = [(key, slot) for key, slot in self._slots.items() if slot.expires_at > now]
-        return {
-            key: Entry(key=key, data=slot.data, expires_in=slot.expires_at - now)
+            slots = list(self._slots.items())
+        return [
+            (Entry(key=key, data=slot.data, expires_in=slot.expires_at - now), slot.expires_at)
             for key, slot in slots
-            if not is_marker(slot.data)
-        }
+            if (slot.expires_at <= now) is expired and not is_marker(slot.data)
+        ]

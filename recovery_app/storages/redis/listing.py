@@ -6,21 +6,27 @@ A page costs a step of SCAN over about `STEP_KEYS` keys and the values that it s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recovery_app.snapshots import is_marker, socket_id_in
-from recovery_app.storages.base import Entry, EntryPage
+from recovery_app.heads import describe_head
+from recovery_app.snapshots import HEAD_BYTES, is_marker, socket_id_in
+from recovery_app.storages.base import MAX_LOOKED_AT, Entry, EntryPage
 from recovery_app.storages.redis.stations import Talk
 from recovery_app.storages.redis.topology import Address, Chart
 from recovery_app.storages.redis.wire import Command
+from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
 STEP_KEYS = 1000
 MAX_STEPS = 100
 """After so many steps a page is given out as it is, however short."""
 READ_KEYS = 100
+SAMPLE_STEPS = 10
+"""So many steps look for keys of ours among others, on each node."""
 HEADER_BYTES = 64
+GONE = -2
+"""What PTTL says of a key that isn't there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +42,10 @@ class Keys:
     def bare(self, full: bytes) -> str:
         """Give the key as the storage's callers know it."""
         return full[len(self.prefix.encode()) + 1 : -1].decode()
+
+    def owns(self, full: bytes) -> bool:
+        """Say whether a server's key is one of these."""
+        return full.startswith(f"{self.prefix}{{".encode()) and full.endswith(b"}")
 
     def scan(self, cursor: str) -> Command:
         """Give a step of SCAN over these keys alone."""
@@ -166,3 +176,106 @@ def _entry(name: str, data: Any, ttl_ms: Any, prefix: str) -> Entry | None:
     if not socket_id_in(data).startswith(prefix):
         return None
     return Entry(key=name, data=data, expires_in=ttl_ms / 1000)
+
+
+# For people who look: the heads of values, and never a state.
+
+
+def browsing(keys: Keys, query: Query) -> Callable[[Chart], Talk[Page]]:
+    """Give the work of making a page of what somebody wants to see."""
+    start = Cursor.read(query.cursor)
+
+    def work(chart: Chart) -> Talk[Page]:
+        items: list[SnapshotInfo] = []
+        looked_at = 0
+        at: Cursor | None = start
+        for _ in range(MAX_STEPS):
+            address = _node(chart, at)
+            if at is None or address is None:
+                break
+            found, behind = yield from _scan(keys, chart, address, at)
+            for names in _batches(found):
+                heads = yield from _heads(keys, address, names)
+                for name, info in zip(names, heads, strict=True):
+                    if len(items) == query.limit or looked_at == MAX_LOOKED_AT:
+                        return Page(items=items, next_cursor=str(at), looked_at=looked_at)
+                    at = Cursor(key=name, step=at.step, node=at.node)
+                    looked_at += 1
+                    if info is not None and query.admits(info):
+                        items.append(info)
+            at = behind
+        return Page(items=items, next_cursor=str(at) if at else None, looked_at=looked_at)
+
+    return work
+
+
+def sampling(keys: Keys, limit: int) -> Callable[[Chart], Talk[Sample]]:
+    """Give the work of looking at about ``limit`` snapshots, as many on each node.
+
+    The order of SCAN is that of hashes, so the first keys are like all others.
+    """
+
+    def work(chart: Chart) -> Talk[Sample]:
+        items: list[SnapshotInfo] = []
+        total, is_exact = 0, True
+        addresses = chart.addresses
+        for address in addresses:
+            part = yield from _sample(keys, address, max(1, limit // len(addresses)))
+            items += part.items
+            total += part.total
+            is_exact = is_exact and part.is_exact
+        return Sample(items=items, total=total, is_exact=is_exact)
+
+    return work
+
+
+def _sample(keys: Keys, address: Address, limit: int) -> Talk[Sample]:
+    seen: set[bytes] = set()
+    size = 0
+    ours: list[str] = []
+    step = b"0"
+    for _ in range(SAMPLE_STEPS):
+        replies = yield address, [("DBSIZE",), ("SCAN", step, "COUNT", STEP_KEYS)]
+        size, (step, found) = map(_good, replies)
+        ours += [keys.bare(full) for full in set(found) - seen if keys.owns(full)]
+        seen.update(found)
+        if step == b"0" or len(ours) >= limit:
+            break
+    heads: list[SnapshotInfo | None] = []
+    for names in _batches(ours[:limit]):
+        heads += yield from _heads(keys, address, names)
+    items = [info for info in heads if info is not None]
+    if step == b"0" and len(ours) <= limit:
+        return Sample(items=items, total=len(items))
+    share = len(ours) / len(seen) * len(items) / max(1, len(heads))
+    return Sample(items=items, total=round(size * share), is_exact=False)
+
+
+def _good(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _heads(keys: Keys, address: Address, names: Sequence[str]) -> Talk[list[SnapshotInfo | None]]:
+    """Tell what the heads of values say; ``None`` for what is gone or a marker."""
+    commands: list[Command] = []
+    for full in map(keys.full, names):
+        commands += [("GETRANGE", full, 0, HEAD_BYTES - 1), ("STRLEN", full), ("PTTL", full)]
+    replies = yield address, commands
+    parts = zip(names, replies[::3], replies[1::3], replies[2::3], strict=True)
+    return [_info(*each) for each in parts]
+
+
+def _info(name: str, head: Any, size: Any, ttl_ms: Any) -> SnapshotInfo | None:
+    """Describe a value, unless it went in the meantime, is a marker, or no string."""
+    if not (isinstance(head, bytes) and isinstance(size, int) and isinstance(ttl_ms, int)):
+        return None
+    if ttl_ms == GONE or is_marker(head):
+        return None
+    return describe_head(name, head, size, ttl_ms / 1000)
+
+
+def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), READ_KEYS):
+        yield names[start : start + READ_KEYS]

@@ -12,10 +12,17 @@ from typing import Any, TypeVar
 from recovery_app.clock import Clock
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.forking import survive_fork
-from recovery_app.storages.base import EntryPage, Storage
+from recovery_app.storages.base import Entry, EntryPage, Storage
 from recovery_app.storages.redis import wire
 from recovery_app.storages.redis.errors import FAILURES, translated
-from recovery_app.storages.redis.listing import Keys, counting, listing
+from recovery_app.storages.redis.listing import (
+    GONE,
+    Keys,
+    browsing,
+    counting,
+    listing,
+    sampling,
+)
 from recovery_app.storages.redis.options import (
     Limits,
     check_alias,
@@ -36,6 +43,7 @@ from recovery_app.storages.redis.servers import Servers
 from recovery_app.storages.redis.stations import Station, Stations
 from recovery_app.storages.redis.topology import Address, Topology
 from recovery_app.storages.redis.wire import Call, Manner
+from recovery_app.values import Page, Query, Sample
 
 Result = TypeVar("Result")
 Coming = Coroutine[Any, Any, Result]
@@ -218,6 +226,34 @@ class RedisStorage(Storage):
         with _errors("count"):
             return await (await self._stations.here()).talk(counting(self._keys))
 
+    # For people who look into it.
+
+    def browse(self, query: Query) -> Page:
+        """Give a page in the order of SCAN, of what the heads of the values say."""
+        with _errors("listing"):
+            return self._servers.talk(browsing(self._keys, query))
+
+    async def abrowse(self, query: Query) -> Page:
+        with _errors("listing"):
+            return await (await self._stations.here()).talk(browsing(self._keys, query))
+
+    def sample(self, limit: int = 1000) -> Sample:
+        """Give some of each node, and an estimate from them and the number of all keys."""
+        with _errors("listing"):
+            return self._servers.talk(sampling(self._keys, limit))
+
+    async def asample(self, limit: int = 1000) -> Sample:
+        with _errors("listing"):
+            return await (await self._stations.here()).talk(sampling(self._keys, limit))
+
+    def look_up(self, key: str) -> Entry | None:
+        data = self.load(key)
+        return _entry(key, data, self._call("load", wire.time_left(self._keys.full(key))))
+
+    async def alook_up(self, key: str) -> Entry | None:
+        data = await self.aload(key)
+        return _entry(key, data, await self._acall("load", wire.time_left(self._keys.full(key))))
+
     def close(self) -> None:
         """Let go of all connections but a cache's; a later call makes new ones."""
         if "_servers" in vars(self):
@@ -278,6 +314,12 @@ class RedisStorage(Storage):
 def to_ms(ttl: float) -> int:
     """Turn seconds into whole milliseconds, at least one."""
     return max(1, round(ttl * 1000))
+
+
+def _entry(key: str, data: bytes | None, ttl_ms: int) -> Entry | None:
+    if data is None or ttl_ms == GONE:
+        return None
+    return Entry(key=key, data=data, expires_in=ttl_ms / 1000)
 
 
 def _check(prefix: str, wait_replicas: int, wait_timeout: float, limits: Limits) -> None:

@@ -135,6 +135,11 @@ def load(key: bytes) -> Call:
     return Call(key, GET, writes=False)
 
 
+def time_left(key: bytes) -> Call:
+    """Ask for the milliseconds until it expires."""
+    return Call(key=key, name="PTTL", writes=False)
+
+
 def save(key: bytes, data: bytes, ttl_ms: int) -> Call:
     """Store bytes, whatever was there."""
     return Call(key, "SET", (data, "PX", ttl_ms), size_bytes=len(data), read=_nothing)

@@ -1,0 +1,66 @@
+"""Own the place in a sorted listing behind which its next page starts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from recovery_app.values import SnapshotInfo
+
+SORTABLE = frozenset(
+    ("socket_id", "view", "topic", "size_bytes", "saved_at", "expires_in_seconds", "version")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The last snapshot of a page: its key, and what it was sorted by (``None`` for nothing)."""
+
+    key: str
+    value: Any = None
+
+    @classmethod
+    def read(cls, cursor: str | None) -> Place | None:
+        """Read a cursor; `ValueError` for one that was never given out."""
+        if cursor is None:
+            return None
+        found = json.loads(cursor)
+        if not isinstance(found, list) or len(found) != 2 or not isinstance(found[1], str):
+            raise ValueError("The cursor isn't one of this storage.")
+        return cls(value=found[0], key=found[1])
+
+    def __str__(self) -> str:
+        return json.dumps([self.value, self.key])
+
+
+def field_of(order: str) -> str:
+    """Give the field that an order names, `ValueError` for one that can't be sorted by."""
+    field = order.removeprefix("-")
+    if field and field not in SORTABLE:
+        raise ValueError(f"{field!r} can't be sorted by.")
+    return field
+
+
+def value_of(info: SnapshotInfo, order: str, expires_at: float) -> Any:
+    """Give what a snapshot is sorted by. What it expires *in* changes as one looks."""
+    field = field_of(order)
+    if not field:
+        return None
+    if field == "expires_in_seconds":
+        return expires_at
+    if field == "saved_at":
+        return 0.0 if info.saved_at is None else info.saved_at.timestamp()
+    return getattr(info, field)
+
+
+def is_behind(place: Place, other: Place | None, order: str) -> bool:
+    """Say whether a snapshot comes behind a place, if there is one; `ValueError`."""
+    if other is None:
+        return True
+    one, two = (place.value, place.key), (other.value, other.key)
+    if type(place.value) is not type(other.value):
+        raise ValueError("The cursor isn't one of this order.")
+    if place.value is None:
+        return place.key > other.key
+    return one < two if order.startswith("-") else one > two
