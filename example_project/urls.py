@@ -1,10 +1,12 @@
 """Own the addresses of the demo's pages."""
 
+from django.contrib import admin
 from django.urls import path
 
 from example_project import views
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
     path("", views.quote, name="quote"),
     path("live/", views.live, name="live"),
 ]

@@ -6,7 +6,7 @@ import atexit
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -27,6 +27,7 @@ from recovery_app.storages import MemoryStorage, Storage
 
 SETTING = "RECOVERY"
 DEFAULT_METRICS_NAMESPACE = "golivekit"
+DEFAULT_REDACT = ("password", "token", "secret", "card", "ssn")
 _SALT = "recovery_app.tokens"
 _REBUILT_BY = {SETTING, "SECRET_KEY", "SECRET_KEY_FALLBACKS", "CACHES", "DATABASES"}
 
@@ -48,7 +49,7 @@ class Settings:
     max_state_bytes: int = DEFAULT_MAX_STATE_BYTES
     metrics_namespace: str = DEFAULT_METRICS_NAMESPACE
     encryption_keys: None = None
-    redact: tuple[str, ...] = ("password", "token", "secret", "card", "ssn")
+    redact: tuple[str, ...] = DEFAULT_REDACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,14 @@ def get_metrics_namespace() -> str:
         return parse_namespace(_raw()["METRICS_NAMESPACE"])
     except (KeyError, ValueError):
         return DEFAULT_METRICS_NAMESPACE
+
+
+def get_redacted_names() -> tuple[str, ...]:
+    """Give the key ``REDACT``; the default where the setting is bad."""
+    try:
+        return cast("tuple[str, ...]", PARSERS["REDACT"](_raw()["REDACT"]))
+    except (KeyError, ValueError):
+        return DEFAULT_REDACT
 
 
 def get_storage_entry() -> Mapping[str, Any]:

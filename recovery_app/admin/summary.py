@@ -1,0 +1,82 @@
+"""Own what stands above the list: how many snapshots, how large, how old, what became of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from recovery_app.admin import words
+from recovery_app.admin.charts import Chart, draw
+from recovery_app.admin.outcomes import OUTCOMES, Failure
+from recovery_app.manager import RecoveryManager
+from recovery_app.values import Sample, SnapshotInfo
+
+KILOBYTE = 1024
+MAX_VIEWS = 12
+SIZES = tuple(KILOBYTE * 4**power for power in range(-1, 5))
+SIZE_LABELS = ("≤ 256 B", "≤ 1 KB", "≤ 4 KB", "≤ 16 KB", "≤ 64 KB", "≤ 256 KB", "> 256 KB")
+AGES = (10, 60, 300, 900, 3600, 6 * 3600)
+AGE_LABELS = ("≤ 10 s", "≤ 1 min", "≤ 5 min", "≤ 15 min", "≤ 1 h", "≤ 6 h", "> 6 h")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is stored, in figures and pictures; estimates where they are no exact ones."""
+
+    count: str
+    size: str
+    expired: str
+    charts: list[Chart]
+    looked_at: str
+    is_exact: bool
+    views: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What came of recoveries in this process."""
+
+    since: datetime
+    outcomes: list[tuple[Promise, int]]
+    failures: list[Failure] = field(default_factory=list)
+
+
+def describe_contents(manager: RecoveryManager, sample: Sample) -> Contents:
+    """Put a sample into figures and pictures."""
+    items = sample.items
+    size_bytes = sum(info.size_bytes for info in items)
+    if items and not sample.is_exact:
+        size_bytes = round(size_bytes / len(items) * sample.total)
+    return Contents(
+        count=words.about(sample.total, is_exact=sample.is_exact),
+        size=words.size(size_bytes, is_exact=sample.is_exact),
+        expired=words.about(sample.expired, is_exact=sample.is_exact),
+        charts=_charts(items, manager.clock(), in_percent=not sample.is_exact) if items else [],
+        looked_at=words.number(len(items)),
+        is_exact=sample.is_exact,
+        views=_views(items),
+    )
+
+
+def describe_history() -> History:
+    """Give the outcomes of recoveries so far."""
+    return History(since=OUTCOMES.since, outcomes=OUTCOMES.counts(), failures=OUTCOMES.failures())
+
+
+def _charts(items: list[SnapshotInfo], now: float, *, in_percent: bool) -> list[Chart]:
+    sizes = (info.size_bytes for info in items)
+    ages = (now - info.saved_at.timestamp() for info in items if info.saved_at)
+    return [
+        draw("size", _("Size of the state"), SIZE_LABELS, SIZES, sizes, in_percent=in_percent),
+        draw("age", _("Time since the last save"), AGE_LABELS, AGES, ages, in_percent=in_percent),
+    ]
+
+
+def _views(items: list[SnapshotInfo]) -> list[str]:
+    """Give the views that are there most, in order of their names."""
+    counts = Counter(info.view for info in items if info.view)
+    return sorted(view for view, _count in counts.most_common(MAX_VIEWS))

@@ -1,0 +1,1 @@
+"""The page "Snapshots" of Django's admin."""

@@ -1,0 +1,61 @@
+"""Make people with permissions, and storages with something in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from recovery_app import RecoveryManager
+from recovery_app.context import override_manager
+from recovery_app.storages import MemoryStorage
+from tests.clock import FakeClock
+from tests.core.support import make_manager
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture(autouse=True)
+def _addresses(settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.admin.urls"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Give a clock that the test advances."""
+    return FakeClock()
+
+
+@pytest.fixture
+def manager(clock: FakeClock) -> Iterator[RecoveryManager]:
+    """Give the current manager, in memory."""
+    made = make_manager(storage=MemoryStorage(clock=clock), clock=clock)
+    with made, override_manager(made):
+        yield made
+
+
+@pytest.fixture
+def client_of(db: None) -> MakeClient:
+    """Give a function that logs in somebody of the staff who has some permissions."""
+
+    def make(*permissions: str, is_staff: bool = True) -> Client:
+        user = User.objects.create_user(f"user {User.objects.count()}", is_staff=is_staff)
+        for codename in permissions:
+            found = Permission.objects.get(
+                content_type__app_label="recovery_app", codename=codename
+            )
+            user.user_permissions.add(found)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def operator(client_of: MakeClient) -> Client:
+    """Give a browser of somebody who may see and revoke snapshots."""
+    return client_of("view_snapshot", "delete_snapshot")

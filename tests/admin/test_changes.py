@@ -1,0 +1,139 @@
+"""What the page changes: by POST, when one is sure, and on record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import DELETION, LogEntry
+from django.test import Client
+
+from recovery_app import RecoveryManager
+from recovery_app.exceptions import TokenSuperseded
+from tests.admin.support import (
+    CLEANUP,
+    LIST,
+    SURE,
+    detail_of,
+    hash_of,
+    revocation_of,
+    save,
+    selected,
+    text_of,
+)
+from tests.clock import FakeClock
+from tests.core.support import ME
+
+
+def test_one_is_revoked_when_one_is_sure(operator: Client, manager: RecoveryManager) -> None:
+    (token,) = save(manager, "mine")
+    save(manager, "other")
+    assert operator.get(revocation_of("mine")).status_code == 200
+    assert operator.post(revocation_of("mine")).status_code == 200
+    assert manager.recover(token) == {"count": 1}
+    response: Any = operator.post(revocation_of("mine"), SURE, follow=True)
+    assert "Revoked 1 snapshot." in text_of(response)
+    assert manager.count() == 1
+    with pytest.raises(TokenSuperseded):
+        manager.save(token, {"count": 2})
+
+
+def test_a_snapshot_bound_to_somebody_is_revoked_too(
+    operator: Client, manager: RecoveryManager
+) -> None:
+    token = manager.create_token("mine", binding=ME)
+    manager.save(token, {"count": 1}, binding=ME)
+    operator.post(revocation_of("mine"), SURE)
+    with pytest.raises(TokenSuperseded):
+        manager.save(token, {"count": 2}, binding=ME)
+
+
+def test_selected_ones_are_revoked_when_one_is_sure(
+    operator: Client, manager: RecoveryManager
+) -> None:
+    save(manager, "one", "two", "three")
+    asked: Any = operator.post(LIST, selected("one", "two"))
+    assert "Revoke these 2 snapshots?" in text_of(asked)
+    assert manager.count() == 3
+    for field in ("one", "two"):
+        assert f'value="{hash_of(field)}"' in asked.content.decode()
+    response: Any = operator.post(LIST, selected("one", "two", "gone", **SURE), follow=True)
+    assert "Revoked 2 snapshots." in text_of(response)
+    assert "1 was gone already." in text_of(response)
+    assert [info.socket_id for info in manager.snapshots().items] == ["three"]
+
+
+@pytest.mark.parametrize("form", [{"action": "revoke_selected"}, {**selected("one"), "action": ""}])
+def test_without_a_selection_nothing_is_revoked(
+    operator: Client, manager: RecoveryManager, form: dict[str, Any]
+) -> None:
+    save(manager, "one")
+    response: Any = operator.post(LIST, {**form, **SURE}, follow=True)
+    assert "nothing was revoked" in text_of(response)
+    assert manager.count() == 1
+
+
+def test_what_has_expired_is_removed_when_one_is_sure(
+    operator: Client, manager: RecoveryManager, clock: FakeClock
+) -> None:
+    save(manager, "old", "older")
+    clock.advance(seconds=manager.ttl + 1)
+    save(manager, "new")
+    assert "still stored: 2." in text_of(operator.get(CLEANUP))
+    assert manager.sample().expired == 2
+    response: Any = operator.post(CLEANUP, SURE, follow=True)
+    assert "Removed 2 expired snapshots." in text_of(response)
+    assert (manager.sample().expired, manager.count()) == (0, 1)
+
+
+def test_each_change_is_on_record(operator: Client, manager: RecoveryManager) -> None:
+    save(manager, "one", "two", "three")
+    operator.post(revocation_of("one"), SURE)
+    operator.post(LIST, selected("two", "three", **SURE))
+    operator.post(CLEANUP, SURE)
+    found = LogEntry.objects.order_by("pk")
+    assert [(each.object_repr, each.object_id, each.get_change_message()) for each in found] == [
+        *((name, hash_of(name), "Revoked.") for name in ("one", "two", "three")),
+        ("Expired snapshots", None, "Removed 0 expired snapshots."),
+    ]
+    for entry in found:
+        assert entry.action_flag == DELETION
+        assert entry.user.pk == int(operator.session["_auth_user_id"])
+        assert entry.content_type is not None
+        assert entry.content_type.model == "snapshot"
+    assert "one" in operator.get("/admin/").content.decode()
+    assert "Revoked." in text_of(operator.get(f"{LIST}{hash_of('one')}/history/"))
+
+
+def test_a_get_changes_nothing(operator: Client, manager: RecoveryManager) -> None:
+    save(manager, "mine")
+    for address in (LIST, CLEANUP, revocation_of("mine"), detail_of("mine")):
+        operator.get(address, {**selected("mine"), **SURE})
+        operator.head(address, {**selected("mine"), **SURE})
+    assert manager.count() == 1
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("address", [LIST, CLEANUP, revocation_of("mine")])
+def test_a_form_of_another_site_changes_nothing(
+    operator: Client, manager: RecoveryManager, address: str
+) -> None:
+    save(manager, "mine")
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = operator.cookies
+    assert strict.get(LIST).status_code == 200
+    assert strict.post(address, selected("mine", **SURE)).status_code == 403
+    assert manager.count() == 1
+
+
+def test_what_was_revoked_shows_its_marker_and_no_more(
+    operator: Client, manager: RecoveryManager
+) -> None:
+    save(manager, "mine")
+    operator.post(revocation_of("mine"), SURE)
+    seen = text_of(operator.get(detail_of("mine")))
+    assert "This socket was revoked." in seen
+    assert "Revoke …" not in seen
+    assert "There is nothing to revoke" in text_of(operator.get(revocation_of("mine")))
+    response: Any = operator.post(revocation_of("mine"), SURE, follow=True)
+    assert "1 was gone already." in text_of(response)
