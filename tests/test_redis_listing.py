@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from recovery_app.storages import RedisStorage, Storage
 from recovery_app.storages.redis.listing import STEP_KEYS, Cursor
+from recovery_app.tokens import hash_socket_id
+from recovery_app.values import Query, Sample
 from tests.core.redis_storages import on_cluster, on_one
 from tests.core.support import CALLS, claim_of, snapshot_bytes
 from tests.support.processes import Process
@@ -95,3 +98,106 @@ def test_a_cursor_is_read_as_it_was_written() -> None:
     for text in ("a@b", "@1.x", "a@1"):
         with pytest.raises(ValueError, match="cursor"):
             Cursor.read(text)
+
+
+# For people who look
+
+
+def filled(server: Process, number: int, prefix: str = "many:", others: int = 0) -> RedisStorage:
+    """Give a storage with so many snapshots of a kilobyte, among keys that are none of its."""
+    storage = RedisStorage(**on_one(server), prefix=prefix)
+    with client(server.port) as connection:
+        connection.flushall()
+        with connection.pipeline(transaction=False) as pipeline:
+            for place in range(number):
+                data = snapshot_bytes(1, b"s" * 1000, socket_id=f"socket {place:06}")
+                pipeline.set(storage._keys.full(f"{place:016x}"), data, ex=60)
+            for place in range(others):
+                pipeline.set(f"session:{place}", b"somebody else's")
+            pipeline.execute()
+    return storage
+
+
+@pytest.mark.parametrize("calls", CALLS)
+def test_a_large_store_is_counted_by_an_estimate(redis_server: Process, calls: Any) -> None:
+    storage = filled(redis_server, 12 * STEP_KEYS, others=4 * STEP_KEYS)
+    before = calls_of(redis_server.port)
+    sample = calls(storage).sample(500)
+    spent = Counter(calls_of(redis_server.port))
+    spent.subtract(before)
+    assert not sample.is_exact
+    assert sample.total == pytest.approx(12 * STEP_KEYS, rel=0.15)
+    assert len(sample.items) == 500
+    assert {info.size_bytes for info in sample.items} == {1000}
+    # Heads alone, of no more than were asked for.
+    assert (spent["scan"], spent["getrange"], spent.get("get", 0)) == (1, 500, 0)
+    storage.close()
+
+
+def test_a_small_store_among_many_keys_is_counted_exactly(redis_server: Process) -> None:
+    storage = filled(redis_server, 30, others=3 * STEP_KEYS)
+    storage.revoke("0" * 16, claim_of(1), 60, now_us=2)
+    sample = storage.sample(500)
+    assert (sample.total, len(sample.items), sample.is_exact) == (29, 29, True)
+    empty = RedisStorage(**on_one(redis_server), prefix="empty:")
+    assert empty.sample(500) == Sample(items=[], total=0)
+    storage.close()
+    empty.close()
+
+
+def test_the_estimate_of_a_cluster_has_all_nodes(redis_cluster: Cluster) -> None:
+    storage = RedisStorage(**on_cluster(redis_cluster))
+    for port in (node.port for node in redis_cluster.nodes):
+        with client(port) as connection:
+            connection.flushall()
+    for number in range(60):
+        storage.save(hash_of(number), snapshot_bytes(1, socket_id=f"socket {number}"), 60)
+    assert storage.sample(600).total == 60
+    estimate = storage.sample(30)
+    assert not estimate.is_exact
+    assert len(estimate.items) == 30
+    assert estimate.total == 60
+    storage.close()
+
+
+@pytest.mark.parametrize("calls", CALLS)
+def test_a_search_goes_on_where_it_stopped(
+    redis_server: Process, calls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recovery_app.storages.redis.listing.MAX_LOOKED_AT", 300)
+    storage = filled(redis_server, MANY)
+    found: list[str] = []
+    looked_at: list[int] = []
+    cursor = None
+    while True:
+        page = calls(storage).browse(Query(prefix="socket 00010", cursor=cursor, limit=4))
+        assert len(page.items) <= 4
+        found += [info.socket_id for info in page.items]
+        looked_at.append(page.looked_at)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert sorted(found) == [f"socket {number:06}" for number in range(100, 110)]
+    assert max(looked_at) == 300
+    assert sum(looked_at) == MANY
+    storage.close()
+
+
+def test_pages_by_their_heads_miss_nothing(redis_server: Process) -> None:
+    storage = filled(redis_server, MANY, others=500)
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = storage.browse(Query(cursor=cursor, limit=PAGE))
+        found += [info.socket_hash for info in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        assert len(page.items) == PAGE
+    assert sorted(found) == [f"{number:016x}" for number in range(MANY)]
+    storage.close()
+
+
+def hash_of(number: int) -> str:
+    """Give the key of a socket."""
+    return hash_socket_id(str(number)).hex()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Substr
 
 from recovery_app.clock import MICROSECONDS
 from recovery_app.heads import describe_head, moment
-from recovery_app.storages.rows import unreadable
 from recovery_app.storages.sorting import Place, field_of
 from recovery_app.values import Query, Sample, SnapshotInfo
 
@@ -24,7 +23,6 @@ _COLUMNS = (
     "key",
     "expires_us",
     "revoked",
-    "binding",
     "version",
     "created_us",
     "saved_us",
@@ -80,7 +78,7 @@ def infos_of(
 ) -> list[tuple[SnapshotInfo, Place]]:
     """Give what rows say, each with its place in the order."""
     found = list(rows.values(*_COLUMNS))
-    problems = _problems(all_rows, [row["key"] for row in found if not row["binding"]])
+    problems = _problems(all_rows, [row["key"] for row in found if not row["socket_id"]])
     column = column_of(order)
     return [
         (
@@ -120,18 +118,14 @@ def _share_up_to(key: str) -> float:
 
 
 def _problems(rows: Rows, keys: list[str]) -> dict[str, str]:
+    """Say what is wrong with the bytes of rows that name no socket; few, if any, are read."""
     if not keys:
         return {}
-    found = rows.filter(unreadable(), key__in=keys).values_list("key", F("data"))
-    return {key: _problem_of(key, bytes(data)) for key, data in found}
-
-
-def _problem_of(key: str, data: bytes) -> str:
-    return describe_head(key, data, len(data), 0).problem
+    found = rows.filter(key__in=keys).values_list("key", "data")
+    return {key: describe_head(key, bytes(data), len(data), 0).problem for key, data in found}
 
 
 def _info_of(row: dict[str, Any], now_us: int, problem: str = "") -> SnapshotInfo:
-    is_readable = bool(row["binding"])
     return SnapshotInfo(
         socket_hash=row["key"],
         expires_in_seconds=(row["expires_us"] - now_us) / MICROSECONDS,
@@ -140,7 +134,7 @@ def _info_of(row: dict[str, Any], now_us: int, problem: str = "") -> SnapshotInf
         view=row["view"],
         topic=row["topic"],
         version=row["version"],
-        created_at=moment(row["created_us"]) if is_readable else None,
-        saved_at=moment(row["saved_us"]) if is_readable else None,
+        created_at=moment(row["created_us"]) if row["created_us"] else None,
+        saved_at=moment(row["saved_us"]) if row["saved_us"] else None,
         problem=problem,
     )

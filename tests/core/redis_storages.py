@@ -17,7 +17,8 @@ from typing import Any, cast
 import pytest
 
 from recovery_app.clock import Clock
-from recovery_app.storages import EntryPage, RedisStorage, Storage
+from recovery_app.storages import Entry, EntryPage, RedisStorage, Storage
+from recovery_app.values import Page, Sample, SnapshotInfo
 from tests.support.processes import HOST
 from tests.support.redis import SERVICE, Cluster, SentinelTrio, client
 
@@ -76,12 +77,15 @@ def _ms(clock: Clock) -> int:
 
 
 def _unscaled(found: Any) -> Any:
-    if not isinstance(found, EntryPage):
-        return found
-    return replace(
-        found,
-        entries=[replace(each, expires_in=each.expires_in / SCALE) for each in found.entries],
-    )
+    if isinstance(found, Entry):
+        return replace(found, expires_in=found.expires_in / SCALE)
+    if isinstance(found, SnapshotInfo):
+        return replace(found, expires_in_seconds=found.expires_in_seconds / SCALE)
+    if isinstance(found, EntryPage):
+        return replace(found, entries=[_unscaled(each) for each in found.entries])
+    if isinstance(found, (Page, Sample)):
+        return replace(found, items=[_unscaled(each) for each in found.items])
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

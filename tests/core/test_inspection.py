@@ -1,0 +1,335 @@
+"""What somebody without a token can see and do: browse, sample, inspect, revoke by hash."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from recovery_app import RecoveryManager
+from recovery_app.exceptions import StorageError, TokenError, TokenSuperseded
+from recovery_app.snapshots import HEAD_BYTES, Head, Snapshot
+from recovery_app.storages import MemoryStorage, Storage
+from recovery_app.tokens import hash_socket_id
+from recovery_app.values import Query, SnapshotInfo
+from tests.clock import FakeClock
+from tests.core.support import ME, SOMEBODY, calls_of_twins, make_manager, snapshot_bytes
+
+IDS = [f"{letter}-{number}" for letter in "ab" for number in range(4)]
+
+
+def key_of(socket_id: str) -> str:
+    return hash_socket_id(socket_id).hex()
+
+
+def fill(manager: RecoveryManager) -> None:
+    """Save eight snapshots of growing size, of two views."""
+    for place, socket_id in enumerate(IDS):
+        token = manager.create_token(socket_id, binding=ME)
+        view = f"view {socket_id[-1]}"
+        state = {"text": "x" * place}
+        manager.save(token, state, binding=ME, view=view, topic="lv:x", version=place)
+
+
+def ids_of(manager: RecoveryManager, limit: int = 3, **wanted: Any) -> list[str]:
+    """Give the socket ids of all pages, none of which is too long."""
+    found: list[str] = []
+    cursor = None
+    for _ in range(20):
+        page = manager.browse(Query(cursor=cursor, limit=limit, **wanted))
+        found += [info.socket_id for info in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+    raise AssertionError("There is no end to the pages.")
+
+
+# Pages
+
+
+def test_pages_have_each_snapshot_once(everywhere: RecoveryManager) -> None:
+    if not everywhere.storage.supports_listing:
+        with pytest.raises(StorageError):
+            everywhere.browse()
+        with pytest.raises(StorageError):
+            everywhere.sample()
+        return
+    fill(everywhere)
+    everywhere.revoke_socket(key_of("a-1"))
+    left = sorted(set(IDS) - {"a-1"})
+    for limit in (1, 3, 7, 8, 100):
+        assert sorted(ids_of(everywhere, limit)) == left
+    assert sorted(ids_of(everywhere, prefix="b-")) == IDS[4:]
+    assert ids_of(everywhere, prefix="B-") == []
+    assert sorted(ids_of(everywhere, view="view 2")) == ["a-2", "b-2"]
+    assert ids_of(everywhere, view="View 2", prefix="a") == []
+    assert ids_of(everywhere, view="view 3", prefix="a") == ["a-3"]
+
+
+def test_a_page_tells_what_a_listing_tells(everywhere: RecoveryManager) -> None:
+    if not everywhere.storage.supports_listing:
+        return
+    fill(everywhere)
+    told = {info.socket_id: info for info in everywhere.snapshots().items}
+    for info in (*everywhere.browse().items, *everywhere.sample().items):
+        listed = told[info.socket_id]
+        assert facts_of(info) == facts_of(listed)
+        assert info.expires_in_seconds == pytest.approx(listed.expires_in_seconds, abs=5)
+
+
+def facts_of(info: SnapshotInfo) -> tuple[object, ...]:
+    return (info.socket_hash, info.view, info.topic, info.version, info.size_bytes, info.saved_at)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("socket_id", IDS),
+        ("-socket_id", IDS[::-1]),
+        ("size_bytes", IDS),
+        ("-version", IDS[::-1]),
+        ("view", ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2", "a-3", "b-3"]),
+    ],
+)
+def test_pages_are_sorted_where_the_storage_can(
+    everywhere: RecoveryManager, order: str, expected: list[str]
+) -> None:
+    if not everywhere.storage.sortable_by:
+        return
+    fill(everywhere)
+    for limit in (1, 3, 8):
+        found = ids_of(everywhere, limit, order=order)
+        if order == "view":
+            # Of one view the keys decide.
+            assert [each[-1] for each in found] == [each[-1] for each in expected]
+            assert sorted(found) == IDS
+        else:
+            assert found == expected
+
+
+def test_time_sorts_too_and_goes_by_while_one_looks(
+    everywhere: RecoveryManager, clock: FakeClock
+) -> None:
+    if not everywhere.storage.sortable_by:
+        return
+    for socket_id in IDS:
+        token = everywhere.create_token(socket_id)
+        everywhere.save(token, {})
+        clock.advance(seconds=1.5)
+    for order in ("saved_at", "expires_in_seconds"):
+        page = everywhere.browse(Query(order=f"-{order}", limit=5))
+        assert [info.socket_id for info in page.items] == IDS[:2:-1]
+        clock.advance(seconds=1.25)
+        rest = everywhere.browse(Query(order=f"-{order}", limit=5, cursor=page.next_cursor))
+        assert [info.socket_id for info in rest.items] == IDS[2::-1]
+
+
+def test_what_has_expired_is_shown_where_it_is_kept(
+    everywhere: RecoveryManager, clock: FakeClock
+) -> None:
+    storage = everywhere.storage
+    if not storage.keeps_expired:
+        return
+    fill(everywhere)
+    clock.advance(seconds=everywhere.ttl + 1)
+    everywhere.save(everywhere.create_token("fresh"), {})
+    assert ids_of(everywhere) == ["fresh"]
+    assert sorted(ids_of(everywhere, expired=True)) == IDS
+    assert sorted(ids_of(everywhere, expired=True, order="-size_bytes")) == IDS
+    sample = everywhere.sample()
+    assert (sample.total, sample.expired, sample.is_exact) == (1, 8, True)
+    found = everywhere.inspect(key_of("a-0"))
+    assert found is not None
+    assert found.info.expires_in_seconds == pytest.approx(-1)
+    assert found.state == {"text": ""}
+    everywhere.cleanup_expired()
+    assert ids_of(everywhere, expired=True) == []
+
+
+def test_a_cursor_that_was_never_given_out_is_a_value_error(everywhere: RecoveryManager) -> None:
+    if not everywhere.storage.sortable_by:
+        return
+    fill(everywhere)
+    given = everywhere.browse(Query(order="size_bytes", limit=2)).next_cursor
+    for order, cursor in (
+        ("", "rubbish"),
+        ("", "[1]"),
+        ("", "[null, 1]"),
+        ("socket_id", json.dumps([None, "a"])),
+        ("", given),
+        ("nonsense", None),
+    ):
+        with pytest.raises(ValueError, match=r"cursor|sorted|Expecting"):
+            everywhere.browse(Query(order=order, cursor=cursor))
+
+
+@pytest.mark.parametrize("wanted", [{"prefix": "\x00"}, {"view": "x" * 256}, {"limit": 0}])
+def test_what_cant_be_asked_is_a_value_error(
+    manager: RecoveryManager, wanted: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="must"):
+        manager.browse(Query(**wanted))
+
+
+class Shelf(MemoryStorage):
+    """A storage that knows only how to list: the rest is the base class's."""
+
+    browse = Storage.browse
+    sample = Storage.sample
+    look_up = Storage.look_up
+
+
+def test_a_storage_of_ones_own_needs_a_listing_alone(clock: FakeClock) -> None:
+    manager = make_manager(storage=Shelf(clock=clock), clock=clock)
+    fill(manager)
+    assert sorted(ids_of(manager)) == IDS
+    assert sorted(ids_of(manager, limit=2, prefix="b-")) == IDS[4:]
+    sample = manager.sample(3)
+    assert (len(sample.items), sample.total) == (3, 8)
+    found = manager.inspect(key_of("a-3"))
+    assert found is not None
+    assert found.state == {"text": "xxx"}
+    assert math.isnan(found.info.expires_in_seconds)
+
+
+def test_a_search_has_an_end(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recovery_app.storages.base.MAX_LOOKED_AT", 4)
+    manager = make_manager(storage=Shelf(clock=clock), clock=clock)
+    fill(manager)
+    page = manager.browse(Query(prefix="nobody", limit=2))
+    assert (page.items, page.looked_at, page.next_cursor is None) == ([], 4, False)
+
+
+# One socket
+
+
+def test_a_socket_is_inspected_by_its_hash(everywhere: RecoveryManager) -> None:
+    token = everywhere.create_token("mine", binding=ME)
+    everywhere.save(token, {"count": 1}, binding=ME, applied_seq=7, version=2, view="v", topic="t")
+    found = everywhere.inspect(key_of("mine"))
+    assert found is not None
+    info = found.info
+    assert (info.socket_id, info.view, info.topic, info.version) == ("mine", "v", "t", 2)
+    assert (info.applied_seq, info.serializer, info.problem) == (7, "json", "")
+    assert found.state == {"count": 1}
+    assert found.stored_bytes > info.size_bytes > 0
+    assert found.fence == found.floor > 0
+    assert not found.is_revoked
+    left = info.expires_in_seconds
+    assert math.isnan(left) or left == pytest.approx(everywhere.ttl, abs=5)
+    assert everywhere.inspect(key_of("nobody's")) is None
+
+
+def test_to_look_changes_nothing(clock: FakeClock) -> None:
+    storage = MemoryStorage(max_entries=2, clock=clock)
+    manager = make_manager(storage=storage, clock=clock)
+    for socket_id in ("first", "second"):
+        manager.save(manager.create_token(socket_id), {})
+    manager.inspect(key_of("first"))
+    manager.save(manager.create_token("third"), {})
+    assert sorted(ids_of(manager)) == ["second", "third"]
+
+
+def test_what_cant_be_read_is_inspected_with_its_problem(everywhere: RecoveryManager) -> None:
+    newer = bytearray(snapshot_bytes(5))
+    newer[2] = 9
+    broken = {
+        "00000000000000a1": b"rubbish",
+        "00000000000000a2": bytes(newer),
+        "00000000000000a3": snapshot_bytes(5, b"no JSON"),
+        "00000000000000a4": snapshot_bytes(5)[:70],
+    }
+    for key, data in broken.items():
+        everywhere.storage.save(key, data, 60)
+        found = everywhere.inspect(key)
+        assert found is not None
+        assert found.state is None
+        assert found.info.problem
+        assert found.stored_bytes == len(data)
+    if everywhere.storage.supports_listing:
+        page = everywhere.browse()
+        problems = {info.socket_hash: info.problem for info in page.items}
+        assert set(problems) == set(broken)
+        # A list doesn't read states.
+        assert {key for key, problem in problems.items() if not problem} == {"00000000000000a3"}
+    for key in broken:
+        assert everywhere.revoke_socket(key)
+        assert not everywhere.revoke_socket(key)
+
+
+def test_a_socket_is_revoked_by_its_hash(everywhere: RecoveryManager) -> None:
+    token = everywhere.create_token("mine", binding=ME)
+    everywhere.save(token, {"count": 1}, binding=ME)
+    newer = everywhere.take_over(token, binding=ME).token
+    assert everywhere.revoke_socket(key_of("mine"))
+    for old in (token, newer):
+        with pytest.raises(TokenSuperseded):
+            everywhere.save(old, {"count": 2}, binding=ME)
+        with pytest.raises(TokenError):
+            everywhere.touch(old, binding=SOMEBODY)
+    found = everywhere.inspect(key_of("mine"))
+    assert found is not None
+    assert (found.is_revoked, found.state, found.info.problem) == (True, None, "")
+    assert not everywhere.revoke_socket(key_of("mine"))
+    assert not everywhere.revoke_socket(key_of("nobody's"))
+
+
+def test_a_socket_that_expired_can_be_kept_from_coming_back(
+    everywhere: RecoveryManager, clock: FakeClock
+) -> None:
+    if not everywhere.storage.keeps_expired:
+        return
+    token = everywhere.create_token("mine")
+    everywhere.save(token, {"count": 1})
+    clock.advance(seconds=everywhere.ttl + 1)
+    assert everywhere.revoke_socket(key_of("mine"))
+    with pytest.raises(TokenSuperseded):
+        everywhere.save(token, {"count": 2})
+
+
+class Restless(MemoryStorage):
+    """A storage whose snapshot is bound to another session whenever somebody has looked."""
+
+    turns = 0
+
+    def look_up(self, key: str) -> Any:
+        entry = super().look_up(key)
+        if self.turns:
+            self.turns -= 1
+            self.save(key, snapshot_bytes(5, binding=str(self.turns).encode()), 60)
+        return entry
+
+
+@pytest.mark.parametrize("calls", [lambda manager: manager, calls_of_twins])
+def test_a_login_in_between_doesnt_keep_it_from_being_revoked(clock: FakeClock, calls: Any) -> None:
+    storage = Restless(clock=clock)
+    manager = calls(make_manager(storage=storage, clock=clock))
+    for turns, expected in ((2, True), (50, None)):
+        storage.save("00000000000000aa", snapshot_bytes(5), 60)
+        storage.turns = turns
+        if expected:
+            assert manager.revoke_socket("00000000000000aa")
+        else:
+            with pytest.raises(StorageError, match="race"):
+                manager.revoke_socket("00000000000000aa")
+
+
+# Heads
+
+
+def test_the_longest_names_fit_into_a_head() -> None:
+    data = snapshot_bytes(1, b"s" * 10_000, socket_id="😀" * 255)
+    snapshot = Snapshot.from_bytes(data)
+    longest = Snapshot(
+        header=snapshot.header,
+        socket_id="😀" * 255,
+        view="😀" * 255,
+        topic="😀" * 255,
+        serializer="a.module." * 20,
+        state=b"s" * 10_000,
+        replies=b"r" * 10_000,
+    ).to_bytes()
+    head = Head.read(longest[:HEAD_BYTES], len(longest))
+    assert (head.view, head.state_bytes) == ("😀" * 255, 10_000)
