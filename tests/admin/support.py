@@ -6,7 +6,6 @@ import re
 from html import unescape
 from typing import Any
 
-from django.http import HttpResponse
 from django.test import Client
 
 from recovery_app import RecoveryManager
@@ -47,7 +46,7 @@ def save(manager: RecoveryManager, *socket_ids: str, **options: Any) -> list[str
     return tokens
 
 
-def text_of(response: HttpResponse) -> str:
+def text_of(response: Any) -> str:
     """Give what a person reads, the spaces between words made one."""
     found = response.content.decode()
     main = found[found.index('<main id="content-start"') :]
@@ -55,7 +54,7 @@ def text_of(response: HttpResponse) -> str:
     return " ".join(unescape(bare).split())
 
 
-def ids_of(response: HttpResponse) -> list[str]:
+def ids_of(response: Any) -> list[str]:
     """Give the socket ids in the rows of the list, from top to bottom."""
     found = re.findall(
         r'<th scope="row" class="recovery-id"><a href="/[^"]+"><bdi>(.*?)</bdi>',
@@ -64,7 +63,7 @@ def ids_of(response: HttpResponse) -> list[str]:
     return list(map(unescape, found))
 
 
-def link_to(response: HttpResponse, text: str) -> str:
+def link_to(response: Any, text: str) -> str:
     """Give the address of the link with this text."""
     match = re.search(rf'<a href="([^"]+)"[^>]*>{re.escape(text)}', response.content.decode())
     assert match, f"There is no link {text!r}."

@@ -1,0 +1,275 @@
+"""One snapshot: its facts, and its state as a tree."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recovery_app import RecoveryManager
+from recovery_app.admin import tree
+from recovery_app.admin.tree import Redactor, Row, grow
+from recovery_app.context import override_manager
+from tests.admin.conftest import MakeClient
+from tests.admin.support import LIST, detail_of, hash_of, revocation_of, save, text_of
+from tests.clock import FakeClock
+from tests.core.support import DownStorage, make_manager, snapshot_bytes
+
+EVIL = "</bdi></details><script>alert(1)</script><img src=x onerror=alert(2)>"
+DEFAULT = ("password", "token", "secret", "card", "ssn")
+SECRETS = {
+    "user": {
+        "Password_Hash": "s3cr3t-1",
+        "name": "Ada",
+        "creditCard": {"number": "s3cr3t-2", "until": ["s3cr3t-3"]},
+    },
+    "tokens": ["s3cr3t-4", "s3cr3t-5"],
+    "steps": [{"apiTOKEN": "s3cr3t-6", "at": 1}],
+    "my-ssn": 536_22_1234,
+    "secret": None,
+}
+
+
+# The page
+
+
+def test_the_facts_of_a_snapshot(operator: Client, manager: RecoveryManager) -> None:
+    (token,) = save(
+        manager, "mine", state={"a": 1}, view="cart", topic="lv:cart", version=3, applied_seq=12
+    )
+    fence = manager.inspect(hash_of("mine"))
+    assert fence is not None
+    seen = text_of(operator.get(detail_of("mine")))
+    for fact in (
+        "Socket id mine",
+        f"Socket hash {hash_of('mine')} (as in the log)",
+        "View cart",
+        "Topic lv:cart",
+        "Expires in 5:00",
+        "Encoding json",
+        "State version 3",
+        "Applied seq 12",
+        f"Fence {fence.fence}",
+        f"Floor {fence.floor}",
+        f"Stored bytes {fence.stored_bytes}",
+        "a int 1",
+    ):
+        assert fact in seen
+    assert token not in operator.get(detail_of("mine")).content.decode()
+
+
+def test_a_state_injects_no_html(operator: Client, manager: RecoveryManager) -> None:
+    state = {EVIL: EVIL, "list": [EVIL, {EVIL: [EVIL]}]}
+    save(manager, EVIL, state=state, view=EVIL, topic=EVIL)
+    for address in (detail_of(EVIL), revocation_of(EVIL), f"{LIST}{hash_of(EVIL)}/history/"):
+        html = operator.get(address).content.decode()
+        assert "<script>alert" not in html
+        assert "<img src=x" not in html
+    assert EVIL in text_of(operator.get(detail_of(EVIL)))
+
+
+def test_redacted_values_never_reach_the_page(
+    client_of: MakeClient, manager: RecoveryManager
+) -> None:
+    save(manager, "mine", state=SECRETS)
+    hidden = client_of("view_snapshot").get(detail_of("mine")).content.decode()
+    assert "s3cr3t" not in hidden
+    assert "536221234" not in hidden
+    for name in ("Password_Hash", "creditCard", "tokens", "apiTOKEN", "my-ssn", "Ada"):
+        assert name in hidden
+    assert "6 values are hidden, because of their names." in hidden
+    shown = client_of("view_snapshot", "view_snapshot_state").get(detail_of("mine"))
+    for number in range(1, 7):
+        assert f"s3cr3t-{number}" in shown.content.decode()
+    assert "6 values are hidden from others; you may see them." in text_of(shown)
+
+
+def test_the_setting_says_what_is_hidden(
+    client_of: MakeClient, manager: RecoveryManager, settings: Any
+) -> None:
+    save(manager, "mine", state={"iban": "DE12", "password": "hunter2"})
+    with override_manager(manager):
+        settings.RECOVERY = {"REDACT": ["IBAN"]}
+        seen = text_of(client_of("view_snapshot").get(detail_of("mine")))
+        assert "DE12" not in seen
+        assert "hunter2" in seen
+        settings.RECOVERY = {"REDACT": "not a list"}
+        seen = text_of(client_of("view_snapshot").get(detail_of("mine")))
+        assert "hunter2" not in seen
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"rubbish", "the bytes aren't a snapshot's"),
+        (snapshot_bytes(5, b"{"), "it is no JSON"),
+        (snapshot_bytes(5).replace(b"RS\x01", b"RS\x09"), "format 9"),
+    ],
+)
+def test_what_cant_be_read_is_shown_with_its_problem(
+    operator: Client, manager: RecoveryManager, data: bytes, problem: str
+) -> None:
+    key = "00000000000000aa"
+    manager.storage.save(key, data, 60)
+    seen = text_of(operator.get(f"{LIST}{key}/change/"))
+    assert problem in seen
+    assert f"Stored bytes {len(data)}" in seen
+    assert "Revoke …" in seen
+    assert problem in text_of(operator.get(f"{LIST}{key}/delete/")) or data.startswith(b"RS\x01")
+
+
+def test_what_is_gone_leads_back_to_the_list(operator: Client, manager: RecoveryManager) -> None:
+    response: Any = operator.get(detail_of("nobody's"), follow=True)
+    assert response.redirect_chain == [(LIST, 302)]
+    nobody = hash_of("nobody's")
+    assert f"There is no snapshot of socket {nobody}: it has expired" in text_of(response)
+    odd: Any = operator.get(f"{LIST}<b>x</b>/change/", follow=True)
+    assert "<b>x</b>" not in odd.content.decode()
+
+
+def test_a_storage_that_is_away_is_told(operator: Client, clock: FakeClock) -> None:
+    with (
+        make_manager(storage=DownStorage(clock), clock=clock) as manager,
+        override_manager(manager),
+    ):
+        save(manager, "mine")
+        manager.storage.down = True  # type: ignore[attr-defined]
+        for address in (detail_of("mine"), revocation_of("mine")):
+            response = operator.get(address)
+            assert response.status_code == 200
+            assert "The storage can’t be reached" in text_of(response)
+        posted: Any = operator.post(revocation_of("mine"), {"post": "yes"}, follow=True)
+        assert "The storage can’t be reached" in text_of(posted)
+
+
+# The tree
+
+
+def rows_of(state: dict[str, Any], *parts: str, reveal: bool = False) -> list[Row]:
+    return grow(state, Redactor(parts or DEFAULT), reveal=reveal).rows
+
+
+def test_each_type_is_written_out() -> None:
+    state = {
+        "text": "a\nb",
+        "whole": -5,
+        "huge": 10**5000,
+        "part": 0.5,
+        "yes": True,
+        "none": None,
+        "empty": [],
+        "nothing": {},
+        "when": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+        "day": date(2026, 1, 2),
+        "hour": time(3, 4),
+        "span": timedelta(hours=25),
+        "price": Decimal("9.90"),
+        "id": UUID(int=7),
+        "raw": b"\x00\xff",
+    }
+    assert {row.name: (row.type, row.text[:20]) for row in rows_of(state)} == {
+        "text": ("str", "a\nb"),
+        "whole": ("int", "-5"),
+        "huge": ("int", f"{10**5000:#x}"[:20]),
+        "part": ("float", "0.5"),
+        "yes": ("bool", "True"),
+        "none": ("None", ""),
+        "empty": ("list", "[]"),
+        "nothing": ("dict", "{}"),
+        "when": ("datetime", "2026-01-02 03:04:05+"),
+        "day": ("date", "2026-01-02"),
+        "hour": ("time", "03:04:00"),
+        "span": ("timedelta", "1 day, 1:00:00"),
+        "price": ("Decimal", "9.90"),
+        "id": ("UUID", "00000000-0000-0000-0"),
+        "raw": ("bytes", "00 ff"),
+    }
+
+
+class Talkative:
+    """A value of a serializer's own making, which says too much of itself."""
+
+    def __repr__(self) -> str:
+        return "Talkative(password='hunter2')"
+
+
+def test_a_value_of_another_type_says_nothing_of_itself() -> None:
+    (row,) = rows_of({"x": Talkative()})
+    assert (row.type, row.text) == ("Talkative", "…")
+
+
+def test_the_rows_of_containers_open_and_close() -> None:
+    kinds = [(row.kind, row.name) for row in rows_of({"a": [1, {"b": 2}], "c": 3})]
+    assert kinds == [
+        ("open", "a"),
+        ("value", "0"),
+        ("open", "1"),
+        ("value", "b"),
+        ("close", ""),
+        ("close", ""),
+        ("value", "c"),
+    ]
+
+
+def test_what_is_left_out_is_said_to_be() -> None:
+    (row,) = rows_of({"text": "x" * (tree.MAX_CHARACTERS + 7)})
+    assert (len(row.text), row.count) == (tree.MAX_CHARACTERS, 7)
+    rows = rows_of({"items": list(range(tree.MAX_ITEMS + 9))})
+    assert [row.count for row in rows if row.kind == "rest"] == [9]
+
+
+def test_the_largest_and_the_deepest_state_make_a_page_of_bounded_size(
+    operator: Client, manager: RecoveryManager
+) -> None:
+    deep: Any = "bottom"
+    for _ in range(250):
+        deep = [deep]
+    wide = {f"group {n}": {f"key {m}": m for m in range(150)} for n in range(150)}
+    save(manager, "mine", state={"deep": deep, **wide})
+    response = operator.get(detail_of("mine"))
+    html = response.content.decode()
+    assert html.count("<details") == html.count("</details>")
+    assert html.count("<li") < 2 * tree.MAX_ROWS
+    assert "bottom" not in html
+    assert "more that aren’t shown" in html
+
+
+NAMES = st.sampled_from(["a", "b", "pass", "passwords", "my Token", "CARD", "x-secret-y", "ſsn"])
+LEAF = st.just("s3cr3t") | st.integers() | st.none()
+STATES = st.recursive(
+    LEAF,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def visible(value: Any, hides: Redactor) -> int:
+    """Count the leaves that nothing above them hides, the plain way."""
+    if isinstance(value, dict):
+        return sum(visible(inner, hides) for name, inner in value.items() if not hides.hides(name))
+    if isinstance(value, list):
+        return sum(visible(inner, hides) for inner in value)
+    return int(value == "s3cr3t")
+
+
+@given(state=st.dictionaries(NAMES, STATES, max_size=4))
+def test_nothing_below_a_hidden_name_is_in_any_row(state: dict[str, Any]) -> None:
+    redactor = Redactor(DEFAULT)
+    rows = grow(state, redactor, reveal=False).rows
+    assert sum(row.text == "s3cr3t" for row in rows) == visible(state, redactor)
+    assert not [row for row in rows if row.kind != "hidden" and redactor.hides(row.name)]
+    opened = sum({"open": 1, "close": -1}.get(row.kind, 0) for row in rows)
+    assert opened == 0
+
+
+@pytest.mark.parametrize("name", ["PASSWORD", "old_password_2", "Ssn", "accessToken", "ſecret"])
+def test_names_match_in_part_and_in_any_case(name: str) -> None:
+    assert Redactor(DEFAULT).hides(name)
+    assert not Redactor(DEFAULT).hides("notes")
+    assert not Redactor(()).hides("password")

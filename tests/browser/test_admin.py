@@ -1,0 +1,155 @@
+"""The page "Snapshots" of the demo's admin, as a person has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+from websockets.asyncio.client import connect
+
+from tests.browser.desk import Watch
+from tests.support.asgi import AsgiServer, manage
+
+LIST = "/admin/recovery_app/snapshot/"
+JOIN = ["1", "1", "quote", "phx_join", {}]
+FILL_IN = ["1", "2", "quote", "fill_in", {}]
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 375, "height": 800}
+CONTRAST = """(selector) => {
+    const luminance = (colour) => {
+        const [r, g, b] = colour.match(/[\\d.]+/g).map((part) => {
+            const share = part / 255;
+            return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const back = luminance(getComputedStyle(document.body).backgroundColor);
+    return [...document.querySelectorAll(selector)].map((element) => {
+        const style = getComputedStyle(element);
+        const front = luminance(element.closest("svg") ? style.fill : style.color);
+        return (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+    });
+}"""
+OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(
+    asgi_server: Callable[..., AsgiServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsgiServer:
+    """Give the demo with three quotes in it and somebody who may see them."""
+    server = asgi_server()
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "admin")
+    who = ("--username", "admin", "--email", "admin@example.com")
+    manage("createsuperuser", "--noinput", *who, data=tmp_path / "demo")
+    for _ in range(3):
+        async with connect(f"{server.ws_url}/ws/websocket") as socket:
+            for frame in (JOIN, FILL_IN):
+                await socket.send(json.dumps(frame))
+                await socket.recv()
+    return server
+
+
+@asynccontextmanager
+async def open_list(chromium: Browser, server: AsgiServer, **options: Any) -> AsyncIterator[Page]:
+    """Open the list in a new context; nothing may be wrong with the page."""
+    async with await chromium.new_context(**{"viewport": DESKTOP, **options}) as context:
+        watch = Watch(context)
+        page = await context.new_page()
+        await page.goto(f"{server.url}/admin/login/?next={LIST}")
+        await page.get_by_label("Username").fill("admin")
+        await page.get_by_label("Password").fill("admin")
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("heading", name="Snapshots", exact=True)).to_be_visible()
+        yield page
+        assert [error for error in watch.errors if "404" not in error] == []
+        assert {url.split("/")[2] for url in watch.urls} == {server.url.split("/")[2]}
+
+
+async def test_an_operator_finds_and_revokes_a_snapshot(
+    chromium: Browser, server: AsgiServer
+) -> None:
+    async with open_list(chromium, server) as page:
+        rows = page.locator("#result_list tbody tr")
+        await expect(rows).to_have_count(3)
+        left = page.locator("[data-recovery-seconds]").first
+        before = await left.inner_text()
+        await expect(left).not_to_have_text(before)
+        assert await left.inner_text() < before
+        name = await rows.first.get_by_role("link").inner_text()
+        await page.get_by_role("textbox", name="Search").fill(name)
+        await page.keyboard.press("Enter")
+        await expect(rows).to_have_count(1)
+        await rows.first.get_by_role("link").click()
+        await expect(page.get_by_text("Alder & Finch Architects")).to_be_visible()
+        await page.get_by_role("link", name="Revoke …").click()
+        await page.get_by_role("button", name="Yes, revoke").click()
+        await expect(page.get_by_text("Revoked 1 snapshot.")).to_be_visible()
+        await expect(rows).to_have_count(2)
+
+
+async def test_the_tree_works_by_the_keyboard(chromium: Browser, server: AsgiServer) -> None:
+    async with open_list(chromium, server) as page:
+        await page.locator("#result_list tbody a").first.click()
+        item = page.locator(".recovery-tree details details details").first
+        await expect(item).not_to_have_attribute("open", "")
+        await item.locator("summary").focus()
+        await page.keyboard.press("Enter")
+        await expect(item).to_have_attribute("open", "")
+        await expect(item.get_by_text("Oak desk, 160 × 80 cm")).to_be_visible()
+        await page.keyboard.press("Space")
+        await expect(item).not_to_have_attribute("open", "")
+
+
+async def test_all_rows_of_a_page_are_selected_at_once(
+    chromium: Browser, server: AsgiServer
+) -> None:
+    async with open_list(chromium, server) as page:
+        everything = page.get_by_label("Select all snapshots of this page")
+        await everything.check()
+        boxes = page.locator("input.action-select")
+        assert [await box.is_checked() for box in await boxes.all()] == [True] * 3
+        await boxes.first.uncheck()
+        assert await everything.evaluate("(box) => [box.checked, box.indeterminate]") == [
+            False,
+            True,
+        ]
+        await page.get_by_role("button", name="Revoke selected …").click()
+        await expect(page.get_by_text("Revoke these 2 snapshots?")).to_be_visible()
+
+
+async def test_without_scripts_nothing_is_missing(chromium: Browser, server: AsgiServer) -> None:
+    async with open_list(chromium, server, java_script_enabled=False) as page:
+        await page.locator("input.action-select").first.check()
+        await page.get_by_role("button", name="Revoke selected …").click()
+        await page.get_by_role("button", name="Yes, revoke").click()
+        await expect(page.get_by_text("Revoked 1 snapshot.")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_both_themes_can_be_read(chromium: Browser, server: AsgiServer, theme: Any) -> None:
+    async with open_list(chromium, server, color_scheme=theme) as page:
+        bars = await page.evaluate(CONTRAST, "svg.recovery-chart rect")
+        texts = await page.evaluate(CONTRAST, "svg.recovery-chart text, .recovery-summary dt")
+        assert len(bars) == 2
+        assert min(bars) >= 3
+        assert min(texts) >= 4.5
+        await page.locator("#result_list tbody a").first.click()
+        assert min(await page.evaluate(CONTRAST, ".recovery-type, .recovery-value")) >= 4.5
+
+
+async def test_a_phone_scrolls_in_one_direction_only(chromium: Browser, server: AsgiServer) -> None:
+    async with open_list(chromium, server, viewport=PHONE) as page:
+        assert await page.evaluate(OVERFLOW) <= 0
+        await page.locator("#result_list tbody a").first.click()
+        await expect(page.locator(".recovery-tree")).to_be_visible()
+        assert await page.evaluate(OVERFLOW) <= 0
+        await page.get_by_role("link", name="Revoke …").click()
+        await expect(page.get_by_role("button", name="Yes, revoke")).to_be_visible()
+        assert await page.evaluate(OVERFLOW) <= 0
