@@ -6,13 +6,14 @@ A page costs a step of SCAN over about `STEP_KEYS` keys and the values that it s
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from recovery_app.heads import describe_head
 from recovery_app.snapshots import HEAD_BYTES, is_marker, socket_id_in
-from recovery_app.storages.base import MAX_LOOKED_AT, Entry, EntryPage
+from recovery_app.storages.base import Entry, EntryPage
 from recovery_app.storages.redis.stations import Talk
 from recovery_app.storages.redis.topology import Address, Chart
 from recovery_app.storages.redis.wire import Command
@@ -22,6 +23,9 @@ STEP_KEYS = 1000
 MAX_STEPS = 100
 """After so many steps a page is given out as it is, however short."""
 READ_KEYS = 100
+SEARCH_KEYS = 500
+MAX_LOOKED_AT = 10_000
+"""After so many keys a search gives out what it has, for the next page to go on."""
 SAMPLE_STEPS = 10
 """So many steps look for keys of ours among others, on each node."""
 HEADER_BYTES = 64
@@ -194,15 +198,16 @@ def browsing(keys: Keys, query: Query) -> Callable[[Chart], Talk[Page]]:
             if at is None or address is None:
                 break
             found, behind = yield from _scan(keys, chart, address, at)
-            for names in _batches(found):
-                heads = yield from _heads(keys, address, names)
-                for name, info in zip(names, heads, strict=True):
+            # Without a search the first are those that the page shows, and one more.
+            size = SEARCH_KEYS if query.is_search else query.limit + 1 - len(items)
+            for names in _batches(found, size):
+                infos = yield from _wanted(keys, address, names, query)
+                for name in names:
                     if len(items) == query.limit or looked_at == MAX_LOOKED_AT:
                         return Page(items=items, next_cursor=str(at), looked_at=looked_at)
                     at = Cursor(key=name, step=at.step, node=at.node)
                     looked_at += 1
-                    if info is not None and query.admits(info):
-                        items.append(info)
+                    items += infos[name]
             at = behind
         return Page(items=items, next_cursor=str(at) if at else None, looked_at=looked_at)
 
@@ -242,7 +247,7 @@ def _sample(keys: Keys, address: Address, limit: int) -> Talk[Sample]:
         if step == b"0" or len(ours) >= limit:
             break
     heads: list[SnapshotInfo | None] = []
-    for names in _batches(ours[:limit]):
+    for names in _batches(ours[:limit], READ_KEYS):
         heads += yield from _heads(keys, address, names)
     items = [info for info in heads if info is not None]
     if step == b"0" and len(ours) <= limit:
@@ -255,6 +260,28 @@ def _good(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
+
+
+def _wanted(
+    keys: Keys, address: Address, names: Sequence[str], query: Query
+) -> Talk[dict[str, list[SnapshotInfo]]]:
+    """Give what is wanted under each name, at most one; all else is asked of no more than that."""
+    asked = names
+    if query.is_search:
+        heads = yield address, [("GETRANGE", keys.full(each), 0, HEAD_BYTES - 1) for each in names]
+        asked = [
+            name for name, head in zip(names, heads, strict=True) if _is_like(name, head, query)
+        ]
+    infos = (yield from _heads(keys, address, asked)) if asked else []
+    found: dict[str, list[SnapshotInfo]] = {name: [] for name in names}
+    for info in infos:
+        if info is not None and query.admits(info):
+            found[info.socket_hash].append(info)
+    return found
+
+
+def _is_like(name: str, head: Any, query: Query) -> bool:
+    return isinstance(head, bytes) and query.admits(describe_head(name, head, sys.maxsize, 0))
 
 
 def _heads(keys: Keys, address: Address, names: Sequence[str]) -> Talk[list[SnapshotInfo | None]]:
@@ -276,6 +303,6 @@ def _info(name: str, head: Any, size: Any, ttl_ms: Any) -> SnapshotInfo | None:
     return describe_head(name, head, size, ttl_ms / 1000)
 
 
-def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), READ_KEYS):
-        yield names[start : start + READ_KEYS]
+def _batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
