@@ -11,7 +11,7 @@ DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-suite lint types layers docs build clean
+.PHONY: help demo superuser test test-suite lint types layers docs build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +35,13 @@ demo: $(DEMO)/.installed ## Start the example on http://127.0.0.1:8000 (PORT=...
 	@$(DEMO)/bin/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("$(HOST)", $(PORT)))' 2>/dev/null \
 		|| { echo "Port $(PORT) of $(HOST) is taken. Choose another: make demo PORT=8001"; exit 1; }
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0
-	@printf '\n  The demo is at http://$(HOST):$(PORT)/   (Ctrl-C stops it)\n  Try a crash: kill -9 %s, then the same command again.\n\n' $$$$; \
+	@printf '\n  The demo is at http://$(HOST):$(PORT)/   (Ctrl-C stops it)\n  Try a crash: kill -9 %s, then the same command again.\n  What is stored: http://$(HOST):$(PORT)/admin/   ("make superuser" makes a login)\n\n' $$$$; \
 	exec $(DEMO)/bin/python -m uvicorn example_project.asgi:application --host $(HOST) --port $(PORT) --timeout-graceful-shutdown 3
+
+superuser: export DJANGO_SETTINGS_MODULE = example_project.settings
+superuser: $(DEMO)/.installed ## Make somebody who may log in to the example's admin, at /admin/
+	@$(DEMO)/bin/python manage.py migrate --verbosity 0
+	@$(DEMO)/bin/python manage.py createsuperuser
 
 test: lint types layers test-suite ## Run every check, then the tests with coverage (ARGS=... for pytest)
 
