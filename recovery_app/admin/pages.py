@@ -49,7 +49,8 @@ def list_page(
         "history": describe_history(),
         "headers": listing.headers(asked, storage.sortable_by),
         "rows": listing.rows_of(page, url_of),
-        "has_more": page.next_cursor is not None,
+        # A search that has come to its end, or needed none, is told of by its rows alone.
+        "was_searched": bool(asked.is_search and page.looked_at and page.next_cursor),
         "looked_at": words.number(page.looked_at),
         "links": listing.links(asked, page, can_list=storage.supports_listing),
         "filters": listing.filters(asked, views, keeps_expired=storage.keeps_expired),

@@ -91,8 +91,9 @@ def test_a_search_finds_many_by_how_they_start(
     operator: Client, manager: RecoveryManager, short_pages: None
 ) -> None:
     save(manager, *NUMBERED, "other")
-    pages = pages_of(operator, f"{LIST}?q=socket-", "Continue the search")
+    pages = pages_of(operator, f"{LIST}?q=socket-")
     assert sorted(flat(pages)) == NUMBERED
+    assert "10 snapshots on this page." in text_of(operator.get(LIST, {"q": "socket-"}))
     assert "No snapshot is like that." in text_of(operator.get(LIST, {"q": "nobody"}))
     assert "No snapshot is like that." in text_of(operator.get(LIST, {"q": "Socket-"}))
 
