@@ -48,9 +48,10 @@ def wanted(rows: Rows, query: Query, now_us: int) -> Rows:
         # The first may use the index; the second minds the case, where LIKE doesn't.
         start = Substr("socket_id", 1, len(query.prefix))
         found = found.filter(socket_id__startswith=query.prefix)
-        found = found.annotate(start=start).filter(start=query.prefix)
+        found = found.alias(start=start).filter(start=query.prefix)
     if query.view is not None:
-        found = found.filter(view=query.view)
+        # Where equality minds no case, LIKE does, and the other way round.
+        found = found.filter(view=query.view, view__startswith=query.view)
     column = column_of(query.order)
     sign = "-" if query.order.startswith("-") else ""
     return found.order_by(*([f"{sign}{column}"] if column else []), f"{sign}key")

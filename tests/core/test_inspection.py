@@ -7,15 +7,28 @@ import math
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from recovery_app import RecoveryManager
+from recovery_app.clock import to_us
 from recovery_app.exceptions import StorageError, TokenError, TokenSuperseded
+from recovery_app.models import StoredSnapshot
 from recovery_app.snapshots import HEAD_BYTES, Head, Snapshot
-from recovery_app.storages import MemoryStorage, Storage
+from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
+from recovery_app.storages.rows import columns_of
 from recovery_app.tokens import hash_socket_id
 from recovery_app.values import Query, SnapshotInfo
 from tests.clock import FakeClock
-from tests.core.support import ME, SOMEBODY, calls_of_twins, make_manager, snapshot_bytes
+from tests.core.caches import LISTING
+from tests.core.support import (
+    ME,
+    SOMEBODY,
+    calls_of_twins,
+    make_manager,
+    now_us,
+    snapshot_bytes,
+)
 
 IDS = [f"{letter}-{number}" for letter in "ab" for number in range(4)]
 
@@ -200,6 +213,59 @@ def test_a_search_has_an_end(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) 
     fill(manager)
     page = manager.browse(Query(prefix="nobody", limit=2))
     assert (page.items, page.looked_at, page.next_cursor is None) == ([], 4, False)
+
+
+# Estimates
+
+
+def put_rows(names: list[str], now: int, *, ttl: float) -> None:
+    """Put rows into the table at once, as saves would one by one."""
+    StoredSnapshot.objects.bulk_create(
+        StoredSnapshot(key=name, expires_us=now + to_us(ttl), **columns_of(snapshot_bytes(1)))
+        for name in names
+    )
+
+
+@pytest.mark.django_db
+def test_a_large_table_is_counted_by_an_estimate(clock: FakeClock) -> None:
+    storage = DatabaseStorage(clock=clock)
+    hashes = [key_of(str(number)) for number in range(4000)]
+    put_rows(hashes[:3000], now_us(clock), ttl=60)
+    put_rows(hashes[3000:], now_us(clock), ttl=-60)
+    sample = storage.sample(500)
+    assert not sample.is_exact
+    assert sample.total == pytest.approx(3000, rel=0.15)
+    assert sample.expired == pytest.approx(1000, rel=0.25)
+    assert len(sample.items) == pytest.approx(375, abs=50)
+    with CaptureQueriesContext(connection) as asked:
+        storage.sample(500)
+    (query,) = asked
+    assert "data" not in query["sql"]
+    assert "LIMIT 501" in query["sql"]
+
+
+@pytest.mark.django_db
+def test_keys_that_are_no_hashes_are_counted_one_by_one(clock: FakeClock) -> None:
+    storage = DatabaseStorage(clock=clock)
+    put_rows([f"key {number}" for number in range(20)], now_us(clock), ttl=60)
+    put_rows(["expired 1", "expired 2"], now_us(clock), ttl=-60)
+    sample = storage.sample(5)
+    assert (sample.total, sample.expired, sample.is_exact) == (20, 2, True)
+
+
+@pytest.mark.parametrize("any_storage", LISTING, indirect=True)
+def test_a_cache_is_counted_and_searched_in_bounds(
+    any_storage: Storage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recovery_app.storages.cache.MAX_LOOKED_AT", 3)
+    manager = make_manager(storage=any_storage, clock=clock)
+    fill(manager)
+    manager.touch(manager.create_token("a-0", binding=ME), binding=ME)
+    sample = manager.sample(4)
+    assert (len(sample.items), sample.total, sample.is_exact) == (4, 8, False)
+    page = manager.browse(Query(prefix="nobody", limit=2))
+    assert (page.items, page.looked_at, page.next_cursor is None) == ([], 3, False)
+    assert sorted(ids_of(manager, limit=2, prefix="b-")) == IDS[4:]
 
 
 # One socket
