@@ -140,18 +140,7 @@ class Snapshot:
     def from_bytes(cls, data: bytes) -> Snapshot:
         """Read stored bytes; `SnapshotCorrupt`, or `VersionMismatch` for a newer format."""
         header = Header.read(data)
-        position = _HEADER.size
-        texts = []
-        try:
-            for _ in range(4):
-                start = position + _TEXT_LENGTH.size
-                position = start + _TEXT_LENGTH.unpack_from(data, position)[0]
-                texts.append(data[start:position].decode())
-            (length,) = _REPLIES_LENGTH.unpack_from(data, position)
-        except (struct.error, UnicodeDecodeError) as error:
-            raise SnapshotCorrupt("its fields are broken") from error
-        start = position + _REPLIES_LENGTH.size
-        end = start + length
+        texts, start, end = _read_texts(data)
         if end > len(data):
             raise SnapshotCorrupt("it is cut short")
         socket_id, view, topic, serializer = texts
@@ -173,12 +162,8 @@ class Head:
     def read(cls, data: bytes, total_bytes: int) -> Head:
         """Read the first `HEAD_BYTES` of so many in all; raises as `Snapshot.from_bytes`."""
         header = Header.read(data)
-        try:
-            texts, position = _read_texts(data, _HEADER.size, count=4)
-            (length,) = _REPLIES_LENGTH.unpack_from(data, position)
-        except (struct.error, UnicodeDecodeError) as error:
-            raise SnapshotCorrupt("its fields are broken") from error
-        state_bytes = total_bytes - position - _REPLIES_LENGTH.size - length
+        texts, _, end = _read_texts(data)
+        state_bytes = total_bytes - end
         if state_bytes < 0:
             raise SnapshotCorrupt("it is cut short")
         socket_id, view, topic, serializer = texts
@@ -214,3 +199,19 @@ def socket_id_in(data: bytes) -> str:
         return Snapshot.from_bytes(data).socket_id
     except (SnapshotCorrupt, VersionMismatch):
         return ""
+
+
+def _read_texts(data: bytes) -> tuple[list[str], int, int]:
+    """Give the four texts behind the header, and where the replies start and end."""
+    position = _HEADER.size
+    texts = []
+    try:
+        for _ in range(4):
+            start = position + _TEXT_LENGTH.size
+            position = start + _TEXT_LENGTH.unpack_from(data, position)[0]
+            texts.append(data[start:position].decode())
+        (length,) = _REPLIES_LENGTH.unpack_from(data, position)
+    except (struct.error, UnicodeDecodeError) as error:
+        raise SnapshotCorrupt("its fields are broken") from error
+    start = position + _REPLIES_LENGTH.size
+    return texts, start, start + length
