@@ -34,6 +34,15 @@ class Observer:
     def failed(self, error: RecoveryError) -> None:
         """Hear of a state that couldn't be given back."""
 
+    def joined(self, outcome: str) -> None:
+        """Hear of a join and what became of its recovery, in the word that the client is told."""
+
+    def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
+        """Hear of a call on the storage: how long it took, and what it raised, if anything."""
+
+    def counted(self, snapshots: int, *, shared: bool) -> None:
+        """Hear of about how many live snapshots there are: in all, or in this process alone."""
+
 
 class Observers(Observer):
     """Tell each of some observers."""
@@ -65,6 +74,18 @@ class Observers(Observer):
     def failed(self, error: RecoveryError) -> None:
         for observer in self._observers:
             observer.failed(error)
+
+    def joined(self, outcome: str) -> None:
+        for observer in self._observers:
+            observer.joined(outcome)
+
+    def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
+        for observer in self._observers:
+            observer.storage_called(operation, seconds, error)
+
+    def counted(self, snapshots: int, *, shared: bool) -> None:
+        for observer in self._observers:
+            observer.counted(snapshots, shared=shared)
 
 
 observers = Observers()

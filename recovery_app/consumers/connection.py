@@ -22,6 +22,7 @@ logger = logging.getLogger("recovery_app")
 
 Message = Mapping[str, Any]
 UNMATCHED = {"reason": "unmatched topic"}
+IGNORED = {"event": "frame_ignored"}
 
 
 class Connection:
@@ -59,7 +60,7 @@ class Connection:
         try:
             content = phoenix.loads(text)
         except ValueError:
-            logger.debug("A frame that isn't JSON was ignored.")
+            logger.debug("A frame that isn't JSON was ignored.", extra=IGNORED)
             return
         frame = phoenix.parse(content)
         if frame is not None:
@@ -120,7 +121,7 @@ class Connection:
             left = frame.event == phoenix.LEAVE
             await self.send(frame.reply("ok", {}) if left else frame.reply("error", UNMATCHED))
         elif frame.join_ref not in (None, topic.frame.join_ref):
-            logger.debug("A frame of an earlier join was ignored.")
+            logger.debug("A frame of an earlier join was ignored.", extra=IGNORED)
         elif frame.event == phoenix.LEAVE:
             self._forget(topic)
             await topic.leave(frame)
@@ -135,7 +136,7 @@ class Connection:
         try:
             await self._hooks.call(self._consumer, "receive_json", content)
         except Exception:
-            logger.exception("receive_json failed.")
+            logger.exception("receive_json failed.", extra={"event": "receiver_failed"})
 
     def _accepts(self, topic: str) -> bool:
         try:

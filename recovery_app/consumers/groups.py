@@ -93,7 +93,7 @@ class TopicChannel:
                 message = await layer.receive(self._name)
             except Exception:
                 # It ends no connection, so nothing else would ever listen again.
-                logger.exception("A channel layer failed.")
+                logger.exception("A channel layer failed.", extra={"event": "layer_failed"})
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 await self._post(partial(self._handle, message))

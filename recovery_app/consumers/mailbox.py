@@ -59,4 +59,4 @@ class Mailbox:
             try:
                 await work()
             except Exception:
-                logger.exception("A topic's work failed.")
+                logger.exception("A topic's work failed.", extra={"event": "work_failed"})

@@ -26,7 +26,7 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         after = binding if new_binding is None else new_binding
         with permit.named_in_errors():
-            decision = await self.storage.arenew(
+            decision = await self._calls.arenew(
                 permit.key,
                 permit.claim,
                 self.ttl,
@@ -54,7 +54,7 @@ class AsyncCalls(SyncCalls):
         with permit.named_in_errors():
             payload = self.codec.encode(state)
             socket_id = self._socket_ids.find(permit.key) or self._adopt_id(
-                permit, await self.storage.aload(permit.key)
+                permit, await self._calls.aload(permit.key)
             )
         await self._aseal_and_save(permit, payload, socket_id, labels)
 
@@ -70,7 +70,7 @@ class AsyncCalls(SyncCalls):
         try:
             permit = self._rules.admit(token, binding)
             with permit.named_in_errors():
-                data = await self.storage.aload(permit.key)
+                data = await self._calls.aload(permit.key)
                 snapshot, state = self._rules.open(permit, data)
         except RecoveryError as error:
             await self.announcer.afailed(error)
@@ -97,7 +97,7 @@ class AsyncCalls(SyncCalls):
         """Take over without announcing it: the caller does, when the state is restored."""
         permit = self._rules.admit(token, binding)
         with permit.named_in_errors():
-            decision = await self.storage.atake_over(
+            decision = await self._calls.atake_over(
                 permit.key,
                 permit.claim,
                 self.ttl,
@@ -112,7 +112,7 @@ class AsyncCalls(SyncCalls):
         """Do as `touch`."""
         permit = self._rules.admit(token, binding)
         with permit.named_in_errors():
-            verdict = await self.storage.atouch_fenced(permit.key, permit.claim, self.ttl)
+            verdict = await self._calls.atouch_fenced(permit.key, permit.claim, self.ttl)
             return self._rules.touched(permit, verdict)
 
     async def arevoke(self, token: str, *, binding: bytes = b"") -> None:
@@ -120,23 +120,23 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         now_us = self._rules.tick()
         with permit.named_in_errors():
-            verdict = await self.storage.arevoke(permit.key, permit.claim, self.ttl, now_us=now_us)
+            verdict = await self._calls.arevoke(permit.key, permit.claim, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
     async def acleanup_expired(self) -> int:
         """Do as `cleanup_expired`."""
-        return await self.storage.acleanup_expired()
+        return await self._calls.acleanup_expired()
 
     async def asnapshots(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> Page:
         """Do as `snapshots`."""
         check_listing(prefix=prefix, cursor=cursor, limit=limit)
-        return page_of(await self.storage.alist_entries(prefix=prefix, cursor=cursor, limit=limit))
+        return page_of(await self._calls.alist_entries(prefix=prefix, cursor=cursor, limit=limit))
 
     async def acount(self) -> int:
         """Do as `count`."""
-        return await self.storage.acount()
+        return await self._calls.acount()
 
     async def aclose(self) -> None:
         """Do as `close`."""
@@ -153,6 +153,6 @@ class AsyncCalls(SyncCalls):
     ) -> None:
         data = self._rules.seal(permit, payload, socket_id, labels)
         with permit.named_in_errors():
-            verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
+            verdict = await self._calls.asave_fenced(permit.key, data, self.ttl)
             self._rules.settle(permit, verdict)
         self._note_saved(payload)
