@@ -1,10 +1,11 @@
 """Own the addresses of the demo's pages."""
 
-from django.urls import path
+from django.urls import include, path
 
 from example_project import views
 
 urlpatterns = [
     path("", views.quote, name="quote"),
     path("live/", views.live, name="live"),
+    path("", include("example_project.monitoring")),
 ]

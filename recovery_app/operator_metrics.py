@@ -81,12 +81,6 @@ class OperatorMetrics(Observer):
         self._lock = threading.Lock()
 
 
-class _Started:
-    metrics: OperatorMetrics | None = None
-
-
 def start() -> None:
     """Count from now on, under the namespace that the settings have now; once a process."""
-    if _Started.metrics is None:
-        _Started.metrics = OperatorMetrics(get_metrics_namespace())
-    observers.add(_Started.metrics)
+    observers.start("operator_metrics", lambda: OperatorMetrics(get_metrics_namespace()))

@@ -11,6 +11,8 @@ wait for anything. The metrics are one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.dispatch import Signal
 
 from recovery_app.exceptions import RecoveryError
@@ -49,11 +51,18 @@ class Observers(Observer):
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
+        self._started: dict[str, Observer] = {}
 
     def add(self, observer: Observer) -> None:
         """Tell ``observer`` too, from now on; once, however often it is added."""
         if observer not in self._observers:
             self._observers = (*self._observers, observer)
+
+    def start(self, name: str, make: Callable[[], Observer]) -> None:
+        """Tell the observer of this name, which is made once a process, whatever is reloaded."""
+        if name not in self._started:
+            self._started[name] = make()
+        self.add(self._started[name])
 
     def remove(self, observer: Observer) -> None:
         """Tell ``observer`` no more."""

@@ -40,15 +40,10 @@ def _find_api() -> Any:
 trace = _find_api()
 
 
-class _Started:
-    is_done = False
-
-
 def start() -> None:
     """Trace from now on, where OpenTelemetry is installed; once a process."""
-    if trace is None or _Started.is_done:
+    if trace is None or hasattr(Join.carry_out, "__wrapped__"):
         return
-    _Started.is_done = True
     tracer = trace.get_tracer("recovery_app")
     for name, title in CALLS.items():
         setattr(RecoveryManager, name, _traced(tracer, title, getattr(RecoveryManager, name)))

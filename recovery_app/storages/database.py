@@ -59,7 +59,8 @@ if TYPE_CHECKING:
 
     Rows = QuerySet[StoredSnapshot]
 
-DELETE_BATCH = 500
+DELETE_BATCH = 2000
+MOST_KEYS = 500
 ATTEMPTS = 5
 TURN_SECONDS = 0.1
 _DONE = Decision(verdict=Verdict.DONE)
@@ -165,7 +166,7 @@ class DatabaseStorage(Storage):
             with self._errors("clean-up"):
                 rows = self._rows.filter(expires_us__gte=start_us, expires_us__lte=now_us)
                 start_us = _time_of(rows, place=size)
-                removed = self._remove_before(start_us, rows)
+                removed = self._remove_before(start_us, rows, size)
             yield removed
 
     def count_expired(self) -> int:
@@ -283,14 +284,14 @@ class DatabaseStorage(Storage):
                 return None
             return Decision(verdict=Verdict.DONE, data=_stored_in(live))
 
-    def _remove_before(self, end_us: int | None, rows: Rows) -> int:
+    def _remove_before(self, end_us: int | None, rows: Rows, size: int) -> int:
         """Remove rows up to a time, or if they are all of that very time some of them."""
         if end_us is None:
             return rows._raw_delete(self.database)
         removed = rows.filter(expires_us__lt=end_us)._raw_delete(self.database)
         if not removed:
             alike = rows.filter(expires_us=end_us)
-            keys = list(alike.values_list("key", flat=True)[:DELETE_BATCH])
+            keys = list(alike.values_list("key", flat=True)[: min(size, MOST_KEYS)])
             removed = alike.filter(key__in=keys)._raw_delete(self.database)
         return removed
 

@@ -20,7 +20,7 @@ from recovery_app.exceptions import StorageError
 from recovery_app.management.progress import ProgressBar
 from recovery_app.storages import Storage
 
-DEFAULT_BATCH = 2000
+DEFAULT_BATCH = 5000
 INTERRUPTED = 128 + signal.SIGINT
 _BY_ITSELF = "{storage} lets snapshots expire by itself: there is nothing to remove."
 _NO_CLEANUP = "{storage} has no clean-up: there is nothing that this command could do."
