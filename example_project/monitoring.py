@@ -7,7 +7,9 @@ django-health-check, where these install; else a few lines do.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import prometheus_client
 from django.apps import apps
@@ -25,7 +27,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     registry = prometheus_client.REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = prometheus_client.CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     page = prometheus_client.generate_latest(registry)
     return HttpResponse(page, content_type=prometheus_client.CONTENT_TYPE_LATEST)
 
@@ -43,11 +45,11 @@ def _metrics_path() -> URLPattern | URLResolver:
 
 
 def _health_path() -> URLPattern:
+    view: Callable[..., Any] = health
     if apps.is_installed("health_check"):
-        view = import_string("health_check.views.HealthCheckView")
-        checks = ["recovery_app.health_plugin.RecoveryStorage"]
-        return path("health/", view.as_view(checks=checks))
-    return path("health/", health)
+        page = import_string("health_check.views.HealthCheckView")
+        view = page.as_view(checks=["recovery_app.health_plugin.RecoveryStorage"])
+    return path("health/", view)
 
 
 urlpatterns = [_metrics_path(), _health_path()]

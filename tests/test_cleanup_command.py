@@ -154,7 +154,7 @@ def test_on_sqlite_others_get_their_turn(clock: FakeClock, monkeypatch: pytest.M
     storage = DatabaseStorage(clock=clock)
     waited: list[float] = []
     monkeypatch.setattr(database_module, "TURN_SECONDS", 0.0)
-    monkeypatch.setattr(database_module.time, "sleep", waited.append)
+    monkeypatch.setattr("recovery_app.storages.database.time.sleep", waited.append)
     put(storage, list(range(1, 31)))
     assert sum(storage.cleanup_batches(10)) == 30
     assert waited == [0.0] * 3

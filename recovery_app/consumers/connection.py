@@ -22,7 +22,6 @@ logger = logging.getLogger("recovery_app")
 
 Message = Mapping[str, Any]
 UNMATCHED = {"reason": "unmatched topic"}
-IGNORED = {"event": "frame_ignored"}
 
 
 class Connection:
@@ -60,7 +59,7 @@ class Connection:
         try:
             content = phoenix.loads(text)
         except ValueError:
-            logger.debug("A frame that isn't JSON was ignored.", extra=IGNORED)
+            logger.debug("A frame that isn't JSON was ignored.", extra={"event": "frame_ignored"})
             return
         frame = phoenix.parse(content)
         if frame is not None:
@@ -121,7 +120,7 @@ class Connection:
             left = frame.event == phoenix.LEAVE
             await self.send(frame.reply("ok", {}) if left else frame.reply("error", UNMATCHED))
         elif frame.join_ref not in (None, topic.frame.join_ref):
-            logger.debug("A frame of an earlier join was ignored.", extra=IGNORED)
+            logger.debug("A frame of an old join was ignored.", extra={"event": "frame_ignored"})
         elif frame.event == phoenix.LEAVE:
             self._forget(topic)
             await topic.leave(frame)

@@ -5,4 +5,4 @@ Channels ends a connection whose layer fails, so an outage of Redis would be one
 
 from example_project.settings import *  # noqa: F403
 
-CHANNEL_LAYERS: dict[str, object] = {}
+CHANNEL_LAYERS = {}
