@@ -7,6 +7,7 @@ import os
 import secrets
 import tempfile
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ INSTALLED_APPS = [
     "channels",
     "recovery_app",
     "example_project",
+    # What watches it, where it is installed (example_project/monitoring.py).
+    *filter(find_spec, ("django_prometheus", "health_check")),
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

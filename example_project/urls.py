@@ -1,7 +1,7 @@
 """Own the addresses of the demo's pages."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from example_project import views
 
@@ -9,4 +9,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", views.quote, name="quote"),
     path("live/", views.live, name="live"),
+    path("", include("example_project.monitoring")),
 ]

@@ -1,4 +1,4 @@
-"""Own what happens when Django starts: checks and metrics are registered."""
+"""Own what happens when Django starts: checks, metrics and tracing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core import checks as django_checks
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app import checks, metrics
+from recovery_app import checks, metrics, operator_metrics, tracing
 
 
 class RecoveryConfig(AppConfig):
@@ -18,7 +18,9 @@ class RecoveryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks and start to count."""
+        """Register the checks, start to count, and trace if OpenTelemetry is here."""
         for check in checks.CHECKS:
             django_checks.register(check, checks.TAG)
         metrics.start()
+        operator_metrics.start()
+        tracing.start()

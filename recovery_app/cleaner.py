@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from recovery_app.forking import survive_fork
+from recovery_app.signals import observers
 from recovery_app.storages import Storage
 
 JOIN_SECONDS = 5
@@ -69,11 +71,30 @@ class Cleaner:
 
 def _clean(storage: Storage, interval: float, stopping: threading.Event) -> None:
     while not stopping.wait(interval):
+        start = time.perf_counter()
         try:
             removed = storage.on_thread(storage.cleanup_expired)
-        except Exception:
+            observers.storage_called("cleanup", time.perf_counter() - start, None)
+            _count(storage)
+        except Exception as error:
             # Whatever it is, the next round may go better; without the thread none would.
-            logger.warning("Expired snapshots couldn't be removed.", exc_info=True)
+            observers.storage_called("cleanup", time.perf_counter() - start, error)
+            logger.warning(
+                "Expired snapshots couldn't be removed.",
+                exc_info=True,
+                extra={"event": "cleanup_failed"},
+            )
         else:
-            logger.debug("Removed %d expired snapshots.", removed)
+            logger.debug(
+                "Removed %d expired snapshots.",
+                removed,
+                extra={"event": "cleaned_up", "removed": removed},
+            )
     storage.leave_thread()
+
+
+def _count(storage: Storage) -> None:
+    """Announce how many snapshots are left, where that is cheap to know."""
+    live = storage.on_thread(storage.estimate_count)
+    if live is not None:
+        observers.counted(live, shared=storage.is_shared)

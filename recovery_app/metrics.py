@@ -80,12 +80,6 @@ class Metrics(Observer):
             self._failed.labels(reason).inc()
 
 
-class _Started:
-    metrics: Metrics | None = None
-
-
 def start() -> None:
     """Count from now on, under the namespace that the settings have now; once a process."""
-    if _Started.metrics is None:
-        _Started.metrics = Metrics(get_metrics_namespace())
-    observers.add(_Started.metrics)
+    observers.start("metrics", lambda: Metrics(get_metrics_namespace()))

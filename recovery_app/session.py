@@ -77,7 +77,10 @@ def _outage(operation: str) -> Iterator[None]:
     except RecoveryError:
         raise
     except Exception as error:
-        logger.exception("The storage failed in a way that it shouldn't.")
+        logger.exception(
+            "The storage failed in a way that it shouldn't.",
+            extra={"event": "storage_broken", "operation": operation},
+        )
         raise StorageUnavailable(f"The storage ({type(error).__name__})", operation) from error
 
 
@@ -144,9 +147,7 @@ class Session:
         if self.token is not None:
             error.socket_hash = error.socket_hash or key_of(self.token)
         self.token = self.applied_seq = self.good = self._saved = None
-        logger.info(
-            "A recovery failed: %s", error, extra={"reason": error.reason, "topic": self._topic}
-        )
+        logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
         await self.manager.announcer.afailed(error)
 
     async def start(self, payload: bytes) -> None:
@@ -197,7 +198,7 @@ class Session:
         except StorageError as error:
             return self._leave_unsafe(error)
         except (TokenError, SnapshotError) as error:
-            logger.info("A connection was fenced: %s", error, extra={"topic": self._topic})
+            logger.info("A connection was fenced: %s", error, extra=self._facts("fenced", error))
             return await self._start_own(payload, tell=True)
         return True
 
@@ -279,9 +280,19 @@ class Session:
 
     def _leave_unsafe(self, error: StorageError) -> bool:
         if not self._unsafe:
-            logger.warning("A state isn't safe: %s", error, extra={"topic": self._topic})
+            # There may be thousands of these; the outage itself is a warning of its own.
+            logger.info("A state isn't safe: %s", error, extra=self._facts("unsafe", error))
         self._unsafe = True
         return False
+
+    def _facts(self, event: str, error: RecoveryError) -> dict[str, Any]:
+        return {
+            "event": event,
+            "outcome": self.outcome.value,
+            "reason": error.reason,
+            "socket_hash": error.socket_hash,
+            "topic": self._topic,
+        }
 
     def _is_half_spent(self, token: str) -> bool:
         limit = self.manager.token_max_age

@@ -11,6 +11,8 @@ wait for anything. The metrics are one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.dispatch import Signal
 
 from recovery_app.exceptions import RecoveryError
@@ -34,17 +36,33 @@ class Observer:
     def failed(self, error: RecoveryError) -> None:
         """Hear of a state that couldn't be given back."""
 
+    def joined(self, outcome: str) -> None:
+        """Hear of a join and what became of its recovery, in the word that the client is told."""
+
+    def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
+        """Hear of a call on the storage: how long it took, and what it raised, if anything."""
+
+    def counted(self, snapshots: int, *, shared: bool) -> None:
+        """Hear of about how many live snapshots there are: in all, or in this process alone."""
+
 
 class Observers(Observer):
     """Tell each of some observers."""
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
+        self._started: dict[str, Observer] = {}
 
     def add(self, observer: Observer) -> None:
         """Tell ``observer`` too, from now on; once, however often it is added."""
         if observer not in self._observers:
             self._observers = (*self._observers, observer)
+
+    def start(self, name: str, make: Callable[[], Observer]) -> None:
+        """Tell the observer of this name, which is made once a process, whatever is reloaded."""
+        if name not in self._started:
+            self._started[name] = make()
+        self.add(self._started[name])
 
     def remove(self, observer: Observer) -> None:
         """Tell ``observer`` no more."""
@@ -65,6 +83,18 @@ class Observers(Observer):
     def failed(self, error: RecoveryError) -> None:
         for observer in self._observers:
             observer.failed(error)
+
+    def joined(self, outcome: str) -> None:
+        for observer in self._observers:
+            observer.joined(outcome)
+
+    def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
+        for observer in self._observers:
+            observer.storage_called(operation, seconds, error)
+
+    def counted(self, snapshots: int, *, shared: bool) -> None:
+        for observer in self._observers:
+            observer.counted(snapshots, shared=shared)
 
 
 observers = Observers()

@@ -61,7 +61,7 @@ class Connection:
         try:
             content = phoenix.loads(text)
         except ValueError:
-            logger.debug("A frame that isn't JSON was ignored.")
+            logger.debug("A frame that isn't JSON was ignored.", extra={"event": "frame_ignored"})
             return
         frame = phoenix.parse(content)
         if frame is not None:
@@ -122,7 +122,7 @@ class Connection:
             left = frame.event == phoenix.LEAVE
             await self.send(frame.reply("ok", {}) if left else frame.reply("error", UNMATCHED))
         elif frame.join_ref not in (None, topic.frame.join_ref):
-            logger.debug("A frame of an earlier join was ignored.")
+            logger.debug("A frame of an old join was ignored.", extra={"event": "frame_ignored"})
         elif frame.event == phoenix.LEAVE:
             self._forget(topic)
             await topic.leave(frame)
@@ -138,7 +138,7 @@ class Connection:
             try:
                 await self._hooks.call(self._consumer, "receive_json", content)
             except Exception:
-                logger.exception("receive_json failed.")
+                logger.exception("receive_json failed.", extra={"event": "receiver_failed"})
 
     def _accepts(self, topic: str) -> bool:
         try:

@@ -34,7 +34,7 @@ async def receive_at_last(receive: Callable[[], Awaitable[Message]]) -> Message:
             return await receive()
         except Exception:
             if not failed:
-                logger.exception("A channel layer failed.")
+                logger.exception("A channel layer failed.", extra={"event": "layer_failed"})
             failed = True
             await asyncio.sleep(RETRY_SECONDS)
 

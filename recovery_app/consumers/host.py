@@ -73,7 +73,10 @@ class Host:
             self._forget_new_fields(state)
             await self.call("restore_state", state)
         except Exception:
-            logger.exception("A state couldn't be rolled back.")
+            logger.exception(
+                "A state couldn't be rolled back.",
+                extra={"event": "rollback_failed", "topic": self._topic.frame.topic},
+            )
 
     async def view(self) -> str:
         """Give the view that a token of this topic is good for."""

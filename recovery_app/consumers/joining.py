@@ -12,6 +12,7 @@ from recovery_app.consumers.host import Host
 from recovery_app.exceptions import SnapshotCorrupt, SnapshotError
 from recovery_app.manager import RecoveryManager
 from recovery_app.session import Session
+from recovery_app.signals import observers
 from recovery_app.values import Takeover
 
 logger = logging.getLogger("recovery_app")
@@ -38,7 +39,7 @@ class Join:
         announce: Callable[[str], Awaitable[None]],
     ) -> None:
         self._host = host
-        self._topic = frame.topic
+        self.topic = frame.topic
         self._token, self._params = _split_params(frame.payload)
         self._manager = manager
         self._announce = announce
@@ -49,11 +50,12 @@ class Join:
         Raises `JoinRefused`, and whatever ``mount`` or ``authorize_join`` raises.
         """
         await self._host.take_care(*_ADMISSION_HOOKS)
-        await self._host.call("authorize_join", self._topic, self._params)
+        await self._host.call("authorize_join", self.topic, self._params)
         session = await self._make_session()
         extras = await self._recover(session)
         if extras is None:
             extras = await self._mount(session)
+        observers.joined(session.outcome.value)
         return session, {**extras, TOKEN_KEY: session.greeting()}
 
     async def _make_session(self) -> Session:
@@ -62,7 +64,7 @@ class Join:
             self._manager,
             binding=await self._host.binding(view),
             view=view,
-            topic=self._topic,
+            topic=self.topic,
             version=self._host.consumer.recovery_version,
             announce=self._announce,
         )
@@ -71,7 +73,7 @@ class Join:
         """Give the reply's extra keys of a recovered state; ``None`` where there is none."""
         if self._token is None:
             return None
-        if not await self._host.call("should_recover", self._topic, self._params):
+        if not await self._host.call("should_recover", self.topic, self._params):
             return None
         takeover = await session.claim(self._token)
         if takeover is None:
@@ -81,7 +83,10 @@ class Join:
             payload = await self._encode(takeover)
             phoenix.dumps(extras)
         except Exception:
-            logger.exception("A state couldn't be restored.", extra={"topic": self._topic})
+            logger.exception(
+                "A state couldn't be restored.",
+                extra={"event": "restore_failed", "topic": self.topic},
+            )
             await session.fail(SnapshotCorrupt("the application couldn't restore it"))
             self._host.start_afresh()
             return None
@@ -106,11 +111,14 @@ class Join:
 
     async def _mount(self, session: Session) -> Mapping[str, Any]:
         await self._host.take_care("mount")
-        extras = _checked("mount", await self._host.call("mount", self._topic, self._params))
+        extras = _checked("mount", await self._host.call("mount", self.topic, self._params))
         try:
             await session.start(await self._host.encode())
         except SnapshotError:
-            logger.exception("A fresh state can't be kept.", extra={"topic": self._topic})
+            logger.exception(
+                "A fresh state can't be kept.",
+                extra={"event": "mount_unsaved", "topic": self.topic},
+            )
         return extras
 
 

@@ -78,7 +78,7 @@ class Mailbox:
             try:
                 await work()
             except Exception:
-                logger.exception("A topic's work failed.")
+                logger.exception("A topic's work failed.", extra={"event": "work_failed"})
 
 
 def _fulfil(awaited: asyncio.Future[None] | None) -> None:

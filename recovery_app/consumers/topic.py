@@ -101,7 +101,7 @@ class Topic:
         except JoinRefused as refusal:
             await self._refuse(refusal.reason)
         except Exception:
-            logger.exception("A join crashed.", extra={"topic": self.frame.topic})
+            logger.exception("A join crashed.", extra=self._facts("join_crashed"))
             await self._refuse("join crashed")
         else:
             self._schedule_touch()
@@ -116,6 +116,9 @@ class Topic:
             await self._channel.close()
         finally:
             self.mailbox.close()
+
+    def _facts(self, event: str) -> dict[str, str]:
+        return {"event": event, "topic": self.frame.topic}
 
     async def _announce(self, token: str) -> None:
         await self.push(phoenix.TOKEN, {"token": token, "ttl": self._link.manager.ttl})
@@ -145,7 +148,7 @@ class Topic:
     async def _handle_message(self, message: dict[str, Any]) -> None:
         name = self._host.find_handler(message)
         if name is None:
-            logger.warning("A group message has no handler.", extra={"topic": self.frame.topic})
+            logger.warning("A group message has no handler.", extra=self._facts("unhandled"))
         elif self._session is not None:
             await self._host.take_care(name)
             with contextlib.suppress(Exception):  # _change has logged it.
@@ -157,7 +160,7 @@ class Topic:
             result = await work()
             payload = await self._host.encode()
         except Exception:
-            logger.exception("A handler failed.", extra={"topic": self.frame.topic})
+            logger.exception("A handler failed.", extra=self._facts("handler_failed"))
             await self._host.roll_back(session.good)
             raise
         if self._host.consumer.recovery_save_interval:

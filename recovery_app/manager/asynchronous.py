@@ -26,7 +26,7 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         after = binding if new_binding is None else new_binding
         with permit:
-            decision = await self.storage.arenew(
+            decision = await self._calls.arenew(
                 permit.key,
                 permit.claim,
                 self.ttl,
@@ -54,10 +54,10 @@ class AsyncCalls(SyncCalls):
         with permit:
             payload = self.codec.encode(state)
             socket_id = self._socket_ids.find(permit.key) or self._adopt_id(
-                permit, await self.storage.aload(permit.key)
+                permit, await self._calls.aload(permit.key)
             )
             data = self._rules.seal(permit, payload, socket_id, labels)
-            verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
+            verdict = await self._calls.asave_fenced(permit.key, data, self.ttl)
             self._rules.settle(permit, verdict)
         self._note_saved(payload)
 
@@ -68,7 +68,7 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         with permit:
             data = self._rules.seal(permit, payload, socket_id, labels)
-            verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
+            verdict = await self._calls.asave_fenced(permit.key, data, self.ttl)
             self._rules.settle(permit, verdict)
         self._note_saved(payload)
 
@@ -77,7 +77,7 @@ class AsyncCalls(SyncCalls):
         try:
             permit = self._rules.admit(token, binding)
             with permit:
-                data = await self.storage.aload(permit.key)
+                data = await self._calls.aload(permit.key)
                 snapshot, state = self._rules.open(permit, data)
         except RecoveryError as error:
             await self.announcer.afailed(error)
@@ -104,7 +104,7 @@ class AsyncCalls(SyncCalls):
         """Take over without announcing it: the caller does, when the state is restored."""
         permit = self._rules.admit(token, binding)
         with permit:
-            decision = await self.storage.atake_over(
+            decision = await self._calls.atake_over(
                 permit.key,
                 permit.claim,
                 self.ttl,
@@ -119,7 +119,7 @@ class AsyncCalls(SyncCalls):
         """Do as `touch`."""
         permit = self._rules.admit(token, binding)
         with permit:
-            verdict = await self.storage.atouch_fenced(permit.key, permit.claim, self.ttl)
+            verdict = await self._calls.atouch_fenced(permit.key, permit.claim, self.ttl)
             return self._rules.touched(permit, verdict)
 
     async def arevoke(self, token: str, *, binding: bytes = b"") -> None:
@@ -127,23 +127,23 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         now_us = self._rules.tick()
         with permit:
-            verdict = await self.storage.arevoke(permit.key, permit.claim, self.ttl, now_us=now_us)
+            verdict = await self._calls.arevoke(permit.key, permit.claim, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
     async def acleanup_expired(self) -> int:
         """Do as `cleanup_expired`."""
-        return await self.storage.acleanup_expired()
+        return await self._calls.acleanup_expired()
 
     async def asnapshots(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> Page:
         """Do as `snapshots`."""
         check_listing(prefix=prefix, cursor=cursor, limit=limit)
-        return page_of(await self.storage.alist_entries(prefix=prefix, cursor=cursor, limit=limit))
+        return page_of(await self._calls.alist_entries(prefix=prefix, cursor=cursor, limit=limit))
 
     async def acount(self) -> int:
         """Do as `count`."""
-        return await self.storage.acount()
+        return await self._calls.acount()
 
     async def aclose(self) -> None:
         """Do as `close`."""

@@ -41,10 +41,10 @@ class SyncCalls(ManagerBase):
         with permit:
             payload = self.codec.encode(state)
             socket_id = self._socket_ids.find(permit.key) or self._adopt_id(
-                permit, self.storage.load(permit.key)
+                permit, self._calls.load(permit.key)
             )
             data = self._rules.seal(permit, payload, socket_id, labels)
-            self._rules.settle(permit, self.storage.save_fenced(permit.key, data, self.ttl))
+            self._rules.settle(permit, self._calls.save_fenced(permit.key, data, self.ttl))
         self._note_saved(payload)
 
     def recover(self, token: str, *, binding: bytes = b"") -> dict[str, Any]:
@@ -56,7 +56,7 @@ class SyncCalls(ManagerBase):
         try:
             permit = self._rules.admit(token, binding)
             with permit:
-                data = self.storage.load(permit.key)
+                data = self._calls.load(permit.key)
                 snapshot, state = self._rules.open(permit, data)
         except RecoveryError as error:
             self.announcer.failed(error)
@@ -76,7 +76,7 @@ class SyncCalls(ManagerBase):
         try:
             permit = self._rules.admit(token, binding)
             with permit:
-                decision = self.storage.take_over(
+                decision = self._calls.take_over(
                     permit.key,
                     permit.claim,
                     self.ttl,
@@ -98,7 +98,7 @@ class SyncCalls(ManagerBase):
         """
         permit = self._rules.admit(token, binding)
         with permit:
-            verdict = self.storage.touch_fenced(permit.key, permit.claim, self.ttl)
+            verdict = self._calls.touch_fenced(permit.key, permit.claim, self.ttl)
             return self._rules.touched(permit, verdict)
 
     def revoke(self, token: str, *, binding: bytes = b"") -> None:
@@ -106,7 +106,7 @@ class SyncCalls(ManagerBase):
         permit = self._rules.admit(token, binding)
         now_us = self._rules.tick()
         with permit:
-            verdict = self.storage.revoke(permit.key, permit.claim, self.ttl, now_us=now_us)
+            verdict = self._calls.revoke(permit.key, permit.claim, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
     def renew(self, token: str, *, binding: bytes = b"", new_binding: bytes | None = None) -> str:
@@ -118,7 +118,7 @@ class SyncCalls(ManagerBase):
         permit = self._rules.admit(token, binding)
         after = binding if new_binding is None else new_binding
         with permit:
-            decision = self.storage.renew(
+            decision = self._calls.renew(
                 permit.key,
                 permit.claim,
                 self.ttl,
@@ -133,7 +133,7 @@ class SyncCalls(ManagerBase):
 
     def cleanup_expired(self) -> int:
         """Remove what has expired; say how many."""
-        return self.storage.cleanup_expired()
+        return self._calls.cleanup_expired()
 
     def snapshots(self, *, prefix: str = "", cursor: str | None = None, limit: int = 100) -> Page:
         """Give a page of live snapshots whose socket ids start with ``prefix``.
@@ -142,11 +142,11 @@ class SyncCalls(ManagerBase):
         be asked.
         """
         check_listing(prefix=prefix, cursor=cursor, limit=limit)
-        return page_of(self.storage.list_entries(prefix=prefix, cursor=cursor, limit=limit))
+        return page_of(self._calls.list_entries(prefix=prefix, cursor=cursor, limit=limit))
 
     def count(self) -> int:
         """Say how many live snapshots there are; `StorageError` where that isn't known."""
-        return self.storage.count()
+        return self._calls.count()
 
     def close(self) -> None:
         """Stop the clean-up and let go of threads and connections. May be called again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -71,6 +71,8 @@ class Storage:
     """`browse` can give what has expired and waits for a clean-up."""
     sortable_by: ClassVar[frozenset[str]] = frozenset()
     """The fields of `SnapshotInfo` by which `browse` can sort."""
+    is_shared: ClassVar[bool] = True
+    """What one process stores, the others find."""
 
     clock: Clock = staticmethod(time.time)
     threads: int = DEFAULT_THREADS
@@ -126,6 +128,21 @@ class Storage:
     def cleanup_expired(self) -> int:
         """Remove what has expired; say how many."""
         return 0
+
+    def cleanup_batches(self, size: int) -> Iterator[int]:
+        """Remove what has expired, about ``size`` in one step; give the number of each step.
+
+        Between two steps nothing is held that others wait for. By default it is one step.
+        """
+        yield self.cleanup_expired()
+
+    def count_expired(self) -> int:
+        """Say how much has expired and is still there."""
+        raise StorageError(f"{type(self).__name__} can't count what has expired.")
+
+    def estimate_count(self) -> int | None:
+        """Say about how many live entries there are; ``None`` where that isn't cheap to know."""
+        return None
 
     def list_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
@@ -249,6 +266,14 @@ class Storage:
     async def alook_up(self, key: str) -> Entry | None:
         """Do as `look_up`, without blocking the event loop."""
         return await self.run(partial(self.look_up, key))
+
+    async def acount_expired(self) -> int:
+        """Do as `count_expired`, without blocking the event loop."""
+        return await self.run(self.count_expired)
+
+    async def aestimate_count(self) -> int | None:
+        """Do as `estimate_count`, without blocking the event loop."""
+        return await self.run(self.estimate_count)
 
     @cached_property
     def _pool(self) -> ThreadPool:

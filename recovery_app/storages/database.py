@@ -62,8 +62,10 @@ if TYPE_CHECKING:
 
     Rows = QuerySet[StoredSnapshot]
 
-DELETE_BATCH = 500
+DELETE_BATCH = 2000
+MOST_KEYS = 500
 ATTEMPTS = 5
+TURN_SECONDS = 0.1
 _DONE = Decision(verdict=Verdict.DONE)
 
 
@@ -153,12 +155,33 @@ class DatabaseStorage(Storage):
         return self._settle("revocation", key, write, decide).verdict
 
     def cleanup_expired(self) -> int:
-        removed = 0
-        with self._errors("clean-up"):
-            while keys := list(self._expired().values_list("key", flat=True)[:DELETE_BATCH]):
-                # Asked again, as one of them may have come back to life since.
-                removed += self._expired().filter(key__in=keys)._raw_delete(self.database)
-        return removed
+        return sum(self.cleanup_batches(DELETE_BATCH))
+
+    def cleanup_batches(self, size: int) -> Iterator[int]:
+        """Remove what has expired by now, oldest first, each step in a statement of its own.
+
+        A step takes a range of the index and goes on where the one before it ended: what
+        that has removed may stay in the index for long, on PostgreSQL until a vacuum.
+        """
+        start_us: int | None = 0
+        now_us = self._now_us()
+        turns = _Turns(connections[self.database].vendor == "sqlite")
+        while start_us is not None:
+            turns.take()
+            with self._errors("clean-up"):
+                rows = self._rows.filter(expires_us__gte=start_us, expires_us__lte=now_us)
+                start_us = _time_of(rows, place=size)
+                removed = self._remove_before(start_us, rows, size)
+            yield removed
+
+    def count_expired(self) -> int:
+        with self._errors("count"):
+            return self._expired().count()
+
+    def estimate_count(self) -> int:
+        """Give all that hasn't expired, markers included: the index alone can tell."""
+        with self._errors("count"):
+            return self._rows.filter(expires_us__gt=self._now_us()).count()
 
     def list_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
@@ -291,6 +314,17 @@ class DatabaseStorage(Storage):
                 return None
             return Decision(verdict=Verdict.DONE, data=_stored_in(live))
 
+    def _remove_before(self, end_us: int | None, rows: Rows, size: int) -> int:
+        """Remove rows up to a time, or if they are all of that very time some of them."""
+        if end_us is None:
+            return rows._raw_delete(self.database)
+        removed = rows.filter(expires_us__lt=end_us)._raw_delete(self.database)
+        if not removed:
+            alike = rows.filter(expires_us=end_us)
+            keys = list(alike.values_list("key", flat=True)[: min(size, MOST_KEYS)])
+            removed = alike.filter(key__in=keys)._raw_delete(self.database)
+        return removed
+
     @contextmanager
     def _errors(self, operation: str) -> Iterator[None]:
         try:
@@ -303,6 +337,29 @@ class DatabaseStorage(Storage):
     @property
     def _name(self) -> str:
         return f"DatabaseStorage on {self.database!r}"
+
+
+class _Turns:
+    """Leave SQLite's one lock to others in between: who waits for it looks each tenth of a second.
+
+    Without that a writer may look in vain until its time-out, however short each step is.
+    """
+
+    def __init__(self, are_wanted: bool) -> None:
+        self._are_wanted = are_wanted
+        self._since = time.monotonic()
+
+    def take(self) -> None:
+        """Wait, if it has been our turn for long enough."""
+        if self._are_wanted and time.monotonic() - self._since >= TURN_SECONDS:
+            time.sleep(TURN_SECONDS)
+            self._since = time.monotonic()
+
+
+def _time_of(rows: Rows, *, place: int) -> int | None:
+    """Give when the row expires that is at this place, the one that expires first at 0."""
+    times = rows.order_by("expires_us").values_list("expires_us", flat=True)
+    return next(iter(times[place : place + 1]), None)
 
 
 def _stored_in(rows: Rows) -> bytes | None:

@@ -37,6 +37,7 @@ class MemoryStorage(Storage):
     supports_native_async = True
     keeps_expired = True
     sortable_by = SORTABLE
+    is_shared = False
 
     def __init__(self, *, max_entries: int = DEFAULT_MAX_ENTRIES, clock: Clock = time.time) -> None:
         if max_entries < 1:
@@ -78,6 +79,15 @@ class MemoryStorage(Storage):
             for key in expired:
                 del self._slots[key]
             return len(expired)
+
+    def count_expired(self) -> int:
+        with self._lock:
+            now = self.clock()
+            return sum(slot.expires_at <= now for slot in self._slots.values())
+
+    def estimate_count(self) -> int:
+        """Give all that is held, markers and what has just expired included."""
+        return len(self._slots)
 
     def list_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100

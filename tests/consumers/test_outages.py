@@ -87,6 +87,7 @@ async def test_an_outage_makes_one_token_however_long_it_lasts(
 async def test_between_two_events_the_next_makes_all_safe(
     manager: RecoveryManager, storage: FlakyStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     async with connected(Counter, manager) as client:
         token = recovery_of(await client.join())["token"]
         storage.stop()
@@ -96,7 +97,9 @@ async def test_between_two_events_the_next_makes_all_safe(
         await client.push("quiet")
     async with connected(Counter, manager) as client:
         assert (await client.join(token=token))["response"]["count"] == 2
-    assert caplog.text.count("A state isn't safe") == 1
+    assert [
+        record.levelname for record in caplog.records if getattr(record, "event", "") == "unsafe"
+    ] == ["INFO"]
 
 
 async def test_a_touch_makes_safe_what_an_outage_left(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.processes import HOST, TOP, Process, free_port
@@ -25,7 +25,8 @@ def example_env(data: Path) -> dict[str, str]:
 class AsgiServer(Process):
     """One of `COMMANDS` on a port of its own; use it as a context manager.
 
-    ``data`` is the directory of the example's data, where the server's log goes too.
+    ``data`` is the directory of the example's data, where the server's log goes too;
+    ``arguments`` are further ones of the server's.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class AsgiServer(Process):
         *,
         data: Path,
         application: str = EXAMPLE,
+        arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
     ) -> None:
         port = free_port()
         super().__init__(
             server,
-            [sys.executable, "-m", *COMMANDS[server], str(port), application],
+            [sys.executable, "-m", *COMMANDS[server], str(port), *arguments, application],
             port=port,
             log=data / f"{server}-{port}.log",
             env={**example_env(data), **(env or {})},

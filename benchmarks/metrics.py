@@ -1,0 +1,204 @@
+"""Print what metrics and signals cost on the hot path, beside the same calls without them.
+
+    python benchmarks/metrics.py [--quick] [--multiprocess]
+
+"With" is what an application has: the metrics' observers, each call on the storage timed, and
+signals sent. "Without" is the same manager on the same storage with none of it.
+Both are measured in turns, in CPU time of this process; each figure is the median of `ROUNDS`
+of both, and a round is `CALLS` calls. With ``--multiprocess`` the metrics are in files, as with
+several workers.
+"""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+if "--multiprocess" in sys.argv:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="recovery-metrics-")
+
+import django
+
+from recovery_app import RecoveryManager
+from recovery_app.announcer import Announcer
+from recovery_app.signals import observers
+from recovery_app.storages import MemoryStorage, RedisStorage, Storage
+from tests.support.processes import HOST
+from tests.support.redis import make_redis
+
+ROUNDS = 41
+CALLS = 500
+AT_ONCE = 100
+AIM = 1.1
+STATE = {"count": 7, "items": ["x" * 40] * 3, "note": "y" * 40}
+
+Work = Callable[["Side"], Awaitable[None]]
+
+
+class Silent(Announcer):
+    """Tell nobody."""
+
+    def recovered(self, *_: Any) -> None:
+        pass
+
+    async def arecovered(self, *_: Any) -> None:
+        pass
+
+
+class Side:
+    """A manager with or without all that listens, and the tokens of some pages."""
+
+    def __init__(self, storage: Storage, *, is_heard: bool) -> None:
+        self.is_heard = is_heard
+        self.manager = RecoveryManager(
+            secret=b"the secret of this benchmark, 32", storage=storage, cleanup_interval=None
+        )
+        if not is_heard:
+            self.manager.announcer = Silent(RecoveryManager, self.manager._socket_ids)
+            self.manager._calls = storage  # type: ignore[assignment]
+        name = "heard" if is_heard else "unheard"
+        self.tokens = [self.manager.create_token(f"{name} {n}") for n in range(AT_ONCE)]
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Have the observers listen inside the block, or nobody."""
+        before = observers._observers
+        if not self.is_heard:
+            observers._observers = ()
+        try:
+            yield
+        finally:
+            observers._observers = before
+
+
+async def save(side: Side) -> None:
+    """Save, for sync code."""
+    for _ in range(CALLS):
+        side.manager.save(side.tokens[0], STATE)
+
+
+async def recover(side: Side) -> None:
+    """Recover, for sync code."""
+    for _ in range(CALLS):
+        side.manager.recover(side.tokens[0])
+
+
+async def asave(side: Side) -> None:
+    """Save with each event."""
+    for _ in range(CALLS):
+        await side.manager.asave(side.tokens[0], STATE)
+
+
+async def arecover(side: Side) -> None:
+    """Give a state back."""
+    for _ in range(CALLS):
+        await side.manager.arecover(side.tokens[0])
+
+
+async def atake_over(side: Side) -> None:
+    """Take over, and show the new token the next time."""
+    for _ in range(CALLS):
+        side.tokens[0] = (await side.manager.atake_over(side.tokens[0])).token
+
+
+async def atouch(side: Side) -> None:
+    """Show that a connection lives."""
+    for _ in range(CALLS):
+        await side.manager.atouch(side.tokens[0])
+
+
+async def create_token(side: Side) -> None:
+    """Issue tokens."""
+    for _ in range(CALLS):
+        side.manager.create_token("socket")
+
+
+async def asave_at_once(side: Side) -> None:
+    """Save for a hundred pages at once."""
+    for _ in range(CALLS // AT_ONCE):
+        await asyncio.gather(*(side.manager.asave(token, STATE) for token in side.tokens))
+
+
+async def atake_over_at_once(side: Side) -> None:
+    """Take over for a hundred pages at once."""
+    for _ in range(CALLS // AT_ONCE):
+        taken = await asyncio.gather(*(side.manager.atake_over(token) for token in side.tokens))
+        side.tokens = [each.token for each in taken]
+
+
+async def measure(work: Work, sides: list[Side], rounds: int) -> list[float]:
+    """Give the median CPU seconds of one call on each side, measured in turns."""
+    seconds: list[list[float]] = [[] for _ in sides]
+    for turn in range(rounds + 1):
+        for side, found in zip(sides, seconds, strict=True):
+            with side.listening():
+                start = time.process_time()
+                await work(side)
+                taken = time.process_time() - start
+            if turn:
+                found.append(taken / CALLS)
+    return [statistics.median(found) for found in seconds]
+
+
+async def compare(title: str, storages: list[Storage], works: list[Work], rounds: int) -> bool:
+    """Print the rows of one kind of storage; say whether the aim is met in each."""
+    sides = [Side(storages[0], is_heard=True), Side(storages[1], is_heard=False)]
+    for side in sides:
+        for token in side.tokens:
+            await side.manager.asave(token, STATE)
+    is_met = True
+    for work in works:
+        heard, unheard = await measure(work, sides, rounds)
+        ratio = heard / unheard
+        is_met = is_met and ratio < AIM
+        print(
+            f"| {title} | {work.__name__} | {heard * 1e6:.1f} / {unheard * 1e6:.1f} us "
+            f"| {ratio:.3f} | < {AIM} | {'yes' if ratio < AIM else 'NO'} |",
+            flush=True,
+        )
+    for side in sides:
+        side.manager.close()
+    return is_met
+
+
+async def run(rounds: int) -> bool:
+    """Print all rows."""
+    calls: list[Work] = [save, recover, asave, arecover, atake_over, atouch, create_token]
+    memory: list[Storage] = [MemoryStorage(), MemoryStorage()]
+    is_met = await compare("memory", memory, calls, rounds)
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="recovery-bench-"))
+        server = stack.enter_context(make_redis(Path(name)))
+        url = f"redis://{HOST}:{server.port}/0"
+        many: list[Work] = [asave, atake_over, asave_at_once, atake_over_at_once]
+        redis: list[Storage] = [RedisStorage(url=url), RedisStorage(url=url)]
+        return await compare("Redis", redis, many, max(5, rounds // 4)) and is_met
+
+
+def main() -> int:
+    """Compare all calls; 1 if one costs a tenth or more."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--multiprocess", action="store_true", help="metrics in files")
+    options = parser.parse_args()
+    django.setup()
+    print("| storage | call | with / without | ratio | aim | met |")
+    print("|---|---|---|---|---|---|")
+    return 0 if asyncio.run(run(9 if options.quick else ROUNDS)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Own what watches the demo: ``/metrics`` for Prometheus, ``/health/`` for a load balancer.
+
+Both go through the packages that sites use for it, django-prometheus and
+django-health-check, where these install; else a few lines do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import prometheus_client
+from django.apps import apps
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import include, path
+from django.urls.resolvers import URLPattern, URLResolver
+from django.utils.module_loading import import_string
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from recovery_app.health import acheck_storage
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Give the metrics, of all worker processes where there are several."""
+    registry = prometheus_client.REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = prometheus_client.CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    page = prometheus_client.generate_latest(registry)
+    return HttpResponse(page, content_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+
+async def health(request: HttpRequest) -> JsonResponse:
+    """Say whether the storage takes a snapshot and gives it back."""
+    found = await acheck_storage()
+    return JsonResponse(asdict(found), status=200 if found.is_good else 503)
+
+
+def _metrics_path() -> URLPattern | URLResolver:
+    if apps.is_installed("django_prometheus"):
+        return path("", include("django_prometheus.urls"))
+    return path("metrics", metrics)
+
+
+def _health_path() -> URLPattern:
+    view: Callable[..., Any] = health
+    if apps.is_installed("health_check"):
+        page = import_string("health_check.views.HealthCheckView")
+        view = page.as_view(checks=["recovery_app.health_plugin.RecoveryStorage"])
+    return path("health/", view)
+
+
+urlpatterns = [_metrics_path(), _health_path()]

@@ -1,0 +1,110 @@
+"""Own the spans of OpenTelemetry: around joins, saves and recoveries, where its API is installed.
+
+Without ``opentelemetry-api`` nothing is wrapped, so nothing is paid. With it the calls are
+wrapped once, at start, and what else is traced inside them becomes a child of theirs. A span
+has the socket's hash and the outcome, never a token, a state or the text of an exception.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from recovery_app.consumers.joining import Join
+from recovery_app.exceptions import JoinRefused, RecoveryError, StorageError
+from recovery_app.manager import RecoveryManager
+from recovery_app.tokens import key_of
+
+CALLS = {"save": "recovery.save", "recover": "recovery.recover", "take_over": "recovery.take_over"}
+# ``atake_over`` goes through ``aclaim``, as a join does.
+ASYNC_CALLS = {
+    "asave": "recovery.save",
+    "asave_payload": "recovery.save",
+    "arecover": "recovery.recover",
+    "aclaim": "recovery.take_over",
+}
+JOIN = "recovery.join"
+Call = Callable[..., Any]
+
+
+def _find_api() -> Any:
+    try:
+        return import_module("opentelemetry.trace")
+    except ImportError:
+        return None
+
+
+trace = _find_api()
+
+
+def start() -> None:
+    """Trace from now on, where OpenTelemetry is installed; once a process."""
+    if trace is None or hasattr(Join.carry_out, "__wrapped__"):
+        return
+    tracer = trace.get_tracer("recovery_app")
+    for name, title in CALLS.items():
+        setattr(RecoveryManager, name, _traced(tracer, title, getattr(RecoveryManager, name)))
+    for name, title in ASYNC_CALLS.items():
+        setattr(RecoveryManager, name, _atraced(tracer, title, getattr(RecoveryManager, name)))
+    Join.carry_out = _traced_join(tracer, Join.carry_out)  # type: ignore[method-assign]
+
+
+def _traced(tracer: Any, title: str, call: Call) -> Call:
+    @functools.wraps(call)
+    def traced(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
+        with _span(tracer, title) as span:
+            result = call(manager, token, *args, **options)
+            span.set_attribute("recovery.socket_hash", key_of(token))
+            return result
+
+    return traced
+
+
+def _atraced(tracer: Any, title: str, call: Callable[..., Awaitable[Any]]) -> Call:
+    @functools.wraps(call)
+    async def traced(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
+        with _span(tracer, title) as span:
+            result = await call(manager, token, *args, **options)
+            span.set_attribute("recovery.socket_hash", key_of(token))
+            return result
+
+    return traced
+
+
+def _traced_join(tracer: Any, carry_out: Callable[[Join], Awaitable[Any]]) -> Any:
+    @functools.wraps(carry_out)
+    async def traced(join: Join) -> Any:
+        with _span(tracer, JOIN) as span:
+            span.set_attribute("recovery.topic", join.topic)
+            session, response = await carry_out(join)
+            span.set_attribute("recovery.outcome", session.outcome.value)
+            return session, response
+
+    return traced
+
+
+@contextmanager
+def _span(tracer: Any, title: str) -> Iterator[Any]:
+    """Make a span the current one; an error of the application or the storage marks it."""
+    with tracer.start_as_current_span(
+        title, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except RecoveryError as error:
+            span.set_attribute("error.type", error.reason)
+            if error.socket_hash is not None:
+                span.set_attribute("recovery.socket_hash", error.socket_hash)
+            if isinstance(error, StorageError):
+                span.set_status(trace.StatusCode.ERROR)
+            raise
+        except JoinRefused:
+            span.set_attribute("recovery.outcome", "refused")
+            raise
+        except Exception as error:
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.set_status(trace.StatusCode.ERROR)
+            raise

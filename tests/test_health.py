@@ -1,0 +1,196 @@
+"""The health check: what it says of each storage, well, away, slow or lying; and the plugin."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from django.test import AsyncRequestFactory
+from django.utils.module_loading import import_string
+
+from recovery_app import RecoveryManager
+from recovery_app.context import override_manager
+from recovery_app.exceptions import StorageUnavailable
+from recovery_app.health import TTL_SECONDS, acheck_storage
+from recovery_app.storages import MemoryStorage, Storage
+from tests.clock import FakeClock
+from tests.core.support import STORAGES, OwnStorage, make_manager
+from tests.support.needs import require
+from tests.test_metrics import samples
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=STORAGES)
+def storage(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Storage]:
+    """Give each storage in turn."""
+    fixture = getattr(request.param, "fixture", None)
+    if fixture is not None:
+        request.getfixturevalue(fixture)
+    storage: Storage = request.param(clock)
+    yield storage
+    storage.close()
+
+
+class Spying(OwnStorage):
+    """Know what it was told to keep, and list it as if it were a snapshot."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeClock())
+        self.saved: list[tuple[str, bytes, float]] = []
+        self.deleted: list[str] = []
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        self.saved.append((key, data, ttl))
+        super().save(key, data, ttl)
+
+    def delete(self, key: str) -> bool:
+        self.deleted.append(key)
+        return super().delete(key)
+
+
+class Away(OwnStorage):
+    def load(self, key: str) -> bytes | None:
+        raise StorageUnavailable("Away", "load")
+
+
+class Odd(OwnStorage):
+    def load(self, key: str) -> bytes | None:
+        raise ZeroDivisionError("with a secret in it")
+
+
+class Forgetful(OwnStorage):
+    def load(self, key: str) -> bytes | None:
+        return None
+
+
+class Lying(OwnStorage):
+    def load(self, key: str) -> bytes | None:
+        return b"something else"
+
+
+class Keeping(OwnStorage):
+    def delete(self, key: str) -> bool:
+        return False
+
+
+class Stuck(MemoryStorage):
+    async def aload(self, key: str) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
+
+
+def test_each_storage_is_found_well_and_left_empty(storage: Storage) -> None:
+    before = samples()
+    manager = make_manager(storage=storage)
+    found = asyncio.run(acheck_storage(manager, timeout=60))
+    assert (found.storage, found.problem, found.is_good) == (type(storage).__name__, "", True)
+    assert 0 < found.seconds < 60
+    if storage.supports_listing:
+        assert storage.count() == 0
+    assert samples() == before
+
+
+async def test_nothing_of_it_is_seen_while_it_lasts() -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Watched(MemoryStorage):
+        async def aload(self, key: str) -> bytes | None:
+            seen.append((self.count(), len(manager.snapshots().items)))
+            return await super().aload(key)
+
+    manager = make_manager(storage=Watched())
+    assert (await acheck_storage(manager)).is_good
+    assert seen == [(0, 0)]
+
+
+async def test_each_check_has_a_key_of_its_own_that_goes() -> None:
+    storage = Spying()
+    manager = make_manager(storage=storage)
+    for _ in range(3):
+        assert (await acheck_storage(manager)).is_good
+    keys = [key for key, _, _ in storage.saved]
+    assert len(set(keys)) == 3
+    assert storage.deleted == keys
+    assert len({data for _, data, _ in storage.saved}) == 3
+    assert {ttl for _, _, ttl in storage.saved} == {TTL_SECONDS}
+    manager.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        (Away, "Away is unavailable (during load)."),
+        (Odd, "It raised ZeroDivisionError."),
+        (Forgetful, "What was just saved isn't there."),
+        (Lying, "What was just saved came back as something else."),
+        (Keeping, "What was just saved isn't there."),
+    ],
+)
+async def test_a_problem_is_told_and_never_raised(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, kind: type[OwnStorage], problem: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with make_manager(storage=kind(clock)) as manager:
+        found = await acheck_storage(manager)
+    assert (found.problem, found.is_good) == (problem, False)
+    assert "secret" not in caplog.text
+
+
+async def test_a_storage_that_does_not_answer_is_not_waited_for() -> None:
+    found = await acheck_storage(make_manager(storage=Stuck()), timeout=0.05)
+    assert found.problem == "No answer within 0.05 s."
+    assert 0.05 <= found.seconds < 5
+
+
+async def test_the_current_manager_is_checked_by_default() -> None:
+    with override_manager(make_manager(storage=Stuck())):
+        found = await acheck_storage(timeout=0.01)
+    assert found.storage == "Stuck"
+
+
+# The plugin
+
+
+@pytest.fixture
+def check() -> Callable[..., Any]:
+    require("django-health-check", find_spec("health_check"))
+    plugin: Callable[..., Any] = import_string("recovery_app.health_plugin.RecoveryStorage")
+    return plugin
+
+
+async def ask(manager: RecoveryManager, check: Any, **options: Any) -> tuple[int, str]:
+    """Give what django-health-check's view answers."""
+    view = import_string("health_check.views.HealthCheckView").as_view(checks=[(check, options)])
+    with override_manager(manager):
+        response = await view(AsyncRequestFactory().get("/health/?format=json"))
+    return response.status_code, response.content.decode()
+
+
+async def test_plugin_says_that_all_is_well(check: Callable[..., Any]) -> None:
+    status, text = await ask(make_manager(), check)
+    assert status == 200
+    assert "RecoveryStorage" in text
+    assert "OK" in text
+
+
+async def test_plugin_says_what_is_wrong(check: Callable[..., Any], clock: FakeClock) -> None:
+    async with make_manager(storage=Away(clock)) as manager:
+        status, text = await ask(manager, check)
+    assert status == 500
+    assert "Away: Away is unavailable (during load)." in text
+
+
+async def test_plugin_has_a_time_out(check: Callable[..., Any]) -> None:
+    options = {"timeout": timedelta(seconds=0.05)}
+    status, text = await ask(make_manager(storage=Stuck()), check, **options)
+    assert status == 500
+    assert "Stuck: No answer within 0.05 s." in text

@@ -1,0 +1,218 @@
+"""The log: each line has its event, and the page in the documentation has each line."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recovery_app
+from recovery_app import RecoveryManager
+from tests.consumers.apps import Counter
+from tests.consumers.storages import FlakyStorage
+from tests.consumers.wire import connected, recovery_of
+from tests.core.support import make_manager
+from tests.support.processes import TOP
+
+PACKAGE = Path(recovery_app.__file__).parent
+LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "exception": "ERROR"}
+ROW = re.compile(r"^\| `(\w+)` \| ([A-Z]+) \| [^|]+ \| ([^|]*) ?\|$", re.MULTILINE)
+
+
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """Give the level and the extras of each event in the table."""
+    text = (TOP / "docs" / "monitoring.md").read_text()
+    rows = ROW.findall(text)
+    return {event: (level, set(re.findall(r"`(\w+)`", also))) for event, level, also in rows}
+
+
+def log_calls() -> Iterator[tuple[str, ast.Call]]:
+    """Give each call on a logger in the package, with where it is."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id == "logger"
+            ):
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
+
+
+CALLS = dict(log_calls())
+
+
+def event_of(call: ast.Call) -> str:
+    """Give the event that the call names: in a dictionary, or to a function that adds to it."""
+    (extra,) = (word.value for word in call.keywords if word.arg == "extra")
+    if isinstance(extra, ast.Dict):
+        keys = [key.value for key in extra.keys if isinstance(key, ast.Constant)]
+        named = extra.values[keys.index("event")]
+    else:
+        assert isinstance(extra, ast.Call)
+        named = extra.args[0]
+    assert isinstance(named, ast.Constant)
+    return str(named.value)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_each_line_is_documented_with_its_level(call: ast.Call) -> None:
+    assert isinstance(call.func, ast.Attribute)
+    level, _ = documented()[event_of(call)]
+    assert level == LEVELS[call.func.attr]
+
+
+def test_each_documented_line_exists() -> None:
+    assert set(documented()) == {event_of(call) for call in CALLS.values()}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_no_line_is_put_together_before_it_is_wanted(call: ast.Call) -> None:
+    assert isinstance(call.args[0], ast.Constant)
+
+
+def test_there_is_one_logger() -> None:
+    names = {
+        match
+        for path in PACKAGE.rglob("*.py")
+        for match in re.findall(r"getLogger\((.*)\)", path.read_text())
+    }
+    assert names == {'"recovery_app"'}
+
+
+# What the lines say
+
+
+@pytest.fixture
+def manager() -> Iterator[RecoveryManager]:
+    with make_manager(storage=FlakyStorage()) as manager:
+        yield manager
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, dict[str, Any]]]:
+    """Give a function that gives what was logged by event, and holds it to the table."""
+    caplog.set_level(logging.DEBUG, "recovery_app")
+    ordinary = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+    def by_event() -> dict[str, dict[str, Any]]:
+        found = {}
+        for record in caplog.records:
+            if record.name == "recovery_app":
+                extras = {k: v for k, v in vars(record).items() if k not in ordinary}
+                level, also = documented()[extras["event"]]
+                assert record.levelname == level
+                assert set(extras) == {"event", *also}
+                found[extras["event"]] = extras
+        return found
+
+    return by_event
+
+
+async def test_an_outage_is_told_of_the_process_and_of_each_connection(
+    manager: RecoveryManager, said: Callable[[], dict[str, dict[str, Any]]]
+) -> None:
+    storage = manager.storage
+    assert isinstance(storage, FlakyStorage)
+    async with connected(Counter, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        storage.stop()
+        await client.push("add")
+    async with connected(Counter, manager) as client:
+        await client.join(token=token)
+    lines = said()
+    assert set(lines) == {"storage_down", "unsafe", "recovery_failed"}
+    (key,) = (item.socket_hash for item in _stored(manager, storage))
+    for event in ("unsafe", "recovery_failed"):
+        assert (lines[event]["reason"], lines[event]["topic"]) == ("unavailable", "lv:counter")
+        assert lines[event]["socket_hash"] == key
+    assert lines["unsafe"]["outcome"] == "new"
+    assert lines["recovery_failed"]["outcome"] == "unavailable"
+
+
+def _stored(manager: RecoveryManager, storage: FlakyStorage) -> list[Any]:
+    storage.start()
+    return manager.snapshots().items
+
+
+async def test_a_fenced_connection_is_told(
+    manager: RecoveryManager, said: Callable[[], dict[str, dict[str, Any]]]
+) -> None:
+    async with connected(Counter, manager) as old, connected(Counter, manager) as new:
+        token = recovery_of(await old.join())["token"]
+        await new.join(token=token)
+        await new.push("add")
+        await old.cast("add", {})
+        await old.hear()
+        await old.hear()
+    fenced = said()["fenced"]
+    assert (fenced["reason"], fenced["outcome"]) == ("superseded", "new")
+
+
+async def test_a_forged_token_has_no_socket(
+    manager: RecoveryManager, said: Callable[[], dict[str, dict[str, Any]]]
+) -> None:
+    forged = manager.create_token("the socket")[:-1] + "A"
+    async with connected(Counter, manager) as client:
+        await client.join(token=forged)
+    failed = said()["recovery_failed"]
+    assert (failed["reason"], failed["outcome"], failed["socket_hash"]) == (
+        "signature",
+        "rejected",
+        None,
+    )
+
+
+async def test_faults_of_the_application_are_told(
+    manager: RecoveryManager, said: Callable[[], dict[str, dict[str, Any]]]
+) -> None:
+    class Broken(Counter):
+        async def after_recover(self, takeover: Any) -> dict[str, Any]:
+            raise ZeroDivisionError
+
+    class Crashing(Counter):
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            raise ZeroDivisionError
+
+    async with connected(Broken, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        await client.push("break")
+        await client.raw.send_to(text_data="no JSON")
+        await client.raw.send_to(text_data='"fail"')
+        await client.push("quiet")
+    async with connected(Broken, manager) as client:
+        await client.join(token=token)
+    async with connected(Crashing, manager) as client:
+        await client.join()
+    assert set(said()) == {
+        "handler_failed",
+        "frame_ignored",
+        "receiver_failed",
+        "restore_failed",
+        "recovery_failed",
+        "join_crashed",
+    }
+
+
+async def test_no_line_has_a_token_or_a_state(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    tokens = [manager.create_token("the socket")]
+    async with connected(Counter, manager) as client:
+        tokens.append(recovery_of(await client.join())["token"])
+        await client.push("keep", {"item": "a state that nobody may see"})
+        await client.push("break")
+    for token in [*tokens, tokens[1]]:
+        async with connected(Counter, manager) as client:
+            tokens.append(recovery_of(await client.join(token=token))["token"])
+            await client.push("add")
+    said = " ".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
+    assert said.count("'event': 'recovery_failed'") == 2
+    for secret in (*tokens, "a state that nobody may see", "the socket"):
+        assert secret not in said

@@ -1,0 +1,142 @@
+"""The dashboard and the alert rules: each metric that they ask for is one that is exported."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from recovery_app.metrics import REASONS, Metrics
+from recovery_app.operator_metrics import STORAGE_REASONS, OperatorMetrics
+from recovery_app.session import Outcome
+from recovery_app.watched import OPERATIONS
+from tests.support.needs import require
+from tests.support.processes import TOP
+
+DIRECTORY = TOP / "docs" / "monitoring"
+DASHBOARD = json.loads((DIRECTORY / "grafana-dashboard.json").read_text())
+ALERTS = (DIRECTORY / "alerts.yml").read_text()
+LABELS = {
+    "outcome": {each.value for each in Outcome},
+    "operation": set(OPERATIONS),
+    "reason": {*REASONS, *STORAGE_REASONS},
+}
+
+
+@pytest.fixture(scope="module")
+def exported() -> dict[str, set[str]]:
+    """Give the names of all samples, each with its labels."""
+    registry = CollectorRegistry()
+    Metrics("golivekit", registry)
+    OperatorMetrics("golivekit", registry).counted(1, shared=True)
+    found: dict[str, set[str]] = {}
+    for family in registry.collect():
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def dashboard_queries() -> Iterator[str]:
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            yield target["expr"]
+    for variable in DASHBOARD["templating"]["list"]:
+        if variable["type"] == "query":
+            yield variable["query"]["query"]
+
+
+def alert_queries() -> list[str]:
+    return re.findall(r"^ +expr: (.*?)^ +for:", ALERTS, re.MULTILINE | re.DOTALL)
+
+
+QUERIES = [*dashboard_queries(), *alert_queries()]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_each_query_names_what_is_exported(query: str, exported: dict[str, set[str]]) -> None:
+    selectors = re.findall(r"(golivekit_\w+)(?:\{([^}]*)\})?", query)
+    assert selectors
+    for name, matchers in selectors:
+        assert name in exported
+        for label, _, values in re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', matchers):
+            assert label == "job" or label in exported[name]
+            assert label == "job" or set(values.split("|")) <= LABELS[label]
+    of_ours = exported[selectors[0][0]] | {"job", "le"}
+    for labels in re.findall(r"by \(([^)]*)\)", query):
+        assert set(labels.split(", ")) <= of_ours
+
+
+def test_each_metric_is_on_the_dashboard(exported: dict[str, set[str]]) -> None:
+    families = {name for name in exported if not name.endswith("_created")}
+    shown = set(re.findall(r"golivekit_\w+", " ".join(dashboard_queries())))
+    assert families - shown == {"golivekit_recovery_storage_seconds_sum"}
+
+
+def test_panels_fit_on_the_page_and_have_ids_of_their_own() -> None:
+    panels: list[dict[str, Any]] = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken
+        taken |= cells
+        assert panel["title"]
+        assert panel["description"]
+        assert {target["datasource"]["uid"] for target in panel["targets"]} == {"${datasource}"}
+
+
+@pytest.fixture
+def promtool() -> str:
+    path = shutil.which("promtool")
+    require("promtool", path)
+    return str(path)
+
+
+def run(promtool: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [promtool, *arguments], cwd=DIRECTORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_alert_rules_are_good(promtool: str) -> None:
+    number = len(re.findall(r"^ +- alert: ", ALERTS, re.MULTILINE))
+    assert f"SUCCESS: {number} rules found" in run(promtool, "check", "rules", "alerts.yml")
+    assert len(alert_queries()) == number
+
+
+def test_alerts_tell_a_bad_night_from_a_good_one(promtool: str) -> None:
+    assert "SUCCESS" in run(promtool, "test", "rules", "alerts.test.yml")
+
+
+def test_dashboard_queries_are_good(promtool: str, tmp_path: Path) -> None:
+    """Have promtool read each panel's query as the expression of a rule."""
+    rules = [
+        {"record": f"panel:{number}", "expr": expr.replace("$__rate_interval", "5m")}
+        for number, expr in enumerate(dashboard_queries())
+        if not expr.startswith("label_values")
+    ]
+    # JSON is YAML too.
+    path = tmp_path / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert f"SUCCESS: {len(rules)} rules found" in run(promtool, "check", "rules", path)
+
+
+def test_every_alert_was_seen_to_fire() -> None:
+    tested = (DIRECTORY / "alerts.test.yml").read_text()
+    for name in re.findall(r"- alert: (\w+)", ALERTS):
+        assert f'alertname="{name}"' in tested

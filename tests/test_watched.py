@@ -1,0 +1,161 @@
+"""The log of an outage: two lines, however many calls it hits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from recovery_app import watched
+from recovery_app.exceptions import (
+    RecoveryError,
+    SnapshotCorrupt,
+    StorageError,
+    StorageUnavailable,
+)
+from recovery_app.watched import QUIET_SECONDS, Watch
+
+
+class Away:
+    """A call that fails with ``error`` while there is one."""
+
+    error: Exception | None = None
+
+    def __call__(self) -> str:
+        if self.error is not None:
+            raise self.error
+        return "here"
+
+
+class Timer:
+    """Stand in for the module ``time``: it stands still until a test moves it."""
+
+    now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
+    timer = Timer()
+    monkeypatch.setattr(watched, "time", timer)
+    return timer
+
+
+@pytest.fixture
+def away() -> Away:
+    return Away()
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest, away: Away) -> Callable[..., None]:
+    """Give a function that makes the watched call and takes what it raises."""
+    watch = Watch("TheStorage")
+    by_operation: dict[str, Any] = {}
+
+    async def acall() -> str:
+        return away()
+
+    def make(operation: str = "load") -> None:
+        if request.param == "sync":
+            made = by_operation.setdefault(operation, watch.over(operation, away))
+        else:
+            over = by_operation.setdefault(operation, watch.over_async(operation, acall))
+            made = lambda: asyncio.run(over())  # noqa: E731
+        if away.error is None:
+            assert made() == "here"
+        else:
+            with pytest.raises(type(away.error)):
+                made()
+
+    return make
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [
+        (record.levelname, record.event)
+        for record in caplog.records
+        if record.name == "recovery_app" and hasattr(record, "event")
+    ]
+
+
+def test_an_outage_has_two_lines(
+    timer: Timer, away: Away, call: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    call()
+    away.error = StorageUnavailable("TheStorage", "load")
+    away.error.__cause__ = ConnectionRefusedError()
+    for _ in range(1000):
+        timer.now += 0.01
+        call()
+    away.error = None
+    timer.now += QUIET_SECONDS
+    call()
+    call()
+    assert lines(caplog) == [("WARNING", "storage_down"), ("WARNING", "storage_back")]
+    down, back = (vars(record) for record in caplog.records)
+    assert down["cause"] == "ConnectionRefusedError"
+    assert (down["storage"], down["operation"], down["reason"]) == (
+        "TheStorage",
+        "load",
+        "unavailable",
+    )
+    assert back["failed_calls"] == 1000
+    assert back["seconds"] == pytest.approx(9.99)
+    assert caplog.messages == [
+        (
+            "TheStorage fails, and states aren't safe until it is back: "
+            "TheStorage is unavailable (during load)."
+        ),
+        "TheStorage answers again: 1000 calls failed within 10.0 s.",
+    ]
+
+
+def test_an_outage_is_over_once_all_has_gone_well_for_a_while(
+    timer: Timer, away: Away, call: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        away.error = StorageUnavailable("TheStorage", "load")
+        call()
+        away.error = None
+        timer.now += QUIET_SECONDS - 0.1
+        call()
+    assert lines(caplog) == [("WARNING", "storage_down")]
+    timer.now += 0.2
+    call()
+    assert lines(caplog)[1:] == [("WARNING", "storage_back")]
+    away.error = StorageUnavailable("TheStorage", "load")
+    call()
+    assert lines(caplog)[2:] == [("WARNING", "storage_down")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "error", "is_outage"),
+    [
+        ("save", StorageUnavailable("TheStorage", "save"), True),
+        ("save", StorageError("The table is gone."), True),
+        ("save", ZeroDivisionError("a secret of the state"), True),
+        ("count", StorageUnavailable("TheStorage", "count"), True),
+        ("count", StorageError("It can't count."), False),
+        ("listing", StorageError("It can't list."), False),
+        ("load", SnapshotCorrupt("rubbish"), False),
+        ("load", RecoveryError("Of somebody's own."), False),
+    ],
+)
+def test_what_is_an_outage(
+    away: Away,
+    call: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    operation: str,
+    error: Exception,
+    is_outage: bool,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    away.error = error
+    call(operation)
+    assert [event for _, event in lines(caplog)] == ["storage_down"] * is_outage
+    assert "a secret" not in caplog.text
