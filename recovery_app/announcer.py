@@ -21,12 +21,14 @@ class Announcer:
     def recovered(self, given: Takeover | Snapshot, state: dict[str, Any]) -> None:
         """Tell of a state given back."""
         observers.recovered()
-        state_recovered.send_robust(self._sender, state=state, **_facts(given))
+        if state_recovered.receivers:
+            state_recovered.send_robust(self._sender, state=state, **_facts(given))
 
     async def arecovered(self, given: Takeover | Snapshot, state: dict[str, Any]) -> None:
         """Do as `recovered`."""
         observers.recovered()
-        await state_recovered.asend_robust(self._sender, state=state, **_facts(given))
+        if state_recovered.receivers:
+            await state_recovered.asend_robust(self._sender, state=state, **_facts(given))
 
     def failed(self, error: RecoveryError) -> None:
         """Tell of a state that couldn't be given back."""
