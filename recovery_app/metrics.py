@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from recovery_app.conf import get_metrics_namespace
 from recovery_app.exceptions import (
@@ -18,6 +18,7 @@ from recovery_app.exceptions import (
     VersionMismatch,
 )
 from recovery_app.signals import Observer, observers
+from recovery_app.tallies import Maker
 
 SUBSYSTEM = "recovery"
 SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))
@@ -40,37 +41,29 @@ class Metrics(Observer):
     """The five metrics of recovery, in a registry of one's choice."""
 
     def __init__(self, namespace: str, registry: CollectorRegistry = REGISTRY) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(
-                name, text, labels, namespace=namespace, subsystem=SUBSYSTEM, registry=registry
-            )
-
-        self._created = counter("tokens_created", "Tokens issued, taken over or renewed.")
-        self._recovered = counter("tokens_recovered", "States given back.")
-        self._expired = counter("tokens_expired", "Recoveries that came too late.")
-        self._failed = counter(
+        maker = Maker(namespace=namespace, subsystem=SUBSYSTEM, registry=registry)
+        self._note = maker.tallies.note
+        self._created = maker.counter("tokens_created", "Tokens issued, taken over or renewed.")
+        self._recovered = maker.counter("tokens_recovered", "States given back.")
+        self._expired = maker.counter("tokens_expired", "Recoveries that came too late.")
+        self._failed = maker.counter(
             "tokens_failed", "Recoveries that failed for another reason.", "reason"
         )
         for reason in REASONS:
             # From 0 on: a rate over a series that starts at 1 misses the first failure.
             self._failed.labels(reason)
-        self._size = Histogram(
-            "state_size_bytes",
-            "Serialized size of each saved state.",
-            namespace=namespace,
-            subsystem=SUBSYSTEM,
-            buckets=SIZE_BUCKETS,
-            registry=registry,
+        self._size = maker.histogram(
+            "state_size_bytes", "Serialized size of each saved state.", buckets=SIZE_BUCKETS
         )
 
     def token_created(self) -> None:
-        self._created.inc()
+        self._note(self._created)
 
     def state_saved(self, size_bytes: int) -> None:
-        self._size.observe(size_bytes)
+        self._note(self._size, size_bytes)
 
     def recovered(self) -> None:
-        self._recovered.inc()
+        self._note(self._recovered)
 
     def failed(self, error: RecoveryError) -> None:
         if isinstance(error, TokenExpired):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
 from recovery_app.conf import get_metrics_namespace
 from recovery_app.exceptions import StorageError, StorageUnavailable
@@ -16,6 +16,7 @@ from recovery_app.forking import survive_fork
 from recovery_app.metrics import OTHER_REASON, SUBSYSTEM
 from recovery_app.session import Outcome
 from recovery_app.signals import Observer, observers
+from recovery_app.tallies import Maker
 from recovery_app.watched import OPERATIONS
 
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -32,16 +33,18 @@ class OperatorMetrics(Observer):
             "subsystem": SUBSYSTEM,
             "registry": registry,
         }
-        outcomes = Counter("outcomes", "Joins, by the outcome told.", ["outcome"], **self._place)
-        seconds = Histogram(
+        maker = Maker(**self._place)
+        self._note = maker.tallies.note
+        outcomes = maker.counter("outcomes", "Joins, by the outcome told.", "outcome")
+        seconds = maker.histogram(
             "storage_seconds",
             "Time that calls on the storage take, failed ones included.",
-            ["operation"],
+            "operation",
             buckets=SECONDS_BUCKETS,
-            **self._place,
         )
-        labels = ["operation", "reason"]
-        failed = Counter("storage_errors", "Calls on the storage that fail.", labels, **self._place)
+        failed = maker.counter(
+            "storage_errors", "Calls on the storage that fail.", "operation", "reason"
+        )
         # Each series is there from the start, and looked up without prometheus_client's lock.
         self._outcomes = {each.value: outcomes.labels(each.value) for each in Outcome}
         self._seconds = {name: seconds.labels(name) for name in OPERATIONS}
@@ -55,10 +58,10 @@ class OperatorMetrics(Observer):
         survive_fork(self)
 
     def joined(self, outcome: str) -> None:
-        self._outcomes[outcome].inc()
+        self._note(self._outcomes[outcome])
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
-        self._seconds[operation].observe(seconds)
+        self._note(self._seconds[operation], seconds)
         if error is not None:
             reason = getattr(error, "reason", None)
             known = reason if reason in STORAGE_REASONS else OTHER_REASON

@@ -47,16 +47,18 @@ class Observer:
 
 
 class Observers(Observer):
-    """Tell each of some observers."""
+    """Tell each of some observers what it cares for."""
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
         self._started: dict[str, Observer] = {}
+        self._listen()
 
     def add(self, observer: Observer) -> None:
         """Tell ``observer`` too, from now on; once, however often it is added."""
         if observer not in self._observers:
             self._observers = (*self._observers, observer)
+            self._listen()
 
     def start(self, name: str, make: Callable[[], Observer]) -> None:
         """Tell the observer of this name, which is made once a process, whatever is reloaded."""
@@ -67,34 +69,51 @@ class Observers(Observer):
     def remove(self, observer: Observer) -> None:
         """Tell ``observer`` no more."""
         self._observers = tuple(known for known in self._observers if known is not observer)
+        self._listen()
 
     def token_created(self) -> None:
-        for observer in self._observers:
-            observer.token_created()
+        for hear in self._hear_token_created:
+            hear()
 
     def state_saved(self, size_bytes: int) -> None:
-        for observer in self._observers:
-            observer.state_saved(size_bytes)
+        for hear in self._hear_state_saved:
+            hear(size_bytes)
 
     def recovered(self) -> None:
-        for observer in self._observers:
-            observer.recovered()
+        for hear in self._hear_recovered:
+            hear()
 
     def failed(self, error: RecoveryError) -> None:
-        for observer in self._observers:
-            observer.failed(error)
+        for hear in self._hear_failed:
+            hear(error)
 
     def joined(self, outcome: str) -> None:
-        for observer in self._observers:
-            observer.joined(outcome)
+        for hear in self._hear_joined:
+            hear(outcome)
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
-        for observer in self._observers:
-            observer.storage_called(operation, seconds, error)
+        for hear in self._hear_storage_called:
+            hear(operation, seconds, error)
 
     def counted(self, snapshots: int, *, shared: bool) -> None:
-        for observer in self._observers:
-            observer.counted(snapshots, shared=shared)
+        for hear in self._hear_counted:
+            hear(snapshots, shared=shared)
+
+    def _listen(self) -> None:
+        # Sorted out here, as each of these is told with every event of every page.
+        self._hear_token_created = self._methods("token_created")
+        self._hear_state_saved = self._methods("state_saved")
+        self._hear_recovered = self._methods("recovered")
+        self._hear_failed = self._methods("failed")
+        self._hear_joined = self._methods("joined")
+        self._hear_storage_called = self._methods("storage_called")
+        self._hear_counted = self._methods("counted")
+
+    def _methods(self, name: str) -> tuple[Callable[..., None], ...]:
+        """Give this method of each observer that has one of its own."""
+        bare = getattr(Observer, name)
+        methods = (getattr(observer, name) for observer in self._observers)
+        return tuple(m for m in methods if getattr(m, "__func__", None) is not bare)
 
 
 observers = Observers()

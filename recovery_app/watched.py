@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
+from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.signals import observers
 from recovery_app.storages import Storage
@@ -64,23 +65,25 @@ class WatchedStorage:
 class Watch:
     """Time calls, and know whether the storage is away."""
 
-    def __init__(self, storage: str) -> None:
+    def __init__(self, storage: str, *, clock: Clock = time.perf_counter) -> None:
         self._storage = storage
+        self._clock = clock
         self._outage: Outage | None = None
 
     def over(
         self, operation: str, call: Callable[Arguments, Result]
     ) -> Callable[Arguments, Result]:
         """Give a function that makes a call and tells of it."""
+        clock, done = self._clock, self._done
 
         def watched(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
-            start = time.perf_counter()
+            start = clock()
             try:
                 result = call(*args, **options)
             except Exception as error:
                 self._failed(operation, start, error)
                 raise
-            self._done(operation, start)
+            done(operation, start)
             return result
 
         return watched
@@ -89,28 +92,29 @@ class Watch:
         self, operation: str, call: Callable[Arguments, Awaitable[Result]]
     ) -> Callable[Arguments, Awaitable[Result]]:
         """Do as `over`, for a call that is awaited."""
+        clock, done = self._clock, self._done
 
         async def watched(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
-            start = time.perf_counter()
+            start = clock()
             try:
                 result = await call(*args, **options)
             except Exception as error:
                 self._failed(operation, start, error)
                 raise
-            self._done(operation, start)
+            done(operation, start)
             return result
 
         return watched
 
     def _done(self, operation: str, start: float) -> None:
-        now = time.perf_counter()
+        now = self._clock()
         observers.storage_called(operation, now - start, None)
         if self._outage is not None and self._outage.is_over(now):
             outage, self._outage = self._outage, None
             outage.tell_end(self._storage, now)
 
     def _failed(self, operation: str, start: float, error: Exception) -> None:
-        now = time.perf_counter()
+        now = self._clock()
         observers.storage_called(operation, now - start, error)
         if _is_outage(operation, error):
             if self._outage is None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from recovery_app import watched
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotCorrupt,
@@ -31,19 +30,17 @@ class Away:
 
 
 class Timer:
-    """Stand in for the module ``time``: it stands still until a test moves it."""
+    """A clock that stands still until a test moves it."""
 
     now = 100.0
 
-    def perf_counter(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
-    timer = Timer()
-    monkeypatch.setattr(watched, "time", timer)
-    return timer
+def timer() -> Timer:
+    return Timer()
 
 
 @pytest.fixture
@@ -52,9 +49,9 @@ def away() -> Away:
 
 
 @pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest, away: Away) -> Callable[..., None]:
+def call(request: pytest.FixtureRequest, away: Away, timer: Timer) -> Callable[..., None]:
     """Give a function that makes the watched call and takes what it raises."""
-    watch = Watch("TheStorage")
+    watch = Watch("TheStorage", clock=timer)
     by_operation: dict[str, Any] = {}
 
     async def acall() -> str:

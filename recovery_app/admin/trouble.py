@@ -28,5 +28,7 @@ def told_to(troubles: list[str]) -> Iterator[None]:
         troubles.append(_("There is no such page or search. Start again from the first page."))
     except Exception as error:
         # A storage of the application's own may raise anything.
-        logger.exception("The storage failed in a way that it shouldn't.")
+        logger.exception(
+            "The storage failed in a way that it shouldn't.", extra={"event": "page_failed"}
+        )
         troubles.append(_("The storage has failed (%s); the log has more.") % type(error).__name__)

@@ -1,0 +1,150 @@
+"""Tallies: what is noted is written once, before anybody reads it, whoever noted it and when."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from recovery_app.tallies import MOST_NOTES, Maker
+from tests.test_metrics import PRINT_METRICS_OF_ALL, run
+
+BUCKETS = (0.1, 1, 10)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def maker(registry: CollectorRegistry) -> Maker:
+    return Maker(registry=registry)
+
+
+def values(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+    return {
+        (sample.name, sample.labels.get("le", "")): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def test_what_is_noted_is_written_when_somebody_looks(
+    registry: CollectorRegistry, maker: Maker
+) -> None:
+    counter = maker.counter("tokens", "Tokens.")
+    maker.tallies.note(counter)
+    maker.tallies.note(counter, 2)
+    assert counter._value.get() == 0
+    assert registry.get_sample_value("tokens_total") == 3
+    assert registry.get_sample_value("tokens_total") == 3
+
+
+def test_a_look_at_one_metric_alone_has_all_of_it(
+    registry: CollectorRegistry, maker: Maker
+) -> None:
+    """Prometheus may ask for names."""
+    counter = maker.counter("tokens", "Tokens.", "kind")
+    maker.tallies.note(counter.labels("new"))
+    some = registry.restricted_registry(["tokens_total"])
+    (family,) = some.collect()
+    assert [sample.value for sample in family.samples] == [1]
+
+
+def test_many_notes_are_written_without_a_look(maker: Maker) -> None:
+    counter = maker.counter("tokens", "Tokens.")
+    for _ in range(MOST_NOTES):
+        maker.tallies.note(counter)
+    assert counter._value.get() == MOST_NOTES
+
+
+@given(st.lists(st.sampled_from([0.0, 0.05, 0.1, 0.2, 1.0, 5.0, 10.0, 11.0, math.inf])))
+def test_many_notes_are_observed_as_one_after_the_other(amounts: list[float]) -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    maker = Maker(registry=ours)
+    histogram = maker.histogram("seconds", "Seconds.", buckets=BUCKETS)
+    reference = prometheus_client.Histogram("seconds", "Seconds.", buckets=BUCKETS, registry=theirs)
+    for amount in amounts:
+        maker.tallies.note(histogram, amount)
+        reference.observe(amount)
+    assert values(ours) == pytest.approx(values(theirs))
+
+
+def test_no_note_of_any_thread_is_lost(registry: CollectorRegistry, maker: Maker) -> None:
+    counter = maker.counter("tokens", "Tokens.")
+    done = threading.Event()
+
+    def note() -> None:
+        for _ in range(5000):
+            maker.tallies.note(counter)
+
+    def look() -> None:
+        while not done.is_set():
+            values(registry)
+
+    looking = threading.Thread(target=look)
+    noting = [threading.Thread(target=note) for _ in range(4)]
+    for thread in (looking, *noting):
+        thread.start()
+    for thread in noting:
+        thread.join()
+    done.set()
+    looking.join()
+    assert registry.get_sample_value("tokens_total") == 20_000
+
+
+def test_a_note_may_come_while_notes_are_written(registry: CollectorRegistry, maker: Maker) -> None:
+    counter = maker.counter("tokens", "Tokens.")
+
+    class Noting:
+        """Note as a finalizer would that runs in the middle of it."""
+
+        def take(self, _amounts: Any) -> None:
+            for _ in range(MOST_NOTES):
+                maker.tallies.note(counter)
+
+    maker.tallies.note(Noting())  # type: ignore[arg-type]
+    assert registry.get_sample_value("tokens_total") == MOST_NOTES
+
+
+def test_a_fork_leaves_the_parents_notes_to_the_parent(
+    registry: CollectorRegistry, maker: Maker
+) -> None:
+    counter = maker.counter("tokens", "Tokens.")
+    maker.tallies.note(counter)
+    child = os.fork()
+    if not child:
+        maker.tallies.note(counter, 4)
+        os._exit(int(registry.get_sample_value("tokens_total") or 0))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
+    assert registry.get_sample_value("tokens_total") == 1
+
+
+KILLED = """
+import os, signal
+from recovery_app import get_manager
+
+token = get_manager().create_token("socket")
+get_manager().save(token, {"count": 1})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_with_several_processes_each_note_is_written_at_once(tmp_path: Path) -> None:
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with pytest.raises(AssertionError):
+        run(KILLED, {}, **env)
+    printed = run(PRINT_METRICS_OF_ALL, {}, **env)
+    assert "golivekit_recovery_tokens_created_total 1.0" in printed
+    assert "golivekit_recovery_state_size_bytes_count 1.0" in printed
+    assert 'golivekit_recovery_storage_seconds_count{operation="save"} 1.0' in printed
