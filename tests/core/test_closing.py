@@ -122,7 +122,8 @@ def test_the_clean_up_survives_a_storage_that_fails(caplog: pytest.LogCaptureFix
         storage.wait_for_cleanups(2)
         storage.fails = False
         storage.wait_for_cleanups(2)
-    messages = [record.getMessage() for record in caplog.records]
+    records = (record for record in caplog.records if record.name == "recovery_app")
+    messages = [record.getMessage() for record in records]
     assert messages[0] == "Expired snapshots couldn't be removed."
     assert messages[-1] == "Removed 0 expired snapshots."
 
