@@ -61,7 +61,7 @@ def exporter() -> Iterator[Any]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     yield exporter
-    provider.shutdown()
+    exporter.shutdown()
 
 
 def require_sdk() -> None:
