@@ -178,6 +178,29 @@ def test_no_span_has_a_token_or_a_state(manager: RecoveryManager, spans: Spans) 
         assert secret not in told
 
 
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no provider set, as before an application does."""
+    api = tracing.trace
+    monkeypatch.setattr(api, "get_tracer_provider", api.ProxyTracerProvider)
+
+
+@pytest.mark.usefixtures("unset")
+def test_without_a_provider_a_call_makes_no_span(manager: RecoveryManager, spans: Spans) -> None:
+    token = manager.create_token(SOCKET)
+    manager.save(token, STATE)
+    assert manager.recover(token) == STATE
+    assert spans.told() == []
+
+
+@pytest.mark.usefixtures("unset")
+async def test_without_a_provider_a_join_makes_no_span(spans: Spans) -> None:
+    with make_manager() as manager:
+        async with connected(Counter, manager) as client:
+            assert recovery_of(await client.join())["outcome"] == "new"
+    assert spans.told() == []
+
+
 def test_starting_again_wraps_nothing_twice(manager: RecoveryManager, spans: Spans) -> None:
     apps.get_app_config("recovery_app").ready()
     manager.save(manager.create_token(SOCKET), STATE)
