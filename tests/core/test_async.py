@@ -30,10 +30,12 @@ class GatedStorage(OwnStorage):
         super().__init__(clock)
         self.gate = threading.Event()
         self.entered = threading.Semaphore(0)
+        self.saved = threading.Semaphore(0)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
         self._pass()
         super().save(key, data, ttl)
+        self.saved.release()
 
     def load(self, key: str) -> bytes | None:
         self._pass()
@@ -158,6 +160,8 @@ async def test_a_call_that_was_cancelled_leaves_the_manager_whole(clock: FakeClo
         with pytest.raises(asyncio.CancelledError):
             await task
         storage.gate.set()
+        # Its thread goes on; beside it the next save might come first.
+        assert await asyncio.to_thread(storage.saved.acquire, timeout=PATIENCE_SECONDS)
         await manager.asave(token, {"count": 2})
         assert await manager.arecover(token) == {"count": 2}
 
