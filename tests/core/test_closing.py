@@ -152,8 +152,10 @@ def test_a_manager_may_be_collected_while_the_storage_is_held_and_cleaned(
     manager.save(manager.create_token(SOCKET), STATE)
     (thread,) = cleaners()
     with storage.exclusive(), monkeypatch.context() as patch:
-        # One more than may be past the lock already.
+        # Until one has begun that doesn't end: others may be over, or past the lock already.
         assert storage.begun.acquire(timeout=PATIENCE_SECONDS)
+        while storage.cleaned.acquire(timeout=0.2):
+            assert storage.begun.acquire(timeout=PATIENCE_SECONDS)
         patch.setattr(threading.Thread, "join", refuse)
         del manager
         gc.collect()
