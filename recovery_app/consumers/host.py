@@ -88,7 +88,8 @@ class Host:
             person = combine("own", await self.call("get_recovery_binding") or b"")
         else:
             person = await bind_to_person(self.consumer.scope)
-        return bind_to_view(type(self.consumer), view) + combine(person)
+        kind: type = type(self.consumer)
+        return bind_to_view(kind, view) + combine(person)
 
     def _forget_new_fields(self, state: dict[str, Any]) -> None:
         if not self._link.hooks.overrides(self.consumer, "get_recoverable_state"):
