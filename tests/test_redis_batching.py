@@ -21,6 +21,7 @@ from tests.support.redis import Cluster, ask, calls_of, client, connections_of
 
 NAME = "batches"
 PAUSE_MS = 1000
+PATIENCE_SECONDS = 30
 KEYS = [f"{number:016x}" for number in range(100)]
 
 
@@ -136,6 +137,30 @@ async def test_who_gives_up_alone_leaves_a_storage_that_works(
             await task
         assert await storage.aload("warm") == snapshot_bytes(1)
     assert connections_of(server.port, NAME) <= 4
+
+
+async def test_a_listing_gets_a_lane_however_many_calls_want_one(server: Process) -> None:
+    storage = RedisStorage(**on_one(server), lanes=1)
+    await storage.asave("warm", snapshot_bytes(1), 60)
+    over = asyncio.Event()
+
+    async def load() -> None:
+        while not over.is_set():
+            await storage.aload("warm")
+
+    for loads in (1, 20):
+        over.clear()
+        loading = [asyncio.create_task(load()) for _ in range(loads)]
+        for turns in range(6):
+            await asyncio.sleep(0)
+            given_up = asyncio.create_task(storage.acount())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            given_up.cancel()
+            assert await asyncio.wait_for(storage.acount(), PATIENCE_SECONDS) == 1
+        over.set()
+        await asyncio.gather(*loading)
+    storage.close()
 
 
 async def test_the_end_of_a_wait_is_not_mistaken_for_a_cancellation(server: Process) -> None:
