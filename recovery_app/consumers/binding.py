@@ -14,8 +14,11 @@ _LENGTH = struct.Struct(">I")
 
 def combine(*parts: str | bytes) -> bytes:
     """Give bytes that no other list of parts gives."""
-    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join(_LENGTH.pack(len(part)) + part for part in encoded)
+    whole = b""
+    for part in parts:
+        encoded = part.encode() if isinstance(part, str) else part
+        whole += _LENGTH.pack(len(encoded)) + encoded
+    return whole
 
 
 _NOBODY = combine("nobody")
