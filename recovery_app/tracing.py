@@ -18,6 +18,7 @@ from typing import Any
 
 from asgiref.sync import markcoroutinefunction
 
+from recovery_app.clock import Clock
 from recovery_app.consumers.joining import Join
 from recovery_app.exceptions import JoinRefused, RecoveryError, StorageError
 from recovery_app.manager import RecoveryManager
@@ -65,14 +66,15 @@ class Provider:
     set, stays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         self._is_set = False
         self._ask_at = 0.0
 
     def is_set(self) -> bool:
         """Say whether there is one, or was none a moment ago."""
         if not self._is_set:
-            now = time.monotonic()
+            now = self._clock()
             if now >= self._ask_at:
                 self._ask_at = now + ASK_SECONDS
                 provider = trace.get_tracer_provider()

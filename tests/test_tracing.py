@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 
 from recovery_app import RecoveryManager, tracing
@@ -183,6 +184,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no provider set, as before an application does."""
     api = tracing.trace
     monkeypatch.setattr(api, "get_tracer_provider", api.ProxyTracerProvider)
+    monkeypatch.setattr(tracing, "provider", tracing.Provider())
 
 
 @pytest.mark.usefixtures("unset")
@@ -201,6 +203,20 @@ async def test_without_a_provider_a_join_makes_no_span(spans: Spans) -> None:
     assert spans.told() == []
 
 
+def test_a_provider_that_is_set_late_is_found_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_sdk()
+    asked: list[Any] = [tracing.trace.ProxyTracerProvider(), object(), None]
+    monkeypatch.setattr(tracing.trace, "get_tracer_provider", lambda: asked.pop(0))
+    clock = FakeClock()
+    provider = tracing.Provider(clock)
+    assert [provider.is_set() for _ in range(100)] == [False] * 100
+    clock.advance(seconds=tracing.ASK_SECONDS)
+    assert [provider.is_set() for _ in range(100)] == [True] * 100
+    clock.advance(seconds=tracing.ASK_SECONDS)
+    assert provider.is_set()
+    assert asked == [None]
+
+
 def test_starting_again_wraps_nothing_twice(manager: RecoveryManager, spans: Spans) -> None:
     apps.get_app_config("recovery_app").ready()
     manager.save(manager.create_token(SOCKET), STATE)
@@ -213,7 +229,7 @@ def test_calls_look_as_before() -> None:
         wrapped, bare = getattr(RecoveryManager, name), getattr(AsyncCalls, name)
         assert wrapped is not bare
         assert inspect.signature(wrapped) == inspect.signature(bare)
-        assert inspect.iscoroutinefunction(wrapped) == inspect.iscoroutinefunction(bare)
+        assert iscoroutinefunction(wrapped) == iscoroutinefunction(bare)
         assert wrapped.__doc__ == bare.__doc__
     assert inspect.iscoroutinefunction(Join.carry_out)
 
