@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from asgiref.sync import markcoroutinefunction
-
 from recovery_app.clock import Clock
 from recovery_app.consumers.joining import Join
 from recovery_app.exceptions import JoinRefused, RecoveryError, StorageError
@@ -99,18 +97,16 @@ def _traced(tracer: Any, title: str, call: Call) -> Call:
 
 
 def _atraced(tracer: Any, title: str, call: Callable[..., Awaitable[Any]]) -> Call:
-    async def spanned(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
+    @functools.wraps(call)
+    async def traced(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
+        if not provider.is_set():
+            return await call(manager, token, *args, **options)
         with _span(tracer, title) as span:
             result = await call(manager, token, *args, **options)
             span.set_attribute("recovery.socket_hash", key_of(token))
             return result
 
-    # Gives the coroutine of the call itself: one more around it would be the most of the cost.
-    @functools.wraps(call)
-    def traced(*args: Any, **options: Any) -> Awaitable[Any]:
-        return (spanned if provider.is_set() else call)(*args, **options)
-
-    return markcoroutinefunction(traced)
+    return traced
 
 
 def _traced_join(tracer: Any, carry_out: Callable[[Join], Awaitable[Any]]) -> Any:

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 
 from recovery_app import RecoveryManager, tracing
@@ -229,7 +228,7 @@ def test_calls_look_as_before() -> None:
         wrapped, bare = getattr(RecoveryManager, name), getattr(AsyncCalls, name)
         assert wrapped is not bare
         assert inspect.signature(wrapped) == inspect.signature(bare)
-        assert iscoroutinefunction(wrapped) == iscoroutinefunction(bare)
+        assert inspect.iscoroutinefunction(wrapped) == inspect.iscoroutinefunction(bare)
         assert wrapped.__doc__ == bare.__doc__
     assert inspect.iscoroutinefunction(Join.carry_out)
 
