@@ -31,7 +31,7 @@ ASYNC_CALLS = {
     "aclaim": "recovery.take_over",
 }
 JOIN = "recovery.join"
-ASK_SECONDS = 1
+ASK_SECONDS = 0.01
 Call = Callable[..., Any]
 
 
@@ -60,8 +60,8 @@ def start() -> None:
 class Provider:
     """Whether anybody takes spans: those that go nowhere cost as much as half a join.
 
-    To ask costs as much as reading a state, so that is done once in a while; a provider, once
-    set, stays.
+    To ask costs as much as reading a state, so among many calls at once it is done once; a
+    provider, once set, stays.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:

@@ -60,6 +60,7 @@ def exporter() -> Iterator[Any]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+    tracing.provider = tracing.Provider()
     yield exporter
     exporter.shutdown()
 
