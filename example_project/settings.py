@@ -34,6 +34,7 @@ SECRET_KEY = os.environ.get("DEMO_SECRET_KEY") or keep_secret_key(DATA_DIR / "se
 DEBUG = True
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *os.environ.get("DEMO_HOSTS", "").split()]
 USE_TZ = True
+TIME_ZONE = "UTC"
 ROOT_URLCONF = "example_project.urls"
 ASGI_APPLICATION = "example_project.asgi.application"
 
