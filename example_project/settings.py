@@ -123,6 +123,14 @@ STATICFILES_DIRS = [
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "formatters": {
+        "told": {
+            "()": "logging.Formatter",
+            "fmt": "{asctime} {levelname} {event} {socket_hash} {topic}: {message}",
+            "style": "{",
+            "defaults": {"socket_hash": "-", "topic": "-"},
+        },
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "told"}},
     "loggers": {"recovery_app": {"handlers": ["console"], "level": "INFO"}},
 }
