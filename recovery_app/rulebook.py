@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 from recovery_app.clock import MICROSECONDS, Clock, ticker_of, to_us
@@ -18,11 +19,12 @@ from recovery_app.exceptions import (
 )
 from recovery_app.fencing import Claim, Decision, Verdict, refuse
 from recovery_app.snapshots import MAX_SEQ, MAX_VERSION, Header, Snapshot, digest_binding
-from recovery_app.tokens import Claims, TokenSigner
+from recovery_app.tokens import TOKEN_LENGTH, Claims, TokenSigner
 from recovery_app.values import Takeover
 
 MAX_NAME_LENGTH = 255
 MAX_PAGE = 10_000
+REMEMBERED_PERMITS = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,7 +32,8 @@ class Labels:
     """What a snapshot says of its state; `ValueError` for what can't be stored.
 
     ``confirmed_us`` is the timestamp of the newest token that the client has shown to have
-    (``None``: of the token that saves); older ones can't take over from then on.
+    (``None``: of the token that saves); older ones can't take over from then on. ``replies``:
+    what was replied to the last events, as `recovery_app.sequence` packs it.
     """
 
     applied_seq: int | None = None
@@ -38,6 +41,7 @@ class Labels:
     view: str = ""
     topic: str = ""
     confirmed_us: int | None = None
+    replies: bytes = b""
 
     def __post_init__(self) -> None:
         if self.applied_seq is not None:
@@ -84,6 +88,9 @@ class Rulebook:
     ) -> None:
         self.codec = codec
         self._signer = signer
+        # An open page shows the same token with each event. Only good ones are remembered,
+        # and in the same memory as the secret; their age is looked at each time.
+        self._known = lru_cache(REMEMBERED_PERMITS)(partial(_verified, signer))
         self._ttl = ttl
         self._token_max_age = token_max_age
         self._clock = clock
@@ -99,13 +106,15 @@ class Rulebook:
 
     def admit(self, token: object, binding: bytes) -> Permit:
         """Verify a token, its signature before anything else; `TokenError`."""
-        claims = self._signer.verify(token, binding)
-        age = self._age(claims)
+        # A token of another type may be no key for a dictionary, or a false one.
+        is_plain = type(token) is str and len(token) == TOKEN_LENGTH and type(binding) is bytes
+        permit = self._known(token, binding) if is_plain else _verified(self._signer, token, binding)
+        age = self._age(permit.claims)
         if self._token_max_age is not None and age > self._token_max_age:
             raise TokenExpired(
-                age_seconds=age, limit_seconds=self._token_max_age, socket_hash=claims.key
+                age_seconds=age, limit_seconds=self._token_max_age, socket_hash=permit.key
             )
-        return Permit(claims, binding)
+        return permit
 
     def seal(self, permit: Permit, payload: bytes, socket_id: str, labels: Labels) -> bytes:
         """Give the bytes to store, with the token's timestamp as the fence."""
@@ -115,8 +124,9 @@ class Rulebook:
         now_us = to_us(self._clock())
         version, seq = labels.version, labels.applied_seq
         header = Header(issued_us, floor, bound, 0, version, seq, now_us, now_us)
+        view, topic, replies = labels.view, labels.topic, labels.replies
         name = self.codec.name
-        return Snapshot(header, socket_id, labels.view, labels.topic, name, payload).to_bytes()
+        return Snapshot(header, socket_id, view, topic, name, payload, replies).to_bytes()
 
     def open(self, permit: Permit, data: bytes | None) -> tuple[Snapshot, dict[str, Any]]:
         """Give a stored snapshot and its state to whoever holds a permit."""
@@ -147,6 +157,7 @@ class Rulebook:
             issued_us=header.fence,
             shown_us=permit.claims.issued_us,
             payload=snapshot.state if snapshot.serializer == self.codec.name else None,
+            replies=snapshot.replies,
         )
 
     def renewed(self, permit: Permit, decision: Decision, binding: bytes) -> str:
@@ -196,6 +207,10 @@ class Rulebook:
 
     def _age(self, claims: Claims) -> float:
         return self._clock() - claims.issued_us / MICROSECONDS
+
+
+def _verified(signer: TokenSigner, token: object, binding: bytes) -> Permit:
+    return Permit(signer.verify(token, binding), binding)
 
 
 def check_name(what: str, name: str) -> None:
