@@ -68,9 +68,7 @@ class RecoveryDrain:
             async for connection in _staggered(connections, seconds)
         ]
         # Those that were still being accepted when it began.
-        closing += [
-            asyncio.create_task(each.drain()) for each in _live() if each not in connections
-        ]
+        closing += [asyncio.create_task(late.drain()) for late in _live() - connections]
         if closing:
             _, undone = await asyncio.wait(closing, timeout=self._grace_seconds)
             for task in undone:
@@ -124,22 +122,21 @@ def _find_handler() -> Any:
         return None
     handler = signal.getsignal(signal.SIGTERM)
     # A loop's add_signal_handler is told of a signal past the handler that is seen here.
-    if handler is signal.SIG_IGN or getattr(handler, "__module__", "").startswith(_EVENT_LOOPS):
-        return None
-    return handler
+    is_of_a_loop = str(getattr(handler, "__module__", "")).startswith(_EVENT_LOOPS)
+    return None if is_of_a_loop or handler is signal.SIG_IGN else handler
 
 
-def _live() -> list[Connection]:
-    """Give the connections of the running event loop."""
+def _live() -> set[Connection]:
+    """Give the connections of the running event loop; others may come and go meanwhile."""
     loop = asyncio.get_running_loop()
-    return [connection for connection in list(LIVE) if connection.loop is loop]
+    return {connection for connection in LIVE.copy() if connection.loop is loop}
 
 
-async def _staggered(connections: list[Connection], seconds: float) -> AsyncIterator[Connection]:
+async def _staggered(connections: set[Connection], seconds: float) -> AsyncIterator[Connection]:
     """Give each connection that is still there in its turn, in random order."""
     loop = asyncio.get_running_loop()
     start = loop.time()
-    for place, connection in enumerate(random.sample(connections, len(connections))):
+    for place, connection in enumerate(random.sample([*connections], len(connections))):
         if connection in LIVE:
             await asyncio.sleep(start + seconds * place / len(connections) - loop.time())
             yield connection
@@ -160,7 +157,7 @@ def _with_every_code(send: Any) -> Any:
 
     Its autobahn lets an application close with 1000 and from 3000 on, and raises else.
     """
-    (protocol,) = getattr(send, "args", ()) or (None,)
+    protocol: Any = next(iter(getattr(send, "args", ())), None)
     if not hasattr(protocol, "sendCloseFrame"):
         return send
 
