@@ -111,7 +111,6 @@ class Connection:
         async with self._reading:
             self._drained = True
             await self._finish()
-        self._gone = True
         with contextlib.suppress(OSError, RuntimeError):
             await self._raw_send({"type": "websocket.close", "code": SERVICE_RESTART})
         await self._ended.wait()
