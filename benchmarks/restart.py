@@ -7,9 +7,11 @@ Redis of its own, and a plain one of Channels that replies and keeps nothing. Al
 joined; then uvicorn gets a SIGTERM, and is started again on the same port as soon as it has
 ended. The pages come back as those of ``recovery.js`` do, with full jitter: a random part of
 100 ms, doubled with each try up to 5 s. In turns, with the same random numbers for both; the
-medians of `ROUNDS`. By the page's clock: from SIGTERM until the last is back; from the first
-WebSocket that opens again until the last is back; and how long the joins took. The aim is that
-none of it takes longer than without recovery, within `NOISE`, and that every state is back.
+medians of `ROUNDS`. By the pages' clock: from SIGTERM until the process has ended, until the
+first WebSocket opens again, and until the last page is back; from that first one to the last;
+and how long the joins took. Then the CPU time of the new server until all are back, which other
+work on the machine hardly changes. The aim is that pages wait no longer than without recovery,
+within `NOISE`, and that every state is back.
 """
 
 # ruff: noqa: E402
@@ -31,12 +33,14 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.joins import LIVE, OPENING_AT_ONCE, PLAIN, Crowd, Page, quiet
+from benchmarks.joins import LIVE, OPENING_AT_ONCE, PLAIN, Crowd, Page, cpu_seconds, quiet
 from tests.support.asgi import AsgiServer
 from tests.support.processes import HOST
 from tests.support.redis import make_redis
 
 ROUNDS = 5
+# Else uvicorn cancels, on a busy machine, those that are still taking their leave.
+PATIENT = ("--timeout-graceful-shutdown", "15")
 NOISE = 1.1
 PATIENCE_SECONDS = 10
 BASE_SECONDS, CAP_SECONDS = 0.1, 5
@@ -74,6 +78,7 @@ class Restart:
     since_open: float
     join_p50: float
     join_p99: float
+    cpu: float
     whole: int
 
 
@@ -103,6 +108,7 @@ class Guests(Crowd):
             since_open=last - first,
             join_p50=statistics.median(joins),
             join_p99=joins[int(len(joins) * 0.99)],
+            cpu=cpu_seconds(server.pid),
             whole=sum(each.is_whole for each in returns),
         )
 
@@ -151,17 +157,17 @@ def restart(server: AsgiServer) -> float:
 
 def row_of(name: str, crowd: Guests) -> list[float]:
     """Print the medians of a crowd, and give them."""
-    figures = ("stopping", "away", "until_last", "since_open", "join_p50", "join_p99")
+    figures = ("stopping", "away", "until_last", "since_open", "join_p50", "join_p99", "cpu")
     medians = [
         statistics.median(getattr(restart, figure) for restart in crowd.restarts)
         for figure in figures
     ]
     back = sum(restart.whole for restart in crowd.restarts)
     of = len(crowd.tokens) * len(crowd.restarts)
-    stopping, away, last, since, p50, p99 = medians
+    stopping, away, last, since, p50, p99, cpu = medians
     print(
         f"| {name} | {stopping:.2f} s | {away:.2f} s | {last:.2f} s | {since:.2f} s "
-        f"| {p50 * 1e3:.1f} ms | {p99 * 1e3:.1f} ms | {back:,} of {of:,} |"
+        f"| {p50 * 1e3:.1f} ms | {p99 * 1e3:.1f} ms | {cpu:.2f} s | {back:,} of {of:,} |"
     )
     return medians
 
@@ -175,14 +181,15 @@ async def measure(server: AsgiServer, clients: int, rounds: int) -> bool:
             # Those that are back are sent away, and the next find a server without history.
             await asyncio.to_thread(server.restart)
     print(
-        "| | stopping | away | until the last | since the first | join p50 | join p99 | back |\n"
-        "|---|---|---|---|---|---|---|---|"
+        "| | stopping | away | until the last | since the first "
+        "| join p50 | join p99 | CPU | back |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     ours, theirs = row_of("recovery", live), row_of("plain", plain)
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
     print("| ratio | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " | |")
     all_back = all(restart.whole == clients for restart in live.restarts)
-    return all_back and max(ratios[2:]) <= NOISE
+    return all_back and max(ratios[2:6]) <= NOISE
 
 
 def main() -> int:
@@ -201,7 +208,10 @@ def main() -> int:
             "UVICORN_LOG_LEVEL": "warning",
         }
         application = "benchmarks.joins:make_application"
-        with AsgiServer(data=Path(directory), application=application, env=env) as server:
+        server = AsgiServer(
+            data=Path(directory), application=application, arguments=PATIENT, env=env
+        )
+        with server:
             met = asyncio.run(measure(server, asked.clients, 2 if asked.quick else ROUNDS))
     print("The aims are met." if met else "The aims are NOT met.")
     return 0 if met else 1
