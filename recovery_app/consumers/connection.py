@@ -127,7 +127,9 @@ class Connection:
         for topic in list(self._topics.values()):
             self._forget(topic)
             await topic.disconnect()
-        await asyncio.gather(*(topic.mailbox.ended() for topic in self._ending))
+        # They end by themselves; to wait for one after the other takes no tasks.
+        for topic in list(self._ending):
+            await topic.mailbox.ended()
 
     async def _route(self, frame: phoenix.Frame) -> None:
         if frame.is_heartbeat:
