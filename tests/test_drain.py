@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State
 
 from tests.support.asgi import AsgiServer
+from tests.support.processes import HOST, Process
+from tests.test_many_nodes import join_with, make_nginx
 
 APPLICATION = "tests.support.draining:application"
 UNDRAINED = "tests.support.draining:undrained"
@@ -258,3 +261,24 @@ async def test_each_worker_of_uvicorn_drains_its_own(start: Callable[..., AsgiSe
     assert max(page.closed_at for page in pages) - told_at > SECONDS / 2
     start_again(server)
     await have_come_back(server, pages)
+
+
+async def test_the_proxy_finds_a_node_that_isn_t_about_to_stop(
+    asgi_server: Callable[..., AsgiServer], redis_server: Process, tmp_path: Path
+) -> None:
+    env = {"REDIS_URL": f"redis://{HOST}:{redis_server.port}/0"}
+    stopping, other = (asgi_server(env=env) for _ in range(2))
+    with make_nginx(tmp_path / "nginx", [stopping, other]) as proxy:
+        token = (await join_with(None, stopping.port, ""))["token"]
+        url = f"{stopping.ws_url}/ws/websocket"
+        async with connect(url) as one, connect(url) as two:
+            tell_to_stop(stopping)
+            # The first has gone, and the second has seconds until its turn.
+            waits = [asyncio.create_task(page.wait_closed()) for page in (one, two)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for _ in range(4):
+                recovery = await join_with(token, proxy.port, "")
+                assert recovery["outcome"] == "recovered"
+                token = recovery["token"]
+            assert sum(wait.done() for wait in waits) == 1
+    assert '"WebSocket /ws/websocket" 503' in stopping.output()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import signal
 import subprocess
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -150,27 +148,6 @@ async def test_the_proxy_of_the_compose_file_carries_pages_and_websockets(
     assert outcomes == ["new", *["recovered"] * 5]
     for node in nodes:
         assert '"WebSocket /ws/websocket" [accepted]' in node.output()
-
-
-async def test_the_proxy_finds_a_node_that_isn_t_about_to_stop(
-    asgi_server: Callable[..., AsgiServer], redis_server: Process, tmp_path: Path
-) -> None:
-    env = {"REDIS_URL": f"redis://{HOST}:{redis_server.port}/0"}
-    stopping, other = (asgi_server(env=env) for _ in range(2))
-    with make_nginx(tmp_path / "nginx", [stopping, other]) as proxy:
-        token = (await join_with(None, stopping.port, ""))["token"]
-        url = f"{stopping.ws_url}/ws/websocket"
-        async with connect(url) as one, connect(url) as two:
-            os.kill(stopping.pid, signal.SIGTERM)
-            # The first has gone, and the second has seconds until its turn.
-            waits = [asyncio.create_task(page.wait_closed()) for page in (one, two)]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for _ in range(4):
-                recovery = await join_with(token, proxy.port, "")
-                assert recovery["outcome"] == "recovered"
-                token = recovery["token"]
-            assert sum(wait.done() for wait in waits) == 1
-    assert '"WebSocket /ws/websocket" 503' in stopping.output()
 
 
 def test_the_compose_file_is_valid() -> None:
