@@ -58,6 +58,9 @@ class Guest(Page):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note, and give up."""
         super().connection_lost(exc)
+        if not self._answer.cancelled():
+            # Who waited too long for it asks no more.
+            self._answer.exception()
         self.lost.set()
 
 
