@@ -329,6 +329,18 @@ onEachWay(test, "a storage that lost an event which was safe: those after it are
   assert.equal(numbers(server).at(-1), 2);
 });
 
+onEachWay(test, "what the storage still has is answered all the same", async (page, server) => {
+  await page.joined();
+  const reply = page.view.push("add_without_reply", { item: "a" });
+  await Promise.all(page.add("b", "c"));
+  page.goOffline();
+  const lost = page.add("d")[0];
+  server.rollBack(1);
+  await page.back();
+  await assert.rejects(lost, named("EventLost"));
+  assert.deepEqual(await reply, { late: "add_without_reply" });
+});
+
 onEachWay(test, "the same where none was sent since", async (page, server) => {
   await page.joined();
   await Promise.all(page.add("a", "b"));
@@ -359,6 +371,29 @@ for (const outcome of ["expired", "not_found", "superseded", "rejected", "new"])
     assert.deepEqual(notes[0][1].events.map(({ payload }) => payload.item), ["safe or not", "a", "b"]);
   });
 }
+
+onEachWay(test, "what is safe is counted anew with the numbers", async (page, server) => {
+  await page.joined();
+  await Promise.all(page.add("a", "b", "c"));
+  server.outcomes.push("expired");
+  await page.cut();
+  server.isSaving = false;
+  await page.add("d")[0];
+  await page.cut();
+  assert.deepEqual((await page.add("e")[0]).state, ["d", "e"]);
+});
+
+onEachWay(test, "events of before the first join are that join's, sent or not, when the next one finds its state gone", async (page, server) => {
+  server.isSlow = true;
+  const replies = page.add(...range(1, 40));
+  await page.joined();
+  await until(() => items(server).length === 32);
+  server.outcomes.push("expired");
+  const lost = told(page.view, "lost");
+  await page.cut();
+  assert.deepEqual((await lost).events.map(({ payload }) => payload.item), range(1, 40));
+  await assert.rejects(replies[39], named("EventLost"));
+});
 
 onEachWay(test, "what a page pushes when it hears that events are lost is sent", async (page, server) => {
   await page.joined();
@@ -590,6 +625,21 @@ onEachWay(test, "forget gives up the token and the events, on the wire or not", 
   assert.equal((await page.cut()).outcome, "new");
   assert.deepEqual((await page.add("c")[0]).state, ["c"]);
   assert.deepEqual(notes, [["lost", { reason: "forgotten", events: [{ event: "add", payload: { item: "a" } }] }]]);
+});
+
+onEachWay(test, "the page isn't told the reply to what it has given up", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const reloaded = page.reload();
+  const notes = record(reloaded.view, "reply");
+  server.isSlow = true;
+  await reloaded.joined();
+  await until(() => items(server).length === 1);
+  reloaded.view.forget();
+  server.release();
+  assert.deepEqual((await reloaded.add("b")[0]).state, ["a", "b"]);
+  assert.deepEqual(notes, []);
 });
 
 onEachWay(test, "close gives up what has no reply yet, and what is pushed later", async (page, server) => {

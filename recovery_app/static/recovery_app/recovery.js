@@ -243,7 +243,6 @@ var RecoveryApp = (() => {
 
     /** @param {LostReason} reason */
     lose(reason) {
-      if (this.isAnswered) return;
       this.isAnswered = true;
       this.#listener.lost(new EventError(this, reason));
     }
@@ -356,9 +355,8 @@ var RecoveryApp = (() => {
 
     /** Take note that the connection is gone. */
     interrupt() {
-      const delivery = this.#delivery;
+      this.#delivery?.stop();
       this.#delivery = null;
-      delivery?.stop();
       for (const kept of this.events) kept.place = "here";
     }
 
