@@ -166,10 +166,10 @@ const COMMANDS = {
     pages.set(next, new Page(next, pages.get(page).sessionStorage));
   },
   duplicate: (page, copy) => void pages.set(copy, new Page(copy, new Shelf(pages.get(page).sessionStorage.items))),
-  push: (page, event, payload) => pages.get(page).push(event, payload),
+  push: (page, event, ids) => ids.forEach((id) => pages.get(page).push(event, { id })),
   tick: (page) => pages.get(page).tick(),
   opened: (socket) => sockets.get(socket).opened(),
-  heard: (socket, text) => sockets.get(socket).heard(text),
+  heard: (socket, texts) => texts.forEach((text) => sockets.get(socket).heard(text)),
   closed: (socket) => sockets.get(socket).closed(),
   look: (page) => told.push(["shelf", page, Object.fromEntries(pages.get(page).sessionStorage.items)]),
 };

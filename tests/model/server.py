@@ -19,7 +19,7 @@ TOKEN_MAX_AGE = 4 * TTL
 
 
 class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
-    """Keep the ids of the events applied, in order; tell them in each reply."""
+    """Keep the ids of the events applied, in order; reply with each one's place."""
 
     channel_layer_alias = "none"
     recovery_fields = ("events",)
@@ -36,7 +36,7 @@ class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         self.events.append(payload["id"])
         if event == "fail":
             raise RuntimeError("a handler that fails")
-        return {"events": self.events}
+        return {"place": len(self.events), "id": payload["id"]}
 
 
 class GatheringLedger(Ledger):

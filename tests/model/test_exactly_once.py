@@ -9,9 +9,10 @@ import logging
 import os
 from collections.abc import Iterator
 
+import channels.consumer
+import channels.generic.websocket
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import seed as seeded
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from recovery_app.consumers import care
@@ -36,7 +37,8 @@ def pages() -> Iterator[Browser]:
 
 @pytest.fixture(autouse=True)
 def still_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(care, "aclose_old_connections", nothing)
+    for module in (care, channels.consumer, channels.generic.websocket):
+        monkeypatch.setattr(module, "aclose_old_connections", nothing)
     logging.disable()
     yield
     logging.disable(logging.NOTSET)

@@ -129,14 +129,15 @@ class World:
 
     # What a person does.
 
-    def push(self, tab: Tab, *, fails: bool = False) -> None:
-        """Push an event; one that fails is applied, with an error for a reply."""
-        self._ids += 1
-        tab.pushed.append(self._ids)
-        tab.promised.add(self._ids)
+    def push(self, tab: Tab, count: int = 1, *, fails: bool = False) -> None:
+        """Push events; one that fails is applied, with an error for a reply."""
+        ids = range(self._ids + 1, self._ids + 1 + count)
+        self._ids += count
+        tab.pushed += ids
+        tab.promised.update(ids)
         if fails:
-            tab.failing.add(self._ids)
-        self._do("push", tab.page, "fail" if fails else "add", {"id": self._ids})
+            tab.failing.update(ids)
+        self._do("push", tab.page, "fail" if fails else "add", list(ids))
 
     def reload(self, tab: Tab) -> None:
         """Load the page anew, over the tab's own storage."""
@@ -176,10 +177,10 @@ class World:
         wire.heard.append(text)
         wire.end.receive(text)
 
-    def carry_down(self, wire: Wire) -> None:
-        """Bring the next frame to the client."""
+    def carry_down(self, wire: Wire, frames: int = 1) -> None:
+        """Bring the next frames to the client."""
         self._hearing = wire
-        self._do("heard", wire.number, wire.down.popleft())
+        self._do("heard", wire.number, [wire.down.popleft() for _ in range(frames)])
 
     def flow(self, moves: int = 10_000) -> None:
         """Bring what there is where it goes, on all connections that clients hold."""
@@ -313,15 +314,16 @@ class World:
         wire.end = End(node, send)
 
     def _move(self, wire: Wire) -> bool:
-        """Bring one thing on; say whether there was any."""
+        """Bring on what there is in one direction; say whether there was anything."""
         if not wire.is_held:
             return False
         if wire.is_dialled:
             self.accept(wire, self.nodes[wire.number % len(self.nodes)])
         elif wire.carries_up:
-            self.carry_up(wire)
+            while wire.carries_up:
+                self.carry_up(wire)
         elif wire.carries_down:
-            self.carry_down(wire)
+            self.carry_down(wire, len(wire.down))
         else:
             return False
         return True
@@ -383,8 +385,7 @@ class World:
             return
         assert detail["status"] == "ok", detail
         if is_promised or response:
-            self._check_told(tab, response["events"])
-            assert response["events"][-1] == number, f"{number} has the reply {response}."
+            assert response["id"] == number, f"{number} has the reply {response}."
 
     def _check_told(self, tab: Tab, events: list[int]) -> None:
         """See that nothing was applied twice, nor out of order, in a state that is told."""
@@ -397,3 +398,6 @@ class World:
         self._check_told(tab, events)
         alone = [number for number in events if number in tab.pushed]
         assert alone == tab.expected, f"{alone} is there, and not {tab.expected}."
+        for number in alone:
+            place = tab.settled[number]["response"].get("place", events.index(number) + 1)
+            assert events[place - 1] == number, f"{number} was told to be at {place}: {events}."
