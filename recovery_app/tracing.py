@@ -2,18 +2,21 @@
 
 Without ``opentelemetry-api`` nothing is wrapped, so nothing is paid. With it the calls are
 wrapped once, at start, and what else is traced inside them becomes a child of theirs; until
-the application sets a tracer provider they go straight through. A span has the socket's hash
-and the outcome, never a token, a state or the text of an exception.
+the application sets a tracer provider they go straight through, and within `ASK_SECONDS` from
+then on they don't. A span has the socket's hash and the outcome, never a token, a state or the
+text of an exception.
 """
 
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from recovery_app.clock import Clock
 from recovery_app.consumers.joining import Join
 from recovery_app.exceptions import JoinRefused, RecoveryError, StorageError
 from recovery_app.manager import RecoveryManager
@@ -28,6 +31,7 @@ ASYNC_CALLS = {
     "aclaim": "recovery.take_over",
 }
 JOIN = "recovery.join"
+ASK_SECONDS = 0.01
 Call = Callable[..., Any]
 
 
@@ -53,15 +57,36 @@ def start() -> None:
     Join.carry_out = _traced_join(tracer, Join.carry_out)  # type: ignore[method-assign]
 
 
-def _has_provider() -> bool:
-    """Say whether anybody takes spans: those that go nowhere cost as much as half a join."""
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+class Provider:
+    """Whether anybody takes spans: those that go nowhere cost as much as half a join.
+
+    To ask costs as much as reading a state, so among many calls at once it is done once; a
+    provider, once set, stays.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._is_set = False
+        self._ask_at = 0.0
+
+    def is_set(self) -> bool:
+        """Say whether there is one, or was none a moment ago."""
+        if not self._is_set:
+            now = self._clock()
+            if now >= self._ask_at:
+                self._ask_at = now + ASK_SECONDS
+                provider = trace.get_tracer_provider()
+                self._is_set = not isinstance(provider, trace.ProxyTracerProvider)
+        return self._is_set
+
+
+provider = Provider()
 
 
 def _traced(tracer: Any, title: str, call: Call) -> Call:
     @functools.wraps(call)
     def traced(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
-        if not _has_provider():
+        if not provider.is_set():
             return call(manager, token, *args, **options)
         with _span(tracer, title) as span:
             result = call(manager, token, *args, **options)
@@ -74,7 +99,7 @@ def _traced(tracer: Any, title: str, call: Call) -> Call:
 def _atraced(tracer: Any, title: str, call: Callable[..., Awaitable[Any]]) -> Call:
     @functools.wraps(call)
     async def traced(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
-        if not _has_provider():
+        if not provider.is_set():
             return await call(manager, token, *args, **options)
         with _span(tracer, title) as span:
             result = await call(manager, token, *args, **options)
@@ -87,7 +112,7 @@ def _atraced(tracer: Any, title: str, call: Callable[..., Awaitable[Any]]) -> Ca
 def _traced_join(tracer: Any, carry_out: Callable[[Join], Awaitable[Any]]) -> Any:
     @functools.wraps(carry_out)
     async def traced(join: Join) -> Any:
-        if not _has_provider():
+        if not provider.is_set():
             return await carry_out(join)
         with _span(tracer, JOIN) as span:
             span.set_attribute("recovery.topic", join.topic)
