@@ -7,7 +7,7 @@ import selectors
 from typing import Any
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _Selector(selectors.DefaultSelector):
     """Never wait: where the loop would, it has nothing more to do, and ends its run."""
 
     loop: StillLoop

@@ -11,12 +11,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.model.browser import Browser
 from tests.model.server import TTL, Node
 from tests.model.storage import FAULTS, Pending
-from tests.model.world import Tab, Wire, World
+from tests.model.tab import Tab
+from tests.model.wire import Wire
+from tests.model.world import World
 
 MAX_TABS = 2
 WINDOW = 32
 """How many events a client has on the wire at most."""
 Thing = TypeVar("Thing")
+Rule = TypeVar("Rule", bound=Callable[..., Any])
 
 counts = st.sampled_from([1, 1, 1, 1, 2, 2, 3, WINDOW + 3])
 places = st.integers(0, 2)
@@ -27,7 +30,7 @@ def pick(things: Sequence[Thing], place: int) -> Thing:
     return things[-1 - place % len(things)]
 
 
-def when(find: Callable[[Machine], Sequence[object]]) -> Any:
+def when(find: Callable[[Machine], Sequence[object]]) -> Callable[[Rule], Rule]:
     """Have a rule only while there is something to pick."""
     return precondition(lambda machine: len(find(machine)) > 0)
 

@@ -1,11 +1,8 @@
-"""Own the world between pages and nodes, its faults, and what must hold in it at any time."""
+"""Own the world: tabs and nodes, what lies between them, and its faults."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections import deque
-from dataclasses import dataclass, field
 from typing import Any
 
 from recovery_app.clock import MICROSECONDS
@@ -15,89 +12,16 @@ from tests.model.browser import Browser
 from tests.model.loop import StillLoop
 from tests.model.server import TOKEN_MAX_AGE, TTL, End, GatheringLedger, Ledger, Node
 from tests.model.storage import Cellar
+from tests.model.tab import Tab
+from tests.model.wire import Wire
 
 SKEW = 7.0
 """How far the clocks of the two nodes are apart."""
-HEALING_ROUNDS = 400
+HEALING_ROUNDS = 100
+FLOW = 200
+"""After so many moves there is no end to them."""
 START = float(int(time.time()))
 TOKEN = "lv_recovery_ledger"
-RECOVERED = "recovered"
-KEEPS_TOKEN = ("version", "unavailable")
-
-
-@dataclass(eq=False)
-class Wire:
-    """One connection: what is on its way, and who knows that it is over."""
-
-    page: int
-    number: int
-    up: deque[str] = field(default_factory=deque)
-    down: deque[str] = field(default_factory=deque)
-    heard: list[str] = field(default_factory=list)
-    """What has reached the server, for whoever plays it again."""
-    end: End | None = None
-    is_dialled: bool = True
-    """The client waits for it to open."""
-    is_held: bool = True
-    """The client has not let go of it, nor was it told that it is over."""
-    is_cut: bool = False
-
-    @property
-    def shown(self) -> str:
-        """Give the token that its last join showed."""
-        token: str = json.loads(self.joins[-1])[-1]["_recovery"]
-        return token
-
-    @property
-    def joins(self) -> list[str]:
-        return [text for text in self.heard if '"phx_join"' in text]
-
-    @property
-    def is_alive(self) -> bool:
-        """Say whether the server's end still runs."""
-        return self.end is not None and self.end in self.end.node.ends
-
-    @property
-    def carries_down(self) -> bool:
-        return bool(self.down) and self.is_held and not self.is_cut
-
-    @property
-    def carries_up(self) -> bool:
-        return bool(self.up) and self.is_alive and not self.is_cut
-
-
-@dataclass(eq=False)
-class Tab:
-    """One tab: the page in it, and what that was told of the events pushed."""
-
-    number: int
-    page: int
-    pushed: list[int] = field(default_factory=list)
-    failing: set[int] = field(default_factory=set)
-    settled: dict[int, dict[str, Any]] = field(default_factory=dict)
-    lost: set[int] = field(default_factory=set)
-    gone: set[int] = field(default_factory=set)
-    """Those of a state that is lost."""
-    promised: set[int] = field(default_factory=set)
-    """Those that were pushed by the page that is in the tab now."""
-    wire: Wire | None = None
-    """That by which it joined last."""
-    outcomes: list[str] = field(default_factory=list)
-
-    @property
-    def is_joined(self) -> bool:
-        return self.wire is not None and self.wire.is_held and not self.wire.is_cut
-
-    @property
-    def unsettled(self) -> list[int]:
-        over = self.settled.keys() | self.lost
-        return [number for number in self.pushed if number not in over]
-
-    @property
-    def expected(self) -> list[int]:
-        """Give the state that all of this makes."""
-        without = self.lost | self.gone | self.failing
-        return [number for number in self.pushed if number not in without]
 
 
 class World:
@@ -141,16 +65,14 @@ class World:
 
     def reload(self, tab: Tab) -> None:
         """Load the page anew, over the tab's own storage."""
-        before, tab.page = tab.page, self._next_page()
-        tab.promised.clear()
-        tab.wire = None
+        before = tab.page
+        tab.reload(self._next_page())
         self._do("reload", before, tab.page)
 
     def duplicate(self, tab: Tab) -> Tab:
         """Open a second tab, over a copy of the first one's storage."""
         copy = self._open_tab()
-        copy.pushed, copy.failing = list(tab.pushed), set(tab.failing)
-        copy.settled, copy.lost, copy.gone = dict(tab.settled), set(tab.lost), set(tab.gone)
+        copy.copy_of(tab)
         self._do("duplicate", tab.page, copy.page)
         return copy
 
@@ -182,9 +104,9 @@ class World:
         self._hearing = wire
         self._do("heard", wire.number, [wire.down.popleft() for _ in range(frames)])
 
-    def flow(self, moves: int = 10_000) -> None:
+    def flow(self, moves: int = FLOW) -> None:
         """Bring what there is where it goes, on all connections that clients hold."""
-        while moves > 0 and any([self._move(wire) for wire in list(self.wires)]):
+        while moves > 0 and sum(self._move(wire) for wire in list(self.wires)):
             moves -= 1
 
     def cut(self, wire: Wire) -> None:
@@ -252,7 +174,7 @@ class World:
         self.pass_time(self.nodes[0].manager.touch_interval)
         self.flow()
         for tab in self.tabs:
-            self._check_state(tab, self.stored(tab))
+            tab.check_state(self.stored(tab))
 
     def stored(self, tab: Tab) -> list[int]:
         """Give the state that the tab's token stands for."""
@@ -277,9 +199,7 @@ class World:
                 end.check()
 
     def _make_node(self, skew: float) -> Node:
-        return Node(
-            self.loop, self.cellar, self.consumer, lambda: START + self.loop.now + skew
-        )
+        return Node(self.loop, self.cellar, self.consumer, lambda: START + self.loop.now + skew)
 
     def _next_page(self) -> int:
         self._pages += 1
@@ -331,28 +251,15 @@ class World:
     def _note(self, page: int, what: str, detail: dict[str, Any]) -> None:
         tab = next(tab for tab in self.tabs if tab.page == page)
         if what == "outcome":
-            self._note_outcome(tab, detail)
+            tab.hear_outcome(detail, self._hearing, self._may_lose)
         elif what == "lost":
-            self._note_lost(tab, detail)
-        elif what != "given_up":
-            number = detail["id"] if what == "settled" else detail["payload"]["id"]
-            self._note_reply(tab, number, detail, is_promised=what == "settled")
+            tab.hear_lost(detail, self._may_lose)
+        elif what == "settled":
+            tab.hear_reply(detail["id"], detail, is_promised=True)
+        elif what == "reply":
+            tab.hear_reply(detail["payload"]["id"], detail, is_promised=False)
 
-    def _note_outcome(self, tab: Tab, detail: dict[str, Any]) -> None:
-        outcome = detail["outcome"]
-        tab.outcomes.append(outcome)
-        if outcome in KEEPS_TOKEN:
-            return
-        tab.wire = self._hearing
-        if outcome == RECOVERED:
-            self._check_told(tab, detail["response"]["events"])
-            return
-        assert detail["response"]["events"] == []
-        is_first = outcome == "new" and not tab.gone and not tab.settled
-        assert is_first or self.may_lose(outcome), f"The state was lost: {outcome}."
-        tab.gone |= tab.settled.keys()
-
-    def may_lose(self, outcome: str) -> bool:
+    def _may_lose(self, outcome: str) -> bool:
         """Say whether a state may be gone, by what has happened."""
         if outcome == "superseded":
             return len(self.tabs) > 1
@@ -361,43 +268,3 @@ class World:
         token = self._hearing.shown
         is_old = START + self.loop.now - issued_us_of(token) / MICROSECONDS > TOKEN_MAX_AGE - SKEW
         return is_old or key_of(token) in self.cellar.expired
-
-    def _note_lost(self, tab: Tab, detail: dict[str, Any]) -> None:
-        assert detail["reason"] not in (None, RECOVERED, *KEEPS_TOKEN), detail
-        assert self.may_lose(detail["reason"]), detail
-        for event in detail["events"]:
-            number = event["payload"]["id"]
-            assert number in tab.pushed
-            assert number not in tab.lost, f"{number} is told as lost once more."
-            tab.lost.add(number)
-
-    def _note_reply(
-        self, tab: Tab, number: int, detail: dict[str, Any], *, is_promised: bool
-    ) -> None:
-        assert is_promised == (number in tab.promised), f"{number} was told in the wrong way."
-        assert number not in tab.settled, f"{number} is settled once more."
-        assert number not in tab.lost, f"{number} was lost, and is settled."
-        tab.settled[number] = detail
-        response = detail["response"]
-        if number in tab.failing:
-            assert detail["status"] == "error", detail
-            assert response == {"reason": "event crashed"}, detail
-            return
-        assert detail["status"] == "ok", detail
-        if is_promised or response:
-            assert response["id"] == number, f"{number} has the reply {response}."
-
-    def _check_told(self, tab: Tab, events: list[int]) -> None:
-        """See that nothing was applied twice, nor out of order, in a state that is told."""
-        assert len(set(events)) == len(events), f"Applied twice: {events}."
-        own = [number for number in tab.pushed if number in events]
-        assert [number for number in events if number in own] == own, f"Out of order: {events}."
-        assert not tab.failing.intersection(events), f"Failed and applied: {events}."
-
-    def _check_state(self, tab: Tab, events: list[int]) -> None:
-        self._check_told(tab, events)
-        alone = [number for number in events if number in tab.pushed]
-        assert alone == tab.expected, f"{alone} is there, and not {tab.expected}."
-        for number in alone:
-            place = tab.settled[number]["response"].get("place", events.index(number) + 1)
-            assert events[place - 1] == number, f"{number} was told to be at {place}: {events}."
