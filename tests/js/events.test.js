@@ -188,6 +188,13 @@ onEachWay(test, "at most 32 events are without a reply at once", async (page, se
   assert.deepEqual(numbers(server), range(1, 100));
 });
 
+onEachWay(test, "those that wait have their numbers, for a tab that is duplicated meanwhile", async (page, server) => {
+  await page.joined();
+  server.isSlow = true;
+  page.add(...range(1, 40));
+  assert.deepEqual(page.duplicate().stored.map(({ seq }) => seq), range(1, 40));
+});
+
 onEachWay(test, "a reply that doesn't come in 10 s is asked for again, on the same connection", async (page, server) => {
   await page.joined();
   server.isSlow = true;

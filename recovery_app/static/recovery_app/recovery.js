@@ -225,7 +225,7 @@ var RecoveryApp = (() => {
     constructor({ event, payload, seq, isEarly, isAnswered }, listener) {
       this.event = event;
       this.payload = payload;
-      /** Its place among all events of the view, given when it is first sent, for good. */
+      /** Its place among all events of the view, given as soon as a join tells the last one's, for good. */
       this.seq = seq;
       /** Whether it was pushed before the first join, and so for whatever state that brings. */
       this.isEarly = isEarly;
@@ -440,15 +440,17 @@ var RecoveryApp = (() => {
       this.#last = this.#lastGiven(terms.seq);
     }
 
-    /** Send what may go now. The numbers are in the storage before they are on the wire. */
+    /**
+     * Send what may go now. The numbers are in the storage before they are on the wire; those that wait have theirs
+     * too, as a tab duplicated now must not give them others once the first one's are in the state.
+     */
     flush() {
       if (this.#isOver) return this.#queue.save();
       const room = this.#terms.isNumbered ? MAX_ON_WIRE - this.#at("wire").length : Infinity;
-      const ready = this.#at("here").slice(0, room);
-      for (const kept of ready) {
-        kept.seq ??= ++this.#last;
-        kept.place = "wire";
-      }
+      const waiting = this.#at("here");
+      const ready = waiting.slice(0, room);
+      for (const kept of waiting) kept.seq ??= ++this.#last;
+      for (const kept of ready) kept.place = "wire";
       this.#queue.save();
       for (const kept of ready) this.#send(kept);
       this.#expectReply();
