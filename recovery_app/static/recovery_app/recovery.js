@@ -428,7 +428,7 @@ var RecoveryApp = (() => {
   class Delivery {
     #queue;
     #terms;
-    #last;
+    /** Up to which number events were applied or sent. */ #sent;
     #round = 0;
     #isOver = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #patience;
@@ -437,7 +437,7 @@ var RecoveryApp = (() => {
     constructor(queue, terms) {
       this.#queue = queue;
       this.#terms = terms;
-      this.#last = this.#lastGiven(terms.seq);
+      this.#sent = terms.seq;
     }
 
     /**
@@ -449,7 +449,8 @@ var RecoveryApp = (() => {
       const room = this.#terms.isNumbered ? MAX_ON_WIRE - this.#at("wire").length : Infinity;
       const waiting = this.#at("here");
       const ready = waiting.slice(0, room);
-      for (const kept of waiting) kept.seq ??= ++this.#last;
+      let last = this.#lastGiven();
+      for (const kept of waiting) kept.seq ??= ++last;
       for (const kept of ready) kept.place = "wire";
       this.#queue.save();
       for (const kept of ready) this.#send(kept);
@@ -466,6 +467,7 @@ var RecoveryApp = (() => {
     /** @param {KeptEvent} kept */
     #send(kept) {
       const round = this.#round;
+      this.#sent = Math.max(this.#sent, kept.seq ?? 0);
       const numbers = this.#terms.isNumbered ? { _seq: kept.seq, _ack: this.#acknowledged() } : {};
       const isSent = this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
         if (!this.#isOver) this.#receive(kept, reply, round);
@@ -496,9 +498,8 @@ var RecoveryApp = (() => {
     #goOn(applied, round) {
       if (round !== this.#round) return;
       this.#round += 1;
-      this.#last = applied;
+      this.#sent = applied;
       this.#queue.resume(applied);
-      this.#last = this.#lastGiven(applied);
       this.#calm();
       this.flush();
     }
@@ -529,12 +530,11 @@ var RecoveryApp = (() => {
     /** Give the highest number up to which each event has its reply. */
     #acknowledged() {
       const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
-      return (first?.seq ?? this.#last + 1) - 1;
+      return (first?.seq ?? this.#lastGiven() + 1) - 1;
     }
 
-    /** @param {number} applied */
-    #lastGiven(applied) {
-      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), applied);
+    #lastGiven() {
+      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#sent);
     }
   }
 
@@ -601,7 +601,7 @@ var RecoveryApp = (() => {
     }
 
     /** Give up the events, those to come too. */
-    close() {
+    giveUp() {
       this.#queue.close();
     }
 
@@ -884,7 +884,7 @@ var RecoveryApp = (() => {
       this.#leaving.abort();
       if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
       this.disconnect();
-      this.close();
+      this.giveUp();
     }
 
     // Connection
