@@ -308,6 +308,32 @@ test("nor is a connection joined again that the page has cut then", () => {
   assert.equal(transport.rejoins, 1);
 });
 
+test("a server that says of many events that it knows no join is joined once", () => {
+  const { view, clock, sent, transport, joined } = carried();
+  joined("new");
+  view.push("add");
+  view.push("add");
+  for (const [, answered] of sent) answered({ status: "error", response: { reason: "unmatched topic" } });
+  clock.tick(60_000);
+  assert.deepEqual([transport.rejoins, sent.length, view.pending.length], [1, 2, 2]);
+});
+
+test("a server that has lost an event which was safe, during a join: those after it are told as lost", async () => {
+  const { view, sent, joined } = carried();
+  joined("new");
+  view.push("add", { item: "a" });
+  sent[0][1]({ status: "ok", response: { _recovery: { seq: 1 } } });
+  const lost = view.push("add", { item: "b" });
+  view.addEventListener("lost", () => view.push("add", { item: "c" }));
+  sent[1][1]({ status: "error", response: { reason: "seq_gap", seq: 0, _recovery: { seq: 0 } } });
+  await assert.rejects(lost, (error) => error.reason === "rolled_back");
+  assert.deepEqual(sent.map(([payload]) => payload), [
+    { item: "a", _seq: 1, _ack: 0 },
+    { item: "b", _seq: 2, _ack: 1 },
+    { item: "c", _seq: 1, _ack: 0 },
+  ]);
+});
+
 test("a view whose events others send is not joined again by itself", () => {
   const { tab, clock } = atRest();
   new tab.app.Recovery("form").joined({ _recovery: { token: null, outcome: "unavailable", ttl: 300, seq: 0 } });

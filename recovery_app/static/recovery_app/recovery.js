@@ -32,8 +32,8 @@
  */
 /** @typedef {{ event: string, payload: Payload }} PageEvent */
 /**
- * Why events are lost. "rolled_back": the storage lost what it had kept, an event before these with it; "full": too many
- * were kept already; "left", "forgotten": the page left, or forgot the token; "unconfirmed": sent to a server that
+ * Why events are lost. "rolled_back": the storage lost what it had kept, an event before these with it; "full": too
+ * many were kept already; "left", "forgotten": the page left, or forgot the token; "unconfirmed": sent to a server that
  * recovers nothing, and the connection went before the reply; else the outcome of a join that brought no state back.
  * @typedef {"rolled_back" | "full" | "left" | "forgotten" | "unconfirmed" | Outcome | null} LostReason
  */
