@@ -44,6 +44,7 @@
  * @typedef {object} Transport what carries the events of a view; it keeps none, and sends none twice
  * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => boolean} send false: it can't now
  * @property {() => void} rejoin make the joined channel join again
+ * @property {boolean} [isShared] whether others may send events past the queue, which a rejoin could undo
  */
 /**
  * @typedef {object} RecoveryOptions
@@ -558,6 +559,7 @@ var RecoveryApp = (() => {
     /** @type {Transport | null} */ #transport = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoining;
     #withheld = 0;
+    #hasPushed = false;
     /** @type {number | null} */ #since = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
@@ -571,6 +573,7 @@ var RecoveryApp = (() => {
       const { storage = "sessionStorage", maxKept = 1_000 } = options;
       this.#tokens = TokenStore.of(viewId, storage);
       this.#queue = new EventQueue(new EventShelf(viewId, storage), maxKept, (type, detail) => this.tell(type, detail));
+      this.#hasPushed = this.#queue.events.length > 0;
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
@@ -591,7 +594,11 @@ var RecoveryApp = (() => {
     /** Send an event, now or after the next join, in order. Rejects with an EventError.
      * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
     push(event, payload = {}) {
-      return this.#queue.add(event, payload);
+      const reply = this.#queue.add(event, payload);
+      const waits = this.#withheld > 0 && !this.#goesBack();
+      this.#hasPushed = true;
+      if (waits) this.#rejoin(this.#withheld);
+      return reply;
     }
 
     /** Remove the token, and give up the events: the next join starts afresh. */
@@ -655,9 +662,15 @@ var RecoveryApp = (() => {
       this.#become("connected");
       if (!isWithheld) this.#queue.joined(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
-      if (isWithheld) this.#rejoin(++this.#withheld);
+      if (isWithheld) this.#withheld += 1;
       else this.#deliver(seq, outcome !== null);
+      if (isWithheld && this.#goesBack()) this.#rejoin(this.#withheld);
       return response;
+    }
+
+    /** Say whether the page can't but wait for its state; one that never pushes here goes on with the fresh one. */
+    #goesBack() {
+      return this.#hasPushed || !this.#transport?.isShared;
     }
 
     /** Take note that the connection or the channel is gone. */
@@ -724,6 +737,7 @@ var RecoveryApp = (() => {
       },
       // as if the server had told that the channel crashed: the one way that leaves the join to the client itself
       rejoin: () => channel.trigger("phx_error"),
+      isShared: true,
     };
   }
 
