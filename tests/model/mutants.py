@@ -180,16 +180,16 @@ SERVER: tuple[Patch, ...] = (
 
 CLIENT: dict[str, tuple[str, str]] = {
     "number anew after each join": (
-        "for (const kept of waiting) kept.seq ??= ++this.#last;",
-        "for (const kept of waiting) kept.seq = ++this.#last;",
+        "for (const kept of waiting) kept.seq ??= ++last;",
+        "for (const kept of waiting) kept.seq = ++last;",
     ),
     "number only what is sent": (
-        "for (const kept of waiting) kept.seq ??= ++this.#last;",
-        "for (const kept of ready) kept.seq ??= ++this.#last;",
+        "for (const kept of waiting) kept.seq ??= ++last;",
+        "for (const kept of ready) kept.seq ??= ++last;",
     ),
     "go on from the join's number": (
-        "this.#last = this.#lastGiven(terms.seq);",
-        "this.#last = terms.seq;",
+        "let last = this.#lastGiven();",
+        "let last = this.#sent;",
     ),
     "let go at the reply": (
         "!(kept.isAnswered && kept.isUpTo(this.#safe))",
