@@ -45,6 +45,12 @@ class OperatorMetrics(Observer):
         failed = maker.counter(
             "storage_errors", "Calls on the storage that fail.", "operation", "reason"
         )
+        self._repeated = maker.counter(
+            "events_repeated", "Events that came once more, and were not applied again."
+        )
+        self._fenced = maker.counter(
+            "connections_fenced", "Connections that were taken over, and went on with a copy."
+        )
         # Each series is there from the start, and looked up without prometheus_client's lock.
         self._outcomes = {each.value: outcomes.labels(each.value) for each in Outcome}
         self._seconds = {name: seconds.labels(name) for name in OPERATIONS}
@@ -59,6 +65,12 @@ class OperatorMetrics(Observer):
 
     def joined(self, outcome: str) -> None:
         self._note(self._outcomes[outcome])
+
+    def event_repeated(self) -> None:
+        self._note(self._repeated)
+
+    def connection_fenced(self) -> None:
+        self._note(self._fenced)
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         self._note(self._seconds[operation], seconds)

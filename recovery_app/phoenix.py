@@ -55,9 +55,13 @@ class Frame:
         """Tell the client's sign of life, which belongs to no topic."""
         return self.event == HEARTBEAT and self.topic in (SYSTEM_TOPIC, "")
 
-    def reply(self, status: str, response: Mapping[str, Any]) -> str:
-        """Write the answer to this frame; ``status`` is ``"ok"`` or ``"error"``."""
-        payload = {"status": status, "response": response}
+    def reply(self, status: str, response: Mapping[str, Any] | bytes) -> str:
+        """Write the answer to this frame; ``status`` is ``"ok"`` or ``"error"``.
+
+        A response in bytes is what `encode` gave.
+        """
+        body = orjson.Fragment(response) if isinstance(response, bytes) else response
+        payload = {"status": status, "response": body}
         if self.shape is Shape.V2:
             return dumps([self.join_ref, self.ref, self.topic, REPLY, payload])
         answer = {"topic": self.topic, "event": REPLY, "payload": payload, "ref": self.ref}
@@ -103,7 +107,12 @@ def dumps(value: object) -> str:
     Dates, UUIDs and decimals, which a state may hold, become strings; any mapping becomes
     an object.
     """
-    return orjson.dumps(value, default=_default).decode()
+    return encode(value).decode()
+
+
+def encode(value: object) -> bytes:
+    """Do as `dumps`, in bytes."""
+    return orjson.dumps(value, default=_default)
 
 
 def parse(content: object) -> Frame | None:

@@ -30,7 +30,8 @@ class Labels:
     """What a snapshot says of its state; `ValueError` for what can't be stored.
 
     ``confirmed_us`` is the timestamp of the newest token that the client has shown to have
-    (``None``: of the token that saves); older ones can't take over from then on.
+    (``None``: of the token that saves); older ones can't take over from then on. ``replies``:
+    what was replied to the last events, as `recovery_app.sequence` packs it.
     """
 
     applied_seq: int | None = None
@@ -38,6 +39,7 @@ class Labels:
     view: str = ""
     topic: str = ""
     confirmed_us: int | None = None
+    replies: bytes = b""
 
     def __post_init__(self) -> None:
         if self.applied_seq is not None:
@@ -115,8 +117,9 @@ class Rulebook:
         now_us = to_us(self._clock())
         version, seq = labels.version, labels.applied_seq
         header = Header(issued_us, floor, bound, 0, version, seq, now_us, now_us)
+        view, topic, replies = labels.view, labels.topic, labels.replies
         name = self.codec.name
-        return Snapshot(header, socket_id, labels.view, labels.topic, name, payload).to_bytes()
+        return Snapshot(header, socket_id, view, topic, name, payload, replies).to_bytes()
 
     def open(self, permit: Permit, data: bytes | None) -> tuple[Snapshot, dict[str, Any]]:
         """Give a stored snapshot and its state to whoever holds a permit."""
@@ -147,6 +150,7 @@ class Rulebook:
             issued_us=header.fence,
             shown_us=permit.claims.issued_us,
             payload=snapshot.state if snapshot.serializer == self.codec.name else None,
+            replies=snapshot.replies,
         )
 
     def renewed(self, permit: Permit, decision: Decision, binding: bytes) -> str:

@@ -26,6 +26,8 @@ from recovery_app.exceptions import (
 )
 from recovery_app.manager import RecoveryManager
 from recovery_app.rulebook import Labels
+from recovery_app.sequence import Sequence
+from recovery_app.signals import observers
 from recovery_app.tokens import issued_us_of, key_of
 from recovery_app.values import Takeover
 
@@ -103,7 +105,8 @@ class Session:
         self.manager = manager
         self.outcome = Outcome.NEW
         self.token: str | None = None
-        self.applied_seq: int | None = None
+        self.sequence = Sequence()
+        """The client's numbered events: it is stored with the state, in one step."""
         self.good: bytes | None = None
         """The last state that was whole, serialized: what a failed handler goes back to."""
         self._binding = binding
@@ -133,7 +136,7 @@ class Session:
             return None
         self.outcome = Outcome.RECOVERED
         self.token = takeover.token
-        self.applied_seq = takeover.applied_seq
+        self.sequence = Sequence(takeover.applied_seq or 0, takeover.replies)
         self.good = takeover.payload
         self._saved = takeover.payload if takeover.version == self._version else None
         self._socket_id = takeover.socket_id
@@ -146,7 +149,8 @@ class Session:
         self.outcome = outcome_of(error)
         if self.token is not None:
             error.socket_hash = error.socket_hash or key_of(self.token)
-        self.token = self.applied_seq = self.good = self._saved = None
+        self.token = self.good = self._saved = None
+        self.sequence = Sequence()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
         await self.manager.announcer.afailed(error)
 
@@ -168,7 +172,7 @@ class Session:
             "token": self.token,
             "outcome": self.outcome.value,
             "ttl": self.manager.ttl,
-            "seq": self.applied_seq or 0,
+            "seq": self.sequence.applied,
         }
 
     def confirm(self) -> None:
@@ -177,6 +181,16 @@ class Session:
         self._spares_token = False
 
     # Living.
+
+    @property
+    def is_safe(self) -> bool:
+        """Say whether the last attempt to store a state, and its number, went well."""
+        return not self._unsafe and self.sequence.is_safe
+
+    async def save_good(self) -> None:
+        """Make the last whole state safe, where there is one."""
+        if self.good is not None:
+            await self.save(self.good)
 
     async def save(self, payload: bytes, *, force: bool = False) -> bool:
         """Make a state safe, unless it is already; say whether it is.
@@ -189,7 +203,7 @@ class Session:
             # A snapshot of its own would take the client's token from it, which may be good:
             # that is for an event of the client's to do, and for no group message.
             return False
-        if payload == self._saved and not self._unsafe and not force:
+        if payload == self._saved and self.is_safe and not force:
             return True
         if self.token is None:
             return await self._start_own(payload, tell=True)
@@ -198,7 +212,7 @@ class Session:
         except StorageError as error:
             return self._leave_unsafe(error)
         except (TokenError, SnapshotError) as error:
-            logger.info("A connection was fenced: %s", error, extra=self._facts("fenced", error))
+            self._note_fenced(error)
             return await self._start_own(payload, tell=True)
         return True
 
@@ -231,7 +245,8 @@ class Session:
                 # Under the old token it would stay with whoever it was bound to.
                 self.token = None
             self._leave_unsafe(error)
-        except (TokenError, SnapshotError):
+        except (TokenError, SnapshotError) as error:
+            self._note_fenced(error)
             await self._start_own(self.good or b"", tell=True)
         else:
             await self._announce(self.token)
@@ -264,12 +279,14 @@ class Session:
         return True
 
     async def _store(self, token: str, socket_id: str, payload: bytes, confirmed_us: int) -> None:
+        applied = self.sequence.applied
         labels = Labels(
-            applied_seq=self.applied_seq,
+            applied_seq=applied or None,
             version=self._version,
             view=self._view,
             topic=self._topic,
             confirmed_us=confirmed_us,
+            replies=self.sequence.pack(),
         )
         with _outage("save"):
             await self.manager.asave_payload(
@@ -277,6 +294,11 @@ class Session:
             )
         self._saved = payload
         self._unsafe = False
+        self.sequence.safe = applied
+
+    def _note_fenced(self, error: RecoveryError) -> None:
+        observers.connection_fenced()
+        logger.info("A connection was fenced: %s", error, extra=self._facts("fenced", error))
 
     def _leave_unsafe(self, error: StorageError) -> bool:
         if not self._unsafe:

@@ -39,6 +39,12 @@ class Observer:
     def joined(self, outcome: str) -> None:
         """Hear of a join and what became of its recovery, in the word that the client is told."""
 
+    def event_repeated(self) -> None:
+        """Hear of an event that came once more, and was not applied again."""
+
+    def connection_fenced(self) -> None:
+        """Hear of a connection that was taken over, and goes on with a copy of its own."""
+
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         """Hear of a call on the storage: how long it took, and what it raised, if anything."""
 
@@ -91,6 +97,14 @@ class Observers(Observer):
         for hear in self._hear_joined:
             hear(outcome)
 
+    def event_repeated(self) -> None:
+        for hear in self._hear_event_repeated:
+            hear()
+
+    def connection_fenced(self) -> None:
+        for hear in self._hear_connection_fenced:
+            hear()
+
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         for hear in self._hear_storage_called:
             hear(operation, seconds, error)
@@ -106,6 +120,8 @@ class Observers(Observer):
         self._hear_recovered = self._methods("recovered")
         self._hear_failed = self._methods("failed")
         self._hear_joined = self._methods("joined")
+        self._hear_event_repeated = self._methods("event_repeated")
+        self._hear_connection_fenced = self._methods("connection_fenced")
         self._hear_storage_called = self._methods("storage_called")
         self._hear_counted = self._methods("counted")
 

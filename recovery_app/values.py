@@ -12,8 +12,9 @@ class Takeover:
     """What a new connection continues with.
 
     ``token`` takes the place of the one that was shown. ``payload`` is the state as it is
-    stored, or ``None`` where another serializer than the manager's wrote it; ``issued_us``
-    and ``shown_us`` are the timestamps of the new and the shown token.
+    stored, or ``None`` where another serializer than the manager's wrote it; ``replies`` are
+    those to the last events, as they are stored; ``issued_us`` and ``shown_us`` are the
+    timestamps of the new and the shown token.
     """
 
     state: dict[str, Any] = field(repr=False)
@@ -26,6 +27,7 @@ class Takeover:
     issued_us: int
     shown_us: int
     payload: bytes | None = field(default=None, repr=False)
+    replies: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

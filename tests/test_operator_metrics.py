@@ -39,7 +39,13 @@ def counting() -> Iterator[dict[str, float]]:
     yield changes
     for name, value in samples().items():
         change = value - before.get(name, 0)
-        counts = ("outcomes_total", "storage_seconds_count", "storage_errors_total")
+        counts = (
+            "outcomes_total",
+            "events_repeated_total",
+            "connections_fenced_total",
+            "storage_seconds_count",
+            "storage_errors_total",
+        )
         if change and name.startswith(counts):
             changes[name] = change
 
@@ -74,12 +80,21 @@ def test_names_labels_and_kinds() -> None:
     families = {family.name: family for family in registry.collect()}
     assert {name: family.type for name, family in families.items()} == {
         "shop_recovery_outcomes": "counter",
+        "shop_recovery_events_repeated": "counter",
+        "shop_recovery_connections_fenced": "counter",
         "shop_recovery_storage_seconds": "histogram",
         "shop_recovery_storage_errors": "counter",
         "shop_recovery_snapshots_live": "gauge",
     }
     labels = {name: set(f.samples[0].labels) - {"le"} for name, f in families.items()}
-    assert list(labels.values()) == [{"outcome"}, {"operation"}, {"operation", "reason"}, set()]
+    assert {name.removeprefix("shop_recovery_"): found for name, found in labels.items()} == {
+        "outcomes": {"outcome"},
+        "events_repeated": set(),
+        "connections_fenced": set(),
+        "storage_seconds": {"operation"},
+        "storage_errors": {"operation", "reason"},
+        "snapshots_live": set(),
+    }
 
 
 def test_each_series_is_there_from_the_start_but_what_nobody_counts() -> None:
@@ -124,6 +139,23 @@ async def test_each_join_is_counted_by_what_the_client_is_told(manager: Recovery
     assert {name: n for name, n in changes.items() if name.startswith("outcomes")} == {
         outcome(word): words.count(word) for word in words
     }
+
+
+async def test_events_that_come_again_and_connections_that_are_fenced_are_counted(
+    manager: RecoveryManager,
+) -> None:
+    with counting() as changes:
+        async with connected(Counter, manager) as old, connected(Counter, manager) as new:
+            token = recovery_of(await old.join())["token"]
+            for seq in (1, 1, 1, 2):
+                await old.push("add", {"_seq": seq})
+            await new.join(token=token)
+            await new.push("add", {"_seq": 2})
+            await old.cast("add", {"_seq": 3})
+            assert (await old.hear())["event"] == "recovery:token"
+            await old.reply()
+    assert changes["events_repeated_total"] == 3
+    assert changes["connections_fenced_total"] == 1
 
 
 async def test_a_join_that_is_refused_has_no_outcome(manager: RecoveryManager) -> None:

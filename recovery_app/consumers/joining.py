@@ -9,6 +9,7 @@ from typing import Any
 
 from recovery_app import phoenix
 from recovery_app.consumers.host import Host
+from recovery_app.consumers.numbering import RECOVERY
 from recovery_app.exceptions import SnapshotCorrupt, SnapshotError
 from recovery_app.manager import RecoveryManager
 from recovery_app.session import Session
@@ -17,7 +18,6 @@ from recovery_app.values import Takeover
 
 logger = logging.getLogger("recovery_app")
 
-TOKEN_KEY = "_recovery"
 _ADMISSION_HOOKS = (
     "authorize_join",
     "should_recover",
@@ -56,7 +56,7 @@ class Join:
         if extras is None:
             extras = await self._mount(session)
         observers.joined(session.outcome.value)
-        return session, {**extras, TOKEN_KEY: session.greeting()}
+        return session, {**extras, RECOVERY: session.greeting()}
 
     async def _make_session(self) -> Session:
         view = await self._host.view()
@@ -126,12 +126,12 @@ def _split_params(payload: phoenix.Payload) -> tuple[object, dict[str, Any]]:
     """Take the token out of a join's payload, or out of the page's params in it."""
     if not isinstance(payload, dict):
         return None, {}
-    params = {key: value for key, value in payload.items() if key != TOKEN_KEY}
-    token = payload.get(TOKEN_KEY)
+    params = {key: value for key, value in payload.items() if key != RECOVERY}
+    token = payload.get(RECOVERY)
     inner = params.get("params")
-    if isinstance(inner, dict) and TOKEN_KEY in inner:
-        params["params"] = {key: value for key, value in inner.items() if key != TOKEN_KEY}
-        token = inner[TOKEN_KEY] if token is None else token
+    if isinstance(inner, dict) and RECOVERY in inner:
+        params["params"] = {key: value for key, value in inner.items() if key != RECOVERY}
+        token = inner[RECOVERY] if token is None else token
     return token, params
 
 

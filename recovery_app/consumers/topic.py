@@ -11,17 +11,19 @@ from functools import partial
 from typing import Any, TypeVar
 
 from recovery_app import phoenix
+from recovery_app.consumers import numbering
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.host import Host, Link
 from recovery_app.consumers.joining import Join
 from recovery_app.consumers.mailbox import Mailbox
 from recovery_app.exceptions import JoinRefused, SnapshotError
+from recovery_app.sequence import Answer
 from recovery_app.session import Session
+from recovery_app.signals import observers
 
 logger = logging.getLogger("recovery_app")
 Result = TypeVar("Result")
 
-_EVENT_KEYS = ("_seq", "_ack")
 _SPREAD = (0.8, 1.0)
 
 
@@ -126,24 +128,58 @@ class Topic:
     # Living.
 
     async def _handle_event(self, frame: phoenix.Frame) -> None:
-        if self._session is None:
+        session = self._session
+        if session is None:
             await self._link.send(frame.reply("error", {"reason": "unmatched topic"}))
             return
-        self._session.confirm()
+        session.confirm()
         try:
-            answer = await self._change(self._session, partial(self._answer, frame))
-        except SnapshotError as error:
-            answer = frame.reply("error", {"reason": error.reason})
-        except Exception:
-            answer = frame.reply("error", {"reason": "event crashed"})
-        await self._link.send(answer)
+            numbers = numbering.read(frame.payload)
+        except ValueError:
+            answer = numbering.told(_refusal(reason="bad_seq"), safe=session.sequence.safe)
+        else:
+            if numbers is None:
+                answer = await self._apply(session, frame)
+                await self._keep(session)
+            else:
+                answer = await self._apply_once(session, frame, numbers)
+        await self._link.send(frame.reply("ok" if answer.is_ok else "error", answer.response))
 
-    async def _answer(self, frame: phoenix.Frame) -> str:
+    async def _apply_once(
+        self, session: Session, frame: phoenix.Frame, numbers: numbering.Numbers
+    ) -> Answer:
+        """Apply an event unless it was, or another is due; its number is stored with the state."""
+        sequence = session.sequence
+        sequence.acknowledge(numbers.ack)
+        if numbers.seq > sequence.applied + 1:
+            gap = _refusal(reason="seq_gap", seq=sequence.applied)
+            return numbering.told(gap, safe=sequence.safe)
+        is_repeat = numbers.seq <= sequence.applied
+        if is_repeat:
+            observers.event_repeated()
+            answer = sequence.find(numbers.seq) or Answer(is_ok=True, response=b"{}")
+        else:
+            answer = await self._apply(session, frame)
+            sequence.answered(answer)
+        await self._keep(session)
+        return numbering.told(answer, safe=sequence.safe, is_repeat=is_repeat)
+
+    async def _apply(self, session: Session, frame: phoenix.Frame) -> Answer:
+        try:
+            response = await self._change(session, partial(self._call_handler, frame))
+        except SnapshotError as error:
+            return _refusal(reason=error.reason)
+        except Exception:
+            return _refusal(reason="event crashed")
+        return Answer(is_ok=True, response=response)
+
+    async def _call_handler(self, frame: phoenix.Frame) -> bytes:
         await self._host.take_care("handle_event")
-        response = await self._host.call("handle_event", frame.event, _event_payload(frame))
+        payload = numbering.without(frame.payload)
+        response = await self._host.call("handle_event", frame.event, payload)
         if not isinstance(response, (Mapping, type(None))):
             raise TypeError(f"handle_event gave {type(response).__name__}, not a dict or None.")
-        return frame.reply("ok", response or {})
+        return phoenix.encode(response or {})
 
     async def _handle_message(self, message: dict[str, Any]) -> None:
         name = self._host.find_handler(message)
@@ -153,25 +189,24 @@ class Topic:
             await self._host.take_care(name)
             with contextlib.suppress(Exception):  # _change has logged it.
                 await self._change(self._session, partial(self._host.call, name, message))
+            await self._keep(self._session)
 
     async def _change(self, session: Session, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Do what may change the state and keep that; after an error go back to the last."""
+        """Do what may change the state; after an error go back to the last that was whole."""
         try:
             result = await work()
-            payload = await self._host.encode()
+            session.good = await self._host.encode()
         except Exception:
             logger.exception("A handler failed.", extra=self._facts("handler_failed"))
             await self._host.roll_back(session.good)
             raise
-        if self._host.consumer.recovery_save_interval:
-            self._save_later(session, payload)
-        else:
-            await session.save(payload)
         return result
 
-    def _save_later(self, session: Session, payload: bytes) -> None:
-        session.good = payload
-        if self._flush_timer is None:
+    async def _keep(self, session: Session) -> None:
+        """Make the state safe, now or with what else comes soon."""
+        if not self._host.consumer.recovery_save_interval:
+            await session.save_good()
+        elif self._flush_timer is None:
             self._schedule_flush()
 
     def _schedule_flush(self) -> None:
@@ -185,8 +220,8 @@ class Topic:
 
     async def _flush(self) -> None:
         self._flush_timer = None
-        if self._session is not None and self._session.good is not None:
-            await self._session.save(self._session.good)
+        if self._session is not None:
+            await self._session.save_good()
 
     def _schedule_touch(self) -> None:
         # Spread out, or connections that came back at once would touch at once for ever.
@@ -218,7 +253,8 @@ class Topic:
 
     async def _finish(self, frames: tuple[str, ...]) -> None:
         self._stop_timers()
-        if self._flush_timer is not None:
+        if self._flush_timer is not None or (self._session and self._session.token):
+            # Saves were gathered, or the storage was away and may be back.
             await self._flush()
         # What was posted behind this (a group message, a touch) comes too late.
         self._session = None
@@ -232,7 +268,5 @@ class Topic:
                 timer.cancel()
 
 
-def _event_payload(frame: phoenix.Frame) -> phoenix.Payload:
-    if not isinstance(frame.payload, dict):
-        return frame.payload
-    return {key: value for key, value in frame.payload.items() if key not in _EVENT_KEYS}
+def _refusal(**facts: str | int) -> Answer:
+    return Answer(is_ok=False, response=phoenix.encode(facts))

@@ -104,13 +104,6 @@ async def test_a_push_comes_in_the_clients_shape(manager: RecoveryManager, count
         assert (await client.reply())["status"] == "ok"
 
 
-async def test_the_fields_of_exactly_once_reach_no_handler(manager: RecoveryManager) -> None:
-    async with connected(Counter, manager) as client:
-        await client.join()
-        reply = await client.push("add", {"by": 2, "_seq": 1, "_ack": 0})
-    assert reply["response"]["payload"] == "{'by': 2}"
-
-
 @both
 async def test_a_binary_push_brings_bytes(manager: RecoveryManager, counter: Any) -> None:
     parts = [b"1", b"77", TOPIC.encode(), b"bytes"]
