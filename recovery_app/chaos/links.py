@@ -59,7 +59,7 @@ class Questions:
 
 
 class Link:
-    """A WebSocket from a client to a node. ``join`` is the last join, as it was sent."""
+    """A WebSocket from a client to the node on ``port``; ``join`` is its last join, as sent."""
 
     def __init__(
         self,
@@ -67,12 +67,14 @@ class Link:
         node: Stream,
         head: bytes,
         *,
+        port: int,
         on_join: Callable[[Link], None],
         on_reply: Callable[[Link, str], bool],
         linger_seconds: float,
     ) -> None:
         self.head = head
         self.join = b""
+        self.port = port
         self._client = client
         self._node = node
         self._on_join = on_join

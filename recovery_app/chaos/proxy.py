@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Coroutine, Sequence
-from itertools import cycle
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import cycle, islice
 from typing import Any, TypeVar
 
 from recovery_app.chaos.frames import HEAD_END, is_upgrade, without_extensions
@@ -14,6 +14,8 @@ from recovery_app.chaos.links import CHUNK, Link, Stream
 from recovery_app.chaos.processes import HOST
 
 LINGER_SECONDS = 5.0
+TRIES, TRY_SECONDS = 20, 0.2
+"""How often a duplicate looks for a node that is up."""
 _ACCEPTED = b"HTTP/1.1 101"
 
 Self = TypeVar("Self", bound="Proxy")
@@ -36,7 +38,7 @@ class Proxy:
         self._asked_port = port
         self._linger_seconds = linger_seconds
         self._swallows: dict[str, deque[bool]] = {"join": deque(), "event": deque()}
-        self._duplicates: deque[tuple[float, float]] = deque()
+        self._at_joins: list[tuple[int | None, Callable[[Link], None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self: Self) -> Self:
@@ -84,23 +86,20 @@ class Proxy:
         """
         self._spawn(self._replay(link.head, link.join, seconds))
 
-    def duplicate_next(self, seconds: float, *, hold_seconds: float = 0) -> None:
-        """Replay the next join at the time when it is sent, or even before the original.
-
-        The original is kept back for ``hold_seconds``.
-        """
-        self._duplicates.append((seconds, hold_seconds))
+    def at_next_join(self, act: Callable[[Link], None], *, port: int | None = None) -> None:
+        """Do something before a join is carried to its node: any, or the one on ``port``."""
+        self._at_joins.append((port, act))
 
     @property
     def waits_for_join(self) -> bool:
         """Say whether there is something yet to be done to the next join."""
-        return bool(self._swallows["join"] or self._duplicates)
+        return bool(self._swallows["join"] or self._at_joins)
 
     def calm(self) -> None:
         """Forget what was to be done to the next join or reply."""
         for waiting in self._swallows.values():
             waiting.clear()
-        self._duplicates.clear()
+        self._at_joins.clear()
 
     # One connection
 
@@ -135,6 +134,7 @@ class Proxy:
                 client,
                 node,
                 head,
+                port=port,
                 on_join=self._joins,
                 on_reply=self._replies,
                 linger_seconds=self._linger_seconds,
@@ -150,10 +150,12 @@ class Proxy:
             raise
 
     def _joins(self, link: Link) -> None:
-        if self._duplicates:
-            seconds, hold_seconds = self._duplicates.popleft()
-            link.delay(hold_seconds)
-            self.duplicate(link, seconds)
+        for waiting in self._at_joins:
+            port, act = waiting
+            if port in (None, link.port):
+                self._at_joins.remove(waiting)
+                act(link)
+                return
 
     def _replies(self, link: Link, kind: str) -> bool:
         """Say whether to drop this reply."""
@@ -166,15 +168,18 @@ class Proxy:
         return True
 
     async def _replay(self, head: bytes, join: bytes, seconds: float) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            node = await _open(next(self._next))
-            try:
-                await _ask(node, head)
-                node.writer.write(join)
-                self.counts["duplicate"] += 1
-                await asyncio.sleep(seconds)
-            finally:
-                node.reset()
+        for port in islice(self._next, TRIES):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                node = await _open(port)
+                try:
+                    await _ask(node, head)
+                    node.writer.write(join)
+                    self.counts["duplicate"] += 1
+                    await asyncio.sleep(seconds)
+                    return
+                finally:
+                    node.reset()
+            await asyncio.sleep(TRY_SECONDS)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from recovery_app.chaos.links import Link
 from recovery_app.chaos.plan import Fault, Kind, Plan
@@ -22,6 +22,7 @@ DELAY_SECONDS = 2.0
 DOWN_SECONDS = 1.0
 DUPLICATE_SECONDS = 3.0
 HOLD_SECONDS = 0.3
+JOIN_SECONDS = 1.0
 SLACK = 0.03
 POLL_SECONDS = 0.01
 SEEN_BY_PROXY = (Kind.LOST_JOIN, Kind.LOST_REPLY, Kind.DUPLICATE)
@@ -76,7 +77,8 @@ class Storm:
     def done(self) -> dict[str, int]:
         """Give how many faults of each kind have happened; of the proxy, what it has seen."""
         seen: dict[str, int] = {kind: self._proxy.counts[kind] for kind in SEEN_BY_PROXY}
-        return {kind: seen.get(kind, self._done[kind]) for kind in self.plan.counts}
+        planned = self.plan.counts
+        return {kind: seen.get(kind, self._done[kind]) for kind in self._acts if planned[kind]}
 
     async def blow(self, progress: Callable[[], float]) -> None:
         """Let each fault happen when the run has come so far; return when all are over."""
@@ -145,7 +147,13 @@ class Storm:
         if fault.whom < 0.5:
             self._proxy.duplicate(link, seconds)
             return
-        self._proxy.duplicate_next(seconds, hold_seconds=HOLD_SECONDS if fault.coin else 0)
+        hold_seconds = HOLD_SECONDS if fault.coin else 0
+
+        def duplicate(joining: Link) -> None:
+            joining.delay(hold_seconds)
+            self._proxy.duplicate(joining, seconds)
+
+        self._proxy.at_next_join(duplicate)
         await self._join_again(link)
 
     async def _join_again(self, link: Link) -> None:
@@ -175,9 +183,20 @@ class Storm:
             await asyncio.to_thread(node.start)
 
     async def _stall(self, fault: Fault) -> None:
+        """Stop a node just before a join reaches it, and let it go on later."""
         async with self._node(fault) as node:
-            node.signal(signal.SIGSTOP)
+            is_stopped = asyncio.Event()
+
+            def stop(_: Link) -> None:
+                node.signal(signal.SIGSTOP)
+                is_stopped.set()
+
+            self._proxy.at_next_join(stop, port=node.port)
             try:
+                while not is_stopped.is_set():
+                    (await self._pick(fault)).cut()
+                    with suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(is_stopped.wait(), JOIN_SECONDS)
                 await asyncio.sleep(self._stall_seconds)
             finally:
                 node.signal(signal.SIGCONT)
