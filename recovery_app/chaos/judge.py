@@ -43,9 +43,10 @@ class Verdict:
 
     def __str__(self) -> str:
         verdict = f"{self.lost} lost, {self.applied_twice} applied twice"
-        if self.differences and not self.lost and not self.applied_twice:
-            return f"{verdict}, but {len(self.differences)} differences"
-        return verdict
+        if not self.differences or self.lost or self.applied_twice:
+            return verdict
+        count = len(self.differences)
+        return f"{verdict}, but {count} difference{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,9 @@ class Judge:
             verdict.repeats += after.repeats
             self._count(verdict, before, after)
             differences = [*after.problems, *self._differences(before, after)]
+            verdict.differences += [
+                f"client {number}, without faults: {each}" for each in before.problems
+            ]
             verdict.differences += [f"client {number}: {each}" for each in differences]
             verdict.forgotten += sum(bool(reply and reply.is_forgotten) for reply in after.replies)
         return verdict

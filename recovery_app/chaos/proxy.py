@@ -108,46 +108,45 @@ class Proxy:
         self._spawn(self._connect(Stream(reader, writer)))
 
     async def _connect(self, client: Stream) -> None:
+        node: Stream | None = None
         try:
             head = await client.reader.readuntil(HEAD_END)
-            await (self._carry_link if is_upgrade(head) else _carry_plain)(
-                client, head, next(self._next)
-            )
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            port = next(self._next)
+            node = await _open(port)
+            if is_upgrade(head):
+                await self._carry_link(client, node, without_extensions(head), port)
+            else:
+                node.writer.write(head)
+                await _carry_plain(client, node)
+        except BaseException as error:
+            for stream in filter(None, (client, node)):
+                stream.reset()
+            if not isinstance(error, (OSError, EOFError, asyncio.LimitOverrunError)):
+                raise
             # The node is down, or one of both went before there was anything to carry.
             self.counts["refused"] += 1
-            client.reset()
-        except asyncio.CancelledError:
-            client.reset()
-            raise
 
-    async def _carry_link(self, client: Stream, head: bytes, port: int) -> None:
-        head = without_extensions(head)
-        node = await _open(port)
+    async def _carry_link(self, client: Stream, node: Stream, head: bytes, port: int) -> None:
+        answer = await _ask(node, head)
+        client.writer.write(answer)
+        if not answer.startswith(_ACCEPTED):
+            await _carry_plain(client, node)
+            return
+        link = Link(
+            client,
+            node,
+            head,
+            port=port,
+            on_join=self._joins,
+            on_reply=self._replies,
+            linger_seconds=self._linger_seconds,
+        )
+        self.counts[f"connections to {port}"] += 1
+        self.links.append(link)
         try:
-            answer = await _ask(node, head)
-            client.writer.write(answer)
-            if not answer.startswith(_ACCEPTED):
-                await _pipe(node.reader, client.writer)
-                return
-            link = Link(
-                client,
-                node,
-                head,
-                port=port,
-                on_join=self._joins,
-                on_reply=self._replies,
-                linger_seconds=self._linger_seconds,
-            )
-            self.counts[f"connections to {port}"] += 1
-            self.links.append(link)
-            try:
-                await link.carry()
-            finally:
-                self.links.remove(link)
-        except BaseException:
-            node.reset()
-            raise
+            await link.carry()
+        finally:
+            self.links.remove(link)
 
     def _joins(self, link: Link) -> None:
         for waiting in self._at_joins:
@@ -169,7 +168,7 @@ class Proxy:
 
     async def _replay(self, head: bytes, join: bytes, seconds: float) -> None:
         for port in islice(self._next, TRIES):
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(OSError, EOFError):
                 node = await _open(port)
                 try:
                     await _ask(node, head)
@@ -197,9 +196,7 @@ async def _ask(node: Stream, head: bytes) -> bytes:
     return await node.reader.readuntil(HEAD_END)
 
 
-async def _carry_plain(client: Stream, head: bytes, port: int) -> None:
-    node = await _open(port)
-    node.writer.write(head)
+async def _carry_plain(client: Stream, node: Stream) -> None:
     await asyncio.gather(
         _pipe(client.reader, node.writer),
         _pipe(node.reader, client.writer),
