@@ -1,6 +1,7 @@
 "use strict";
 /**
- * Keep the recovery token of a live view, and show it whenever the view joins again.
+ * Keep the recovery token of a live view and show it whenever the view joins again; keep the events of the page until
+ * the server has them safe.
  *
  * Three ways, one for each kind of page:
  *
@@ -9,6 +10,7 @@
  *   RecoverySocket    for a page with neither: a small socket of its own
  *
  * A token is a secret. It goes into join payloads and into the tab's storage, never into a URL or a log line.
+ * Events are numbered, kept and sent again, so that the server applies each of them exactly once.
  * Sources: the Phoenix channels protocol, V2; sections 4, 8 and 13 of the package's contract.
  */
 
@@ -30,11 +32,26 @@
  */
 /** @typedef {{ event: string, payload: Payload }} PageEvent */
 /**
- * Why events are lost. "unconfirmed": sent, but the connection went before the reply, so they may have been applied;
- * "full": too many were kept already; "left": the page left; else the outcome of a join that brought no state back.
- * @typedef {"unconfirmed" | "full" | "left" | Outcome | null} LostReason
+ * Why events are lost. "rolled_back": the storage lost what it had kept, an event before these with it; "full": too many
+ * were kept already; "left", "forgotten": the page left, or forgot the token; "unconfirmed": sent to a server that
+ * recovers nothing, and the connection went before the reply; else the outcome of a join that brought no state back.
+ * @typedef {"rolled_back" | "full" | "left" | "forgotten" | "unconfirmed" | Outcome | null} LostReason
  */
 /** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail what the event "lost" tells */
+/** @typedef {{ status: string, response: any }} Reply its status is "ok", "error", or "timeout" where none will come */
+/** @typedef {PageEvent & Reply} ReplyDetail what the event "reply" tells */
+/**
+ * @typedef {object} Transport what carries the events of a view; it keeps none, and sends none twice
+ * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => void} send
+ * @property {() => void} rejoin make the joined channel join again
+ */
+/**
+ * @typedef {object} RecoveryOptions
+ * @property {StorageKind} [storage] default: "sessionStorage"; with "localStorage", await `ready` before the first join
+ * @property {number} [maxKept] how many events may wait to be safe
+ * @property {number} [timeoutMs] how long a reply may take before its event is sent again
+ * @property {Backoff} [rejoinAfterMs]
+ */
 /**
  * @typedef {object} PhoenixChannel what is used of the npm client's Channel
  * @property {(timeout?: number) => any} join
@@ -172,27 +189,383 @@ var RecoveryApp = (() => {
     }
   }
 
-  // ---------------------------------------------------------------------------------------------- One view
+  // ---------------------------------------------------------------------------------------------- Events
+
+  /** How many events may be without a reply at once: the server keeps its replies to twice as many. */
+  const MAX_ON_WIRE = 32;
+
+  /** The reply to an event that has none, or none but an error: `name` tells which. */
+  class EventError extends Error {
+    /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
+    constructor({ event, payload }, reason, response) {
+      super(`the event ${event} has no reply: ${reason}`);
+      const names = { refused: "EventRefused", unconfirmed: "EventUnconfirmed", full: "QueueFull" };
+      this.name = /** @type {Record<string, string>} */ (names)[reason ?? ""] ?? "EventLost";
+      Object.assign(this, { event, payload, reason, response });
+    }
+  }
+
+  /** Copy what a page pushes, as it is now. @param {Payload} payload @returns {Payload} */
+  function copied(payload) {
+    const copy = JSON.parse(JSON.stringify(payload));
+    if (copy === null || typeof copy !== "object" || Array.isArray(copy)) throw new TypeError("a payload is an object");
+    return copy;
+  }
+
+  /** @typedef {PageEvent & { seq: number | null, isEarly: boolean, isAnswered: boolean }} StoredEvent */
+  /** @typedef {{ answered(reply: Reply): void, lost(error: Error): void }} Listener hears one of them, once */
+
+  /** An event of the page, from its push until it is safe. */
+  class KeptEvent {
+    /** Where it is on this connection: to be sent, sent, or replied to. @type {"here" | "wire" | "there"} */
+    place = "here";
+    #listener;
+
+    /** @param {StoredEvent} stored @param {Listener} listener */
+    constructor({ event, payload, seq, isEarly, isAnswered }, listener) {
+      this.event = event;
+      this.payload = payload;
+      /** Its place among all events of the view, given when it is first sent, for good. */
+      this.seq = seq;
+      /** Whether it was pushed before the first join, and so for whatever state that brings. */
+      this.isEarly = isEarly;
+      this.isAnswered = isAnswered;
+      this.#listener = listener;
+    }
+
+    /** Take a reply; the page hears the first. @param {Reply} reply */
+    answer(reply) {
+      this.place = "there";
+      if (this.isAnswered) return;
+      this.isAnswered = true;
+      this.#listener.answered(reply);
+    }
+
+    /** @param {LostReason} reason */
+    lose(reason) {
+      if (this.isAnswered) return;
+      this.isAnswered = true;
+      this.#listener.lost(new EventError(this, reason));
+    }
+
+    /** @param {number} seq */
+    isUpTo(seq) {
+      return this.seq !== null && this.seq <= seq;
+    }
+
+    /** @returns {StoredEvent} */
+    toJSON() {
+      const { event, payload, seq, isEarly, isAnswered } = this;
+      return { event, payload, seq, isEarly, isAnswered };
+    }
+  }
+
+  /** Say whether this is what `toJSON` gave: anything may be in a storage. @param {any} stored */
+  function isStoredEvent(stored) {
+    const { event, payload, seq } = stored ?? {};
+    return typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+  }
+
+  /** The place of a view's events in the tab's storage: `lv_recovery_<viewId>:events`. */
+  class EventShelf {
+    #key;
+    #storage;
+
+    /** @param {string} viewId @param {StorageKind} storage */
+    constructor(viewId, storage) {
+      this.#key = `lv_recovery_${viewId}:events`;
+      this.#storage = () => (storage === "none" ? null : globalThis.sessionStorage);
+    }
+
+    /** @returns {StoredEvent[]} */
+    load() {
+      return attempt(() => JSON.parse(this.#storage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+    }
+
+    /** @param {KeptEvent[]} events */
+    save(events) {
+      const isKept = attempt(() => {
+        if (events.length > 0) this.#storage()?.setItem(this.#key, JSON.stringify(events));
+        return events.length > 0;
+      });
+      // an old copy is worse than none: it may hold, as never sent, what was sent since
+      if (!isKept) attempt(() => this.#storage()?.removeItem(this.#key));
+    }
+  }
 
   /**
-   * The recovery of one view: its token, how its connection is, and what became of its state.
+   * The events of one view, oldest first, each kept until the server has it safe or the page is told that it is lost.
    *
-   * Events: "status" (detail: a Status), "outcome" (an OutcomeDetail).
-   * `joinPayload`, `joined`, `dropped` and `keep` are all that any other client has to call.
+   * It decides what a join means for those kept; a `Delivery` brings them to the server.
+   */
+  class EventQueue {
+    /** @type {KeptEvent[]} */ events;
+    /** @type {Delivery | null} */ #delivery = null;
+    #safe = 0;
+    #hasJoined = false;
+    #isClosed = false;
+    #shelf;
+    #limit;
+    #tell;
+
+    /** @param {EventShelf} shelf @param {number} limit @param {(type: string, detail: unknown) => void} tell */
+    constructor(shelf, limit, tell) {
+      this.#shelf = shelf;
+      this.#limit = limit;
+      this.#tell = tell;
+      this.events = shelf.load().map((stored) => new KeptEvent(stored, this.#heirOf(stored)));
+    }
+
+    /** Keep an event, and promise its reply. @param {string} event @param {Payload} payload */
+    add(event, payload) {
+      const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
+        const stored = { event, payload: copied(payload), seq: null, isEarly: !this.#hasJoined, isAnswered: false };
+        const kept = new KeptEvent(stored, {
+          answered: ({ status, response }) =>
+            status === "ok" ? resolve(response) : reject(new EventError(stored, "refused", response)),
+          lost: reject,
+        });
+        if (this.#isClosed) this.lose([kept], "left");
+        else if (this.events.length >= this.#limit) this.lose([kept], "full");
+        else this.#keep(kept);
+      });
+      reply.catch(() => {}); // a page that listens to "lost" need not catch each promise too
+      return reply;
+    }
+
+    /**
+     * Take note of a join: with the state back, the events go on after its last one; else those of before are lost,
+     * as what was pushed on a state that is gone must not be applied to a fresh one.
+     * @param {Outcome | null} outcome @param {number} seq
+     */
+    joined(outcome, seq) {
+      if (outcome === "recovered") this.resume(seq);
+      else this.lose(this.events.filter(({ isEarly }) => !isEarly), outcome);
+      this.#safe = seq;
+      this.release(seq);
+      this.#hasJoined = true;
+      for (const kept of this.events) kept.isEarly = false;
+      this.save();
+    }
+
+    /** Send what is kept, and what comes, until `interrupt`. @param {Delivery} delivery */
+    open(delivery) {
+      this.#delivery = delivery;
+      delivery.flush();
+    }
+
+    /** Take note that the connection is gone. */
+    interrupt() {
+      const delivery = this.#delivery;
+      this.#delivery = null;
+      delivery?.stop();
+      for (const kept of this.events) kept.place = "here";
+    }
+
+    /** Send all that comes after an event; where the one right after it is gone, those behind it are lost.
+     * @param {number} seq */
+    resume(seq) {
+      const later = this.events.filter((kept) => !kept.isUpTo(seq));
+      for (const kept of later) kept.place = "here";
+      const next = later[0]?.seq ?? this.#safe + 1;
+      if (next > seq + 1) this.lose(later, "rolled_back");
+    }
+
+    /** Let go of what is safe and has its reply. @param {number} seq up to which all is safe */
+    release(seq) {
+      this.#safe = Math.max(this.#safe, seq);
+      this.events = this.events.filter((kept) => !(kept.isAnswered && kept.isUpTo(this.#safe)));
+    }
+
+    /** @param {KeptEvent[]} lost @param {LostReason} reason */
+    lose(lost, reason) {
+      this.events = this.events.filter((kept) => !lost.includes(kept));
+      this.save();
+      for (const kept of lost) kept.lose(reason);
+      if (lost.length > 0) this.#tell("lost", { reason, events: lost.map(told) });
+    }
+
+    /** Give up all events, those to come too; one that has its reply is as good as safe. */
+    close() {
+      this.#isClosed = true;
+      this.events = this.events.filter(({ isAnswered }) => !isAnswered);
+      this.lose(this.events, "left");
+    }
+
+    save() {
+      this.#shelf.save(this.events);
+    }
+
+    /** @param {KeptEvent} kept */
+    #keep(kept) {
+      this.events.push(kept);
+      if (this.#delivery) this.#delivery.flush();
+      else this.save();
+    }
+
+    /** Tell the page of now: whoever pushed it went with the page of before. @param {PageEvent} pushed
+     * @returns {Listener} */
+    #heirOf(pushed) {
+      const answered = (/** @type {Reply} */ reply) => this.#tell("reply", { ...told(pushed), ...reply });
+      return { answered, lost: () => {} };
+    }
+  }
+
+  /** Give what the page knows of an event. @param {PageEvent} kept @returns {PageEvent} */
+  function told({ event, payload }) {
+    return { event, payload };
+  }
+
+  /**
+   * The sending of events during one join: in order, a few at a time, and once more where that is needed.
+   *
+   * `isNumbered`: whether the server sorts out what it has had already. One that doesn't is sent nothing twice.
+   * @typedef {Transport & { seq: number, isNumbered: boolean, timeoutMs: number }} Terms
+   */
+  class Delivery {
+    #queue;
+    #terms;
+    #last;
+    #round = 0;
+    #isOver = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #patience;
+
+    /** @param {EventQueue} queue @param {Terms} terms */
+    constructor(queue, terms) {
+      this.#queue = queue;
+      this.#terms = terms;
+      this.#last = this.#lastGiven(terms.seq);
+    }
+
+    /** Send what may go now. The numbers are in the storage before they are on the wire. */
+    flush() {
+      if (this.#isOver) return this.#queue.save();
+      const room = this.#terms.isNumbered ? MAX_ON_WIRE - this.#at("wire").length : Infinity;
+      const ready = this.#at("here").slice(0, room);
+      for (const kept of ready) {
+        kept.seq ??= ++this.#last;
+        kept.place = "wire";
+      }
+      this.#queue.save();
+      for (const kept of ready) this.#send(kept);
+      this.#expectReply();
+    }
+
+    /** Take note that no reply comes any more. */
+    stop() {
+      this.#isOver = true;
+      clearTimeout(this.#patience);
+      if (!this.#terms.isNumbered) this.#queue.lose(this.#at("wire"), "unconfirmed");
+    }
+
+    /** @param {KeptEvent} kept */
+    #send(kept) {
+      const round = this.#round;
+      const numbers = this.#terms.isNumbered ? { _seq: kept.seq, _ack: this.#acknowledged() } : {};
+      this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
+        if (!this.#isOver) this.#receive(kept, reply, round);
+      });
+    }
+
+    /** @param {KeptEvent} kept @param {Reply} reply @param {number} round in which it was sent */
+    #receive(kept, { status, response }, round) {
+      const { _recovery, ...own } = response ?? {};
+      if (status === "timeout") return this.#missed(kept);
+      if (_recovery && own.reason === "seq_gap") return this.#goOn(own.seq, round);
+      if (this.#terms.isNumbered && !_recovery && own.reason === "unmatched topic") return this.#terms.rejoin();
+      kept.answer({ status, response: own });
+      this.#queue.release(_recovery?.seq ?? kept.seq);
+      this.#calm();
+      this.flush();
+    }
+
+    /** The transport has given up on a reply; a numbered event is sent again in time. @param {KeptEvent} kept */
+    #missed(kept) {
+      if (!this.#terms.isNumbered && kept.place === "wire") this.#queue.lose([kept], "unconfirmed");
+    }
+
+    /** The server misses an event. All that were sent after it are answered so, and go out again once.
+     * @param {number} applied @param {number} round */
+    #goOn(applied, round) {
+      if (round !== this.#round) return;
+      this.#round += 1;
+      this.#last = applied;
+      this.#queue.resume(applied);
+      this.#last = this.#lastGiven(applied);
+      this.#calm();
+      this.flush();
+    }
+
+    /** Wait for any reply to what is on the wire; a slow handler is no reason to give up the connection. */
+    #expectReply() {
+      if (!this.#terms.isNumbered || this.#at("wire").length === 0) return;
+      this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);
+    }
+
+    #sendAgain() {
+      this.#calm();
+      this.#round += 1;
+      for (const kept of this.#at("wire")) kept.place = "here";
+      this.flush();
+    }
+
+    #calm() {
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
+    }
+
+    /** @param {KeptEvent["place"]} place */
+    #at(place) {
+      return this.#queue.events.filter((kept) => kept.place === place);
+    }
+
+    /** Give the highest number up to which each event has its reply. */
+    #acknowledged() {
+      const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
+      return (first?.seq ?? this.#last + 1) - 1;
+    }
+
+    /** @param {number} applied */
+    #lastGiven(applied) {
+      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), applied);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- One view
+
+  /** Outcomes that leave the state where it is: nothing is sent until a later join brings it back. */
+  const WITHHELD = ["version", "unavailable"];
+
+  /**
+   * The recovery of one view: its token, its events, how its connection is, and what became of its state.
+   *
+   * Events: "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
+   * ReplyDetail, for an event that was pushed before a reload of the page).
+   * `joinPayload`, `joined`, `dropped`, `keep`, and `carry` for events, are all that any other client has to call.
    */
   class Recovery extends EventTarget {
     #tokens;
+    #queue;
+    #timeoutMs;
+    #rejoinAfterMs;
+    /** @type {Transport | null} */ #transport = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoining;
+    #withheld = 0;
     /** @type {number | null} */ #since = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
 
     /**
      * @param {string} viewId names the token's place in the storage: `lv_recovery_<viewId>`
-     * @param {{ storage?: StorageKind }} [options] with "localStorage", await `ready` before the first join
+     * @param {RecoveryOptions} [options]
      */
-    constructor(viewId, { storage = "sessionStorage" } = {}) {
+    constructor(viewId, options = {}) {
       super();
+      const { storage = "sessionStorage", maxKept = 1_000 } = options;
       this.#tokens = TokenStore.of(viewId, storage);
+      this.#queue = new EventQueue(new EventShelf(viewId, storage), maxKept, (type, detail) => this.tell(type, detail));
+      this.#timeoutMs = options.timeoutMs ?? 10_000;
+      this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
 
     get ready() {
@@ -203,13 +576,36 @@ var RecoveryApp = (() => {
       return this.#tokens.token;
     }
 
-    /** Remove the token: the next join starts afresh. */
+    /** The events that have no reply yet, oldest first: pushed here, or before a reload. @returns {PageEvent[]} */
+    get pending() {
+      return this.#queue.events.filter(({ isAnswered }) => !isAnswered).map(told);
+    }
+
+    /** Send an event, now or after the next join, in order. Rejects with an EventError.
+     * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
+    push(event, payload = {}) {
+      return this.#queue.add(event, payload);
+    }
+
+    /** Remove the token, and give up the events: the next join starts afresh. */
     forget() {
       this.#tokens.forget();
+      this.#queue.lose(this.#queue.events, "forgotten");
+    }
+
+    /** Give up the events, those to come too. */
+    close() {
+      this.#queue.close();
+    }
+
+    /** Send the events by this from the next join on. @param {Transport} transport */
+    carry(transport) {
+      this.#transport = transport;
     }
 
     /**
-     * Make a channel of the npm `phoenix` client that shows the token at every join. It joins as any other does.
+     * Make a channel of the npm `phoenix` client that shows the token at every join and carries what is pushed here. It
+     * joins as any other does; what is pushed by its own `push` is neither kept nor sent again.
      * @template {PhoenixChannel} C @param {{ channel(topic: string, params: () => Payload): C }} socket
      * @param {string} topic @param {Params} [params] @returns {C}
      */
@@ -221,11 +617,13 @@ var RecoveryApp = (() => {
       channel.on("recovery:token", (pushed) => this.keep(pushed));
       channel.onError(() => this.dropped());
       channel.onClose(() => this.dropped());
+      this.carry(npmTransport(channel));
       return channel;
     }
 
     /** Take note that a connection or a join is tried. */
     connecting() {
+      this.#queue.interrupt();
       this.#since ??= performance.now();
       this.#become("connecting");
     }
@@ -241,18 +639,24 @@ var RecoveryApp = (() => {
     /** Take a join's ok reply, and give what else is in it. @param {Payload | null} [reply] @returns {Payload} */
     joined(reply) {
       const { _recovery, ...response } = reply ?? {};
-      const { outcome = null, ttl = null, token } = _recovery ?? {};
+      const { outcome = null, ttl = null, token, seq = 0 } = _recovery ?? {};
       const elapsedMs = performance.now() - (this.#since ?? performance.now());
+      const isWithheld = WITHHELD.includes(outcome);
       this.#since = null;
       this.keep({ token });
       this.outcome = outcome;
       this.#become("connected");
+      if (!isWithheld) this.#queue.joined(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
+      if (isWithheld) this.#rejoin(++this.#withheld);
+      else this.#deliver(seq, outcome !== null);
       return response;
     }
 
     /** Take note that the connection or the channel is gone. */
     dropped() {
+      clearTimeout(this.#rejoining);
+      this.#queue.interrupt();
       this.#since ??= performance.now();
       this.#become("disconnected");
     }
@@ -268,12 +672,51 @@ var RecoveryApp = (() => {
       this.dispatchEvent(new CustomEvent(type, { detail }));
     }
 
+    /** Send the events, unless the page has cut the connection by now.
+     * @param {number} seq @param {boolean} isNumbered */
+    #deliver(seq, isNumbered) {
+      this.#withheld = 0;
+      if (this.#transport === null || this.status !== "connected") return;
+      const send = this.#transport.send.bind(this.#transport);
+      const rejoin = () => {
+        this.#queue.interrupt();
+        this.#rejoin(1);
+      };
+      this.#queue.open(new Delivery(this.#queue, { send, rejoin, seq, isNumbered, timeoutMs: this.#timeoutMs }));
+    }
+
+    /** @param {number} tries */
+    #rejoin(tries) {
+      const transport = this.#transport;
+      if (transport === null || this.status !== "connected") return;
+      this.#rejoining = setTimeout(() => transport.rejoin(), this.#rejoinAfterMs(tries));
+    }
+
     /** @param {Status} status */
     #become(status) {
       if (status === this.status) return;
       this.status = status;
       this.tell("status", status);
     }
+  }
+
+  /**
+   * Carry events by a channel of the npm `phoenix` client, past its own buffer: what waits in there is sent after the
+   * next join, when the queue sends it too.
+   * @param {any} channel @returns {Transport}
+   */
+  function npmTransport(channel) {
+    return {
+      send(event, payload, answered) {
+        if (!channel.canPush()) return;
+        const push = channel.push(event, payload);
+        for (const status of ["ok", "error", "timeout"]) {
+          push.receive(status, (/** @type {any} */ response) => answered({ status, response }));
+        }
+      },
+      // as if the server had told that the channel crashed: the one way that leaves the join to the client itself
+      rejoin: () => channel.isJoined() && channel.trigger("phx_error"),
+    };
   }
 
   // ---------------------------------------------------------------------------------------------- LiveView
@@ -332,120 +775,28 @@ var RecoveryApp = (() => {
     }
   }
 
-  // ---------------------------------------------------------------------------------------------- Events
-
-  /** The reply to an event that has none, or none but an error: `name` tells which. */
-  class EventError extends Error {
-    /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
-    constructor({ event, payload }, reason, response) {
-      super(`the event ${event} has no reply: ${reason}`);
-      const names = { refused: "EventRefused", unconfirmed: "EventUnconfirmed", full: "QueueFull" };
-      this.name = /** @type {Record<string, string>} */ (names)[reason ?? ""] ?? "EventLost";
-      Object.assign(this, { event, payload, reason, response });
-    }
-  }
-
-  /** @typedef {{ ref: string | null, resolve(response: Payload): void, reject(error: Error): void }} Unanswered */
-  /** @typedef {PageEvent & Unanswered} Kept */
-
-  /**
-   * The events of the page, oldest first, each kept until its reply.
-   *
-   * The policy for those on the wire when the connection goes is all in `interrupt`: the server does not tell yet
-   * whether it has applied one, so none is sent twice.
-   */
-  class EventQueue {
-    /** @type {Kept[]} */ #kept = [];
-    #isClosed = false;
-    #limit;
-    #tellLost;
-
-    /** @param {number} limit @param {(lost: LostDetail) => void} tellLost */
-    constructor(limit, tellLost) {
-      this.#limit = limit;
-      this.#tellLost = tellLost;
-    }
-
-    /** Keep an event, as it is now, and promise its reply. @param {string} event @param {Payload} payload */
-    add(event, payload) {
-      const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
-        const kept = { event, payload: JSON.parse(JSON.stringify(payload)), ref: null, resolve, reject };
-        if (this.#isClosed) this.#lose([kept], "left");
-        else if (this.#kept.length >= this.#limit) this.#lose([kept], "full");
-        else this.#kept.push(kept);
-      });
-      reply.catch(() => {}); // a page that listens to "lost" need not catch each promise too
-      return reply;
-    }
-
-    /** Send what is not on the wire. @param {(kept: PageEvent) => string} send gives the ref it was sent with */
-    flush(send) {
-      for (const kept of this.#kept) kept.ref ??= send(kept);
-    }
-
-    /** Take a reply. @param {string} ref @param {{ status: string, response: Payload }} reply */
-    settle(ref, { status, response }) {
-      const [kept] = this.#remove((each) => each.ref === ref);
-      if (status === "ok") kept?.resolve(response);
-      else kept?.reject(new EventError(kept, "refused", response));
-    }
-
-    /** Take note that the connection is gone. */
-    interrupt() {
-      this.#lose(this.#remove((kept) => kept.ref !== null), "unconfirmed");
-    }
-
-    /** Give up all events. @param {LostReason} reason */
-    clear(reason) {
-      this.#lose(this.#remove(() => true), reason);
-    }
-
-    /** Give up all events, those to come too. */
-    close() {
-      this.#isClosed = true;
-      this.clear("left");
-    }
-
-    /** @param {(kept: Kept) => boolean} matches */
-    #remove(matches) {
-      const removed = this.#kept.filter(matches);
-      this.#kept = this.#kept.filter((kept) => !removed.includes(kept));
-      return removed;
-    }
-
-    /** @param {Kept[]} lost @param {LostReason} reason */
-    #lose(lost, reason) {
-      for (const kept of lost) kept.reject(new EventError(kept, reason));
-      const events = lost.map(({ event, payload }) => ({ event, payload }));
-      if (events.length > 0) this.#tellLost({ reason, events });
-    }
-  }
-
   // ---------------------------------------------------------------------------------------------- A socket of its own
 
   /** Close codes: 1000 is a goodbye, 4000 and up are an application's own. */
   const [CLOSE_NORMAL, CLOSE_DROPPED] = [1000, 4000];
 
   /**
-   * @typedef {object} SocketOptions
+   * @typedef {object} OwnSocketOptions
    * @property {string} [viewId] default: the URL's path
-   * @property {StorageKind} [storage] default: "sessionStorage"
    * @property {number} [heartbeatMs] how often to ask for a sign of life
-   * @property {number} [timeoutMs] how long a connection or a join may take
-   * @property {number} [maxKept] how many events may wait for their replies
+   * @property {number} [timeoutMs] how long a connection, a join or a reply may take
    * @property {Backoff} [reconnectAfterMs]
-   * @property {Backoff} [rejoinAfterMs]
+   * @typedef {RecoveryOptions & OwnSocketOptions} SocketOptions
    */
 
   /**
    * One joined topic on a WebSocket that comes back by itself.
    *
-   * Events: those of Recovery, "lost" (a LostDetail), and "refused" (a join's error response; it is tried again).
+   * Events: those of Recovery, and "refused" (a join's error response; it is tried again).
    */
   class RecoverySocket extends Recovery {
     #url;
     #options;
-    #queue;
     #pushed = new EventTarget();
     #leaving = new AbortController();
 
@@ -454,8 +805,8 @@ var RecoveryApp = (() => {
     /** @type {WebSocket | null} */ #connection = null;
     /** @type {string | null} */ #joinRef = null;
     /** @type {(response: Payload) => void} */ #firstJoined = () => {};
+    /** @type {Map<string, (reply: Reply) => void>} */ #unanswered = new Map();
     #wanted = false;
-    #joinedBefore = false;
     #silent = false;
     #lastRef = 0;
     #tries = 0;
@@ -468,10 +819,11 @@ var RecoveryApp = (() => {
       address.protocol = address.protocol.replace("http", "ws");
       super(options.viewId ?? address.pathname, options);
       this.#url = address.href;
-      this.#options = {
-        heartbeatMs: 30_000, timeoutMs: 10_000, maxKept: 1_000, reconnectAfterMs, rejoinAfterMs, ...options,
-      };
-      this.#queue = new EventQueue(this.#options.maxKept, (lost) => this.tell("lost", lost));
+      this.#options = { heartbeatMs: 30_000, timeoutMs: 10_000, reconnectAfterMs, rejoinAfterMs, ...options };
+      this.carry({
+        send: (event, payload, answered) => this.#unanswered.set(this.#send(this.#topic, event, payload), answered),
+        rejoin: () => this.drop(), // by a new connection, which may reach another node
+      });
     }
 
     /**
@@ -488,14 +840,6 @@ var RecoveryApp = (() => {
       }
       this.connect();
       return new Promise((resolve) => (this.#firstJoined = resolve));
-    }
-
-    /** Send an event, now or after the next join, in order. Rejects with an EventError.
-     * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
-    push(event, payload = {}) {
-      const reply = this.#queue.add(event, payload);
-      if (this.status === "connected") this.#flush();
-      return reply;
     }
 
     /** Hear what the server pushes. Gives a function that stops it.
@@ -529,7 +873,7 @@ var RecoveryApp = (() => {
       this.#leaving.abort();
       if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
       this.disconnect();
-      this.#queue.close();
+      this.close();
     }
 
     // Connection
@@ -594,10 +938,17 @@ var RecoveryApp = (() => {
       if (!Array.isArray(frame)) return;
       const [joinRef, ref, topic, event, payload] = frame;
       if (topic !== this.#topic || (joinRef !== null && joinRef !== this.#joinRef)) return;
-      if (event === "phx_reply") ref === this.#joinRef ? this.#answered(payload) : this.#queue.settle(ref, payload);
+      if (event === "phx_reply") ref === this.#joinRef ? this.#answered(payload) : this.#settle(ref, payload);
       else if (event === "phx_error") this.#rejoin();
       else if (event === "phx_close") this.disconnect();
       else this.#heard(event, payload);
+    }
+
+    /** @param {string} ref @param {Reply} reply to an event */
+    #settle(ref, reply) {
+      const answered = this.#unanswered.get(ref);
+      this.#unanswered.delete(ref);
+      answered?.(reply);
     }
 
     /** @param {string} event @param {any} payload */
@@ -611,12 +962,7 @@ var RecoveryApp = (() => {
       if (status !== "ok") return this.#refused(response);
       clearTimeout(this.#next);
       this.#tries = 0;
-      const outcome = response?._recovery?.outcome ?? null;
-      // what was pushed on a state that is gone must not be applied to a fresh one
-      if (this.#joinedBefore && outcome !== "recovered") this.#queue.clear(outcome);
-      this.#joinedBefore = true;
       this.#firstJoined(this.joined(response));
-      this.#flush();
     }
 
     /** @param {Payload} response */
@@ -630,16 +976,10 @@ var RecoveryApp = (() => {
       this.#after(this.#options.rejoinAfterMs(++this.#tries), () => this.#join());
     }
 
-    // Events
-
-    #flush() {
-      this.#queue.flush(({ event, payload }) => this.#send(this.#topic, event, payload));
-    }
-
     #interrupt() {
       this.#joinRef = null;
+      this.#unanswered.clear();
       this.dropped();
-      this.#queue.interrupt();
     }
 
     /** @param {string} topic @param {string} event @param {Payload} payload */

@@ -1,6 +1,6 @@
 /**
- * A server for the tests: the Phoenix channels protocol (V2) and the recovery of the contract's section 8, with
- * faults on request. A state is the list of what was added to it.
+ * A server for the tests: the Phoenix channels protocol (V2), and recovery and exactly-once events as in the contract's
+ * section 8, with faults on request. A state is the list of what was added to it.
  */
 import { EventEmitter, once } from "node:events";
 import { WebSocketServer } from "ws";
@@ -19,9 +19,22 @@ export class TestServer {
   refusals = 0;
   /** While true, nothing is answered, as by a process that is stopped. */
   isStopped = false;
+  /** While true, no reply to an event goes out: `release` lets them go. */
+  isSlow = false;
+  /** While false, nothing is saved, as in an outage of the storage or between two saves. */
+  isSaving = true;
+  /** How many of the next events to overlook. */
+  overlooked = 0;
+  /** How many replies to give again. */
+  ring = 64;
+  /** Whether joins recover anything. */
+  recovers = true;
 
   #received = new EventEmitter();
-  #states = new Map();
+  /** What each token is for: all snapshots of one socket, the newest last. */
+  #sockets = new Map();
+  #connections = new Set();
+  #held = [];
   #issued = 0;
 
   static async start(test) {
@@ -36,7 +49,9 @@ export class TestServer {
     sockets.on("connection", (connection, request) => {
       this.urls.push(request.url);
       const channels = new Map();
+      this.#connections.add(channels);
       connection.on("message", (data) => this.#take(connection, channels, String(data)));
+      connection.on("close", () => this.#connections.delete(channels));
     });
   }
 
@@ -71,6 +86,27 @@ export class TestServer {
     for (const connection of this.sockets.clients) connection.send(frame);
   }
 
+  /** Send the replies that were held. */
+  release() {
+    this.isSlow = false;
+    for (const send of this.#held.splice(0)) send();
+  }
+
+  /** Save every state, as the end of an interval does. */
+  save() {
+    for (const channels of this.#connections) for (const channel of channels.values()) this.#save(channel);
+  }
+
+  /** Lose what was saved after an event, as a storage does that goes on from an old copy. */
+  rollBack(seq) {
+    for (const snapshots of this.#sockets.values()) while (snapshots.at(-1).seq > seq) snapshots.pop();
+  }
+
+  /** Forget every join, and tell nobody. */
+  forgetJoins() {
+    for (const channels of this.#connections) channels.clear();
+  }
+
   stop() {
     this.cut();
     this.sockets.close();
@@ -98,45 +134,86 @@ export class TestServer {
         return send("phx_close", {}, joinRef);
     }
     const channel = channels.get(topic);
-    if (joinRef !== channel?.joinRef) return;
+    if (!channel) return reply({ reason: "unmatched topic" }, "error");
+    if (joinRef !== channel.joinRef || this.overlooked-- > 0) return;
+    const answer = this.#apply(channel, event, payload, send);
+    const respond = () => answer && reply(answer.response, answer.status);
+    if (this.isSlow) this.#held.push(respond);
+    else respond();
+    if (answer?.response._recovery?.repeat) return;
+    if (event === "crash") send("phx_error", {}, joinRef);
+    if (event === "close") send("phx_close", {}, joinRef);
+  }
+
+  /** Apply an event, once where it has a number, and give its reply. */
+  #apply(channel, event, { _seq, _ack, ...payload }, send) {
+    if (_seq === undefined) {
+      const answer = this.#handle(channel, event, payload, send);
+      this.#save(channel);
+      return answer;
+    }
+    const numbered = ({ status = "ok", response }, more) => {
+      return { status, response: { ...response, _recovery: { seq: channel.saved, ...more } } };
+    };
+    if (_seq <= channel.seq) return numbered(channel.replies.get(_seq) ?? {}, { repeat: true });
+    if (_seq > channel.seq + 1) return numbered({ status: "error", response: { reason: "seq_gap", seq: channel.seq } });
+    channel.seq = _seq;
+    const answer = this.#handle(channel, event, payload, send);
+    channel.replies.set(_seq, answer ?? { response: { late: event } });
+    for (const seq of channel.replies.keys()) if (seq <= _ack || seq <= _seq - this.ring) channel.replies.delete(seq);
+    if (this.isSaving) this.#save(channel);
+    return answer && numbered(answer);
+  }
+
+  /** Do what an event says; null where its first reply is to be lost. */
+  #handle(channel, event, payload, send) {
     switch (event) {
       case "add":
         channel.state.push(payload.item);
-        return reply({ state: [...channel.state] });
+        return { status: "ok", response: { state: [...channel.state] } };
       case "add_without_reply":
-        return channel.state.push(payload.item);
+        channel.state.push(payload.item);
+        return null;
       case "refuse":
-        return reply({ reason: "no" }, "error");
+        return { status: "error", response: { reason: "no" } };
       case "crash":
-        return send("phx_error", {}, joinRef);
       case "close":
-        return send("phx_close", {}, joinRef);
+        return null;
       case "fork":
-        send("recovery:token", { token: this.#issue([...channel.state]), ttl: 300 }, null);
-        return reply({});
+        channel.snapshots = [];
+        this.#save(channel);
+        send("recovery:token", { token: this.#issue(channel.snapshots), ttl: 300 }, null);
+        return { status: "ok", response: {} };
       default:
         send("heard", { event, payload }, null);
-        return reply({});
+        return { status: "ok", response: {} };
     }
   }
 
   #join(channels, topic, joinRef, payload) {
     const shown = payload._recovery ?? payload.params?._recovery;
-    const known = this.#states.get(shown);
+    const known = this.#sockets.get(shown);
     const outcome = this.outcomes.shift() ?? (shown === undefined ? "new" : known ? "recovered" : "not_found");
-    const state = outcome === "recovered" ? known : [];
-    const token = ["version", "unavailable"].includes(outcome) ? null : this.#issue(state);
-    channels.set(topic, { joinRef, state });
+    const snapshots = outcome === "recovered" ? known : [{ state: [], seq: 0, replies: new Map() }];
+    const { state, seq, replies } = structuredClone(snapshots.at(-1));
+    channels.set(topic, { joinRef, snapshots, state, seq, replies, saved: seq });
+    const token = ["version", "unavailable"].includes(outcome) ? null : this.#issue(snapshots);
     return {
       state: [...state],
-      _recovery: { token, outcome, ttl: 300, seq: 0 },
+      ...(this.recovers ? { _recovery: { token, outcome, ttl: 300, seq } } : {}),
       rendered: { s: [`<p>${state.join(" ")}</p>`] },
       liveview_version: "1.2.12",
     };
   }
 
-  #issue(state) {
-    this.#states.set(`token-${++this.#issued}`, state);
+  #save(channel) {
+    const { snapshots, state, seq, replies } = channel;
+    snapshots.push(structuredClone({ state, seq, replies }));
+    channel.saved = seq;
+  }
+
+  #issue(snapshots) {
+    this.#sockets.set(`token-${++this.#issued}`, snapshots);
     return this.lastToken;
   }
 }

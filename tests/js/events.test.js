@@ -1,0 +1,615 @@
+/** Events: each one applied exactly once and answered exactly once, over either way to carry them. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { BrokenStorage, FakeBrowser, FakeClock, FakeStorage, record, told } from "./support/browser.js";
+import { immediate, KEY, onEachWay, until } from "./support/pages.js";
+
+/** A page whose own timers only `tick` lets pass; the server's answers still take real time. */
+const atRest = () => {
+  const clock = new FakeClock();
+  return { tab: new FakeBrowser().open({ clock }), clock };
+};
+const named = (name) => (error) => error instanceof Error && error.name === name;
+const numbers = (server, event = "add") => server.of(event).map(({ payload }) => payload._seq);
+const items = (server, event = "add") => server.of(event).map(({ payload }) => payload.item);
+const range = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
+
+// ---------------------------------------------------------------------------------------------- Replies and numbers
+
+onEachWay(test, "push gives the reply, without what is the recovery's in it", async (page) => {
+  await page.joined();
+  assert.deepEqual(await page.view.push("add", { item: "a" }), { state: ["a"] });
+  await assert.rejects(page.view.push("refuse"), (error) => {
+    assert.deepEqual([error.name, error.event, error.response], ["EventRefused", "refuse", { reason: "no" }]);
+    return true;
+  });
+});
+
+onEachWay(test, "each event has the next number, and tells up to which one all replies are there", async (page, server) => {
+  await page.joined();
+  for (const item of ["a", "b"]) await page.view.push("add", { item, _seq: 9, _ack: 9 });
+  await Promise.all(page.add("c", "d"));
+  assert.deepEqual(server.of("add").map(({ payload }) => payload), [
+    { item: "a", _seq: 1, _ack: 0 },
+    { item: "b", _seq: 2, _ack: 1 },
+    { item: "c", _seq: 3, _ack: 2 },
+    { item: "d", _seq: 4, _ack: 2 },
+  ]);
+});
+
+onEachWay(test, "numbers go on through cuts and reloads", async (page, server) => {
+  await page.joined();
+  await page.add("a")[0];
+  await page.cut();
+  await page.add("b")[0];
+  const reloaded = page.reload();
+  await reloaded.joined();
+  await reloaded.add("c")[0];
+  assert.deepEqual([numbers(server), items(server)], [[1, 2, 3], ["a", "b", "c"]]);
+});
+
+onEachWay(test, "an event is kept as it was when it was pushed", async (page) => {
+  const payload = { item: "a" };
+  const reply = page.view.push("add", payload);
+  payload.item = "b";
+  await page.joined();
+  assert.deepEqual((await reply).state, ["a"]);
+});
+
+for (const payload of [{ item: 1n }, null, 7, "text", ["a"]]) {
+  onEachWay(test, `a payload that is no object of JSON is refused, and breaks nothing: ${typeof payload}`, async (page) => {
+    await page.joined();
+    await assert.rejects(page.view.push("add", payload), TypeError);
+    assert.deepEqual(await page.add("a")[0], { state: ["a"] });
+  });
+}
+
+onEachWay(test, "pending are those without a reply, oldest first", async (page) => {
+  const replies = page.add("a", "b");
+  assert.deepEqual(page.view.pending, ["a", "b"].map((item) => ({ event: "add", payload: { item } })));
+  await page.joined();
+  await Promise.all(replies);
+  assert.deepEqual([page.view.pending, page.stored], [[], []]);
+});
+
+// ---------------------------------------------------------------------------------------------- Cuts
+
+onEachWay(test, "events of before the join and of an absence are sent in order, once joined", async (page, server) => {
+  const replies = page.add("a", "b");
+  await page.joined();
+  await Promise.all(replies);
+  page.goOffline();
+  replies.push(...page.add("c", "d"));
+  await page.back();
+  replies.push(...page.add("e"));
+  assert.deepEqual((await Promise.all(replies)).map(({ state }) => state.length), [1, 2, 3, 4, 5]);
+  assert.deepEqual(items(server), ["a", "b", "c", "d", "e"]);
+});
+
+onEachWay(test, "an event whose reply was lost is sent again, applied once, and gets its first reply", async (page, server) => {
+  await page.joined();
+  const notes = record(page.view, "lost", "reply");
+  const reply = page.view.push("add_without_reply", { item: "a" });
+  await server.next("add_without_reply");
+  const { response } = await page.cut();
+  assert.deepEqual(response.state, ["a"]);
+  assert.deepEqual(await reply, { late: "add_without_reply" });
+  assert.deepEqual((await page.add("b")[0]).state, ["a", "b"]);
+  assert.deepEqual([numbers(server, "add_without_reply"), notes], [[1, 1], []]);
+});
+
+onEachWay(test, "a repeat whose first reply the server has no more is answered with an empty one", async (page, server) => {
+  server.ring = 0;
+  await page.joined();
+  const reply = page.view.push("add_without_reply", { item: "a" });
+  await server.next("add_without_reply");
+  await page.cut();
+  assert.deepEqual(await reply, {});
+});
+
+onEachWay(test, "an event that never arrived is sent again", async (page, server) => {
+  await page.joined();
+  server.isStopped = true;
+  const reply = page.add("a")[0];
+  await server.next("add");
+  server.isStopped = false;
+  await page.cut();
+  assert.deepEqual((await reply).state, ["a"]);
+});
+
+onEachWay(test, "whatever is cut and whenever, all events are applied once and in order", async (page, server) => {
+  await page.joined();
+  const replies = [];
+  for (const item of range(1, 200)) {
+    replies.push(...page.add(item));
+    if (item % 17 === 0) server.cut();
+    if (item % 5 === 0) await immediate();
+  }
+  const states = await Promise.all(replies);
+  assert.deepEqual(states.at(-1).state, range(1, 200));
+  assert.deepEqual(states.map(({ state }) => state.length), range(1, 200));
+});
+
+onEachWay(test, "a crashed channel costs no event", async (page, server) => {
+  await page.joined();
+  const replies = [page.view.push("crash"), ...page.add("a")];
+  assert.deepEqual((await Promise.all(replies))[1].state, ["a"]);
+  assert.equal(server.urls.length, 1);
+});
+
+onEachWay(test, "a server that knows nothing of the join any more is joined again", async (page, server) => {
+  await page.joined();
+  server.forgetJoins();
+  const outcome = told(page.view, "outcome");
+  const replies = page.add("a", "b");
+  assert.equal((await outcome).outcome, "recovered");
+  assert.deepEqual((await Promise.all(replies))[1].state, ["a", "b"]);
+  assert.equal(server.joins.length, 2);
+});
+
+onEachWay(test, "what a page pushes when it hears of a join comes after what it pushed before", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const late = [];
+  page.view.addEventListener("status", () => page.view.status === "connected" && late.push(...page.add("b")));
+  page.view.addEventListener("outcome", () => late.push(...page.add("c")), { once: true });
+  await page.back();
+  await Promise.all(late);
+  assert.deepEqual(items(server), ["a", "b", "c"]);
+});
+
+for (const type of ["status", "outcome"]) {
+  onEachWay(test, `a page that cuts the connection when it hears of the ${type} loses no event`, async (page) => {
+    await page.joined();
+    page.goOffline();
+    const replies = page.add("a");
+    const cut = () => page.view.status === "connected" && (page.view.removeEventListener(type, cut), page.goOffline());
+    page.view.addEventListener(type, cut);
+    const left = told(page.view, "outcome");
+    page.goOnline();
+    await left;
+    assert.equal(page.view.status, "disconnected");
+    await page.back();
+    assert.deepEqual((await replies[0]).state, ["a"]);
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- What is on the wire
+
+onEachWay(test, "at most 32 events are without a reply at once", async (page, server) => {
+  await page.joined();
+  server.isSlow = true;
+  const replies = page.add(...range(1, 100));
+  await until(() => items(server).length === 32);
+  await page.view.push("nothing").catch(() => {}, server.release());
+  assert.deepEqual((await Promise.all(replies)).at(-1).state, range(1, 100));
+  assert.deepEqual(numbers(server), range(1, 100));
+});
+
+onEachWay(test, "a reply that doesn't come in 10 s is asked for again, on the same connection", async (page, server) => {
+  await page.joined();
+  server.isSlow = true;
+  const replies = page.add("a", "b");
+  await until(() => items(server).length === 2);
+  page.options.clock.tick(9_999);
+  await immediate();
+  assert.equal(items(server).length, 2);
+  page.options.clock.tick(1);
+  await until(() => items(server).length === 4);
+  page.options.clock.tick(10_000);
+  await until(() => items(server).length === 6);
+  server.release();
+  assert.deepEqual((await Promise.all(replies)).map(({ state }) => state.length), [1, 2]);
+  assert.deepEqual([numbers(server), server.urls.length], [[1, 2, 1, 2, 1, 2], 1]);
+}, atRest);
+
+onEachWay(test, "a page that goes on pushing doesn't put that off, and a reply does", async (page, server) => {
+  await page.joined();
+  server.isSlow = true;
+  page.add("a");
+  page.options.clock.tick(6_000);
+  page.add("b");
+  page.options.clock.tick(4_000);
+  await until(() => items(server).length === 4);
+  server.release();
+  await until(() => page.view.pending.length === 0);
+  server.isSlow = true;
+  const frames = server.frames.length;
+  page.add("c");
+  await until(() => server.frames.length === frames + 1);
+  page.options.clock.tick(9_999);
+  await immediate();
+  assert.equal(server.frames.length, frames + 1);
+}, atRest);
+
+onEachWay(test, "what the server has missed is sent again with all that came after, once", async (page, server) => {
+  await page.joined();
+  await page.add("a")[0];
+  server.overlooked = 2;
+  const replies = page.add("b", "c", "d", "e", "f");
+  assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b", "c", "d", "e", "f"]);
+  assert.deepEqual(numbers(server), [1, ...range(2, 6), ...range(2, 6)]);
+});
+
+// ---------------------------------------------------------------------------------------------- What is safe
+
+onEachWay(test, "an event is kept until it is safe, and goes out again if it was not", async (page, server) => {
+  await page.joined();
+  await page.add("a")[0];
+  server.isSaving = false;
+  const notes = record(page.view, "lost", "reply");
+  const states = (await Promise.all(page.add(...range(1, 50)))).map(({ state }) => state.length);
+  assert.deepEqual([page.view.pending, page.stored.length], [[], 50]);
+  const { response } = await page.cut();
+  assert.deepEqual(response.state, ["a"]);
+  assert.deepEqual((await page.add("z")[0]).state, ["a", ...range(1, 50), "z"]);
+  assert.deepEqual([states, notes], [range(2, 51), []]);
+});
+
+onEachWay(test, "a reply tells which are safe by now, and they are let go", async (page, server) => {
+  await page.joined();
+  server.isSaving = false;
+  await Promise.all(page.add("a", "b"));
+  server.save();
+  await page.add("c")[0];
+  assert.deepEqual(page.stored.map(({ payload }) => payload.item), ["c"]);
+  server.save();
+  await page.cut();
+  assert.deepEqual(page.stored, []);
+});
+
+onEachWay(test, "a storage that lost an event which was safe: those after it are told as lost", async (page, server) => {
+  await page.joined();
+  await Promise.all(page.add("a", "b", "c"));
+  server.isSaving = false;
+  await page.add("d")[0];
+  page.goOffline();
+  const unsent = page.add("e")[0];
+  server.rollBack(1);
+  server.isSaving = true;
+  const notes = record(page.view, "lost");
+  assert.equal((await page.back()).outcome, "recovered");
+  await assert.rejects(unsent, named("EventLost"));
+  assert.deepEqual(notes.map(([, { reason, events }]) => [reason, events.map(({ payload }) => payload.item)]), [
+    ["rolled_back", ["d", "e"]],
+  ]);
+  assert.deepEqual((await page.add("f")[0]).state, ["a", "f"]);
+  assert.equal(numbers(server).at(-1), 2);
+});
+
+onEachWay(test, "the same where none was sent since", async (page, server) => {
+  await page.joined();
+  await Promise.all(page.add("a", "b"));
+  page.goOffline();
+  const unsent = page.add("c")[0];
+  server.rollBack(1);
+  await page.back();
+  await assert.rejects(unsent, (error) => named("EventLost")(error) && error.reason === "rolled_back");
+  assert.deepEqual((await page.add("d")[0]).state, ["a", "d"]);
+});
+
+// ---------------------------------------------------------------------------------------------- Outcomes
+
+for (const outcome of ["expired", "not_found", "superseded", "rejected", "new"]) {
+  onEachWay(test, `after ${outcome} what was kept is told as lost, not sent, and numbers start again`, async (page, server) => {
+    await page.joined();
+    server.isSaving = false;
+    await page.add("safe or not")[0];
+    const notes = record(page.view, "outcome", "lost");
+    page.goOffline();
+    const replies = page.add("a", "b");
+    server.outcomes.push(outcome);
+    page.goOnline();
+    for (const reply of replies) await assert.rejects(reply, named("EventLost"));
+    await page.add("c")[0];
+    assert.deepEqual([items(server), numbers(server)], [["safe or not", "c"], [1, 1]]);
+    assert.deepEqual(notes.map(([type, { outcome, reason }]) => [type, outcome ?? reason]), [["lost", outcome], ["outcome", outcome]]);
+    assert.deepEqual(notes[0][1].events.map(({ payload }) => payload.item), ["safe or not", "a", "b"]);
+  });
+}
+
+onEachWay(test, "what a page pushes when it hears that events are lost is sent", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  server.outcomes.push("expired");
+  const replies = [];
+  page.view.addEventListener("lost", () => replies.push(...page.add("b")));
+  await page.back();
+  assert.deepEqual((await replies[0]).state, ["b"]);
+});
+
+onEachWay(test, "events of before a page's first join are sent even if its state is gone", async (page, server) => {
+  const reply = page.add("a")[0];
+  server.outcomes.push("expired");
+  await page.joined();
+  assert.deepEqual((await reply).state, ["a"]);
+});
+
+for (const outcome of ["version", "unavailable"]) {
+  onEachWay(test, `after ${outcome} nothing is sent or lost until the state is back`, async (page, server) => {
+    await page.joined();
+    await page.add("a")[0];
+    page.goOffline();
+    const replies = page.add("b");
+    server.outcomes.push(outcome, outcome, outcome);
+    const notes = record(page.view, "outcome", "lost", "reply");
+    page.view.addEventListener("outcome", () => replies.push(...page.add("c")), { once: true });
+    page.goOnline();
+    await until(() => notes.length === 4);
+    assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b", "c"]);
+    assert.deepEqual(notes.map(([, detail]) => detail.outcome), [outcome, outcome, outcome, "recovered"]);
+    assert.deepEqual(server.joins.map(({ _recovery }) => _recovery), [undefined, ...Array(4).fill("token-1")]);
+    assert.deepEqual(items(server), ["a", "b", "c"]);
+    const ownConnections = page.way === "the npm client" ? 1 : 4;
+    assert.equal(server.urls.length, 1 + ownConnections);
+  });
+
+  onEachWay(test, `events of before a first join that ends with ${outcome} wait, and are sent whatever comes then`, async (page, server) => {
+    const replies = page.add("a");
+    server.outcomes.push(outcome, "expired");
+    await page.joined();
+    replies.push(...page.add("b"));
+    assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b"]);
+  });
+}
+
+onEachWay(test, "each join that brings no state back is tried again later than the one before", async (page, server) => {
+  const { tries } = page.options;
+  server.outcomes.push("unavailable", "version", "unavailable");
+  await page.joined();
+  await page.add("a")[0];
+  assert.deepEqual(tries.splice(0), [1, 2, 3]);
+  server.outcomes.push("unavailable");
+  await page.cut();
+  await page.add("b")[0];
+  assert.deepEqual(tries, [1]);
+}, () => {
+  const tries = [];
+  return { tries, rejoinAfterMs: (count) => (tries.push(count), 1) };
+});
+
+onEachWay(test, "a join that brought no state back is left alone once its connection is gone", async (page, server) => {
+  server.outcomes.push("unavailable");
+  await page.joined();
+  page.goOffline();
+  page.options.clock.tick(20_000);
+  await immediate();
+  assert.deepEqual([server.joins.length, page.view.status], [1, "disconnected"]);
+  assert.equal((await page.back()).outcome, "new");
+  page.options.clock.tick(20_000);
+  await page.add("a")[0];
+  assert.equal(server.joins.length, 2);
+}, atRest);
+
+// ---------------------------------------------------------------------------------------------- Reloads
+
+onEachWay(test, "unsent events outlive a reload, and the page is told their replies", async (page, server) => {
+  await page.joined();
+  await page.add("a")[0];
+  page.goOffline();
+  page.add("b");
+  page.view.push("refuse");
+  const reloaded = page.reload();
+  assert.deepEqual(reloaded.view.pending, [{ event: "add", payload: { item: "b" } }, { event: "refuse", payload: {} }]);
+  const notes = record(reloaded.view, "reply", "lost");
+  await reloaded.joined();
+  assert.deepEqual((await reloaded.add("c")[0]).state, ["a", "b", "c"]);
+  assert.deepEqual(notes, [
+    ["reply", { event: "add", payload: { item: "b" }, status: "ok", response: { state: ["a", "b"] } }],
+    ["reply", { event: "refuse", payload: {}, status: "error", response: { reason: "no" } }],
+  ]);
+  assert.deepEqual([reloaded.view.pending, reloaded.stored], [[], []]);
+});
+
+onEachWay(test, "an event that was on the wire at a reload is applied once", async (page, server) => {
+  await page.joined();
+  page.view.push("add_without_reply", { item: "a" });
+  await server.next("add_without_reply");
+  const reloaded = page.reload();
+  const reply = told(reloaded.view, "reply");
+  assert.deepEqual((await reloaded.joined()).response.state, ["a"]);
+  assert.deepEqual((await reply).response, { late: "add_without_reply" });
+  assert.deepEqual((await reloaded.add("b")[0]).state, ["a", "b"]);
+});
+
+onEachWay(test, "an event that has its reply but isn't safe is applied again after a reload, and not told again", async (page, server) => {
+  await page.joined();
+  server.isSaving = false;
+  await page.add("a")[0];
+  server.isSaving = true;
+  const reloaded = page.reload();
+  const notes = record(reloaded.view, "reply", "lost");
+  assert.deepEqual([reloaded.view.pending, (await reloaded.joined()).response.state], [[], []]);
+  assert.deepEqual((await reloaded.add("b")[0]).state, ["a", "b"]);
+  assert.deepEqual(notes, []);
+});
+
+onEachWay(test, "events of before a reload are told as lost if the state is gone", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const reloaded = page.reload();
+  const notes = record(reloaded.view, "lost");
+  const own = reloaded.add("b")[0];
+  server.outcomes.push("expired");
+  await reloaded.joined();
+  assert.deepEqual((await own).state, ["b"]);
+  assert.deepEqual(notes, [["lost", { reason: "expired", events: [{ event: "add", payload: { item: "a" } }] }]]);
+  assert.deepEqual(reloaded.stored, []);
+});
+
+onEachWay(test, "events of a page that never joined are sent after its reload", async (page, server) => {
+  page.add("a");
+  const reloaded = page.reload();
+  const reply = told(reloaded.view, "reply");
+  await reloaded.joined();
+  assert.deepEqual((await reply).response.state, ["a"]);
+  assert.deepEqual(numbers(server), [1]);
+});
+
+onEachWay(test, "two tabs duplicated from one each go on with a copy of what is kept", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const copy = page.duplicate();
+  const reply = told(copy.view, "reply");
+  await copy.joined();
+  assert.deepEqual((await reply).response.state, ["a"]);
+  assert.deepEqual([copy.stored, page.stored.length], [[], 1]);
+});
+
+onEachWay(test, "with no storage events live as long as the page", async (page) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  assert.deepEqual([[...page.tab.sessionStorage.items], page.reload().view.pending], [[], []]);
+  await page.back();
+  assert.deepEqual((await page.add("b")[0]).state, ["a", "b"]);
+}, () => ({ storage: "none" }));
+
+onEachWay(test, "with localStorage events are the tab's all the same", async (page) => {
+  await page.view.ready;
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  assert.deepEqual([...page.tab.browser.localStorage.items.keys()], [KEY]);
+  assert.deepEqual([...page.tab.sessionStorage.items.keys()], [`${KEY}:events`]);
+}, () => ({ storage: "localStorage" }));
+
+onEachWay(test, "a storage that throws at every touch costs no event", async (page) => {
+  const replies = page.add("a");
+  await page.joined();
+  replies.push(...page.add("b"));
+  assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b"]);
+}, () => ({ tab: new FakeBrowser().open({ sessionStorage: new BrokenStorage() }) }));
+
+onEachWay(test, "a storage that gets full keeps no old copy: what was sent since would be sent as new", async (page) => {
+  page.add("a");
+  assert.equal(page.stored.length, 1);
+  page.tab.sessionStorage.setItem = BrokenStorage.prototype.setItem;
+  page.add("b");
+  assert.deepEqual(page.stored, []);
+});
+
+for (const [what, text] of Object.entries({
+  "no JSON": "[{",
+  "no list": '{"filter":1}',
+  "none": "",
+  "no events": '[null,7,[],{},{"event":1,"payload":{},"seq":1},{"event":"add","payload":"a","seq":1},{"event":"add","payload":{},"seq":"1x"},{"event":"add","payload":{},"seq":-1}]',
+})) {
+  onEachWay(test, `what is in the storage and is ${what} is left out`, async (page) => {
+    assert.deepEqual(page.view.pending, []);
+    await page.joined();
+    assert.deepEqual((await page.add("a")[0]).state, ["a"]);
+  }, () => ({ tab: new FakeBrowser().open({ sessionStorage: new FakeStorage([[`${KEY}:events`, text]]) }) }));
+}
+
+// ---------------------------------------------------------------------------------------------- Limits and ends
+
+onEachWay(test, "too many events are refused one by one, told, and cost none of those before", async (page, server) => {
+  const notes = record(page.view, "lost");
+  const replies = page.add("a", "b");
+  await assert.rejects(page.add("c")[0], named("QueueFull"));
+  assert.deepEqual(notes, [["lost", { reason: "full", events: [{ event: "add", payload: { item: "c" } }] }]]);
+  await page.joined();
+  await Promise.all(replies);
+  await page.add("d")[0];
+  assert.deepEqual(items(server), ["a", "b", "d"]);
+}, () => ({ maxKept: 2 }));
+
+onEachWay(test, "1,000 events are kept unless told otherwise", async (page) => {
+  const notes = record(page.view, "lost");
+  page.add(...range(1, 1001));
+  assert.deepEqual(notes.map(([, { events }]) => events[0].payload.item), [1001]);
+});
+
+onEachWay(test, "forget gives up the token and the events, on the wire or not", async (page, server) => {
+  await page.joined();
+  const notes = record(page.view, "lost");
+  server.isSlow = true;
+  const sent = page.add("a")[0];
+  await server.next("add");
+  page.view.forget();
+  await assert.rejects(sent, (error) => named("EventLost")(error) && error.reason === "forgotten");
+  assert.deepEqual([page.view.token, page.stored, page.view.pending], [null, [], []]);
+  server.release();
+  assert.deepEqual((await page.add("b")[0]).state, ["a", "b"]);
+  assert.equal((await page.cut()).outcome, "new");
+  assert.deepEqual((await page.add("c")[0]).state, ["c"]);
+  assert.deepEqual(notes, [["lost", { reason: "forgotten", events: [{ event: "add", payload: { item: "a" } }] }]]);
+});
+
+onEachWay(test, "close gives up what has no reply yet, and what is pushed later", async (page, server) => {
+  await page.joined();
+  server.isSaving = false;
+  await page.add("answered")[0];
+  page.goOffline();
+  const notes = record(page.view, "lost");
+  const kept = page.add("a")[0];
+  page.view.close();
+  for (const reply of [kept, page.add("b")[0]]) await assert.rejects(reply, (error) => error.reason === "left");
+  assert.deepEqual(notes.map(([, { events }]) => events.map(({ payload }) => payload.item)), [["a"], ["b"]]);
+  assert.deepEqual(page.stored, []);
+});
+
+// ---------------------------------------------------------------------------------------------- A server that recovers nothing
+
+/** A page whose server doesn't tell what it has applied. */
+const unnumbered = (name, run, options) =>
+  onEachWay(test, `without recovery ${name}`, async (page, server, t) => {
+    server.recovers = false;
+    await page.joined();
+    await run(page, server, t);
+  }, options);
+
+unnumbered("events have no numbers, and none waits for the replies of others", async (page, server) => {
+  server.isSlow = true;
+  const replies = page.add(...range(1, 40));
+  await until(() => items(server).length === 40);
+  server.release();
+  await Promise.all(replies);
+  assert.deepEqual(server.of("add")[0].payload, { item: 1 });
+  assert.deepEqual(page.stored, []);
+});
+
+unnumbered("an event whose reply was lost is told, and never sent twice", async (page, server) => {
+  const notes = record(page.view, "lost");
+  const reply = page.view.push("add_without_reply", { item: "a" });
+  await server.next("add_without_reply");
+  await page.cut();
+  await assert.rejects(reply, (error) => named("EventUnconfirmed")(error) && error.payload.item === "a");
+  assert.equal(server.of("add_without_reply").length, 1);
+  assert.deepEqual(notes, [["lost", { reason: "unconfirmed", events: [{ event: "add_without_reply", payload: { item: "a" } }] }]]);
+});
+
+unnumbered("what was not sent is told as lost at the next join, as there is no state to go on with", async (page, server) => {
+  page.goOffline();
+  const reply = page.add("a")[0];
+  await page.back();
+  await assert.rejects(reply, (error) => named("EventLost")(error) && error.reason === null);
+  await page.add("b")[0];
+  assert.deepEqual(items(server), ["b"]);
+});
+
+unnumbered("an event that was on the wire at a reload is told as lost", async (page, server) => {
+  page.view.push("add_without_reply", { item: "a" });
+  await server.next("add_without_reply");
+  const reloaded = page.reload();
+  const lost = told(reloaded.view, "lost");
+  await reloaded.joined();
+  assert.equal((await lost).reason, null);
+  assert.equal(server.of("add_without_reply").length, 1);
+});
+
+unnumbered("a slow reply is waited for", async (page, server) => {
+  server.isSlow = true;
+  const reply = page.add("a")[0];
+  await server.next("add");
+  page.options.clock.tick(25_000);
+  await immediate();
+  server.release();
+  assert.deepEqual((await reply).state, ["a"]);
+  assert.equal(items(server).length, 1);
+}, atRest);
