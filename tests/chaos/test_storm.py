@@ -8,10 +8,12 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from websockets.exceptions import WebSocketException
 
 from recovery_app.chaos.plan import Fault, Kind, Plan
 from recovery_app.chaos.processes import HOST, Process, free_port
@@ -186,19 +188,11 @@ async def test_each_fault_of_a_connection_happens(kind: Kind) -> None:
         storm = storm_of(kind, proxy, [], 4)
         blowing = asyncio.ensure_future(storm.blow(lambda: 1.0))
 
-        async def go_on() -> None:
-            while True:
-                try:
-                    async with near_end(proxy) as near:
-                        await near.join()
-                        while True:
-                            await near.send("2")
-                            await asyncio.wait_for(near.hear(), SHORT)
-                except Exception:
-                    continue
-
-        going = asyncio.ensure_future(go_on())
-        await asyncio.wait_for(blowing, 10)
-        await eventually(lambda: storm.done == {kind: 4})
-        going.cancel()
-        await asyncio.gather(going, return_exceptions=True)
+        while storm.done != {kind: 4}:
+            with suppress(WebSocketException, OSError, asyncio.TimeoutError):
+                async with near_end(proxy) as near:
+                    await asyncio.wait_for(near.join(), SHORT)
+                    while storm.done != {kind: 4}:
+                        await near.send("2")
+                        await asyncio.wait_for(near.hear(), SHORT)
+        await blowing
