@@ -90,10 +90,9 @@ class Proxy:
         """Do something before a join is carried to its node: any, or the one on ``port``."""
         self._at_joins.append((port, act))
 
-    @property
-    def waits_for_join(self) -> bool:
-        """Say whether there is something yet to be done to the next join."""
-        return bool(self._swallows["join"] or self._at_joins)
+    def waits_for(self, kind: str) -> bool:
+        """Say whether there is something yet to be done to the next ``join`` or ``event``."""
+        return bool(self._swallows[kind] or (kind == "join" and self._at_joins))
 
     def calm(self) -> None:
         """Forget what was to be done to the next join or reply."""

@@ -110,9 +110,12 @@ class Storm:
             await asyncio.gather(blowing, return_exceptions=True)
 
     async def _happen(self, number: int, fault: Fault) -> None:
+        if fault.kind == Kind.LOST_REPLY:
+            # It waits for an event, so no event may wait for it.
+            del self._open[number]
         await self._acts[fault.kind](fault)
         self._done[fault.kind] += 1
-        del self._open[number]
+        self._open.pop(number, None)
 
     # What happens to a connection
 
@@ -140,6 +143,7 @@ class Storm:
 
     async def _lose_reply(self, fault: Fault) -> None:
         self._proxy.swallow("event", then_cut=fault.coin)
+        await self._had("event")
 
     async def _duplicate(self, fault: Fault) -> None:
         link = await self._pick(fault)
@@ -159,7 +163,10 @@ class Storm:
     async def _join_again(self, link: Link) -> None:
         """Make a client join, and wait until what was to happen to a join has happened."""
         link.cut()
-        while self._proxy.waits_for_join:  # noqa: ASYNC110 - so seldom that a look will do
+        await self._had("join")
+
+    async def _had(self, kind: str) -> None:
+        while self._proxy.waits_for(kind):  # noqa: ASYNC110 - so seldom that a look will do
             await asyncio.sleep(POLL_SECONDS)
 
     # What happens to a node

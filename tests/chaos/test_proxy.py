@@ -212,12 +212,12 @@ async def test_the_reply_of_a_join_is_swallowed(near: Near, proxy: Proxy) -> Non
     proxy.swallow("join")
     await near.send("2")
     assert await near.hear() == "2"
-    assert proxy.waits_for_join
+    assert proxy.waits_for("join")
     for ref in ("3", "4"):
         await near.send(ref, "phx_join")
     assert await near.hear() == "4"
     assert proxy.counts["lost-join"] == 1
-    assert not proxy.waits_for_join
+    assert not proxy.waits_for("join")
 
 
 async def test_a_swallowed_reply_may_be_the_last(near: Near, far: Far, proxy: Proxy) -> None:

@@ -71,7 +71,7 @@ async def test_a_node_is_stopped_when_a_join_is_on_its_way(tmp_path: Path) -> No
         async with Proxy([port]) as proxy, near_end(proxy) as first:
             await first.join()
             blowing = asyncio.ensure_future(storm_of(Kind.STALL, proxy, [node]).blow(lambda: 1.0))
-            await eventually(lambda: proxy.waits_for_join)
+            await eventually(lambda: proxy.waits_for("join"))
             async with near_end(proxy) as near:
                 began = time.monotonic()
                 await near.join()
@@ -162,7 +162,7 @@ async def test_a_run_that_is_given_up_lets_a_stopped_node_go_on(
 ) -> None:
     storm = Storm(Plan.make(1, {Kind.STALL: 1}), proxy, [node], stall_seconds=60)
     blowing = asyncio.ensure_future(storm.blow(lambda: 1.0))
-    await eventually(lambda: proxy.waits_for_join)
+    await eventually(lambda: proxy.waits_for("join"))
     node.signal(signal.SIGSTOP)
     blowing.cancel()
     await asyncio.gather(blowing, return_exceptions=True)
