@@ -11,7 +11,7 @@ DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test test-suite lint types layers docs build clean
+.PHONY: help demo superuser test test-suite chaos lint types layers docs build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ test: lint types layers test-suite ## Run every check, then the tests with cover
 
 test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests with coverage, and no other check
 	@$(DEV)/bin/python -m pytest --cov $(ARGS)
+
+chaos: export CHAOS = long
+chaos: export SEED ?=
+chaos: $(DEV)/.installed node_modules/.installed ## Run the chaos kit at full size, an hour or so (SEED=..., ARGS="-k 'npm and redis'")
+	@$(DEV)/bin/python -m pytest --no-cov -s -o faulthandler_timeout=0 tests/chaos/test_run.py $(ARGS)
 
 lint: $(DEV)/.installed ## Check style and format
 	@$(DEV)/bin/ruff check .

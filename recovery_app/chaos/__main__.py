@@ -9,10 +9,10 @@ import random
 import shlex
 import sys
 import tempfile
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from recovery_app.chaos.judge import Judge
 from recovery_app.chaos.plan import Kind, Plan
@@ -22,6 +22,7 @@ from recovery_app.chaos.scripts import BadScript, load
 from recovery_app.chaos.storm import Storm, told
 
 Number = TypeVar("Number", int, float)
+Work: TypeAlias = "Callable[[], Coroutine[Any, Any, int]]"
 
 PORT = "{port}"
 
@@ -78,25 +79,28 @@ def _run(options: argparse.Namespace) -> int:
         logs = options.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs.mkdir(parents=True, exist_ok=True)
         nodes = [_node(number, text, logs) for number, text in enumerate(options.node, 1)]
-        work = _let_come(options, plan, nodes) if options.seconds else _play(options, plan, nodes)
+        prepare = _prepare_visits if options.seconds else _prepare_script
+        work = prepare(options, plan, nodes)
         for node in nodes:
             stack.enter_context(node)
-        return asyncio.run(work)
+        return asyncio.run(work())
 
 
-async def _let_come(options: argparse.Namespace, plan: Plan, nodes: Sequence[Process]) -> int:
-    """Let faults happen to whoever comes."""
-    async with Proxy([node.port for node in nodes], port=options.port) as proxy:
-        _say(f"the proxy is at {proxy.url} for {options.seconds:g} seconds")
-        storm = Storm(plan, proxy, nodes)
-        await storm.blow_for(options.seconds)
-        _say(f"faults: {told(storm.done)}")
-    return GOOD
+def _prepare_visits(options: argparse.Namespace, plan: Plan, nodes: Sequence[Process]) -> Work:
+    """Give the work: to let faults happen to whoever comes."""
+
+    async def wait() -> int:
+        async with Proxy([node.port for node in nodes], port=options.port) as proxy:
+            _say(f"the proxy is at {proxy.url} for {options.seconds:g} seconds")
+            storm = Storm(plan, proxy, nodes)
+            await storm.blow_for(options.seconds)
+            _say(f"faults: {told(storm.done)}")
+        return GOOD
+
+    return wait
 
 
-def _play(
-    options: argparse.Namespace, plan: Plan, nodes: Sequence[Process]
-) -> Coroutine[Any, Any, int]:
+def _prepare_script(options: argparse.Namespace, plan: Plan, nodes: Sequence[Process]) -> Work:
     """Read the script, and give the work: to run it and to say what differs."""
     # It needs an optional dependency, of which nothing else here has need.
     from recovery_app.chaos.run import MIN_EVENTS, Setup, run  # noqa: PLC0415
@@ -127,7 +131,7 @@ def _play(
         _say(f"{verdict} (seed {plan.seed})")
         return GOOD if verdict.is_good else BAD
 
-    return play()
+    return play
 
 
 def _node(number: int, text: str, logs: Path) -> Process:
@@ -174,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plural(kind: Kind) -> str:
-    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return "lost-replies" if kind is Kind.LOST_REPLY else f"{kind}s"
 
 
 # Values

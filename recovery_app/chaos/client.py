@@ -53,7 +53,7 @@ class Client:
 
     topic: str
     params: Payload = field(default_factory=dict)
-    timeout_seconds: float = 5.0
+    timeout_seconds: float = 3.0
     heartbeat_seconds: float = 2.0
 
     token: str | None = None

@@ -19,6 +19,9 @@ from django.urls import path  # noqa: E402
 
 from recovery_app.consumers import RecoveryConsumerMixin  # noqa: E402
 from recovery_app.values import Takeover  # noqa: E402
+from tests.chaos.app import flaws  # noqa: E402
+
+flaws.have(os.environ.get("CHAOS_FLAW"))
 
 
 class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
