@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,14 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from recovery_app import RecoveryManager
 from recovery_app.announcer import Announcer
 from recovery_app.consumers import RecoveryConsumerMixin
+from recovery_app.manager import asynchronous, sync
 from recovery_app.signals import observers
 from recovery_app.storages import MemoryStorage, RedisStorage, Storage
+from recovery_app.watched import Watched
 from tests.support.processes import HOST
 from tests.support.redis import make_redis
 
+MANAGERS = (asynchronous, sync)
 ROUNDS = 41
 CALLS = 500
 AT_ONCE = 100
@@ -63,6 +66,9 @@ class Silent(Announcer):
         pass
 
 
+UNWATCHED = nullcontext()
+
+
 class Side:
     """A manager with or without all that listens, and the tokens of some pages."""
 
@@ -73,7 +79,6 @@ class Side:
         )
         if not is_heard:
             self.manager.announcer = Silent(RecoveryManager, self.manager._socket_ids)
-            self.manager._calls = storage  # type: ignore[assignment]
         self.page: Page | None = None
         self.token: str | None = None
         name = "heard" if is_heard else "unheard"
@@ -86,11 +91,15 @@ class Side:
         if not self.is_heard:
             for observer in before:
                 observers.remove(observer)
+            for module in MANAGERS:
+                vars(module)["Watched"] = lambda *_: UNWATCHED
         try:
             yield
         finally:
             for observer in before:
                 observers.add(observer)
+            for module in MANAGERS:
+                vars(module)["Watched"] = Watched
 
 
 class Live(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):

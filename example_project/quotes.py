@@ -1,7 +1,6 @@
 """Own a quote: what is in it, what an event changes, and what a page shows of it.
 
 A quote holds texts as they were typed, also wrong ones, so that nothing typed is ever lost.
-Each event may come twice without harm: the page sends again what it has no reply to.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class Shape(enum.Enum):
     BARE = "object without topic"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as it is made for each message: that would take several times as long.
+@dataclass(slots=True, kw_only=True)
 class Frame:
     """One message from the client. ``payload`` is bytes in a binary push."""
 

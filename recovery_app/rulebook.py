@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 from recovery_app.clock import MICROSECONDS, Clock, ticker_of, to_us
@@ -18,11 +19,12 @@ from recovery_app.exceptions import (
 )
 from recovery_app.fencing import Claim, Decision, Verdict, refuse
 from recovery_app.snapshots import MAX_SEQ, MAX_VERSION, Header, Snapshot, digest_binding
-from recovery_app.tokens import Claims, TokenSigner
+from recovery_app.tokens import TOKEN_LENGTH, Claims, TokenSigner
 from recovery_app.values import Takeover
 
 MAX_NAME_LENGTH = 255
 MAX_PAGE = 10_000
+REMEMBERED_PERMITS = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,6 +88,9 @@ class Rulebook:
     ) -> None:
         self.codec = codec
         self._signer = signer
+        # An open page shows the same token with each event. Only good ones are remembered,
+        # and in the same memory as the secret; their age is looked at each time.
+        self._known = lru_cache(REMEMBERED_PERMITS)(partial(_verified, signer))
         self._ttl = ttl
         self._token_max_age = token_max_age
         self._clock = clock
@@ -101,13 +106,15 @@ class Rulebook:
 
     def admit(self, token: object, binding: bytes) -> Permit:
         """Verify a token, its signature before anything else; `TokenError`."""
-        claims = self._signer.verify(token, binding)
-        age = self._age(claims)
+        # A token of another type may be no key for a dictionary, or a false one.
+        is_plain = type(token) is str and len(token) == TOKEN_LENGTH and type(binding) is bytes
+        permit = self._known(token, binding) if is_plain else _verified(self._signer, token, binding)
+        age = self._age(permit.claims)
         if self._token_max_age is not None and age > self._token_max_age:
             raise TokenExpired(
-                age_seconds=age, limit_seconds=self._token_max_age, socket_hash=claims.key
+                age_seconds=age, limit_seconds=self._token_max_age, socket_hash=permit.key
             )
-        return Permit(claims, binding)
+        return permit
 
     def seal(self, permit: Permit, payload: bytes, socket_id: str, labels: Labels) -> bytes:
         """Give the bytes to store, with the token's timestamp as the fence."""
@@ -200,6 +207,10 @@ class Rulebook:
 
     def _age(self, claims: Claims) -> float:
         return self._clock() - claims.issued_us / MICROSECONDS
+
+
+def _verified(signer: TokenSigner, token: object, binding: bytes) -> Permit:
+    return Permit(signer.verify(token, binding), binding)
 
 
 def check_name(what: str, name: str) -> None:

@@ -16,9 +16,9 @@ offset    size   what
 32        8      created, microseconds since 1970
 40        8      saved, microseconds since 1970
 48        16     digest of the binding
-64        …      socket id, view, topic, name of the serializer: each UTF-8 behind
-                 its length in 2 bytes
-…         …      replies kept for repeated events, behind their length in 4 bytes
+64        12     bytes of each text, 2 bytes each, and of the replies, 4 bytes
+76        …      the texts, UTF-8: socket id, view, topic, name of the serializer
+…         …      replies kept for repeated events
 …         …      the serialized state
 ========  =====  ==================================================================
 """
@@ -43,8 +43,8 @@ HEAD_BYTES = 4096
 """All before the replies is in these: three texts of 255 characters and a serializer's name."""
 _MAGIC = b"RS"
 _HEADER = struct.Struct(f">2sBBIQQQQQ{DIGEST_SIZE}s")
-_TEXT_LENGTH = struct.Struct(">H")
-_REPLIES_LENGTH = struct.Struct(">I")
+_LENGTHS = struct.Struct(">HHHHI")
+_TEXTS = _HEADER.size + _LENGTHS.size
 
 
 _NO_BINDING = hashlib.sha256()
@@ -90,7 +90,7 @@ class Header:
         )
         if format_ > FORMAT:
             raise VersionMismatch(stored=format_, supported=FORMAT, of_format=True)
-        if not format_ or max(fence, floor, created, saved) > MAX_US:
+        if not format_ or fence > MAX_US or floor > MAX_US or created > MAX_US or saved > MAX_US:
             raise SnapshotCorrupt("its header is broken")
         applied_seq = seq - 1 if seq else None
         return cls(fence, floor, binding, flags, version, applied_seq, created, saved)
@@ -129,21 +129,22 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """Give the bytes to store."""
-        parts = [self.header.pack()]
-        for text in (self.socket_id, self.view, self.topic, self.serializer):
-            encoded = text.encode()
-            parts += (_TEXT_LENGTH.pack(len(encoded)), encoded)
-        parts += (_REPLIES_LENGTH.pack(len(self.replies)), self.replies, self.state)
+        socket_id, view = self.socket_id.encode(), self.view.encode()
+        topic, serializer = self.topic.encode(), self.serializer.encode()
+        replies = self.replies
+        lengths = _LENGTHS.pack(
+            len(socket_id), len(view), len(topic), len(serializer), len(replies)
+        )
+        parts = self.header.pack(), lengths, socket_id, view, topic, serializer, replies, self.state
         return b"".join(parts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
         """Read stored bytes; `SnapshotCorrupt`, or `VersionMismatch` for a newer format."""
         header = Header.read(data)
-        texts, start, end = _read_texts(data)
+        (socket_id, view, topic, serializer), start, end = _read_texts(data)
         if end > len(data):
             raise SnapshotCorrupt("it is cut short")
-        socket_id, view, topic, serializer = texts
         return cls(header, socket_id, view, topic, serializer, data[end:], data[start:end])
 
 
@@ -162,11 +163,10 @@ class Head:
     def read(cls, data: bytes, total_bytes: int) -> Head:
         """Read the first `HEAD_BYTES` of so many in all; raises as `Snapshot.from_bytes`."""
         header = Header.read(data)
-        texts, _, end = _read_texts(data)
+        (socket_id, view, topic, serializer), _, end = _read_texts(data)
         state_bytes = total_bytes - end
         if state_bytes < 0:
             raise SnapshotCorrupt("it is cut short")
-        socket_id, view, topic, serializer = texts
         return cls(
             header=header,
             socket_id=socket_id,
@@ -201,17 +201,24 @@ def socket_id_in(data: bytes) -> str:
         return ""
 
 
-def _read_texts(data: bytes) -> tuple[list[str], int, int]:
+def _read_texts(data: bytes) -> tuple[tuple[str, str, str, str], int, int]:
     """Give the four texts behind the header, and where the replies start and end."""
-    position = _HEADER.size
-    texts = []
     try:
-        for _ in range(4):
-            start = position + _TEXT_LENGTH.size
-            position = start + _TEXT_LENGTH.unpack_from(data, position)[0]
-            texts.append(data[start:position].decode())
-        (length,) = _REPLIES_LENGTH.unpack_from(data, position)
+        id_bytes, view_bytes, topic_bytes, name_bytes, replies_bytes = _LENGTHS.unpack_from(
+            data, _HEADER.size
+        )
+        view = _TEXTS + id_bytes
+        topic = view + view_bytes
+        name = topic + topic_bytes
+        end = name + name_bytes
+        texts = (
+            data[_TEXTS:view].decode(),
+            data[view:topic].decode(),
+            data[topic:name].decode(),
+            data[name:end].decode(),
+        )
     except (struct.error, UnicodeDecodeError) as error:
         raise SnapshotCorrupt("its fields are broken") from error
-    start = position + _REPLIES_LENGTH.size
-    return texts, start, start + length
+    if end > len(data):
+        raise SnapshotCorrupt("its fields are cut short")
+    return texts, end, end + replies_bytes

@@ -2,11 +2,13 @@
 
 An ``observe`` costs as much as reading a token. So notes are gathered, and written when
 there are many of them or when somebody looks. Where the metrics of several processes are
-kept in files, each note is written at once: whoever reads those can't ask for the rest.
+kept in files, whoever reads those can't ask for the rest: so there they are also written
+after `MOST_SECONDS`, and at exit.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from bisect import bisect_left
@@ -21,27 +23,30 @@ from prometheus_client.metrics_core import Metric
 from recovery_app.forking import survive_fork
 
 MOST_NOTES = 256
+MOST_SECONDS = 0.1
 
 
 class Tallies:
     """Notes that wait to be written; usable from any thread."""
 
     def __init__(self) -> None:
-        self._is_direct = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self._is_in_files = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self._alarm: threading.Timer | None = None
         self._notes: deque[tuple[Counter | Histogram, float]] = deque()
         # Reentrant: what runs in between, a finalizer say, may note something too.
         self._lock = threading.RLock()
         survive_fork(self)
+        if self._is_in_files:
+            atexit.register(self.write)
 
     def note(self, metric: Counter | Histogram, amount: float = 1) -> None:
         """Add to a counter, or observe in a histogram, in a while."""
-        if self._is_direct:
-            metric.take_one(amount)
-            return
         notes = self._notes
         notes.append((metric, amount))
         if len(notes) >= MOST_NOTES:
             self.write()
+        elif self._is_in_files and self._alarm is None:
+            self._set_alarm()
 
     def write(self) -> None:
         """Write all that waits."""
@@ -57,6 +62,21 @@ class Tallies:
         """Leave the parent's notes to the parent."""
         self._lock = threading.RLock()
         self._notes.clear()
+        self._alarm = None
+
+    def _set_alarm(self) -> None:
+        self._alarm = threading.Timer(MOST_SECONDS, self._ring)
+        self._alarm.daemon = True
+        try:
+            self._alarm.start()
+        except RuntimeError:
+            # At exit there are no more threads.
+            self._ring()
+
+    def _ring(self) -> None:
+        # First: a note that comes while they are written may need an alarm of its own.
+        self._alarm = None
+        self.write()
 
 
 class _Written:
@@ -75,10 +95,6 @@ class _Written:
 class Counter(_Written, prometheus_client.Counter):
     """A counter that takes many notes at once."""
 
-    def take_one(self, amount: float) -> None:
-        """Count it."""
-        self.inc(amount)
-
     def take(self, amounts: Sequence[float]) -> None:
         """Count them."""
         self.inc(sum(amounts))
@@ -86,10 +102,6 @@ class Counter(_Written, prometheus_client.Counter):
 
 class Histogram(_Written, prometheus_client.Histogram):
     """A histogram that takes many notes at once."""
-
-    def take_one(self, amount: float) -> None:
-        """Observe it."""
-        self.observe(amount)
 
     def take(self, amounts: Sequence[float]) -> None:
         """Observe them; each bucket is written once."""

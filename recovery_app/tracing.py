@@ -2,17 +2,21 @@
 
 Without ``opentelemetry-api`` nothing is wrapped, so nothing is paid. With it the calls are
 wrapped once, at start, and what else is traced inside them becomes a child of theirs; until
-the application sets a tracer provider they go straight through. A span has the socket's hash
-and the outcome, never a token, a state or the text of an exception.
+the application sets a tracer provider they go straight through, and within `ASK_SECONDS` from
+then on they don't. A span has the socket's hash and the outcome, never a token, a state or the
+text of an exception.
 """
 
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+
+from asgiref.sync import markcoroutinefunction
 
 from recovery_app.consumers.joining import Join
 from recovery_app.exceptions import JoinRefused, RecoveryError, StorageError
@@ -28,6 +32,7 @@ ASYNC_CALLS = {
     "aclaim": "recovery.take_over",
 }
 JOIN = "recovery.join"
+ASK_SECONDS = 1
 Call = Callable[..., Any]
 
 
@@ -53,15 +58,35 @@ def start() -> None:
     Join.carry_out = _traced_join(tracer, Join.carry_out)  # type: ignore[method-assign]
 
 
-def _has_provider() -> bool:
-    """Say whether anybody takes spans: those that go nowhere cost as much as half a join."""
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+class Provider:
+    """Whether anybody takes spans: those that go nowhere cost as much as half a join.
+
+    To ask costs as much as reading a state, so that is done once in a while; a provider, once
+    set, stays.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._ask_at = 0.0
+
+    def is_set(self) -> bool:
+        """Say whether there is one, or was none a moment ago."""
+        if not self._is_set:
+            now = time.monotonic()
+            if now >= self._ask_at:
+                self._ask_at = now + ASK_SECONDS
+                provider = trace.get_tracer_provider()
+                self._is_set = not isinstance(provider, trace.ProxyTracerProvider)
+        return self._is_set
+
+
+provider = Provider()
 
 
 def _traced(tracer: Any, title: str, call: Call) -> Call:
     @functools.wraps(call)
     def traced(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
-        if not _has_provider():
+        if not provider.is_set():
             return call(manager, token, *args, **options)
         with _span(tracer, title) as span:
             result = call(manager, token, *args, **options)
@@ -72,22 +97,24 @@ def _traced(tracer: Any, title: str, call: Call) -> Call:
 
 
 def _atraced(tracer: Any, title: str, call: Callable[..., Awaitable[Any]]) -> Call:
-    @functools.wraps(call)
-    async def traced(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
-        if not _has_provider():
-            return await call(manager, token, *args, **options)
+    async def spanned(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
         with _span(tracer, title) as span:
             result = await call(manager, token, *args, **options)
             span.set_attribute("recovery.socket_hash", key_of(token))
             return result
 
-    return traced
+    # Gives the coroutine of the call itself: one more around it would be the most of the cost.
+    @functools.wraps(call)
+    def traced(*args: Any, **options: Any) -> Awaitable[Any]:
+        return (spanned if provider.is_set() else call)(*args, **options)
+
+    return markcoroutinefunction(traced)
 
 
 def _traced_join(tracer: Any, carry_out: Callable[[Join], Awaitable[Any]]) -> Any:
     @functools.wraps(carry_out)
     async def traced(join: Join) -> Any:
-        if not _has_provider():
+        if not provider.is_set():
             return await carry_out(join)
         with _span(tracer, JOIN) as span:
             span.set_attribute("recovery.topic", join.topic)

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as it is made for each join: that would take four times as long.
+@dataclass(slots=True, kw_only=True)
 class Takeover:
     """What a new connection continues with.
 

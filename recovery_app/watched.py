@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
 
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.signals import observers
-from recovery_app.storages import Storage
 
 logger = logging.getLogger("recovery_app")
 
@@ -33,94 +30,55 @@ OPERATIONS = (
 QUIET_SECONDS = 5
 """How long no call must have failed before an outage counts as over."""
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
-
-class WatchedStorage:
-    """The calls that a manager makes on ``storage``; each does as the storage's own."""
-
-    def __init__(self, storage: Storage) -> None:
-        watch = Watch(type(storage).__name__)
-        self.load = watch.over("load", storage.load)
-        self.save_fenced = watch.over("save", storage.save_fenced)
-        self.touch_fenced = watch.over("touch", storage.touch_fenced)
-        self.take_over = watch.over("takeover", storage.take_over)
-        self.renew = watch.over("renewal", storage.renew)
-        self.revoke = watch.over("revocation", storage.revoke)
-        self.cleanup_expired = watch.over("cleanup", storage.cleanup_expired)
-        self.list_entries = watch.over("listing", storage.list_entries)
-        self.count = watch.over("count", storage.count)
-        self.aload = watch.over_async("load", storage.aload)
-        self.asave_fenced = watch.over_async("save", storage.asave_fenced)
-        self.atouch_fenced = watch.over_async("touch", storage.atouch_fenced)
-        self.atake_over = watch.over_async("takeover", storage.atake_over)
-        self.arenew = watch.over_async("renewal", storage.arenew)
-        self.arevoke = watch.over_async("revocation", storage.arevoke)
-        self.acleanup_expired = watch.over_async("cleanup", storage.acleanup_expired)
-        self.alist_entries = watch.over_async("listing", storage.alist_entries)
-        self.acount = watch.over_async("count", storage.acount)
-
 
 class Watch:
-    """Time calls, and know whether the storage is away."""
+    """Time the calls on a storage, and know whether it is away."""
 
     def __init__(self, storage: str, *, clock: Clock = time.perf_counter) -> None:
+        self.clock = clock
         self._storage = storage
-        self._clock = clock
         self._outage: Outage | None = None
 
-    def over(
-        self, operation: str, call: Callable[Arguments, Result]
-    ) -> Callable[Arguments, Result]:
-        """Give a function that makes a call and tells of it."""
-        clock, done = self._clock, self._done
-
-        def watched(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
-            start = clock()
-            try:
-                result = call(*args, **options)
-            except Exception as error:
-                self._failed(operation, start, error)
-                raise
-            done(operation, start)
-            return result
-
-        return watched
-
-    def over_async(
-        self, operation: str, call: Callable[Arguments, Awaitable[Result]]
-    ) -> Callable[Arguments, Awaitable[Result]]:
-        """Do as `over`, for a call that is awaited."""
-        clock, done = self._clock, self._done
-
-        async def watched(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
-            start = clock()
-            try:
-                result = await call(*args, **options)
-            except Exception as error:
-                self._failed(operation, start, error)
-                raise
-            done(operation, start)
-            return result
-
-        return watched
-
-    def _done(self, operation: str, start: float) -> None:
-        now = self._clock()
+    def done(self, operation: str, start: float) -> None:
+        """Hear of a call that went well."""
+        now = self.clock()
         observers.storage_called(operation, now - start, None)
         if self._outage is not None and self._outage.is_over(now):
             outage, self._outage = self._outage, None
             outage.tell_end(self._storage, now)
 
-    def _failed(self, operation: str, start: float, error: Exception) -> None:
-        now = self._clock()
+    def failed(self, operation: str, start: float, error: Exception) -> None:
+        """Hear of a call that raised."""
+        now = self.clock()
         observers.storage_called(operation, now - start, error)
         if _is_outage(operation, error):
             if self._outage is None:
                 self._outage = Outage(now)
                 _tell_begin(self._storage, operation, error)
             self._outage.note(now)
+
+
+class Watched:
+    """A block with one call on the storage in it, of which ``watch`` is told.
+
+    A block and no wrapper, as that would be one more coroutine for each call.
+    """
+
+    __slots__ = ("_operation", "_start", "_watch")
+
+    def __init__(self, watch: Watch, operation: str) -> None:
+        self._watch = watch
+        self._operation = operation
+        self._start = watch.clock()
+
+    def __enter__(self) -> None:
+        """Begin; the time counts from before."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            self._watch.done(self._operation, self._start)
+        elif isinstance(error, Exception):
+            self._watch.failed(self._operation, self._start, error)
 
 
 class Outage:

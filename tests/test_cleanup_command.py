@@ -312,6 +312,29 @@ def test_bar_is_drawn_no_more_often_than_it_can_be_read(clock: FakeClock) -> Non
     assert (drawn[0], drawn[-1]) == ("0", "99")
 
 
+class Interrupted(DownStorage):
+    """A storage whose operator presses Ctrl-C while it counts."""
+
+    def count_expired(self) -> int:
+        raise KeyboardInterrupt
+
+    def cleanup_batches(self, size: int) -> Iterator[int]:
+        raise NotImplementedError
+
+
+def test_a_dry_run_that_was_stopped_claims_nothing(clock: FakeClock) -> None:
+    for arguments, printed in (
+        ([], "Stopped before the end.\n"),
+        (["--json"], '"expired": null, "complete": false'),
+    ):
+        output = io.StringIO()
+        with pytest.raises(SystemExit) as raised:
+            clean(Interrupted(clock), "--dry-run", *arguments, stdout=output)
+        assert raised.value.code == 130
+        assert printed in output.getvalue()
+        assert "0 expired" not in output.getvalue()
+
+
 # As a process
 
 CODE = """
@@ -373,6 +396,14 @@ def test_exit_status_tells_an_error(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "DatabaseStorage on 'default' is unavailable" in done.stderr
     assert "Traceback" not in done.stderr
+    traced = subprocess.run(
+        command(tmp_path / "empty", "cleanup_recovery", "--traceback"),
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "no such table: recovery_app_storedsnapshot" in traced.stderr
 
 
 def test_a_pipe_has_no_bar(tmp_path: Path) -> None:

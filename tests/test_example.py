@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
@@ -28,28 +27,6 @@ from tests.support.processes import TOP
 STATIC = TOP / "example_project/static/example_project"
 JOIN = ["1", "1", "quote", "phx_join", {}]
 
-Event = tuple[str, dict[str, Any]]
-IDS = ["aaaaaa", "bbbbbb", "cccccc", "example0"]
-TEXTS = st.sampled_from(["", "2", "3,50", "four"])
-EVENTS = st.one_of(
-    st.tuples(
-        st.just("set_field"), st.fixed_dictionaries({"field": st.just("discount"), "value": TEXTS})
-    ),
-    st.tuples(st.just("add_item"), st.fixed_dictionaries({"id": st.sampled_from(IDS)})),
-    st.tuples(
-        st.just("set_item"),
-        st.fixed_dictionaries(
-            {
-                "id": st.sampled_from(IDS),
-                "field": st.sampled_from(quotes.ITEM_FIELDS),
-                "value": TEXTS,
-            }
-        ),
-    ),
-    st.tuples(st.just("remove_item"), st.fixed_dictionaries({"id": st.sampled_from(IDS)})),
-    st.tuples(st.just("sort_items"), st.fixed_dictionaries({"ids": st.permutations(IDS)})),
-    st.tuples(st.just("fill_in"), st.just({})),
-)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -67,27 +44,6 @@ def make(*items: dict[str, str], **fields: str) -> quotes.Quote:
     ]
     quote["fields"].update(fields)
     return quote
-
-
-def apply_possible(quote: quotes.Quote, events: list[Event]) -> list[Event]:
-    """Apply what a page that shows the quote could send, and give that."""
-    seen = {item["id"] for item in quote["items"]}
-    sent = []
-    for event, payload in events:
-        ids = {item["id"] for item in quote["items"]}
-        item_id = payload.get("id", "")
-        if event == "add_item" and item_id in seen:
-            continue
-        if event in {"set_item", "remove_item"} and item_id not in ids:
-            continue
-        if event == "sort_items":
-            shown = {"ids": [item_id for item_id in payload["ids"] if item_id in ids]}
-        else:
-            shown = payload
-        quotes.apply(quote, event, shown)
-        seen |= {item["id"] for item in quote["items"]}
-        sent.append((event, shown))
-    return sent
 
 
 # A quote
@@ -133,21 +89,6 @@ def test_choices_are_only_those_offered():
         quotes.apply(quote, "set_field", {"field": "vat", "value": vat})
     assert quote["fields"]["vat"] == "7"
     assert quote["changes"] == 1
-
-
-@given(
-    before=st.lists(EVENTS, max_size=5),
-    events=st.lists(EVENTS, max_size=8),
-    count=st.integers(0, 8),
-)
-def test_events_may_come_twice(before, events, count):
-    once = make()
-    apply_possible(once, before)
-    twice = copy.deepcopy(once)
-    sent = apply_possible(once, events)
-    for event in sent[:count] + sent:
-        quotes.apply(twice, *event)
-    assert {**twice, "changes": 0} == {**once, "changes": 0}
 
 
 @given(event=st.sampled_from([*quotes._CHANGES, "no_such_event"]), payload=RUBBISH)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Page, expect
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
 from tests.browser.desk import Desk
@@ -148,6 +153,53 @@ async def test_the_proxy_of_the_compose_file_carries_pages_and_websockets(
     assert outcomes == ["new", *["recovered"] * 5]
     for node in nodes:
         assert '"WebSocket /ws/websocket" [accepted]' in node.output()
+
+
+def status_of(browser: urllib.request.OpenerDirector, request: urllib.request.Request) -> int:
+    """Make a request and give the status of the answer, good or bad."""
+    try:
+        with browser.open(request) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_behind_the_proxy_django_sees_the_host_that_was_asked_for(
+    asgi_server: Callable[..., AsgiServer], redis_server: Process, tmp_path: Path
+) -> None:
+    env = {"REDIS_URL": f"redis://{HOST}:{redis_server.port}/0"}
+    nodes = [asgi_server(env=env) for _ in range(2)]
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with make_nginx(tmp_path / "nginx", nodes) as proxy:
+        here = f"http://{HOST}:{proxy.port}"
+        login = f"{here}/admin/login/"
+        with browser.open(login) as page:
+            found = re.search(r'csrfmiddlewaretoken" value="(\w+)"', page.read().decode())
+        assert found
+        form = urllib.parse.urlencode({"csrfmiddlewaretoken": found[1], "username": "x"}).encode()
+        statuses = {
+            headers: status_of(browser, urllib.request.Request(login, form, dict([headers])))
+            for headers in [
+                ("Origin", here),
+                ("Origin", f"http://{HOST}"),
+                ("Origin", "http://example.com"),
+                ("Host", "example.com"),
+            ]
+        }
+    assert list(statuses.values()) == [200, 403, 403, 400]
+
+
+async def test_behind_the_proxy_another_site_can_not_connect(
+    asgi_server: Callable[..., AsgiServer], tmp_path: Path
+) -> None:
+    nodes = [asgi_server() for _ in range(2)]
+    with make_nginx(tmp_path / "nginx", nodes) as proxy:
+        for _ in nodes:
+            with pytest.raises(InvalidStatus, match="403"):
+                await connect(
+                    f"ws://{HOST}:{proxy.port}/ws/websocket", origin=Origin("http://example.com")
+                )
 
 
 def test_the_compose_file_is_valid() -> None:

@@ -380,16 +380,16 @@ settings.configure(SECRET_KEY="k" * 50, INSTALLED_APPS=["recovery_app"], RECOVER
 django.setup()
 """
 CREATE_TOKEN_HERE_AND_IN_A_FORK = """
-import os
+import os, threading
 from recovery_app import get_manager
 
 get_manager().create_token("socket")
+for thread in threading.enumerate()[1:]:
+    thread.join()
 child = os.fork()
 get_manager().create_token("socket")
 if child:
     assert os.waitpid(child, 0)[1] == 0
-else:
-    os._exit(0)
 """
 PRINT_METRICS = """
 from prometheus_client import REGISTRY, generate_latest

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,12 +16,14 @@ from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
 from recovery_app.storages.redis import batching
 from tests.core.redis_storages import on_cluster, on_one
-from tests.core.support import claim_of, snapshot_bytes
-from tests.support.processes import Process
+from tests.core.support import claim_of, make_manager, snapshot_bytes
+from tests.support.processes import HOST, Process
+from tests.support.proxy import Tripmeter
 from tests.support.redis import Cluster, ask, calls_of, client, connections_of
 
 NAME = "batches"
 PAUSE_MS = 1000
+PATIENCE_SECONDS = 30
 KEYS = [f"{number:016x}" for number in range(100)]
 
 
@@ -56,6 +59,83 @@ async def test_what_is_asked_in_one_turn_travels_as_one_command(
     # What a script calls is counted too: one GETRANGE, EXISTS and SET for each key.
     assert calls["set"] == 100
     assert "get" not in calls
+
+
+@pytest_asyncio.fixture
+async def line(server: Process) -> AsyncIterator[Tripmeter]:
+    async with Tripmeter(server.port) as line:
+        yield line
+
+
+def sent_on(line: Tripmeter) -> list[list[tuple[str, int]]]:
+    """Give the commands of each round trip since the last time, and how many keys each names."""
+    trips = [list(commands_in(bytes(packet))) for packet in line.trips]
+    line.trips.clear()
+    return trips
+
+
+def commands_in(packet: bytes) -> Iterator[tuple[str, int]]:
+    """Read a packet as the protocol has it: lists of strings, each with its length in front."""
+    while packet:
+        count, _, packet = packet.removeprefix(b"*").partition(b"\r\n")
+        words = []
+        for _ in range(int(count)):
+            length, _, packet = packet.removeprefix(b"$").partition(b"\r\n")
+            words.append(packet[: int(length)])
+            packet = packet[int(length) + 2 :]
+        name = words[0].decode()
+        yield name, int(words[2]) if name.startswith("EVAL") else len(words) - 1
+
+
+async def test_each_call_is_one_round_trip_and_so_are_a_hundred(line: Tripmeter) -> None:
+    storage = RedisStorage(url=f"redis://{HOST}:{line.port}/0")
+    await storage.asave_fenced("warm", snapshot_bytes(1), 60)
+    manager = make_manager(storage=storage)
+    tokens = [manager.create_token(f"socket {number}") for number in range(100)]
+    sent_on(line)
+    steps: list[Callable[[str], Awaitable[Any]]] = [
+        lambda token: manager.asave(token, {"count": 1}),
+        manager.atouch,
+        manager.atake_over,
+        manager.arevoke,
+    ]
+    for step in steps:
+        await step(tokens[0])
+        await asyncio.gather(*map(step, tokens[1:]))
+        assert sent_on(line) == [[("EVALSHA", 1)], [("EVALSHA", 99)]]
+        if step is manager.atouch:
+            assert await manager.arecover(tokens[0]) == {"count": 1}
+            await asyncio.gather(*map(manager.arecover, tokens))
+            assert sent_on(line) == [[("GET", 1)], [("MGET", 100)]]
+    manager.close()
+
+
+async def test_a_script_that_is_gone_costs_one_round_trip_more(
+    line: Tripmeter, server: Process
+) -> None:
+    storage = RedisStorage(url=f"redis://{HOST}:{line.port}/0", wait_replicas=1, wait_timeout=0.01)
+    await storage.aload("warm")
+    for keys in (KEYS[:1], KEYS):
+        ask(server.port, "SCRIPT", "FLUSH")
+        for commands in (["EVALSHA", "EVAL"], ["EVALSHA"]):
+            sent_on(line)
+            steps = [storage.asave_fenced(key, snapshot_bytes(1), 60) for key in keys]
+            done = await asyncio.gather(*steps, return_exceptions=True)
+            # There is no replica, and the wait for one travels along.
+            assert {type(each) for each in done} == {StorageUnavailable}
+            asked = [[(name, len(keys)), ("WAIT", 2)] for name in commands]
+            assert sent_on(line) == asked
+    storage.close()
+
+
+async def test_a_blocking_call_is_one_round_trip(line: Tripmeter) -> None:
+    storage = RedisStorage(url=f"redis://{HOST}:{line.port}/0")
+    await asyncio.to_thread(storage.load, "warm")
+    sent_on(line)
+    await asyncio.to_thread(storage.save_fenced, "warm", snapshot_bytes(1), 60)
+    await asyncio.to_thread(storage.load, "warm")
+    assert sent_on(line) == [[("EVALSHA", 1)], [("GET", 1)]]
+    storage.close()
 
 
 async def test_different_calls_go_together(storage: RedisStorage, counted: Process) -> None:
@@ -138,6 +218,30 @@ async def test_who_gives_up_alone_leaves_a_storage_that_works(
     assert connections_of(server.port, NAME) <= 4
 
 
+async def test_a_listing_gets_a_lane_however_many_calls_want_one(server: Process) -> None:
+    storage = RedisStorage(**on_one(server), lanes=1)
+    await storage.asave("warm", snapshot_bytes(1), 60)
+    over = asyncio.Event()
+
+    async def load() -> None:
+        while not over.is_set():
+            await storage.aload("warm")
+
+    for loads in (1, 20):
+        over.clear()
+        loading = [asyncio.create_task(load()) for _ in range(loads)]
+        for turns in range(6):
+            await asyncio.sleep(0)
+            given_up = asyncio.create_task(storage.acount())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            given_up.cancel()
+            assert await asyncio.wait_for(storage.acount(), PATIENCE_SECONDS) == 1
+        over.set()
+        await asyncio.gather(*loading)
+    storage.close()
+
+
 async def test_the_end_of_a_wait_is_not_mistaken_for_a_cancellation(server: Process) -> None:
     storage = RedisStorage(**on_one(server), timeout=0.3)
     await storage.asave("warm", snapshot_bytes(1), 60)
@@ -157,9 +261,13 @@ async def test_batches_on_a_cluster_go_to_each_node(redis_cluster: Cluster) -> N
         ask(port, "FLUSHALL")
     storage = RedisStorage(**on_cluster(redis_cluster), client_name=NAME)
     await asyncio.gather(*(storage.asave_fenced(k, snapshot_bytes(1), 60) for k in KEYS))
-    for port in ports:
-        ask(port, "CONFIG", "RESETSTAT")
-    assert await asyncio.gather(*map(storage.aload, KEYS)) == [snapshot_bytes(1)] * 100
+    with ExitStack() as stack:
+        watchers = [stack.enter_context(client(port)) for port in ports]
+        for watcher in watchers:
+            watcher.config_resetstat()
+        assert await asyncio.gather(*map(storage.aload, KEYS)) == [snapshot_bytes(1)] * 100
+        # One packet at each, and the one that asks.
+        assert [each.info("stats")["total_reads_processed"] for each in watchers] == [2] * 3
     counts = [calls_of(port)["get"] for port in ports]
     assert sum(counts) == 100
     assert min(counts) > 10

@@ -15,7 +15,7 @@ from recovery_app import RecoveryManager
 from recovery_app.storages import RedisStorage
 from recovery_app.tokens import key_of
 from tests.consumers.apps import COUNTERS
-from tests.consumers.pages import Page, comes_back, eventually, opened
+from tests.consumers.pages import Page, comes_back, crowded, eventually, opened
 from tests.core.redis_storages import on_cluster, on_sentinels
 from tests.support.processes import HOST, Process
 from tests.support.redis import (
@@ -60,6 +60,19 @@ async def test_a_failover_by_sentinels(
                 ask(old.port, "REPLICAOF", HOST, replica.port)
                 await eventually(lambda: is_level(replica, old))
             assert await comes_back(manager, token) == newest
+
+
+async def test_a_failover_under_load(tmp_path: Path, manage: Manage) -> None:
+    with sentinels(tmp_path) as trio:
+        manager = manage(**on_sentinels(trio))
+        async with crowded(manager) as crowd:
+            await crowd.has_gone_on(200)
+            old = trio.master
+            replica = next(each for each in trio.servers if each is not old)
+            old.kill()
+            await crowd.has_gone_on(len(crowd.pages))
+            await eventually(lambda: has_switched(trio, replica))
+            await crowd.is_safe(manager)
 
 
 def is_level(master: Process, replica: Process) -> bool:

@@ -18,6 +18,7 @@ from redis.exceptions import AskError, MovedError
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
+from recovery_app.storages.redis.batching import MAX_CALLS
 from recovery_app.storages.redis.errors import as_redirect, translated
 from recovery_app.storages.redis.servers import FOR
 from tests.core.redis_storages import on_cluster, on_one, on_sentinels
@@ -136,21 +137,22 @@ def test_a_stall_lasts_no_longer_than_the_time_out(
     wait_until(lambda: called.load(KEY) is not None, 5, "It doesn't come back.")
 
 
-async def test_all_who_wait_in_a_stall_are_told_in_time(
-    storage: RedisStorage, server: Process
-) -> None:
+async def test_all_who_wait_in_a_stall_are_told_in_time(server: Process) -> None:
+    storage = RedisStorage(**on_one(server), timeout=TIMEOUT, lanes=1)
     await storage.asave(KEY, b"data", 60)
     os.kill(server.pid, signal.SIGSTOP)
     try:
         start = time.monotonic()
         done = await asyncio.gather(
-            *(storage.aload(KEY) for _ in range(2000)), return_exceptions=True
+            *(storage.aload(KEY) for _ in range(20 * MAX_CALLS)), return_exceptions=True
         )
         assert {type(each) for each in done} == {StorageUnavailable}
-        assert time.monotonic() - start < 2 * TIMEOUT + 0.5
+        # Far from twenty batches, one after the other.
+        assert time.monotonic() - start < 10 * TIMEOUT
     finally:
         os.kill(server.pid, signal.SIGCONT)
     assert await storage.aload(KEY) == b"data"
+    storage.close()
 
 
 def test_threads_wait_for_a_connection(server: Process) -> None:

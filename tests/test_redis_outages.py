@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from recovery_app import RecoveryManager
 from tests.consumers.apps import COUNTERS
-from tests.consumers.pages import PATIENCE_SECONDS, Page, comes_back, eventually, opened
+from tests.consumers.pages import PATIENCE_SECONDS, comes_back, crowded, eventually, opened
 from tests.consumers.wire import recovery_of
 from tests.core.redis_storages import on_one
 from tests.support.asgi import AsgiServer
@@ -142,28 +142,12 @@ async def test_a_server_that_comes_back_with_nothing(redis_directory: Path, mana
 
 
 async def test_crashes_under_load(manager: RecoveryManager, server: Process) -> None:
-    async with AsyncExitStack() as stack:
-        pages = [await stack.enter_async_context(opened(manager)) for _ in range(50)]
-        await asyncio.gather(*(page.join() for page in pages))
-        tokens = [page.token for page in pages]
-        over = asyncio.Event()
-
-        async def go_on(page: Page) -> None:
-            while not over.is_set():
-                await page.add()
-
-        going_on = [asyncio.create_task(go_on(page)) for page in pages]
+    async with crowded(manager) as crowd:
         for _ in range(3):
-            seen = sum(page.count for page in pages)
-            await eventually(lambda seen=seen: sum(p.count for p in pages) > seen + 200)  # type: ignore[misc]
+            await crowd.has_gone_on(200)
             server.kill()
             await asyncio.to_thread(server.start)
-        over.set()
-        await asyncio.gather(*going_on)
-        await asyncio.gather(*(page.add() for page in pages))
-        back = await asyncio.gather(*(comes_back(manager, page.token) for page in pages))
-        assert back == [("recovered", page.count) for page in pages]
-        assert [page.token for page in pages] == tokens
+        await crowd.is_safe(manager)
 
 
 def blocked_at(server: Process) -> int:
@@ -294,6 +278,17 @@ async def test_a_stall_of_5_seconds(manager: RecoveryManager, server: Process) -
         assert await comes_back(manager, page.token) == ("recovered", page.count)
         assert await comes_back(manager, gone.token) == ("recovered", 1)
         assert page.token == token
+
+
+async def test_stalls_under_load(manager: RecoveryManager, server: Process) -> None:
+    async with crowded(manager) as crowd:
+        for _ in range(3):
+            await crowd.has_gone_on(200)
+            os.kill(server.pid, signal.SIGSTOP)
+            # Each page goes on in it, and is told so after a time-out.
+            await crowd.has_gone_on(2 * len(crowd.pages))
+            os.kill(server.pid, signal.SIGCONT)
+        await crowd.is_safe(manager)
 
 
 async def test_a_save_that_comes_late_changes_nothing(server: Process, manage: Manage) -> None:

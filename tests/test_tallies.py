@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from recovery_app.tallies import MOST_NOTES, Maker
+from recovery_app.tallies import MOST_NOTES, Maker, Tallies
 from tests.test_metrics import PRINT_METRICS_OF_ALL, run
 
 BUCKETS = (0.1, 1, 10)
@@ -130,21 +133,74 @@ def test_a_fork_leaves_the_parents_notes_to_the_parent(
     assert registry.get_sample_value("tokens_total") == 1
 
 
-KILLED = """
-import os, signal
+NOTING = """
+import os, signal, time
 from recovery_app import get_manager
 
 token = get_manager().create_token("socket")
 get_manager().save(token, {"count": 1})
-os.kill(os.getpid(), signal.SIGKILL)
 """
+KILLED = "time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)"
 
 
-def test_with_several_processes_each_note_is_written_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [NOTING, NOTING + KILLED], ids=["exit", "killed"])
+def test_with_several_processes_notes_are_written_in_a_moment(tmp_path: Path, code: str) -> None:
     env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    with pytest.raises(AssertionError):
-        run(KILLED, {}, **env)
+    with pytest.raises(AssertionError) if KILLED in code else nullcontext():
+        run(code, {}, **env)
     printed = run(PRINT_METRICS_OF_ALL, {}, **env)
     assert "golivekit_recovery_tokens_created_total 1.0" in printed
     assert "golivekit_recovery_state_size_bytes_count 1.0" in printed
     assert 'golivekit_recovery_storage_seconds_count{operation="save"} 1.0' in printed
+
+
+@pytest.fixture
+def in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Tallies]:
+    """Give tallies as they are with several processes."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    tallies = Tallies()
+    yield tallies
+    atexit.unregister(tallies.write)
+
+
+class Taker:
+    """A metric that only remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[float]] = []
+        self.is_there = threading.Event()
+
+    def take(self, amounts: list[float]) -> None:
+        self.taken.append(amounts)
+        self.is_there.set()
+
+
+def test_each_silence_ends_with_an_alarm_and_never_two(in_files: Tallies) -> None:
+    taker: Any = Taker()
+    for round_ in (1, 2):
+        before = threading.active_count()
+        for _ in range(MOST_NOTES + 10):
+            in_files.note(taker)
+        assert threading.active_count() == before + 1
+        assert [len(amounts) for amounts in taker.taken] == [MOST_NOTES, 10] * (round_ - 1) + [
+            MOST_NOTES
+        ]
+        taker.is_there.clear()
+        assert taker.is_there.wait(5)
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join()
+    assert [len(amounts) for amounts in taker.taken] == [MOST_NOTES, 10] * 2
+
+
+def test_without_threads_a_note_is_written_at_once(
+    in_files: Tallies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_timer: threading.Timer) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Timer, "start", start)
+    taker: Any = Taker()
+    in_files.note(taker, 2)
+    in_files.note(taker, 3)
+    assert taker.taken == [[2], [3]]

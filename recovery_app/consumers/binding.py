@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -13,11 +14,20 @@ _LENGTH = struct.Struct(">I")
 
 def combine(*parts: str | bytes) -> bytes:
     """Give bytes that no other list of parts gives."""
-    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join(_LENGTH.pack(len(part)) + part for part in encoded)
+    whole = b""
+    for part in parts:
+        encoded = part.encode() if isinstance(part, str) else part
+        whole += _LENGTH.pack(len(encoded)) + encoded
+    return whole
 
 
 _NOBODY = combine("nobody")
+
+
+@lru_cache(maxsize=1_000)
+def bind_to_view(kind: type, view: str) -> bytes:
+    """Bind to a consumer and a view; it is asked at each join."""
+    return combine(f"{kind.__module__}.{kind.__qualname__}", view)
 
 
 async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
@@ -30,13 +40,12 @@ async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
     if user is not None and user.is_authenticated:
         auth_hash = getattr(user, "get_session_auth_hash", str)()
         return combine("user", str(user.pk), auth_hash)
-    key = await _loaded_session_key(scope.get("session"))
+    session = scope.get("session")
+    key = None if session is None else await _loaded_key(session)
     return combine("session", key) if key else _NOBODY
 
 
-async def _loaded_session_key(session: Any) -> str | None:
-    if session is None:
-        return None
+async def _loaded_key(session: Any) -> str | None:
     if not hasattr(session, "_session_cache"):
         # Until it is loaded, session_key repeats whatever the cookie says.
         await database_sync_to_async(session.has_key)("")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recovery_app.consumers.binding import bind_to_person, combine
+from recovery_app.consumers.binding import bind_to_person, bind_to_view, combine
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import Hooks
 from recovery_app.manager import RecoveryManager
@@ -84,12 +84,12 @@ class Host:
 
     async def binding(self, view: str) -> bytes:
         """Give the bytes that tie a token to this consumer, the view and the person."""
-        kind = type(self.consumer)
         if self._link.hooks.overrides(self.consumer, "get_recovery_binding"):
             person = combine("own", await self.call("get_recovery_binding") or b"")
         else:
             person = await bind_to_person(self.consumer.scope)
-        return combine(f"{kind.__module__}.{kind.__qualname__}", view, person)
+        kind: type = type(self.consumer)
+        return bind_to_view(kind, view) + combine(person)
 
     def _forget_new_fields(self, state: dict[str, Any]) -> None:
         if not self._link.hooks.overrides(self.consumer, "get_recoverable_state"):

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from recovery_app.exceptions import RecoveryError
 from recovery_app.manager.base import State, page_of
 from recovery_app.manager.sync import SyncCalls
-from recovery_app.rulebook import Labels, check_listing
+from recovery_app.rulebook import Labels, Permit, check_listing
 from recovery_app.signals import observers
 from recovery_app.snapshots import digest_binding
 from recovery_app.values import Page, Takeover
+from recovery_app.watched import Watched
 
 _Manager = TypeVar("_Manager", bound="AsyncCalls")
 
@@ -26,13 +27,14 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         after = binding if new_binding is None else new_binding
         with permit:
-            decision = await self._calls.arenew(
-                permit.key,
-                permit.claim,
-                self.ttl,
-                now_us=self._rules.tick(),
-                binding=digest_binding(after),
-            )
+            with Watched(self._watch, "renewal"):
+                decision = await self.storage.arenew(
+                    permit.key,
+                    permit.claim,
+                    self.ttl,
+                    now_us=self._rules.tick(),
+                    binding=digest_binding(after),
+                )
             renewed = self._rules.renewed(permit, decision, after)
         observers.token_created()
         return renewed
@@ -53,11 +55,10 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         with permit:
             payload = self.codec.encode(state)
-            socket_id = self._socket_ids.find(permit.key) or self._adopt_id(
-                permit, await self._calls.aload(permit.key)
-            )
+            socket_id = self._socket_ids.find(permit.key) or await self._alook_up_id(permit)
             data = self._rules.seal(permit, payload, socket_id, labels)
-            verdict = await self._calls.asave_fenced(permit.key, data, self.ttl)
+            with Watched(self._watch, "save"):
+                verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
             self._rules.settle(permit, verdict)
         self._note_saved(payload)
 
@@ -68,7 +69,8 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         with permit:
             data = self._rules.seal(permit, payload, socket_id, labels)
-            verdict = await self._calls.asave_fenced(permit.key, data, self.ttl)
+            with Watched(self._watch, "save"):
+                verdict = await self.storage.asave_fenced(permit.key, data, self.ttl)
             self._rules.settle(permit, verdict)
         self._note_saved(payload)
 
@@ -77,7 +79,8 @@ class AsyncCalls(SyncCalls):
         try:
             permit = self._rules.admit(token, binding)
             with permit:
-                data = await self._calls.aload(permit.key)
+                with Watched(self._watch, "load"):
+                    data = await self.storage.aload(permit.key)
                 snapshot, state = self._rules.open(permit, data)
         except RecoveryError as error:
             await self.announcer.afailed(error)
@@ -104,13 +107,14 @@ class AsyncCalls(SyncCalls):
         """Take over without announcing it: the caller does, when the state is restored."""
         permit = self._rules.admit(token, binding)
         with permit:
-            decision = await self._calls.atake_over(
-                permit.key,
-                permit.claim,
-                self.ttl,
-                now_us=self._rules.tick(),
-                newest_version=newest_version,
-            )
+            with Watched(self._watch, "takeover"):
+                decision = await self.storage.atake_over(
+                    permit.key,
+                    permit.claim,
+                    self.ttl,
+                    now_us=self._rules.tick(),
+                    newest_version=newest_version,
+                )
             takeover = self._rules.hand_over(permit, decision, newest_version)
         self._note(permit, takeover)
         return takeover
@@ -119,7 +123,8 @@ class AsyncCalls(SyncCalls):
         """Do as `touch`."""
         permit = self._rules.admit(token, binding)
         with permit:
-            verdict = await self._calls.atouch_fenced(permit.key, permit.claim, self.ttl)
+            with Watched(self._watch, "touch"):
+                verdict = await self.storage.atouch_fenced(permit.key, permit.claim, self.ttl)
             return self._rules.touched(permit, verdict)
 
     async def arevoke(self, token: str, *, binding: bytes = b"") -> None:
@@ -127,23 +132,35 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         now_us = self._rules.tick()
         with permit:
-            verdict = await self._calls.arevoke(permit.key, permit.claim, self.ttl, now_us=now_us)
+            with Watched(self._watch, "revocation"):
+                verdict = await self.storage.arevoke(
+                    permit.key, permit.claim, self.ttl, now_us=now_us
+                )
             self._rules.settle(permit, verdict)
+
+    async def _alook_up_id(self, permit: Permit) -> str:
+        with Watched(self._watch, "load"):
+            data = await self.storage.aload(permit.key)
+        return self._adopt_id(permit, data)
 
     async def acleanup_expired(self) -> int:
         """Do as `cleanup_expired`."""
-        return await self._calls.acleanup_expired()
+        with Watched(self._watch, "cleanup"):
+            return await self.storage.acleanup_expired()
 
     async def asnapshots(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> Page:
         """Do as `snapshots`."""
         check_listing(prefix=prefix, cursor=cursor, limit=limit)
-        return page_of(await self._calls.alist_entries(prefix=prefix, cursor=cursor, limit=limit))
+        with Watched(self._watch, "listing"):
+            found = await self.storage.alist_entries(prefix=prefix, cursor=cursor, limit=limit)
+        return page_of(found)
 
     async def acount(self) -> int:
         """Do as `count`."""
-        return await self._calls.acount()
+        with Watched(self._watch, "count"):
+            return await self.storage.acount()
 
     async def aclose(self) -> None:
         """Do as `close`."""

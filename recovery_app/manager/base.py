@@ -20,7 +20,7 @@ from recovery_app.socket_ids import SocketIds
 from recovery_app.storages import EntryPage, MemoryStorage, Storage, describe
 from recovery_app.tokens import TokenSigner, hash_socket_id
 from recovery_app.values import Page, Takeover
-from recovery_app.watched import WatchedStorage
+from recovery_app.watched import Watch
 
 State = Mapping[str, Any]
 DEFAULT_TTL = 300
@@ -54,7 +54,7 @@ class ManagerBase:
             None if token_max_age is None else _seconds("token_max_age", token_max_age)
         )
         self.storage = MemoryStorage(clock=clock) if storage is None else storage
-        self._calls = WatchedStorage(self.storage)
+        self._watch = Watch(type(self.storage).__name__)
         self.codec = Codec(
             serializer=serializer or JSONSerializer(), max_state_bytes=max_state_bytes
         )

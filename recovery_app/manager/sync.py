@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 
 from recovery_app.exceptions import RecoveryError
 from recovery_app.manager.base import ManagerBase, State, page_of
-from recovery_app.rulebook import Labels, check_listing
+from recovery_app.rulebook import Labels, Permit, check_listing
 from recovery_app.signals import observers
 from recovery_app.snapshots import digest_binding
 from recovery_app.values import Page, Takeover
+from recovery_app.watched import Watched
 
 _Manager = TypeVar("_Manager", bound="SyncCalls")
 
@@ -40,11 +41,11 @@ class SyncCalls(ManagerBase):
         permit = self._rules.admit(token, binding)
         with permit:
             payload = self.codec.encode(state)
-            socket_id = self._socket_ids.find(permit.key) or self._adopt_id(
-                permit, self._calls.load(permit.key)
-            )
+            socket_id = self._socket_ids.find(permit.key) or self._look_up_id(permit)
             data = self._rules.seal(permit, payload, socket_id, labels)
-            self._rules.settle(permit, self._calls.save_fenced(permit.key, data, self.ttl))
+            with Watched(self._watch, "save"):
+                verdict = self.storage.save_fenced(permit.key, data, self.ttl)
+            self._rules.settle(permit, verdict)
         self._note_saved(payload)
 
     def recover(self, token: str, *, binding: bytes = b"") -> dict[str, Any]:
@@ -56,7 +57,8 @@ class SyncCalls(ManagerBase):
         try:
             permit = self._rules.admit(token, binding)
             with permit:
-                data = self._calls.load(permit.key)
+                with Watched(self._watch, "load"):
+                    data = self.storage.load(permit.key)
                 snapshot, state = self._rules.open(permit, data)
         except RecoveryError as error:
             self.announcer.failed(error)
@@ -76,13 +78,14 @@ class SyncCalls(ManagerBase):
         try:
             permit = self._rules.admit(token, binding)
             with permit:
-                decision = self._calls.take_over(
-                    permit.key,
-                    permit.claim,
-                    self.ttl,
-                    now_us=self._rules.tick(),
-                    newest_version=newest_version,
-                )
+                with Watched(self._watch, "takeover"):
+                    decision = self.storage.take_over(
+                        permit.key,
+                        permit.claim,
+                        self.ttl,
+                        now_us=self._rules.tick(),
+                        newest_version=newest_version,
+                    )
                 takeover = self._rules.hand_over(permit, decision, newest_version)
         except RecoveryError as error:
             self.announcer.failed(error)
@@ -98,7 +101,8 @@ class SyncCalls(ManagerBase):
         """
         permit = self._rules.admit(token, binding)
         with permit:
-            verdict = self._calls.touch_fenced(permit.key, permit.claim, self.ttl)
+            with Watched(self._watch, "touch"):
+                verdict = self.storage.touch_fenced(permit.key, permit.claim, self.ttl)
             return self._rules.touched(permit, verdict)
 
     def revoke(self, token: str, *, binding: bytes = b"") -> None:
@@ -106,7 +110,8 @@ class SyncCalls(ManagerBase):
         permit = self._rules.admit(token, binding)
         now_us = self._rules.tick()
         with permit:
-            verdict = self._calls.revoke(permit.key, permit.claim, self.ttl, now_us=now_us)
+            with Watched(self._watch, "revocation"):
+                verdict = self.storage.revoke(permit.key, permit.claim, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
     def renew(self, token: str, *, binding: bytes = b"", new_binding: bytes | None = None) -> str:
@@ -118,22 +123,29 @@ class SyncCalls(ManagerBase):
         permit = self._rules.admit(token, binding)
         after = binding if new_binding is None else new_binding
         with permit:
-            decision = self._calls.renew(
-                permit.key,
-                permit.claim,
-                self.ttl,
-                now_us=self._rules.tick(),
-                binding=digest_binding(after),
-            )
+            with Watched(self._watch, "renewal"):
+                decision = self.storage.renew(
+                    permit.key,
+                    permit.claim,
+                    self.ttl,
+                    now_us=self._rules.tick(),
+                    binding=digest_binding(after),
+                )
             renewed = self._rules.renewed(permit, decision, after)
         observers.token_created()
         return renewed
+
+    def _look_up_id(self, permit: Permit) -> str:
+        with Watched(self._watch, "load"):
+            data = self.storage.load(permit.key)
+        return self._adopt_id(permit, data)
 
     # Looking after the storage.
 
     def cleanup_expired(self) -> int:
         """Remove what has expired; say how many."""
-        return self._calls.cleanup_expired()
+        with Watched(self._watch, "cleanup"):
+            return self.storage.cleanup_expired()
 
     def snapshots(self, *, prefix: str = "", cursor: str | None = None, limit: int = 100) -> Page:
         """Give a page of live snapshots whose socket ids start with ``prefix``.
@@ -142,11 +154,14 @@ class SyncCalls(ManagerBase):
         be asked.
         """
         check_listing(prefix=prefix, cursor=cursor, limit=limit)
-        return page_of(self._calls.list_entries(prefix=prefix, cursor=cursor, limit=limit))
+        with Watched(self._watch, "listing"):
+            found = self.storage.list_entries(prefix=prefix, cursor=cursor, limit=limit)
+        return page_of(found)
 
     def count(self) -> int:
         """Say how many live snapshots there are; `StorageError` where that isn't known."""
-        return self._calls.count()
+        with Watched(self._watch, "count"):
+            return self.storage.count()
 
     def close(self) -> None:
         """Stop the clean-up and let go of threads and connections. May be called again."""

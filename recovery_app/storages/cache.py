@@ -272,6 +272,11 @@ class CacheStorage(Storage):
 
     def _entry(self, key: str, slot: Slot) -> Entry:
         seconds = (slot.expires_us - self._now_us()) / MICROSECONDS
+        if not slot.mark and self.supports_listing:
+            # What isn't ours doesn't say when it ends.
+            with self._asking("list") as cache:
+                left = cache.ttl(name_of(key))
+            seconds = seconds if left is None else left
         return Entry(key=key, data=slot.data, expires_in=seconds)
 
     def _keys(self) -> list[str]:

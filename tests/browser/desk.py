@@ -61,7 +61,7 @@ class Desk:
 
     async def is_saved(self) -> None:
         """Wait until the server has answered all that was done."""
-        await self.page.wait_for_function("sessionStorage.quote_outbox === '[]'")
+        await expect(self.saved).to_have_attribute("data-unsaved", "0")
 
     async def had(self, outcome: str) -> None:
         """Wait for a join that ended so."""

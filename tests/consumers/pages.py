@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from recovery_app import RecoveryManager
@@ -61,6 +61,46 @@ async def comes_back(manager: RecoveryManager, token: str | None, counter: Any =
     async with opened(manager, counter) as page:
         outcome = await page.join(token)
         return outcome, page.count
+
+
+class Crowd:
+    """Many pages, each of which sends one event after the other."""
+
+    def __init__(self, pages: list[Page]) -> None:
+        self.pages = pages
+        self.tokens = [page.token for page in pages]
+        self._over = asyncio.Event()
+        self._going_on = [asyncio.create_task(self._go_on(page)) for page in pages]
+
+    async def has_gone_on(self, events: int) -> None:
+        """Wait until so many more events were answered."""
+        enough = self._seen() + events
+        await eventually(lambda: self._seen() >= enough)
+
+    async def is_safe(self, manager: RecoveryManager) -> None:
+        """See that each page's next event makes its state safe, under the token that it had."""
+        self._over.set()
+        await asyncio.gather(*self._going_on)
+        await asyncio.gather(*(page.add() for page in self.pages))
+        back = await asyncio.gather(*(comes_back(manager, page.token) for page in self.pages))
+        assert back == [("recovered", page.count) for page in self.pages]
+        assert [page.token for page in self.pages] == self.tokens
+
+    def _seen(self) -> int:
+        return sum(page.count for page in self.pages)
+
+    async def _go_on(self, page: Page) -> None:
+        while not self._over.is_set():
+            await page.add()
+
+
+@asynccontextmanager
+async def crowded(manager: RecoveryManager, size: int = 50) -> AsyncIterator[Crowd]:
+    """Open pages that go on all the time."""
+    async with AsyncExitStack() as stack:
+        pages = [await stack.enter_async_context(opened(manager)) for _ in range(size)]
+        assert await asyncio.gather(*(page.join() for page in pages)) == ["new"] * size
+        yield Crowd(pages)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -70,6 +70,27 @@ async def test_more_copies_can_be_made_until_one_sends_an_event(
         assert recovery_of(await third.join(token=shared))["outcome"] == "superseded"
 
 
+async def test_a_copy_made_a_quarter_of_a_ttl_after_the_first_goes_on_too(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
+    manager = make_manager(ttl=0.4)
+    async with (
+        connected(Counter, manager) as original,
+        connected(Counter, manager) as early,
+        connected(Counter, manager) as between,
+        connected(Counter, manager) as late,
+    ):
+        shared = recovery_of(await original.join(start=5))["token"]
+        assert recovery_of(await early.join(token=shared))["outcome"] == "recovered"
+        await early.push("add")
+        # The original's storage, which a duplicated tab gets a copy of, still has this one.
+        assert recovery_of(await between.join(token=shared))["outcome"] == "superseded"
+        own = await told_token(original)
+        reply = await late.join(token=own)
+        assert recovery_of(reply)["outcome"] == "recovered"
+        assert reply["response"]["count"] == 5
+
+
 async def test_neither_a_heartbeat_nor_a_leave_shows_that_the_reply_arrived(
     manager: RecoveryManager,
 ) -> None:

@@ -18,6 +18,7 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
 from pymemcache.client.base import Client
+from redis import from_url as connect
 
 from recovery_app import checks, get_manager
 from recovery_app.exceptions import StorageError, StorageUnavailable
@@ -25,7 +26,7 @@ from recovery_app.fencing import Verdict
 from recovery_app.storages import CacheStorage
 from recovery_app.storages.cached import PREFIX
 from tests.clock import FakeClock
-from tests.core.caches import CACHES
+from tests.core.caches import CACHES, LISTING
 from tests.core.support import claim_of, run_script, snapshot_bytes
 from tests.support.caches import ON_REDIS
 from tests.support.memcached import find_memcached, make_memcached
@@ -36,6 +37,7 @@ KEY = "0123456789abcdef"
 TTL = 60
 AT_ONCE = 32
 MANY = 100
+SLOW_SECONDS = 0.01
 
 
 class Watched(LocMemCache):
@@ -299,6 +301,55 @@ def test_what_is_not_ours_cannot_be_read_and_stays(cache_of: Any, alien: object)
     assert caches["default"].get(f"{PREFIX}{KEY}") == alien
 
 
+@pytest.mark.parametrize("any_storage", LISTING, indirect=True)
+def test_of_what_is_not_ours_the_cache_says_when_it_ends(any_storage: CacheStorage) -> None:
+    any_storage.save("ours", b"data", TTL)
+    caches[any_storage.cache].set(f"{PREFIX}alien", "alien", TTL // 2)
+    caches[any_storage.cache].set(f"{PREFIX}lasting", "alien", None)
+    entries = any_storage.list_entries().entries
+    assert [entry.key for entry in entries] == ["alien", "lasting", "ours"]
+    alien, lasting, ours = (entry.expires_in for entry in entries)
+    assert TTL // 2 - 10 < alien <= TTL // 2
+    assert lasting > TTL < ours + 1
+
+
+@pytest.mark.parametrize("any_storage", CACHES, indirect=True)
+def test_what_others_keep_in_the_cache_stays(any_storage: CacheStorage, clock: FakeClock) -> None:
+    others = caches[any_storage.cache]
+    others.set("theirs", "data", None)
+    any_storage.save_fenced(KEY, snapshot_bytes(1), TTL)
+    any_storage.take_over(KEY, claim_of(1), TTL, now_us=5, newest_version=None)
+    any_storage.touch_fenced(KEY, claim_of(5), TTL)
+    any_storage.revoke(KEY, claim_of(5), TTL, now_us=6)
+    any_storage.delete(KEY)
+    any_storage.save(KEY, b"data", TTL)
+    clock.advance(seconds=2 * TTL)
+    any_storage.cleanup_expired()
+    any_storage.close()
+    assert any_storage.load(KEY) is None
+    assert others.get("theirs") == "data"
+    others.close()
+
+
+@pytest.mark.parametrize("name", ["gzip.GzipCompressor", "lzma.LzmaCompressor"])
+@pytest.mark.parametrize("way", ["pickle", "msgpack"])
+def test_each_compressor_gives_back_what_went_in(
+    redis_caches: None, settings: Any, name: str, way: str
+) -> None:
+    entry = settings.CACHES[f"django_redis-{way}"]
+    options = {**entry["OPTIONS"], "COMPRESSOR": f"django_redis.compressors.{name}"}
+    settings.CACHES = {"default": {**entry, "OPTIONS": options}}
+    storage = CacheStorage()
+    data = bytes(range(256)) * 40
+    for stored in (b"", b"short", data):
+        storage.save(KEY, stored, TTL)
+        assert storage.load(KEY) == stored
+    with connect(entry["LOCATION"]) as connection:
+        (full,) = connection.scan_iter(f"*{KEY}")
+        assert connection.strlen(full) < len(data) / 4
+    storage.close()
+
+
 # Outages.
 
 
@@ -376,6 +427,13 @@ async def test_asynchronous_calls_do_not_queue_behind_one_thread(cache_of: Any) 
     Watched.before = staticmethod(wait)
     loaded = await asyncio.gather(*(storage.aload(KEY) for _ in range(AT_ONCE)))
     assert loaded == [b"data"] * AT_ONCE
+    Watched.before = staticmethod(lambda _call, _key: time.sleep(SLOW_SECONDS))
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        await asyncio.gather(*(storage.aload(KEY) for _ in range(MANY)))
+        seconds.append(time.monotonic() - start)
+    assert min(seconds) < 0.3 * MANY * SLOW_SECONDS
 
 
 @pytest.mark.parametrize("any_storage", CACHES[2:3], indirect=True)

@@ -1,4 +1,4 @@
-"""Own TCP proxies: one can be cut, in turn before several servers, one can be shut."""
+"""Own TCP proxies: one can be cut, in turn before several servers; one can be shut; one counts."""
 
 from __future__ import annotations
 
@@ -60,14 +60,19 @@ class RoundRobin:
         self.came_back.set()
         with contextlib.suppress(OSError):
             node_reader, node_writer = await asyncio.open_connection(HOST, port)
-            await asyncio.gather(self._carry(reader, node_writer), self._carry(node_reader, writer))
+            await asyncio.gather(
+                self._carry(reader, node_writer, writer),
+                self._carry(node_reader, writer, node_writer),
+            )
         writer.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
         self._open.add(writer)
         try:
             while data := await reader.read(CHUNK):
-                await self._may_pass(writer)
+                await self._may_pass(data, writer, back)
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -76,8 +81,10 @@ class RoundRobin:
             self._open.discard(writer)
             writer.close()
 
-    async def _may_pass(self, writer: asyncio.StreamWriter) -> None:
-        """Wait until what is meant for ``writer`` may go on."""
+    async def _may_pass(
+        self, data: bytes, writer: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
+        """Wait until ``data`` for ``writer`` may go on; ``back`` is where it came from."""
 
 
 class Gate(RoundRobin):
@@ -105,6 +112,30 @@ class Gate(RoundRobin):
             event.set()
         self._shut.clear()
 
-    async def _may_pass(self, writer: asyncio.StreamWriter) -> None:
+    async def _may_pass(
+        self, data: bytes, writer: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
         if writer in self._shut:
             await self._shut[writer].wait()
+
+
+class Tripmeter(RoundRobin):
+    """A proxy in front of one server that counts the round trips on all connections."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__([port])
+        self._port = port
+        self._under_way: dict[asyncio.StreamWriter, bytearray] = {}
+        self.trips: list[bytearray] = []
+        """What was sent in each: all that came before the reply began."""
+
+    async def _may_pass(
+        self, data: bytes, writer: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
+        if writer.get_extra_info("peername")[1] != self._port:
+            self._under_way.pop(back, None)
+            return
+        if writer not in self._under_way:
+            self._under_way[writer] = bytearray()
+            self.trips.append(self._under_way[writer])
+        self._under_way[writer] += data

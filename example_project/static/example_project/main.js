@@ -1,19 +1,19 @@
-/** The page: a socket that comes back by itself, an outbox, a form and a panel. */
+/** The page: a socket that comes back by itself and keeps what is not sent, a form and a panel. */
 import { fullJitter, RecoverySocket } from "../recovery_app/recovery.js";
 import { QuoteForm } from "./form.js";
-import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { withChanges } from "./quote.js";
+import { Typing } from "./typing.js";
 
-const RETRY_MS = 2_000;
 const OFFLINE = "You are offline. Go on typing: it is kept here, and sent when the connection is back.";
 const OUTAGE = "The server can’t reach your form just now. It is kept, and looked for again.";
 const socket = new RecoverySocket("/ws/websocket?vsn=2.0.0", {
   viewId: "quote",
   // One page and one server: nobody else is kept waiting by frequent tries.
   reconnectAfterMs: fullJitter(100, 800),
+  rejoinAfterMs: fullJitter(500, 2_000),
 });
-const outbox = new Outbox((event, payload) => socket.push(event, payload), answered);
+const typing = new Typing(push);
 const panel = new Panel();
 const form = new QuoteForm(change);
 /** What the server said last. @type {any} */
@@ -24,45 +24,65 @@ let isLive = false;
 // From the server
 
 socket.addEventListener("status", ({ detail }) => {
-  if (detail !== "connected") isLive = false;
-  if (!isLive) outbox.close();
+  // The outcome, which comes next, says whether there is still a form for it.
+  if (detail === "connected") typing.flush();
+  else setLive(false);
   panel.status(detail);
   render();
 });
 
 socket.addEventListener("outcome", ({ detail }) => {
   panel.outcome(detail);
-  if (detail.outcome === "unavailable" || detail.outcome === "version") {
-    // The form is still kept somewhere: change nothing, and join again for it.
-    setTimeout(() => socket.drop(), RETRY_MS * (1 + Math.random()));
-    return render();
+  // Else the form is still kept somewhere: the socket joins again for it, and holds back what is changed.
+  if (detail.outcome !== "unavailable" && detail.outcome !== "version") {
+    const waiting = socket.pending.length;
+    if (waiting) panel.tell("note", `${changes(waiting)} sent now`);
+    quote = detail.response.quote;
+    setLive(true);
   }
-  const isBack = detail.outcome === "recovered";
-  const waiting = isBack ? outbox.changes.length : outbox.clear();
-  if (waiting) panel.tell(isBack ? "note" : "bad", `${changes(waiting)} ${isBack ? "sent now" : "lost"}`);
-  quote = detail.response.quote;
-  isLive = true;
-  outbox.open();
   render();
 });
 
+socket.addEventListener("lost", ({ detail }) => panel.tell("bad", `${changes(detail.events.length)} lost`));
+
+// What was changed before a reload is answered here.
+socket.addEventListener("reply", ({ detail: { status, response } }) => (status === "ok" ? answered(response) : refused()));
+
 socket.on("recovery:token", () => panel.tell("note", "This tab got a copy of its own"));
 
+function setLive(live) {
+  isLive = live;
+  typing.follow(live);
+}
+
 function answered(response) {
-  if (response instanceof Error) panel.tell("bad", "The server refused a change");
-  else quote = response.quote;
+  // A reply that was lost may be known no more when it is asked for again: the join has brought the form as it is.
+  quote = response.quote ?? quote;
+  render();
+}
+
+function refused() {
+  panel.tell("bad", "The server refused a change");
   render();
 }
 
 // From the person
 
 function change(event, payload) {
-  outbox.add(event, payload);
+  if (event.startsWith("set_")) typing.add(event, payload);
+  else {
+    typing.flush();
+    push(event, payload);
+  }
   render();
 }
 
-document.querySelector("#quote").addEventListener("focusout", () => outbox.flush());
-addEventListener("pagehide", () => outbox.flush());
+function push(event, payload) {
+  socket.push(event, payload).then(answered, ({ name }) => name === "EventRefused" && refused());
+}
+
+document.querySelector("#quote").addEventListener("focusout", () => typing.flush());
+addEventListener("pagehide", () => typing.flush());
 
 document.querySelector("#cut").addEventListener("click", () => {
   panel.expectCut();
@@ -86,8 +106,9 @@ function render() {
   form.enable({ hasQuote: quote !== null, isLive });
   document.querySelector("#offline").textContent = warning();
   if (quote === null) return;
-  form.render(withChanges(quote, outbox.changes), { uncounted: isLive ? 0 : outbox.changes.length });
-  showSaved();
+  const waiting = typing.change ? [...socket.pending, typing.change] : socket.pending;
+  form.render(withChanges(quote, waiting), { uncounted: isLive ? 0 : waiting.length });
+  showSaved(waiting.length);
 }
 
 function warning() {
@@ -96,9 +117,9 @@ function warning() {
   return quote === null ? "" : OFFLINE;
 }
 
-function showSaved() {
-  const waiting = outbox.changes.length;
+function showSaved(waiting) {
   const saved = document.querySelector("#saved");
+  saved.dataset.unsaved = String(waiting);
   // While a reply is on its way, what was said before still holds well enough not to flicker.
   if (waiting && isLive) return;
   saved.dataset.waiting = String(!isLive);

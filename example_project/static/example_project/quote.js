@@ -15,7 +15,7 @@ export function withChanges(quote, changes) {
   return copy;
 }
 
-/** Give an id for a new line: made here, so that the line is the same one when it is sent twice. */
+/** Give an id for a new line: made here, so that it can be worked on before the server knows of it. */
 export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -91,19 +91,21 @@ class Command(BaseCommand):
         report = Report(storage=type(storage).__name__, dry_run=options["dry_run"])
         is_told = options["verbosity"] > 0 and not options["json"]
         started = time.monotonic()
+        failure: StorageError | None = None
         try:
             self._work(storage, report, options["batch_size"], with_bar=is_told)
         except KeyboardInterrupt:
             report.complete = False
         except StorageError as error:
+            failure = error
             report.complete, report.error = False, str(error)
         report.seconds = round(time.monotonic() - started, 3)
         if options["json"]:
             self.stdout.write(json.dumps(asdict(report)))
         elif is_told:
             self._tell(report)
-        if report.error:
-            raise CommandError(report.error)
+        if failure is not None:
+            raise CommandError(report.error) from failure
         if not report.complete:
             sys.exit(INTERRUPTED)
 
@@ -145,11 +147,14 @@ class Command(BaseCommand):
     def _tell(self, report: Report) -> None:
         if report.note:
             self.stdout.write(report.note)
-        if report.dry_run and not report.error:
-            self.stdout.write(f"{_snapshots(report.expired or 0)} would be removed.")
+        said = []
+        if report.expired is not None:
+            said.append(f"{_snapshots(report.expired)} would be removed.")
         elif not report.dry_run:
-            stopped = "" if report.complete else " Stopped before the end."
-            self.stdout.write(f"Removed {_snapshots(report.removed)}.{stopped}")
+            said.append(f"Removed {_snapshots(report.removed)}.")
+        if not report.complete:
+            said.append("Stopped before the end.")
+        self.stdout.write(" ".join(said))
 
 
 def _note_on(storage: Storage) -> str:

@@ -377,9 +377,14 @@ var RecoveryApp = (() => {
       this.events = this.events.filter((kept) => !(kept.isAnswered && kept.isUpTo(this.#safe)));
     }
 
+    /** @param {KeptEvent[]} events */
+    remove(events) {
+      this.events = this.events.filter((kept) => !events.includes(kept));
+    }
+
     /** @param {KeptEvent[]} lost @param {LostReason} reason */
     lose(lost, reason) {
-      this.events = this.events.filter((kept) => !lost.includes(kept));
+      this.remove(lost);
       this.save();
       for (const kept of lost) kept.lose(reason);
       if (lost.length > 0) this.#tell("lost", { reason, events: lost.map(told) });
@@ -474,7 +479,8 @@ var RecoveryApp = (() => {
       if (_recovery && own.reason === "seq_gap") return this.#goOn(own.seq, round);
       if (this.#terms.isNumbered && !_recovery && own.reason === "unmatched topic") return this.#terms.rejoin();
       kept.answer({ status, response: own });
-      this.#queue.release(_recovery?.seq ?? kept.seq);
+      if (_recovery) this.#queue.release(_recovery.seq);
+      else this.#queue.remove([kept]);
       this.#calm();
       this.flush();
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -57,6 +58,7 @@ class Batcher:
         self._manner = manner
         self._lost = lost
         self._waiting: list[_Waiting] = []
+        self._turns: deque[asyncio.Future[Lane]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_led = False
 
@@ -69,10 +71,8 @@ class Batcher:
         return self._lead(future)
 
     async def ask(self, commands: list[Any]) -> list[Reply]:
-        """Send commands as they are, on a lane of their own turn."""
-        while not self._free:
-            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
-        lane = self._free.pop()
+        """Send commands as they are, on the next lane that is free: before calls that wait."""
+        lane = self._free.pop() if self._free else await self._next_lane()
         task = asyncio.ensure_future(lane.ask(commands, repeatable=True))
         self._track(task, lane)
         return await asyncio.shield(task)
@@ -116,7 +116,22 @@ class Batcher:
                 lane = self._free.pop()
                 self._track(asyncio.ensure_future(self._run(lane, batch)), lane)
 
+    async def _next_lane(self) -> Lane:
+        turn: asyncio.Future[Lane] = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._give_back(turn.result())
+            raise
+
     def _give_back(self, lane: Lane) -> None:
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(lane)
+                return
         self._free.append(lane)
         if self._waiting and not self._is_led:
             self._flush()
