@@ -34,6 +34,7 @@ SECRET_KEY = os.environ.get("DEMO_SECRET_KEY") or keep_secret_key(DATA_DIR / "se
 DEBUG = True
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *os.environ.get("DEMO_HOSTS", "").split()]
 USE_TZ = True
+TIME_ZONE = "UTC"
 ROOT_URLCONF = "example_project.urls"
 ASGI_APPLICATION = "example_project.asgi.application"
 
@@ -122,6 +123,14 @@ STATICFILES_DIRS = [
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "formatters": {
+        "told": {
+            "()": "logging.Formatter",
+            "fmt": "{asctime} {levelname} {event} {socket_hash} {topic}: {message}",
+            "style": "{",
+            "defaults": {"socket_hash": "-", "topic": "-"},
+        },
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "told"}},
     "loggers": {"recovery_app": {"handlers": ["console"], "level": "INFO"}},
 }

@@ -90,7 +90,8 @@ class Rulebook:
         self._signer = signer
         # An open page shows the same token with each event. Only good ones are remembered,
         # and in the same memory as the secret; their age is looked at each time.
-        self._known = lru_cache(REMEMBERED_PERMITS)(partial(_verified, signer))
+        self._verified = partial(_verified, signer)
+        self._known = lru_cache(REMEMBERED_PERMITS)(self._verified)
         self._ttl = ttl
         self._token_max_age = token_max_age
         self._clock = clock
@@ -106,9 +107,9 @@ class Rulebook:
 
     def admit(self, token: object, binding: bytes) -> Permit:
         """Verify a token, its signature before anything else; `TokenError`."""
-        # A token of another type may be no key for a dictionary, or a false one.
+        # What is of another type may be no key for a dictionary, or a false one.
         is_plain = type(token) is str and len(token) == TOKEN_LENGTH and type(binding) is bytes
-        permit = self._known(token, binding) if is_plain else _verified(self._signer, token, binding)
+        permit = (self._known if is_plain else self._verified)(token, binding)
         age = self._age(permit.claims)
         if self._token_max_age is not None and age > self._token_max_age:
             raise TokenExpired(

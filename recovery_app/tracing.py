@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from asgiref.sync import markcoroutinefunction
-
+from recovery_app.clock import Clock
 from recovery_app.consumers.joining import Join
 from recovery_app.exceptions import JoinRefused, RecoveryError, StorageError
 from recovery_app.manager import RecoveryManager
@@ -32,7 +31,7 @@ ASYNC_CALLS = {
     "aclaim": "recovery.take_over",
 }
 JOIN = "recovery.join"
-ASK_SECONDS = 1
+ASK_SECONDS = 0.01
 Call = Callable[..., Any]
 
 
@@ -61,18 +60,19 @@ def start() -> None:
 class Provider:
     """Whether anybody takes spans: those that go nowhere cost as much as half a join.
 
-    To ask costs as much as reading a state, so that is done once in a while; a provider, once
-    set, stays.
+    To ask costs as much as reading a state, so among many calls at once it is done once; a
+    provider, once set, stays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         self._is_set = False
         self._ask_at = 0.0
 
     def is_set(self) -> bool:
         """Say whether there is one, or was none a moment ago."""
         if not self._is_set:
-            now = time.monotonic()
+            now = self._clock()
             if now >= self._ask_at:
                 self._ask_at = now + ASK_SECONDS
                 provider = trace.get_tracer_provider()
@@ -97,18 +97,16 @@ def _traced(tracer: Any, title: str, call: Call) -> Call:
 
 
 def _atraced(tracer: Any, title: str, call: Callable[..., Awaitable[Any]]) -> Call:
-    async def spanned(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
+    @functools.wraps(call)
+    async def traced(manager: RecoveryManager, token: Any, *args: Any, **options: Any) -> Any:
+        if not provider.is_set():
+            return await call(manager, token, *args, **options)
         with _span(tracer, title) as span:
             result = await call(manager, token, *args, **options)
             span.set_attribute("recovery.socket_hash", key_of(token))
             return result
 
-    # Gives the coroutine of the call itself: one more around it would be the most of the cost.
-    @functools.wraps(call)
-    def traced(*args: Any, **options: Any) -> Awaitable[Any]:
-        return (spanned if provider.is_set() else call)(*args, **options)
-
-    return markcoroutinefunction(traced)
+    return traced
 
 
 def _traced_join(tracer: Any, carry_out: Callable[[Join], Awaitable[Any]]) -> Any:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from recovery_app.tokens import key_of
 from tests.support.asgi import AsgiServer
 from tests.support.processes import HOST, Process
 from tests.support.redis import make_redis
@@ -28,6 +29,8 @@ PREFIX = "golivekit_recovery_"
 PAGES = 6
 ROUNDS = 4
 WORKERS = 2
+NOTES = "what nobody else may read"
+LINE = re.compile(r"^\S+ \S+ ([A-Z]+) (\w+) (\S+) (\S+): ", re.MULTILINE)
 
 
 class Page:
@@ -36,8 +39,16 @@ class Page:
     def __init__(self, url: str, told: Counter[str]) -> None:
         self.url = url
         self.told = told
-        self.token: str | None = None
+        self.tokens: list[str] = []
         self.wanted = 0
+
+    @property
+    def token(self) -> str | None:
+        return self.tokens[-1] if self.tokens else None
+
+    @property
+    def notes(self) -> str:
+        return f"{NOTES} {self.wanted}"
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[ClientConnection]:
@@ -54,12 +65,12 @@ class Page:
         recovery: dict[str, Any] = response["_recovery"]
         self.told[recovery["outcome"]] += 1
         if recovery["token"]:
-            self.token = recovery["token"]
+            self.tokens.append(recovery["token"])
         return response
 
     async def write(self, socket: ClientConnection) -> None:
         self.wanted += 1
-        payload = {"field": "notes", "value": str(self.wanted)}
+        payload = {"field": "notes", "value": self.notes}
         assert (await self.ask(socket, "set_field", payload))["quote"]
         self.told["events"] += 1
 
@@ -69,7 +80,7 @@ class Page:
         while True:
             _, answered, _, kind, reply = json.loads(await asyncio.wait_for(socket.recv(), 30))
             if kind == "recovery:token":
-                self.token = reply["token"]
+                self.tokens.append(reply["token"])
             elif answered == ref:
                 assert reply["status"] == "ok", reply
                 response: dict[str, Any] = reply["response"]
@@ -130,22 +141,24 @@ async def live(page: Page) -> None:
     for _ in range(ROUNDS):
         async with page.connected() as socket:
             response = await page.join(socket, page.token)
-            assert response["quote"]["fields"]["notes"] == str(page.wanted)
+            assert response["quote"]["fields"]["notes"] == page.notes
             await page.write(socket)
 
 
-async def attack(server: AsgiServer, told: Counter[str], tokens: list[str]) -> None:
-    """Show forged tokens, each on a connection of its own."""
+async def attack(server: AsgiServer, told: Counter[str], tokens: list[str]) -> list[str]:
+    """Show forged tokens, each on a connection of its own; give those that came instead."""
     attacker = Page(server.ws_url, told)
     for token in tokens:
         async with attacker.connected() as socket:
             assert (await attacker.join(socket, token))["_recovery"]["outcome"] == "rejected"
+    return attacker.tokens
 
 
-async def outage(server: AsgiServer, redis: Process, pages: list[Page]) -> None:
+async def outage(server: AsgiServer, redis: Process, pages: list[Page]) -> list[str | None]:
     """Stop the storage under two pages, have all others come meanwhile, and start it again.
 
-    Redis has forgotten all then; the next event makes safe what the server still has.
+    Redis has forgotten all then; the next event makes safe what the server still has. Give the
+    tokens of those whose states are lost.
     """
     first, second, *others = pages
     async with first.connected() as socket, second.connected() as second_socket:
@@ -166,6 +179,7 @@ async def outage(server: AsgiServer, redis: Process, pages: list[Page]) -> None:
         async with page.connected() as socket:
             await page.join(socket, page.token)
     assert get(f"{server.url}/health/?format=json")[0] == 200
+    return kept
 
 
 def values(found: dict[str, float], metric: str) -> dict[str, float]:
@@ -181,8 +195,9 @@ async def test_figures_add_up_to_what_happened(
     told: Counter[str] = Counter()
     pages = [Page(server.ws_url, told) for _ in range(PAGES)]
     await asyncio.gather(*map(live, pages))
-    await attack(server, told, ["rubbish", *(forged(page.token or "") for page in pages)])
-    await outage(server, redis_of_its_own, pages)
+    shown = ["rubbish", *(forged(page.token or "") for page in pages)]
+    given = await attack(server, told, shown)
+    lost = await outage(server, redis_of_its_own, pages)
     events = told.pop("events")
     assert told == {
         "new": PAGES,
@@ -218,6 +233,46 @@ async def test_figures_add_up_to_what_happened(
     assert sum(value for name, value in found.items() if "errors_total" in name) == PAGES - 1
     # Redis isn't asked how many there are.
     assert "snapshots_live" not in found
+    assert_spread(found, "state_size_bytes")
+    for operation in ("save", "takeover"):
+        assert_spread(found, "storage_seconds", f'operation="{operation}"')
+
+    log = server.log.read_text()
+    assert_told(log, told, {key_of(token) for token in lost if token})
+    for secret in (NOTES, *shown[1:], *given, *(token for page in pages for token in page.tokens)):
+        assert secret not in log
+
+
+def assert_spread(found: dict[str, float], metric: str, label: str = "") -> None:
+    """Hold the buckets of a histogram to its count and its sum."""
+    samples = {name: value for name, value in found.items() if metric in name and label in name}
+    (total,) = (value for name, value in samples.items() if name.startswith(f"{metric}_sum"))
+    (count,) = (value for name, value in samples.items() if name.startswith(f"{metric}_count"))
+    buckets = sorted(
+        (float(match[1]), value)
+        for name, value in samples.items()
+        if (match := re.search(r'le="([^"]+)"', name))
+    )
+    least = most = reached = lower = 0.0
+    for limit, value in buckets:
+        least += lower * (value - reached)
+        most += limit * (value - reached) if value > reached else 0
+        lower, reached = limit, value
+    assert reached == count
+    assert least < total <= most
+
+
+def assert_told(log: str, told: Counter[str], lost: set[str]) -> None:
+    """Find in the log whom each failure met, and of the outage no more than a few lines."""
+    lines = LINE.findall(log)
+    failed = [found for _, event, *found in lines if event == "recovery_failed"]
+    assert len(failed) == told["rejected"] + told["unavailable"] + told["not_found"]
+    # A forged token proves nothing of a socket.
+    assert Counter(key for key, _ in failed) == {"None": told["rejected"]} | dict.fromkeys(lost, 2)
+    assert {topic for _, topic in failed} == {"quote"}
+    warnings = Counter(event for level, event, *_ in lines if level != "INFO")
+    assert set(warnings) <= {"storage_down", "storage_back"}
+    assert 1 <= warnings["storage_down"] <= WORKERS
 
 
 def test_pages_are_served_by_what_sites_use_for_it(asgi_server: Callable[..., AsgiServer]) -> None:

@@ -204,3 +204,18 @@ def test_without_threads_a_note_is_written_at_once(
     in_files.note(taker, 2)
     in_files.note(taker, 3)
     assert taker.taken == [[2], [3]]
+
+
+def test_a_forked_child_has_an_alarm_of_its_own(in_files: Tallies) -> None:
+    taker: Any = Taker()
+    in_files.note(taker)
+    assert in_files._alarm is not None
+    # Its thread is the parent's.
+    in_files._alarm.cancel()
+    in_files.after_fork()
+    in_files.note(taker, 2)
+    assert taker.is_there.wait(5)
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
+    assert taker.taken == [[2]]

@@ -60,6 +60,7 @@ def exporter() -> Iterator[Any]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+    tracing.provider = tracing.Provider()
     yield exporter
     exporter.shutdown()
 
@@ -183,6 +184,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no provider set, as before an application does."""
     api = tracing.trace
     monkeypatch.setattr(api, "get_tracer_provider", api.ProxyTracerProvider)
+    monkeypatch.setattr(tracing, "provider", tracing.Provider())
 
 
 @pytest.mark.usefixtures("unset")
@@ -199,6 +201,20 @@ async def test_without_a_provider_a_join_makes_no_span(spans: Spans) -> None:
         async with connected(Counter, manager) as client:
             assert recovery_of(await client.join())["outcome"] == "new"
     assert spans.told() == []
+
+
+def test_a_provider_that_is_set_late_is_found_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_sdk()
+    asked: list[Any] = [tracing.trace.ProxyTracerProvider(), object(), None]
+    monkeypatch.setattr(tracing.trace, "get_tracer_provider", lambda: asked.pop(0))
+    clock = FakeClock()
+    provider = tracing.Provider(clock)
+    assert [provider.is_set() for _ in range(100)] == [False] * 100
+    clock.advance(seconds=tracing.ASK_SECONDS)
+    assert [provider.is_set() for _ in range(100)] == [True] * 100
+    clock.advance(seconds=tracing.ASK_SECONDS)
+    assert provider.is_set()
+    assert asked == [None]
 
 
 def test_starting_again_wraps_nothing_twice(manager: RecoveryManager, spans: Spans) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
 
 import pytest
 
@@ -15,7 +14,7 @@ from recovery_app.exceptions import (
     StorageError,
     StorageUnavailable,
 )
-from recovery_app.watched import QUIET_SECONDS, Watch
+from recovery_app.watched import QUIET_SECONDS, Watch, Watched
 
 
 class Away:
@@ -23,10 +22,9 @@ class Away:
 
     error: Exception | None = None
 
-    def __call__(self) -> str:
+    def __call__(self) -> None:
         if self.error is not None:
             raise self.error
-        return "here"
 
 
 class Timer:
@@ -48,26 +46,15 @@ def away() -> Away:
     return Away()
 
 
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest, away: Away, timer: Timer) -> Callable[..., None]:
+@pytest.fixture
+def call(away: Away, timer: Timer) -> Callable[..., None]:
     """Give a function that makes the watched call and takes what it raises."""
     watch = Watch("TheStorage", clock=timer)
-    by_operation: dict[str, Any] = {}
-
-    async def acall() -> str:
-        return away()
 
     def make(operation: str = "load") -> None:
-        if request.param == "sync":
-            made = by_operation.setdefault(operation, watch.over(operation, away))
-        else:
-            over = by_operation.setdefault(operation, watch.over_async(operation, acall))
-            made = lambda: asyncio.run(over())  # noqa: E731
-        if away.error is None:
-            assert made() == "here"
-        else:
-            with pytest.raises(type(away.error)):
-                made()
+        expected = nullcontext() if away.error is None else pytest.raises(type(away.error))
+        with expected, Watched(watch, operation):
+            away()
 
     return make
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from recovery_app.admin import words
 from recovery_app.manager import RecoveryManager
 from recovery_app.snapshots import is_marker
-from recovery_app.storages import describe
+from recovery_app.storages import Storage, describe
 from recovery_app.tokens import hash_socket_id
 from recovery_app.values import Page, Query, SnapshotInfo
 
@@ -45,11 +45,14 @@ class Asked:
     """Set where ids are wanted that start with ``q``, though one is ``q``."""
 
     @classmethod
-    def read(cls, parameters: Mapping[str, str], *, sortable: frozenset[str]) -> Asked:
+    def read(cls, parameters: Mapping[str, str], storage: Storage) -> Asked:
         """Read an address; what it asks that can't be is left out."""
         asked = cls(**{name: parameters.get(name, "").strip() for name in cls.__slots__})
-        known = asked.o.removeprefix("-") in sortable
-        return asked if known else replace(asked, o="")
+        return replace(
+            asked,
+            o=asked.o if asked.o.removeprefix("-") in storage.sortable_by else "",
+            state=asked.state if storage.keeps_expired else "",
+        )
 
     @property
     def is_filtered(self) -> bool:

@@ -30,7 +30,7 @@ def list_page(
 ) -> Context:
     """Give the summary, and the part of the list that an address asks for."""
     storage = manager.storage
-    asked = Asked.read(parameters, sortable=storage.sortable_by)
+    asked = Asked.read(parameters, storage)
     troubles: list[str] = []
     contents, page = None, Page(items=[])
     with told_to(troubles):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from django.test import Client
+from django.utils.timezone import localtime
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,8 @@ def test_the_facts_of_a_snapshot(operator: Client, manager: RecoveryManager) -> 
     fence = manager.inspect(hash_of("mine"))
     assert fence is not None
     seen = text_of(operator.get(detail_of("mine")))
+    assert fence.info.saved_at is not None
+    saved = localtime(fence.info.saved_at)
     for fact in (
         "Socket id mine",
         f"Socket hash {hash_of('mine')} (as in the log)",
@@ -57,6 +60,7 @@ def test_the_facts_of_a_snapshot(operator: Client, manager: RecoveryManager) -> 
         "Applied seq 12",
         f"Fence {fence.fence}",
         f"Floor {fence.floor}",
+        f"Saved {saved:%Y-%m-%d %H:%M:%S} {saved.tzname()}",
         f"Stored bytes {fence.stored_bytes}",
         "a int 1",
     ):

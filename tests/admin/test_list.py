@@ -10,6 +10,7 @@ from django.test import Client
 
 from recovery_app import RecoveryManager
 from recovery_app.admin.options import SnapshotAdmin
+from recovery_app.admin.summary import MAX_VIEWS
 from recovery_app.context import override_manager
 from tests.admin.support import (
     LIST,
@@ -155,6 +156,31 @@ def test_filters_and_order_stay_while_one_searches(
     html = operator.get(LIST, {"view": "cart", "o": "-size_bytes", "state": "expired"}).content
     for field in ('name="view" value="cart"', 'name="o" value="-size_bytes"', 'name="state"'):
         assert field in html.decode()
+
+
+def test_a_view_that_is_not_among_the_filters_can_be_asked_for(
+    operator: Client, manager: RecoveryManager
+) -> None:
+    names = [f"user-{number:02}" for number in range(MAX_VIEWS + 2)]
+    for name in names:
+        save(manager, name, f"{name} again", view=name)
+    html = operator.get(LIST).content.decode()
+    assert re.search('<input type="text"[^>]* name="view" value=""', html)
+    missing = [name for name in names if f'"?view={name}"' not in html]
+    assert len(missing) == 2
+    found = operator.get(LIST, {"q": "", "view": missing[0]})
+    assert sorted(ids_of(found)) == [missing[0], f"{missing[0]} again"]
+
+
+def test_expired_ones_are_not_asked_of_a_storage_that_removes_them(
+    operator: Client, clock: FakeClock
+) -> None:
+    with make_manager(storage=Listing(clock)) as manager, override_manager(manager):
+        save(manager, "live")
+        response = operator.get(LIST, {"state": "expired"})
+    assert "Expired" not in text_of(response)
+    assert "Show all" not in text_of(response)
+    assert ids_of(response) == ["live"]
 
 
 @pytest.mark.parametrize(

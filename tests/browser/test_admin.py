@@ -36,6 +36,11 @@ CONTRAST = """(selector) => {
         return (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
     });
 }"""
+SAVE = """
+from recovery_app import get_manager
+manager = get_manager()
+manager.save(manager.create_token("{socket_id}"), {{}})
+"""
 OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 
 
@@ -142,6 +147,18 @@ async def test_both_themes_can_be_read(chromium: Browser, server: AsgiServer, th
         assert min(texts) >= 4.5
         await page.locator("#result_list tbody a").first.click()
         assert min(await page.evaluate(CONTRAST, ".recovery-type, .recovery-value")) >= 4.5
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_a_long_socket_id_is_broken(
+    chromium: Browser, server: AsgiServer, tmp_path: Path, viewport: Any
+) -> None:
+    socket_id = "x" * 255
+    manage("shell", "-c", SAVE.format(socket_id=socket_id), data=tmp_path / "demo")
+    async with open_list(chromium, server, viewport=viewport) as page:
+        await page.get_by_role("link", name=socket_id).click()
+        await expect(page.get_by_role("heading", name=socket_id)).to_be_visible()
+        assert await page.evaluate(OVERFLOW) <= 0
 
 
 async def test_a_phone_scrolls_in_one_direction_only(chromium: Browser, server: AsgiServer) -> None:

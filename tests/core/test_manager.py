@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from recovery_app import RecoveryManager
-from recovery_app.exceptions import SnapshotNotFound, TokenExpired
+from recovery_app import RecoveryManager, rulebook
+from recovery_app.exceptions import InvalidSignature, SnapshotNotFound, TokenExpired
 from recovery_app.storages import MemoryStorage
 from recovery_app.tokens import hash_socket_id
 from tests.clock import FakeClock
@@ -64,6 +64,43 @@ def test_a_token_lives_as_long_as_it_may(calls: Callable[[Any], Any], clock: Fak
             call()
         assert (raised.value.age_seconds, raised.value.limit_seconds) == (86_401, 86_400)
         assert raised.value.socket_hash == KEY
+
+
+def test_a_token_that_was_good_once_makes_no_other_good(
+    manager: RecoveryManager, token: str
+) -> None:
+    class Posing(str):
+        """A text that says it were the token."""
+
+        __slots__ = ()
+
+        def __eq__(self, _other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return hash(token)
+
+    assert hash(Posing("A" * 64)) == hash(token)
+    assert manager.recover(token) == STATE
+    for forged, binding in (
+        (token, b"somebody else"),
+        (Posing("A" * 64), b""),
+        (token[:-1] + ("A" if token[-1] != "A" else "B"), b""),
+    ):
+        with pytest.raises(InvalidSignature):
+            manager.recover(forged, binding=binding)
+    assert manager.recover(Posing(token)) == STATE
+    assert manager.recover(token, binding=bytearray()) == STATE  # type: ignore[arg-type]
+
+
+def test_the_tokens_that_are_remembered_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rulebook, "REMEMBERED_PERMITS", 2)
+    rules = make_manager()._rules
+    tokens = [rules.issue(b"8 bytes.", number, b"") for number in range(1, 4)]
+    monkeypatch.setattr(rules, "_token_max_age", None)
+    permits = [rules.admit(token, b"") for token in tokens]
+    assert rules.admit(tokens[2], b"") is permits[2]
+    assert rules.admit(tokens[0], b"") is not permits[0]
 
 
 def test_a_token_may_live_for_ever(calls: Callable[[Any], Any], clock: FakeClock) -> None:
