@@ -187,6 +187,17 @@ onEachWay(test, "at most 32 events are without a reply at once", async (page, se
   assert.deepEqual(numbers(server), range(1, 100));
 });
 
+onEachWay(test, "while a reply is missing, not so much is sent that the server would forget it", async (page, server) => {
+  await page.joined();
+  const missing = page.view.push("add_without_reply", { item: 1 });
+  const replies = page.add(...range(2, 100));
+  await until(() => page.view.pending.length === 69);
+  assert.deepEqual(numbers(server), range(2, 32));
+  page.options.clock.tick(10_000);
+  assert.deepEqual(await missing, { late: "add_without_reply" });
+  assert.deepEqual((await Promise.all(replies)).at(-1).state, range(1, 100));
+}, atRest);
+
 onEachWay(test, "a reply that doesn't come in 10 s is asked for again, on the same connection", async (page, server) => {
   await page.joined();
   server.isSlow = true;

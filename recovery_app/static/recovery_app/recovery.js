@@ -446,13 +446,16 @@ var RecoveryApp = (() => {
     flush() {
       if (this.#isOver) return this.#queue.save();
       const room = this.#terms.isNumbered ? MAX_ON_WIRE - this.#at("wire").length : Infinity;
+      // further from the first without a reply, the server might know that reply no more
+      const farthest = this.#acknowledged() + MAX_ON_WIRE;
       const ready = this.#at("here").slice(0, room);
       for (const kept of ready) {
+        if (this.#terms.isNumbered && (kept.seq ?? this.#last + 1) > farthest) break;
         kept.seq ??= ++this.#last;
         kept.place = "wire";
       }
       this.#queue.save();
-      for (const kept of ready) this.#send(kept);
+      for (const kept of ready) if (kept.place === "wire") this.#send(kept);
       this.#expectReply();
     }
 
