@@ -11,6 +11,9 @@ import { Players } from "./players.mjs";
 /** Every other client notices a silent connection soon; the rest wait long enough for the slow-join trap. */
 const HEARTBEATS_MS = [2_000, 16_000];
 
+/** How long a reply may take; a join may take the npm client's own 10 s. */
+const TIMEOUT_MS = 3_000;
+
 function make(url, number) {
   const socket = new Socket(url, {
     transport: WebSocket,
@@ -18,7 +21,7 @@ function make(url, number) {
     reconnectAfterMs,
     rejoinAfterMs,
   });
-  const recovery = new Recovery(`ledger ${number}`, { storage: "none" });
+  const recovery = new Recovery(`ledger ${number}`, { storage: "none", timeoutMs: TIMEOUT_MS });
   const channel = recovery.channel(socket, "ledger");
   socket.connect();
   channel.join();

@@ -207,6 +207,16 @@ def test_only_so_many_are_on_the_wire(talk: Talk) -> None:
     assert talk.tick() == [MAX_ON_WIRE + 1]
 
 
+def test_nothing_is_sent_too_far_ahead_of_a_missing_reply(talk: Talk) -> None:
+    talk.push(MAX_ON_WIRE + 2)
+    talk.tick()
+    for number in range(2, MAX_ON_WIRE + 1):
+        talk.reply(number, seq=number)
+    assert talk.tick() == []
+    talk.reply(1, seq=MAX_ON_WIRE)
+    assert talk.tick() == [MAX_ON_WIRE + 1, MAX_ON_WIRE + 2]
+
+
 @pytest.mark.parametrize("outcome", ["version", "unavailable"])
 def test_where_the_state_cant_be_had_all_is_kept_for_the_next_join(
     talk: Talk, outcome: str
