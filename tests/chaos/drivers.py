@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
 from recovery_app.chaos.client import Reply
@@ -20,6 +22,8 @@ from tests.support.processes import TOP
 MAX_LINE = 64 * 1024 * 1024
 TIMEOUT_MS = 3_000
 HEARTBEAT_MS = 2_000
+LOAD_SECONDS = 60
+RETRY_SECONDS = 0.2
 MAKE_PLAYERS = """async ({scripts, seed, timeoutMs, heartbeatMs}) => {
     const { RecoverySocket } = await import("/static/recovery_app/recovery.js");
     const { Players } = await import("/static/chaos/players.mjs");
@@ -72,13 +76,31 @@ class NpmPlayers:
 
 
 class PagePlayers:
-    """Clients in one page of a browser."""
+    """Clients in one page of a browser, which can be reloaded at any time."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, url: str, options: dict[str, Any]) -> None:
         self._page = page
+        self._url = url
+        self._options = options
+        self._is_loaded = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Load the page, again if it is there already, as soon as a node answers."""
+        deadline = time.monotonic() + LOAD_SECONDS
+        async with self._is_loaded:
+            while True:
+                try:
+                    await self._page.goto(self._url)
+                    await self._page.evaluate(MAKE_PLAYERS, self._options)
+                    return
+                except PlaywrightError:
+                    if time.monotonic() > deadline:
+                        raise
+                    await asyncio.sleep(RETRY_SECONDS)
 
     async def go(self, horizon: float) -> int:
-        settled: int = await self._page.evaluate("(horizon) => players.go(horizon)", horizon)
+        async with self._is_loaded:
+            settled: int = await self._page.evaluate("(horizon) => players.go(horizon)", horizon)
         return settled
 
     async def finish(self) -> list[Result]:
@@ -108,15 +130,12 @@ async def npm_players(proxy: Proxy, scripts: Scripts, seed: int) -> AsyncIterato
 @asynccontextmanager
 async def page_players(
     page: Page, proxy: Proxy, scripts: Scripts, seed: int
-) -> AsyncIterator[Players]:
+) -> AsyncIterator[PagePlayers]:
     """Load a page with the clients."""
-    await page.goto(proxy.url)
-    options = {"timeoutMs": TIMEOUT_MS, "heartbeatMs": HEARTBEAT_MS}
-    await page.evaluate(MAKE_PLAYERS, {"scripts": _plain(scripts), "seed": seed, **options})
-    try:
-        yield PagePlayers(page)
-    finally:
-        await page.goto("about:blank")
+    options = {"timeoutMs": TIMEOUT_MS, "heartbeatMs": HEARTBEAT_MS, "seed": seed}
+    players = PagePlayers(page, proxy.url, {**options, "scripts": _plain(scripts)})
+    await players.load()
+    yield players
 
 
 def _plain(scripts: Scripts) -> list[list[dict[str, Any]]]:

@@ -8,17 +8,41 @@ const FRESH_JOINS = 2;
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** One client: `push` promises a reply, `drop` cuts its connection, `recovery` tells "outcome" and "lost". */
-class Player {
-  replies = [];
-  problems = [];
-  settled = 0;
-  #next = 0;
-  #atOnce = 1;
+/** What a client has to know after a reload of the page, which may come between any two of its tasks. */
+class Notes {
+  #name;
 
-  constructor({ push, drop, recovery }, script, dice) {
+  constructor(name) {
+    this.#name = name;
+  }
+
+  set(key, value) {
+    globalThis.sessionStorage?.setItem(`${this.#name} ${key}`, JSON.stringify(value));
+  }
+
+  get(key) {
+    return JSON.parse(globalThis.sessionStorage?.getItem(`${this.#name} ${key}`) ?? null);
+  }
+}
+
+/** One client: `push` promises a reply, `drop` cuts its connection, `recovery` tells "outcome", "lost" and "reply". */
+class Player {
+  settled = 0;
+  #next;
+  #atOnce = 1;
+  #notes;
+
+  constructor({ push, drop, recovery }, script, dice, notes) {
     Object.assign(this, { push, drop, recovery, script, dice });
-    recovery.addEventListener("lost", ({ detail }) => this.problems.push(`${detail.reason}: ${JSON.stringify(detail.events)}`));
+    this.#notes = notes;
+    this.#next = notes.get("next") ?? 0;
+    this.problems = notes.get("problems") ?? [];
+    this.replies = script.map((_, number) => notes.get(number));
+    this.settled = this.replies.filter((reply) => reply !== null).length;
+    recovery.addEventListener("lost", ({ detail }) => this.#complain(`${detail.reason}: ${JSON.stringify(detail.events)}`));
+    recovery.addEventListener("reply", ({ detail: { payload, status, response } }) =>
+      this.#settle(payload.number - 1, { status, response }),
+    );
   }
 
   /** Push what may be pushed now, in bursts. */
@@ -31,13 +55,27 @@ class Player {
 
   #push(number) {
     const { event, payload } = this.script[number];
-    this.push(event, payload)
-      .then((response) => (this.replies[number] = { status: "ok", response }))
-      .catch((error) => {
-        if (error.name === "EventRefused") this.replies[number] = { status: "error", response: error.response };
-        else this.problems.push(`event ${number}: ${error}`);
-      })
-      .finally(() => this.settled++);
+    this.push(event, payload).then(
+      (response) => this.#settle(number, { status: "ok", response }),
+      (error) => {
+        if (error.name === "EventRefused") return this.#settle(number, { status: "error", response: error.response });
+        this.settled++;
+        this.#complain(`event ${number}: ${error}`);
+      },
+    );
+    this.#notes.set("next", this.#next);
+  }
+
+  #settle(number, reply) {
+    if (this.replies[number]) this.#complain(`event ${number} is answered twice`);
+    else this.settled++;
+    this.replies[number] = reply;
+    this.#notes.set(number, reply);
+  }
+
+  #complain(problem) {
+    this.problems.push(problem);
+    this.#notes.set("problems", this.problems);
   }
 
   /** Join anew, until the state that comes back has everything that was kept until then. */
@@ -74,7 +112,9 @@ export class Players {
 
   /** @param make gives client 0, 1, 2, … as a Player takes it */
   constructor(scripts, seed, make) {
-    this.#players = scripts.map((script, number) => new Player(make(number), script, makeDice(seed + number)));
+    this.#players = scripts.map(
+      (script, number) => new Player(make(number), script, makeDice(seed + number), new Notes(`client ${number}`)),
+    );
     this.#timer = setInterval(() => this.#players.forEach((player) => player.feed(this.#horizon)), TICK_MS);
   }
 
@@ -89,8 +129,7 @@ export class Players {
     return Promise.all(
       this.#players.map(async (player) => {
         const state = await player.state();
-        const replies = player.script.map((_, number) => player.replies[number] ?? null);
-        return { replies, problems: player.problems, state };
+        return { replies: player.replies, problems: player.problems, state };
       }),
     );
   }

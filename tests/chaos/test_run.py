@@ -10,7 +10,6 @@ import os
 import random
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ import pytest
 from playwright.async_api import Browser
 
 from recovery_app.chaos.judge import Judge, Result
-from recovery_app.chaos.plan import Kind, Plan
+from recovery_app.chaos.plan import Fault, Kind, Plan
 from recovery_app.chaos.processes import Process
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.run import Setup, run
 from recovery_app.chaos.scripts import for_client
 from recovery_app.chaos.storm import Storm, told
-from tests.chaos.drivers import Players, Scripts, npm_players, page_players
+from tests.chaos.drivers import PagePlayers, Players, Scripts, npm_players, page_players
 from tests.chaos.stage import STORES, Store, nodes, script
 from tests.support import databases, needs, redis
 from tests.support.node import require_node
@@ -115,30 +114,57 @@ async def players(
         yield started
 
 
-async def play(all_players: Sequence[Players], events: int, storm: Storm | None) -> list[Result]:
-    """Let all clients run their scripts, through the storm if there is one."""
-    reached = 0
-    blowing = asyncio.ensure_future(storm.blow(lambda: reached / events)) if storm else None
-    heard_at = time.monotonic()
-    while reached < events:
-        await asyncio.sleep(STEP_SECONDS)
-        horizon = storm.horizon if storm else 1.0
-        settled = sum([await each.go(horizon) for each in all_players])
-        if settled > reached:
-            reached, heard_at = settled, time.monotonic()
-        if blowing and blowing.done():
-            blowing.result()
-        assert time.monotonic() - heard_at < PATIENCE_SECONDS, f"stuck at {reached} of {events}"
-    if blowing:
-        await asyncio.wait_for(blowing, PATIENCE_SECONDS)
-    results = [await asyncio.wait_for(each.finish(), PATIENCE_SECONDS) for each in all_players]
-    return [result for each in results for result in each]
+class Crowd:
+    """All clients of a run, and how far they have come."""
+
+    def __init__(self, started: Sequence[Players]) -> None:
+        self.events = len(started) * SCALE.clients * SCALE.events
+        self._started = started
+        self._settled = 0
+
+    async def play(self, storm: Storm | None) -> list[Result]:
+        """Run the scripts, through the storm if there is one, and give what came of each."""
+        began = time.monotonic()
+        work = [self._go_on(storm)]
+        if storm:
+            work.append(storm.blow(lambda: self._settled / self.events))
+        tasks = [asyncio.ensure_future(each) for each in work]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finishing = asyncio.gather(*(each.finish() for each in self._started))
+        found = await asyncio.wait_for(finishing, PATIENCE_SECONDS)
+        print(f"{self.events} events in {time.monotonic() - began:.0f} s")
+        return [result for each in found for result in each]
+
+    async def _go_on(self, storm: Storm | None) -> None:
+        heard_at = time.monotonic()
+        while self._settled < self.events:
+            await asyncio.sleep(STEP_SECONDS)
+            horizon = storm.horizon if storm else 1.0
+            settled = sum([await each.go(horizon) for each in self._started])
+            if settled > self._settled:
+                self._settled, heard_at = settled, time.monotonic()
+            problem = f"stuck at {settled} of {self.events}, seed {SEED}"
+            assert time.monotonic() - heard_at < PATIENCE_SECONDS, problem
 
 
-def make_storm(store: Store, proxy: Proxy, running: Sequence[Process]) -> Storm:
-    """Draw the plan of this run."""
-    own = Counter(dict.fromkeys(store.also, SCALE.own_faults))
-    return Storm(Plan.make(SEED, {**SCALE.faults, **own}), proxy, running, also=store.also)
+def make_storm(
+    store: Store, proxy: Proxy, running: Sequence[Process], started: Sequence[Players]
+) -> Storm:
+    """Draw the plan of this run: pages are reloaded, too."""
+    pages = [each for each in started if isinstance(each, PagePlayers)]
+
+    async def reload(_: Fault) -> None:
+        for page in pages:
+            await page.load()
+
+    also = {**store.also, "reload": reload} if pages else store.also
+    counts = {**SCALE.faults, **dict.fromkeys(also, SCALE.own_faults)}
+    return Storm(Plan.make(SEED, counts), proxy, running, also=also)
 
 
 @pytest.mark.parametrize("clients", CLIENTS)
@@ -151,14 +177,12 @@ async def test_no_event_is_lost_or_applied_twice(
     scripts = [for_client(lines, number, SCALE.events) for number in range(SCALE.clients)]
     with nodes(store, tmp_path) as running:
         async with Proxy([node.port for node in running]) as proxy:
-            results, began = [], time.monotonic()
-            for storm in (None, make_storm(store, proxy, running)):
-                async with players(clients, chromium, proxy, scripts) as started:
-                    events = len(started) * SCALE.clients * SCALE.events
-                    results.append(await play(started, events, storm))
-                print(f"{events} events, {time.monotonic() - began:.0f} s")
-    assert storm
-    verdict = JUDGE.compare(*results)
+            async with players(clients, chromium, proxy, scripts) as started:
+                expected = await Crowd(started).play(None)
+            async with players(clients, chromium, proxy, scripts) as started:
+                storm = make_storm(store, proxy, running, started)
+                found = await Crowd(started).play(storm)
+    verdict = JUDGE.compare(expected, found)
     print(f"{told(storm.done)}; {told(proxy.counts)}; {verdict}")
     assert verdict.is_good, [f"seed {SEED}", str(verdict), *verdict.differences[:20]]
     assert verdict.forgotten == 0

@@ -26,6 +26,7 @@ if os.environ.get("CHAOS_DATABASE"):
         "PORT": os.environ["CHAOS_DATABASE"],
         "NAME": "postgres",
         "USER": "recovery",
+        "CONN_MAX_AGE": 60,
     }
 
 RECOVERY = {"STORAGE": json.loads(os.environ["CHAOS_STORAGE"]), "TTL": 300}
