@@ -1,7 +1,7 @@
 """Own a client that wants each event applied exactly once: its rules, without a connection.
 
 It is told what happens (`connect`, `receive`, `tick`), and gives the frames to send. What
-server and client promise each other is in ``docs/chaos.md``. `recovery.js` is the client of
+server and client promise each other is in ``docs/consumer.md``. `recovery.js` is the client of
 pages; this one is the kit's own, to run scripts with.
 """
 
