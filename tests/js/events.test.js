@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BrokenStorage, FakeBrowser, FakeClock, FakeStorage, record, told } from "./support/browser.js";
-import { immediate, KEY, onEachWay, until } from "./support/pages.js";
+import { immediate, KEY, onEachWay, Page, until } from "./support/pages.js";
+import { TestServer } from "./support/server.js";
 
 /** A page whose own timers only `tick` lets pass; the server's answers still take real time. */
 const atRest = () => {
@@ -169,7 +170,7 @@ for (const type of ["status", "outcome"]) {
     const left = told(page.view, "outcome");
     page.goOnline();
     await left;
-    assert.equal(page.view.status, "disconnected");
+    await until(() => page.view.status === "disconnected");
     await page.back();
     assert.deepEqual((await replies[0]).state, ["a"]);
   });
@@ -241,6 +242,56 @@ onEachWay(test, "what the server has missed is sent again with all that came aft
   const replies = page.add("b", "c", "d", "e", "f");
   assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b", "c", "d", "e", "f"]);
   assert.deepEqual(numbers(server), [1, ...range(2, 6), ...range(2, 6)]);
+});
+
+test("an event that can't be sent just now is sent in time, or with the next one", async () => {
+  const { tab, clock } = atRest();
+  const view = new tab.app.Recovery("form");
+  const sent = [];
+  const transport = { isOpen: false, send: (event, payload) => transport.isOpen && sent.push(payload._seq) > 0, rejoin: () => {} };
+  view.carry(transport);
+  view.joined({ _recovery: { token: "t1", outcome: "new", ttl: 300, seq: 0 } });
+  view.push("add");
+  transport.isOpen = true;
+  clock.tick(10_000);
+  assert.deepEqual(sent, [1]);
+  transport.isOpen = false;
+  view.push("add");
+  transport.isOpen = true;
+  view.push("add");
+  assert.deepEqual(sent, [1, 2, 3]);
+});
+
+test("what the npm client can't send just now doesn't wait in its buffer to be sent twice", async (t) => {
+  const server = await TestServer.start(t);
+  const page = new Page(t, server, "the npm client");
+  await page.joined();
+  page.socket.conn.close();
+  const replies = page.add("a", "b");
+  assert.deepEqual(page.channel.pushBuffer, []);
+  await told(page.view, "outcome");
+  assert.deepEqual((await Promise.all(replies))[1].state, ["a", "b"]);
+  assert.deepEqual(items(server), ["a", "b"]);
+});
+
+test("a channel of the npm client that was left is not joined again", async (t) => {
+  const { tab, clock } = atRest();
+  const server = await TestServer.start(t);
+  const page = new Page(t, server, "the npm client", { tab });
+  server.outcomes.push("unavailable");
+  await page.joined();
+  page.channel.leave();
+  clock.tick(60_000);
+  await server.next("phx_leave");
+  assert.deepEqual([page.channel.state, server.joins.length], ["closed", 1]);
+});
+
+test("what is pushed by a channel's own push has no number", async (t) => {
+  const server = await TestServer.start(t);
+  const page = new Page(t, server, "the npm client");
+  await page.joined();
+  await new Promise((resolve) => page.channel.push("add", { item: "a" }).receive("ok", resolve));
+  assert.deepEqual(server.of("add")[0].payload, { item: "a" });
 });
 
 // ---------------------------------------------------------------------------------------------- What is safe

@@ -42,7 +42,7 @@
 /** @typedef {PageEvent & Reply} ReplyDetail what the event "reply" tells */
 /**
  * @typedef {object} Transport what carries the events of a view; it keeps none, and sends none twice
- * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => void} send
+ * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => boolean} send false: it can't now
  * @property {() => void} rejoin make the joined channel join again
  */
 /**
@@ -470,9 +470,10 @@ var RecoveryApp = (() => {
     #send(kept) {
       const round = this.#round;
       const numbers = this.#terms.isNumbered ? { _seq: kept.seq, _ack: this.#acknowledged() } : {};
-      this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
+      const isSent = this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
         if (!this.#isOver) this.#receive(kept, reply, round);
       });
+      if (!isSent) kept.place = "here";
     }
 
     /** @param {KeptEvent} kept @param {Reply} reply @param {number} round in which it was sent */
@@ -505,9 +506,9 @@ var RecoveryApp = (() => {
       this.flush();
     }
 
-    /** Wait for any reply to what is on the wire; a slow handler is no reason to give up the connection. */
+    /** Wait for any reply; that a handler is slow is no reason to give up the connection. */
     #expectReply() {
-      if (!this.#terms.isNumbered || this.#at("wire").length === 0) return;
+      if (!this.#terms.isNumbered || this.#queue.events.every(({ place }) => place === "there")) return;
       this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);
     }
 
@@ -717,14 +718,15 @@ var RecoveryApp = (() => {
   function npmTransport(channel) {
     return {
       send(event, payload, answered) {
-        if (!channel.canPush()) return;
+        if (!channel.canPush()) return false;
         const push = channel.push(event, payload);
         for (const status of ["ok", "error", "timeout"]) {
           push.receive(status, (/** @type {any} */ response) => answered({ status, response }));
         }
+        return true;
       },
       // as if the server had told that the channel crashed: the one way that leaves the join to the client itself
-      rejoin: () => channel.isJoined() && channel.trigger("phx_error"),
+      rejoin: () => channel.trigger("phx_error"),
     };
   }
 
@@ -830,7 +832,10 @@ var RecoveryApp = (() => {
       this.#url = address.href;
       this.#options = { heartbeatMs: 30_000, timeoutMs: 10_000, reconnectAfterMs, rejoinAfterMs, ...options };
       this.carry({
-        send: (event, payload, answered) => this.#unanswered.set(this.#send(this.#topic, event, payload), answered),
+        send: (event, payload, answered) => {
+          this.#unanswered.set(this.#send(this.#topic, event, payload), answered);
+          return true;
+        },
         rejoin: () => this.drop(), // by a new connection, which may reach another node
       });
     }

@@ -19,13 +19,14 @@ const OPENERS = {
     const channel = view.channel(socket, "form:1");
     socket.connect();
     t.after(() => socket.disconnect());
-    return { view, socket, channel, join: () => channel.join(), goOffline: () => socket.disconnect(), goOnline: () => socket.connect() };
+    const goOnline = () => until(() => !socket.conn).then(() => socket.connect());
+    return { view, socket, channel, join: () => channel.join(), goOffline: () => socket.disconnect(), goOnline };
   },
 };
 
 /** One tab with one view: `open` it, `join`, go offline and online, `reload`. */
-class Page {
-  constructor(t, server, way, { tab = new FakeBrowser().open(), ...options }) {
+export class Page {
+  constructor(t, server, way, { tab = new FakeBrowser().open(), ...options } = {}) {
     Object.assign(this, { t, server, way, tab, options }, OPENERS[way](t, server, tab, options));
   }
 
