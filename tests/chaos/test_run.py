@@ -22,7 +22,6 @@ from recovery_app.chaos.judge import Judge, Result
 from recovery_app.chaos.plan import Fault, Kind, Plan
 from recovery_app.chaos.processes import Process
 from recovery_app.chaos.proxy import Proxy
-from recovery_app.chaos.run import Setup, run
 from recovery_app.chaos.scripts import for_client
 from recovery_app.chaos.storm import Storm, told
 from tests.chaos.drivers import PagePlayers, Players, Scripts, npm_players, page_players
@@ -187,21 +186,3 @@ async def test_no_event_is_lost_or_applied_twice(
     assert verdict.is_good, [f"seed {SEED}", str(verdict), *verdict.differences[:20]]
     assert verdict.forgotten == 0
     assert storm.done == dict(storm.plan.counts)
-
-
-async def test_the_kits_own_client(store: Store, tmp_path: Path) -> None:
-    with nodes(store, tmp_path) as running:
-        own = dict.fromkeys(store.also, SCALE.own_faults)
-        setup = Setup(
-            nodes=running,
-            path="/ws/websocket",
-            topic="ledger",
-            script=script(SCALE.events),
-            clients=SCALE.clients,
-            events=SCALE.events,
-            judge=JUDGE,
-            also=store.also,
-        )
-        verdict = await run(setup, Plan.make(SEED, {**SCALE.faults, **own}), print)
-    assert verdict.is_good, [f"seed {SEED}", str(verdict), *verdict.differences[:20]]
-    assert verdict.forgotten == 0
