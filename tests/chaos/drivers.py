@@ -48,6 +48,9 @@ class Players(Protocol):
     async def go(self, horizon: float) -> int:
         """Let them go so far; give how many events are settled."""
 
+    async def problems(self) -> list[str]:
+        """Give what went wrong so far, in words."""
+
     async def finish(self) -> list[Result]:
         """Give what came of each, with the state that a fresh join brings back."""
 
@@ -70,6 +73,10 @@ class NpmPlayers:
     async def go(self, horizon: float) -> int:
         settled: int = await self.ask("go", horizon)
         return settled
+
+    async def problems(self) -> list[str]:
+        problems: list[str] = await self.ask("problems")
+        return problems
 
     async def finish(self) -> list[Result]:
         return _results(await self.ask("finish"))
@@ -102,6 +109,10 @@ class PagePlayers:
         async with self._is_loaded:
             settled: int = await self._page.evaluate("(horizon) => players.go(horizon)", horizon)
         return settled
+
+    async def problems(self) -> list[str]:
+        problems: list[str] = await self._page.evaluate("players.problems()")
+        return problems
 
     async def finish(self) -> list[Result]:
         return _results(await self._page.evaluate("players.finish()"))

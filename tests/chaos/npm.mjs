@@ -39,6 +39,7 @@ const commands = {
     return 0;
   },
   go: (horizon) => players.go(horizon),
+  problems: () => players.problems(),
   finish: () => players.finish(),
 };
 

@@ -124,6 +124,11 @@ export class Players {
     return this.#players.reduce((sum, { settled }) => sum + settled, 0);
   }
 
+  /** Say what went wrong so far. */
+  problems() {
+    return this.#players.flatMap(({ problems }, number) => problems.map((problem) => `client ${number}: ${problem}`));
+  }
+
   async finish() {
     clearInterval(this.#timer);
     return Promise.all(
