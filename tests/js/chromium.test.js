@@ -34,6 +34,24 @@ const CUT_AND_RELOAD = `
     await report({ outcome: socket.outcome, state });
   }`;
 
+/** Reloads with one event whose reply was lost and one that was not sent; reports their replies and the state. */
+const RELOAD_WITH_EVENTS = `
+  const socket = new RecoverySocket("/ws/form/", { viewId: "form" });
+  const replies = [];
+  socket.addEventListener("reply", ({ detail }) => replies.push([detail.payload.item, detail.response]));
+  await socket.join("form:1");
+  if (!sessionStorage.isReloaded) {
+    sessionStorage.isReloaded = true;
+    socket.push("add_without_reply", { item: "on the wire" });
+    socket.disconnect();
+    socket.push("add", { item: "unsent" });
+    location.reload();
+  } else {
+    const { state } = await socket.push("add", { item: "after" });
+    const kept = sessionStorage.getItem("lv_recovery_form:events");
+    await fetch("/report", { method: "POST", body: JSON.stringify({ replies, state, kept }) });
+  }`;
+
 /** Joins, adds its hash, and reports the state. */
 const LOCAL = `
   const socket = new RecoverySocket("/ws/form/", { viewId: "form", storage: "localStorage" });
@@ -75,6 +93,21 @@ for (const [way, tag] of Object.entries(TAGS)) {
     assert.deepEqual(server.urls, Array(3).fill("/ws/form/"));
   });
 }
+
+test("events outlive a reload, each is applied once, and the page is told its reply", { skip }, async (t) => {
+  const { server, reported, url } = await serve(t, TAGS["a module"](RELOAD_WITH_EVENTS));
+  const report = reported();
+  await chromium.open(url);
+  assert.deepEqual(await report, {
+    replies: [
+      ["on the wire", { late: "add_without_reply" }],
+      ["unsent", { state: ["on the wire", "unsent"] }],
+    ],
+    state: ["on the wire", "unsent", "after"],
+    kept: null,
+  });
+  assert.deepEqual(server.of("add").map(({ payload }) => payload._seq), [2, 3]);
+});
 
 test("localStorage: one tab owns the token, and one that is opened after it goes on", { skip }, async (t) => {
   const { reported, url } = await serve(t, TAGS["a module"](LOCAL));

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BrokenStorage, FakeBrowser, FakeClock, FakeStorage, record, told } from "./support/browser.js";
-import { immediate, KEY, onEachWay, until } from "./support/pages.js";
+import { immediate, KEY, onEachWay, Page, until } from "./support/pages.js";
+import { TestServer } from "./support/server.js";
 
 /** A page whose own timers only `tick` lets pass; the server's answers still take real time. */
 const atRest = () => {
@@ -169,7 +170,7 @@ for (const type of ["status", "outcome"]) {
     const left = told(page.view, "outcome");
     page.goOnline();
     await left;
-    assert.equal(page.view.status, "disconnected");
+    await until(() => page.view.status === "disconnected");
     await page.back();
     assert.deepEqual((await replies[0]).state, ["a"]);
   });
@@ -239,6 +240,56 @@ onEachWay(test, "what the server has missed is sent again with all that came aft
   assert.deepEqual(numbers(server), [1, ...range(2, 6), ...range(2, 6)]);
 });
 
+test("an event that can't be sent just now is sent in time, or with the next one", async () => {
+  const { tab, clock } = atRest();
+  const view = new tab.app.Recovery("form");
+  const sent = [];
+  const transport = { isOpen: false, send: (event, payload) => transport.isOpen && sent.push(payload._seq) > 0, rejoin: () => {} };
+  view.carry(transport);
+  view.joined({ _recovery: { token: "t1", outcome: "new", ttl: 300, seq: 0 } });
+  view.push("add");
+  transport.isOpen = true;
+  clock.tick(10_000);
+  assert.deepEqual(sent, [1]);
+  transport.isOpen = false;
+  view.push("add");
+  transport.isOpen = true;
+  view.push("add");
+  assert.deepEqual(sent, [1, 2, 3]);
+});
+
+test("what the npm client can't send just now doesn't wait in its buffer to be sent twice", async (t) => {
+  const server = await TestServer.start(t);
+  const page = new Page(t, server, "the npm client");
+  await page.joined();
+  page.socket.conn.close();
+  const replies = page.add("a", "b");
+  assert.deepEqual(page.channel.pushBuffer, []);
+  await told(page.view, "outcome");
+  assert.deepEqual((await Promise.all(replies))[1].state, ["a", "b"]);
+  assert.deepEqual(items(server), ["a", "b"]);
+});
+
+test("a channel of the npm client that was left is not joined again", async (t) => {
+  const { tab, clock } = atRest();
+  const server = await TestServer.start(t);
+  const page = new Page(t, server, "the npm client", { tab });
+  server.outcomes.push("unavailable");
+  await page.joined();
+  page.channel.leave();
+  clock.tick(60_000);
+  await server.next("phx_leave");
+  assert.deepEqual([page.channel.state, server.joins.length], ["closed", 1]);
+});
+
+test("what is pushed by a channel's own push has no number", async (t) => {
+  const server = await TestServer.start(t);
+  const page = new Page(t, server, "the npm client");
+  await page.joined();
+  await new Promise((resolve) => page.channel.push("add", { item: "a" }).receive("ok", resolve));
+  assert.deepEqual(server.of("add")[0].payload, { item: "a" });
+});
+
 // ---------------------------------------------------------------------------------------------- What is safe
 
 onEachWay(test, "an event is kept until it is safe, and goes out again if it was not", async (page, server) => {
@@ -285,6 +336,18 @@ onEachWay(test, "a storage that lost an event which was safe: those after it are
   assert.equal(numbers(server).at(-1), 2);
 });
 
+onEachWay(test, "what the storage still has is answered all the same", async (page, server) => {
+  await page.joined();
+  const reply = page.view.push("add_without_reply", { item: "a" });
+  await Promise.all(page.add("b", "c"));
+  page.goOffline();
+  const lost = page.add("d")[0];
+  server.rollBack(1);
+  await page.back();
+  await assert.rejects(lost, named("EventLost"));
+  assert.deepEqual(await reply, { late: "add_without_reply" });
+});
+
 onEachWay(test, "the same where none was sent since", async (page, server) => {
   await page.joined();
   await Promise.all(page.add("a", "b"));
@@ -315,6 +378,29 @@ for (const outcome of ["expired", "not_found", "superseded", "rejected", "new"])
     assert.deepEqual(notes[0][1].events.map(({ payload }) => payload.item), ["safe or not", "a", "b"]);
   });
 }
+
+onEachWay(test, "what is safe is counted anew with the numbers", async (page, server) => {
+  await page.joined();
+  await Promise.all(page.add("a", "b", "c"));
+  server.outcomes.push("expired");
+  await page.cut();
+  server.isSaving = false;
+  await page.add("d")[0];
+  await page.cut();
+  assert.deepEqual((await page.add("e")[0]).state, ["d", "e"]);
+});
+
+onEachWay(test, "events of before the first join are that join's, sent or not, when the next one finds its state gone", async (page, server) => {
+  server.isSlow = true;
+  const replies = page.add(...range(1, 40));
+  await page.joined();
+  await until(() => items(server).length === 32);
+  server.outcomes.push("expired");
+  const lost = told(page.view, "lost");
+  await page.cut();
+  assert.deepEqual((await lost).events.map(({ payload }) => payload.item), range(1, 40));
+  await assert.rejects(replies[39], named("EventLost"));
+});
 
 onEachWay(test, "what a page pushes when it hears that events are lost is sent", async (page, server) => {
   await page.joined();
@@ -546,6 +632,21 @@ onEachWay(test, "forget gives up the token and the events, on the wire or not", 
   assert.equal((await page.cut()).outcome, "new");
   assert.deepEqual((await page.add("c")[0]).state, ["c"]);
   assert.deepEqual(notes, [["lost", { reason: "forgotten", events: [{ event: "add", payload: { item: "a" } }] }]]);
+});
+
+onEachWay(test, "the page isn't told the reply to what it has given up", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const reloaded = page.reload();
+  const notes = record(reloaded.view, "reply");
+  server.isSlow = true;
+  await reloaded.joined();
+  await until(() => items(server).length === 1);
+  reloaded.view.forget();
+  server.release();
+  assert.deepEqual((await reloaded.add("b")[0]).state, ["a", "b"]);
+  assert.deepEqual(notes, []);
 });
 
 onEachWay(test, "close gives up what has no reply yet, and what is pushed later", async (page, server) => {

@@ -6,7 +6,26 @@ export function withPhoenix(npm) {
   const recovery = new Recovery("form", { storage: "localStorage" });
   const channel = recovery.channel(npm, "lv:form", () => ({ id: 1 }));
   channel.join();
+  recovery.push("add", { item: 1 }).then(({ items }) => items);
+  const waiting = recovery.pending.map(({ event, payload }) => [event, payload]);
   channel.leave();
+  recovery.close();
+  return waiting;
+}
+
+/** @param {{ send(text: string): void }} wire */
+export function withAnother(wire) {
+  const recovery = new Recovery("form", { maxKept: 10, timeoutMs: 5_000, rejoinAfterMs: fullJitter(100, 1000) });
+  recovery.carry({
+    send(event, payload, answered) {
+      wire.send(JSON.stringify({ event, payload }));
+      answered({ status: "ok", response: {} });
+      return true;
+    },
+    rejoin: () => wire.send(JSON.stringify(recovery.joinPayload())),
+  });
+  recovery.joined({ _recovery: { token: "t", outcome: "new", ttl: 300, seq: 0 } });
+  recovery.dropped();
 }
 
 /** @param {{ getSocket(): { channel(topic: string, params: object): object }, connect(): void }} liveSocket */
@@ -18,7 +37,7 @@ export function withLiveView(liveSocket) {
 }
 
 export async function withNothing() {
-  const socket = new RecoverySocket("/ws/form/", { viewId: "form", reconnectAfterMs: fullJitter(100, 1000) });
+  const socket = new RecoverySocket("/ws/form/", { viewId: "form", maxKept: 10, reconnectAfterMs: fullJitter(100, 1000) });
   const stop = socket.on("changed", (payload) => payload.items);
   const { items } = await socket.join("form:1");
   await socket.push("add", { items }).catch((error) => error instanceof EventError && error.name);

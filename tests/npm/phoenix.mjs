@@ -179,22 +179,6 @@ test("an authToken's subprotocol is accepted, as Phoenix does", async (t) => {
   assert.equal((await open(socket).start())._recovery.outcome, "new");
 });
 
-test("recovery.js keeps the token by itself", async (t) => {
-  const socket = await connect(t);
-  const recovery = new Recovery(`quote ${DEMO_VSN}`, { storage: "none" });
-  const told = () => new Promise((resolve) => recovery.addEventListener("outcome", resolve, { once: true }));
-  const first = told();
-  const channel = recovery.channel(socket, "quote");
-  channel.join();
-  await first;
-  await name(channel, "By itself");
-  const second = told();
-  socket.conn.terminate();
-  const { outcome, response, elapsedMs } = (await second).detail;
-  assert.deepEqual([outcome, response.quote.fields.customer], ["recovered", "By itself"]);
-  assert.ok(elapsedMs < 1000);
-});
-
 test("a killed server gives the state back when it is started again", async (t) => {
   const socket = await connect(t);
   const channel = open(socket);
@@ -206,4 +190,66 @@ test("a killed server gives the state back when it is started again", async (t) 
   assert.deepEqual([quote.fields.customer, _recovery.outcome], ["Survivor", "recovered"]);
   assert.equal((await name(channel, "And on")).quote.fields.customer, "And on");
   assert.ok(socket.closes.length > 0);
+});
+
+// ---------------------------------------------------------------------------------------------- With recovery.js
+
+let views = 0;
+
+/** A view that recovery.js keeps; `outcome` gives the next join's. */
+function keep(socket) {
+  const recovery = new Recovery(`quote ${++views}`, { storage: "none" });
+  recovery.outcomes = () => new Promise((resolve) => recovery.addEventListener("outcome", ({ detail }) => resolve(detail), { once: true }));
+  recovery.name = (value) => recovery.push("set_field", { field: "customer", value });
+  recovery.channel(socket, "quote").join();
+  return recovery;
+}
+
+const range = (length) => Array.from({ length }, (_, index) => index + 1);
+
+test("recovery.js keeps the token by itself", async (t) => {
+  const socket = await connect(t);
+  const recovery = keep(socket);
+  await recovery.outcomes();
+  await recovery.name("By itself");
+  const second = recovery.outcomes();
+  socket.conn.terminate();
+  const { outcome, response, elapsedMs } = await second;
+  assert.deepEqual([outcome, response.quote.fields.customer], ["recovered", "By itself"]);
+  assert.ok(elapsedMs < 1000);
+});
+
+test("whatever is cut and whenever, each event is applied once and has its own reply", async (t) => {
+  const socket = await connect(t);
+  const recovery = keep(socket);
+  await recovery.outcomes();
+  const replies = [];
+  for (const number of range(100)) {
+    replies.push(recovery.name(`Name ${number}`));
+    if (number % 9 === 0) socket.conn?.terminate();
+    if (number % 4 === 0) await recovery.name(`Waits ${number}`).then((reply) => replies.push(reply));
+  }
+  const quotes = (await Promise.all(replies)).map(({ quote }) => quote.changes);
+  assert.deepEqual(quotes.sort((one, other) => one - other), range(125));
+});
+
+test("a lost reply is asked for again", async (t) => {
+  const socket = await connect(t);
+  const recovery = keep(socket);
+  await recovery.outcomes();
+  socket.conn.onmessage = () => socket.conn.terminate();
+  const { quote } = await recovery.name("Once");
+  assert.deepEqual([quote.fields.customer, quote.changes], ["Once", 1]);
+  assert.equal((await recovery.name("Twice")).quote.changes, 2);
+});
+
+test("a killed server applies each event once", async (t) => {
+  const socket = await connect(t);
+  const recovery = keep(socket);
+  await recovery.outcomes();
+  const replies = range(40).map((number) => recovery.name(`Name ${number}`));
+  await replies[5];
+  console.log("kill");
+  replies.push(recovery.name("The last one"));
+  assert.deepEqual((await Promise.all(replies)).map(({ quote }) => quote.changes), range(41));
 });

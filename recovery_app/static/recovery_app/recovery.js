@@ -42,8 +42,9 @@
 /** @typedef {PageEvent & Reply} ReplyDetail what the event "reply" tells */
 /**
  * @typedef {object} Transport what carries the events of a view; it keeps none, and sends none twice
- * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => void} send
+ * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => boolean} send false: it can't now
  * @property {() => void} rejoin make the joined channel join again
+ * @property {boolean} [isShared] whether others may send events past the queue, which a rejoin could undo
  */
 /**
  * @typedef {object} RecoveryOptions
@@ -243,7 +244,6 @@ var RecoveryApp = (() => {
 
     /** @param {LostReason} reason */
     lose(reason) {
-      if (this.isAnswered) return;
       this.isAnswered = true;
       this.#listener.lost(new EventError(this, reason));
     }
@@ -356,9 +356,8 @@ var RecoveryApp = (() => {
 
     /** Take note that the connection is gone. */
     interrupt() {
-      const delivery = this.#delivery;
+      this.#delivery?.stop();
       this.#delivery = null;
-      delivery?.stop();
       for (const kept of this.events) kept.place = "here";
     }
 
@@ -469,9 +468,10 @@ var RecoveryApp = (() => {
     #send(kept) {
       const round = this.#round;
       const numbers = this.#terms.isNumbered ? { _seq: kept.seq, _ack: this.#acknowledged() } : {};
-      this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
+      const isSent = this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
         if (!this.#isOver) this.#receive(kept, reply, round);
       });
+      if (!isSent) kept.place = "here";
     }
 
     /** @param {KeptEvent} kept @param {Reply} reply @param {number} round in which it was sent */
@@ -504,9 +504,9 @@ var RecoveryApp = (() => {
       this.flush();
     }
 
-    /** Wait for any reply to what is on the wire; a slow handler is no reason to give up the connection. */
+    /** Wait for any reply; that a handler is slow is no reason to give up the connection. */
     #expectReply() {
-      if (!this.#terms.isNumbered || this.#at("wire").length === 0) return;
+      if (!this.#terms.isNumbered || this.#queue.events.every(({ place }) => place === "there")) return;
       this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);
     }
 
@@ -559,6 +559,7 @@ var RecoveryApp = (() => {
     /** @type {Transport | null} */ #transport = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoining;
     #withheld = 0;
+    #hasPushed = false;
     /** @type {number | null} */ #since = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
@@ -572,6 +573,7 @@ var RecoveryApp = (() => {
       const { storage = "sessionStorage", maxKept = 1_000 } = options;
       this.#tokens = TokenStore.of(viewId, storage);
       this.#queue = new EventQueue(new EventShelf(viewId, storage), maxKept, (type, detail) => this.tell(type, detail));
+      this.#hasPushed = this.#queue.events.length > 0;
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
@@ -592,7 +594,11 @@ var RecoveryApp = (() => {
     /** Send an event, now or after the next join, in order. Rejects with an EventError.
      * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
     push(event, payload = {}) {
-      return this.#queue.add(event, payload);
+      const reply = this.#queue.add(event, payload);
+      const waits = this.#withheld > 0 && !this.#goesBack();
+      this.#hasPushed = true;
+      if (waits) this.#rejoin(this.#withheld);
+      return reply;
     }
 
     /** Remove the token, and give up the events: the next join starts afresh. */
@@ -656,9 +662,15 @@ var RecoveryApp = (() => {
       this.#become("connected");
       if (!isWithheld) this.#queue.joined(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
-      if (isWithheld) this.#rejoin(++this.#withheld);
+      if (isWithheld) this.#withheld += 1;
       else this.#deliver(seq, outcome !== null);
+      if (isWithheld && this.#goesBack()) this.#rejoin(this.#withheld);
       return response;
+    }
+
+    /** Say whether the page can't but wait for its state; one that never pushes here goes on with the fresh one. */
+    #goesBack() {
+      return this.#hasPushed || !this.#transport?.isShared;
     }
 
     /** Take note that the connection or the channel is gone. */
@@ -716,14 +728,16 @@ var RecoveryApp = (() => {
   function npmTransport(channel) {
     return {
       send(event, payload, answered) {
-        if (!channel.canPush()) return;
+        if (!channel.canPush()) return false;
         const push = channel.push(event, payload);
         for (const status of ["ok", "error", "timeout"]) {
           push.receive(status, (/** @type {any} */ response) => answered({ status, response }));
         }
+        return true;
       },
       // as if the server had told that the channel crashed: the one way that leaves the join to the client itself
-      rejoin: () => channel.isJoined() && channel.trigger("phx_error"),
+      rejoin: () => channel.trigger("phx_error"),
+      isShared: true,
     };
   }
 
@@ -829,7 +843,10 @@ var RecoveryApp = (() => {
       this.#url = address.href;
       this.#options = { heartbeatMs: 30_000, timeoutMs: 10_000, reconnectAfterMs, rejoinAfterMs, ...options };
       this.carry({
-        send: (event, payload, answered) => this.#unanswered.set(this.#send(this.#topic, event, payload), answered),
+        send: (event, payload, answered) => {
+          this.#unanswered.set(this.#send(this.#topic, event, payload), answered);
+          return true;
+        },
         rejoin: () => this.drop(), // by a new connection, which may reach another node
       });
     }

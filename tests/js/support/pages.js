@@ -19,13 +19,14 @@ const OPENERS = {
     const channel = view.channel(socket, "form:1");
     socket.connect();
     t.after(() => socket.disconnect());
-    return { view, socket, channel, join: () => channel.join(), goOffline: () => socket.disconnect(), goOnline: () => socket.connect() };
+    const goOnline = () => until(() => !socket.conn).then(() => socket.connect());
+    return { view, socket, channel, join: () => channel.join(), goOffline: () => socket.disconnect(), goOnline };
   },
 };
 
 /** One tab with one view: `open` it, `join`, go offline and online, `reload`. */
-class Page {
-  constructor(t, server, way, { tab = new FakeBrowser().open(), ...options }) {
+export class Page {
+  constructor(t, server, way, { tab = new FakeBrowser().open(), ...options } = {}) {
     Object.assign(this, { t, server, way, tab, options }, OPENERS[way](t, server, tab, options));
   }
 
@@ -72,8 +73,11 @@ class Page {
   }
 }
 
+/** No event is sent again because its reply takes long: a test that would pass by that alone fails. */
+const PATIENT = { timeoutMs: 3_600_000 };
+
 /** Run a test on each way, with a server and a page that has not joined yet. */
-export function onEachWay(test, name, run, options = () => ({})) {
+export function onEachWay(test, name, run, options = () => PATIENT) {
   for (const way of Object.keys(OPENERS)) {
     test(`${name} (${way})`, async (t) => {
       const server = await TestServer.start(t);
