@@ -11,7 +11,7 @@ import os
 from tests.model.browser import browser
 from tests.model.machine import run
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "250"))
 
 
 def test_exactly_once() -> None:
