@@ -12,7 +12,7 @@ DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test test-suite model lint types layers docs build clean
+.PHONY: help demo superuser test test-suite model chaos lint types layers docs build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,10 +49,14 @@ test: lint types layers test-suite ## Run every check, then the tests with cover
 test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests with coverage, and no other check
 	@$(DEV)/bin/python -m pytest --cov $(ARGS)
 
-model: export MODEL_MUTANTS = 1
 model: export MODEL_EXAMPLES = $(EXAMPLES)
-model: $(DEV)/.installed ## Run client and server against each other for some minutes (EXAMPLES=...), and break each rule once
-	@$(DEV)/bin/python -m pytest --no-cov tests/model $(ARGS)
+model: $(DEV)/.installed node_modules/.installed ## Run client and server against each other (EXAMPLES=...), and break each rule once
+	@$(DEV)/bin/python -m pytest --no-cov tests/model tests/model/rules_broken.py $(ARGS)
+
+chaos: export CHAOS = long
+chaos: export SEED ?=
+chaos: $(DEV)/.installed node_modules/.installed ## Run the chaos kit at full size, an hour or so (SEED=..., ARGS="-k 'npm and redis'")
+	@$(DEV)/bin/python -m pytest --no-cov -s -o faulthandler_timeout=0 tests/chaos/test_run.py $(ARGS)
 
 lint: $(DEV)/.installed ## Check style and format
 	@$(DEV)/bin/ruff check .

@@ -195,6 +195,17 @@ onEachWay(test, "those that wait have their numbers, for a tab that is duplicate
   assert.deepEqual(page.duplicate().stored.map(({ seq }) => seq), range(1, 40));
 });
 
+onEachWay(test, "while a reply is missing, not so much is sent that the server would forget it", async (page, server) => {
+  await page.joined();
+  const missing = page.view.push("add_without_reply", { item: 1 });
+  const replies = page.add(...range(2, 100));
+  await until(() => page.view.pending.length === 69);
+  assert.deepEqual(numbers(server), range(2, 32));
+  page.options.clock.tick(10_000);
+  assert.deepEqual(await missing, { late: "add_without_reply" });
+  assert.deepEqual((await Promise.all(replies)).at(-1).state, range(1, 100));
+}, atRest);
+
 onEachWay(test, "a reply that doesn't come in 10 s is asked for again, on the same connection", async (page, server) => {
   await page.joined();
   server.isSlow = true;

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.node import PACKAGES
 from tests.support.processes import TOP
 
 PAGES = Path(__file__).with_name("pages.mjs")
 RECOVERY_JS = TOP / "recovery_app" / "static" / "recovery_app" / "recovery.js"
+PHOENIX = PACKAGES / "phoenix" / "priv" / "static" / "phoenix.cjs.js"
 
 
 class Browser:
@@ -35,7 +37,7 @@ class Browser:
 @contextmanager
 def browser(source: Path = RECOVERY_JS) -> Iterator[Browser]:
     """Start the process with a recovery.js, and end it."""
-    command = ["node", str(PAGES), str(source)]
+    command = ["node", str(PAGES), str(source), str(PHOENIX)]
     with subprocess.Popen(
         command, cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

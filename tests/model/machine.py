@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.model.browser import Browser
 from tests.model.server import TTL, Node
 from tests.model.storage import FAULTS, Pending
 from tests.model.tab import Tab
 from tests.model.wire import Wire
-from tests.model.world import World
+from tests.model.world import NPM, SOCKET, World
 
 MAX_TABS = 2
 WINDOW = 32
@@ -39,15 +46,11 @@ class Machine(RuleBasedStateMachine):
     """Let happen whatever may, in any order."""
 
     browser: Browser
-    gathers = False
+    world: World
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.world = World(self.browser, gathers=self.gathers)
-        self.failed = False
-
-    @initialize(moves=st.integers(0, 4))
-    def begin(self, moves: int) -> None:
+    @initialize(way=st.sampled_from([SOCKET, NPM]), gathers=st.booleans(), moves=st.integers(0, 4))
+    def begin(self, way: str, gathers: bool, moves: int) -> None:
+        self.world = World(self.browser, way=way, gathers=gathers)
         self.world.flow(moves)
 
     # People.
@@ -213,3 +216,10 @@ class Machine(RuleBasedStateMachine):
     @property
     def _pending(self) -> list[Pending]:
         return self.world.cellar.pending
+
+
+def run(browser: Browser, **options: Any) -> None:
+    """Run examples until one fails, or all went well."""
+    kind: type[Machine] = type("Machine", (Machine,), {"browser": browser})
+    chosen = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    run_state_machine_as_test(kind, settings=settings(chosen, **options))

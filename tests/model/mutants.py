@@ -220,8 +220,8 @@ CLIENT: dict[str, tuple[str, str]] = {
         "      for (const kept of ready) this.#send(kept);",
     ),
     "answer once more": (
-        "return;\n      this.isAnswered = true;\n      this.#listener.answered",
-        "this.#listener.answered(reply);\n      this.isAnswered = true;\n      this.#listener.answered",
+        'this.place = "there";\n      if (this.isAnswered) return;',
+        'this.place = "there";',
     ),
     "bring what is kept to a fresh state": (
         "else this.lose(this.events.filter(({ isEarly }) => !isEarly), outcome);",

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { compileFunction } from "node:vm";
 
-const SOURCE = readFileSync(process.argv[2], "utf8");
+const [RECOVERY, PHOENIX] = process.argv.slice(2).map((path) => readFileSync(path, "utf8"));
 const TOPIC = "ledger";
 
 /** What came of the command, in order. */
@@ -86,16 +86,35 @@ class FakeSocket {
   }
 }
 
-/** One page: a global object with a clock and recovery.js in it. */
+/** The ways of a page to carry its events. */
+const WAYS = {
+  socket(page) {
+    const view = new page.RecoveryApp.RecoverySocket("ws://test/ledger/", { viewId: "ledger" });
+    view.join(TOPIC);
+    return view;
+  },
+  npm(page) {
+    const { Recovery, reconnectAfterMs, rejoinAfterMs } = page.RecoveryApp;
+    const options = { transport: page.WebSocket, sessionStorage: page.sessionStorage, reconnectAfterMs, rejoinAfterMs };
+    const socket = new page.Phoenix.Socket("ws://test/ledger", options);
+    const view = new Recovery("ledger");
+    view.channel(socket, TOPIC).join();
+    socket.connect();
+    return view;
+  },
+};
+
+/** One page: a global object with a clock, and recovery.js and the npm client in it. */
 class Page extends EventTarget {
   document = { visibilityState: "visible" };
   isAlive = true;
   now = 0;
   timers = new Set();
 
-  constructor(number, sessionStorage) {
+  constructor(number, way, sessionStorage) {
     super();
     this.number = number;
+    this.way = way;
     this.sessionStorage = sessionStorage;
     const page = this;
     this.WebSocket = class extends FakeSocket {
@@ -113,12 +132,15 @@ class Page extends EventTarget {
       clearTimeout: (timer) => this.timers.delete(timer),
       performance: { now: () => this.now },
     };
-    compileFunction(SOURCE, Object.keys(outside))(...Object.values(outside));
-    this.socket = new this.RecoveryApp.RecoverySocket("ws://test/ledger/", { viewId: "ledger" });
+    const load = (text, names) => compileFunction(text, Object.keys(names))(...Object.values(names));
+    load(RECOVERY, outside);
+    const module = { exports: {} };
+    if (way === "npm") load(PHOENIX, { ...outside, module });
+    this.Phoenix = module.exports;
+    this.view = WAYS[way](this);
     for (const type of ["outcome", "lost", "reply"]) {
-      this.socket.addEventListener(type, ({ detail }) => this.note(type, detail));
+      this.view.addEventListener(type, ({ detail }) => this.note(type, detail));
     }
-    this.socket.join(TOPIC);
   }
 
   note(type, detail) {
@@ -126,7 +148,7 @@ class Page extends EventTarget {
   }
 
   push(event, payload) {
-    this.socket.push(event, payload).then(
+    this.view.push(event, payload).then(
       (response) => this.note("settled", { id: payload.id, status: "ok", response }),
       ({ name, reason, response }) => {
         if (name === "EventRefused") this.note("settled", { id: payload.id, status: "error", response });
@@ -157,15 +179,19 @@ class Page extends EventTarget {
 }
 
 const COMMANDS = {
-  reset(seed) {
-    [pages, sockets, chance] = [new Map(), new Map(), seed];
+  reset() {
+    [pages, sockets, chance] = [new Map(), new Map(), 1];
   },
-  open: (page) => void pages.set(page, new Page(page, new Shelf())),
+  open: (page, way) => void pages.set(page, new Page(page, way, new Shelf())),
   reload(page, next) {
+    const { way, sessionStorage } = pages.get(page);
     pages.get(page).leave();
-    pages.set(next, new Page(next, pages.get(page).sessionStorage));
+    pages.set(next, new Page(next, way, sessionStorage));
   },
-  duplicate: (page, copy) => void pages.set(copy, new Page(copy, new Shelf(pages.get(page).sessionStorage.items))),
+  duplicate(page, copy) {
+    const { way, sessionStorage } = pages.get(page);
+    pages.set(copy, new Page(copy, way, new Shelf(sessionStorage.items)));
+  },
   push: (page, event, ids) => ids.forEach((id) => pages.get(page).push(event, { id })),
   tick: (page) => pages.get(page).tick(),
   opened: (socket) => sockets.get(socket).opened(),

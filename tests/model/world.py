@@ -15,6 +15,8 @@ from tests.model.storage import Cellar
 from tests.model.tab import Tab
 from tests.model.wire import Wire
 
+SOCKET, NPM = "socket", "npm"
+"""The ways of a page to carry its events: those of the JavaScript client's."""
 SKEW = 7.0
 """How far the clocks of the two nodes are apart."""
 HEALING_ROUNDS = 100
@@ -27,7 +29,7 @@ TOKEN = "lv_recovery_ledger"
 class World:
     """Tabs, nodes, and all that lies between. Nothing happens in it by itself."""
 
-    def __init__(self, browser: Browser, *, gathers: bool = False, seed: int = 0) -> None:
+    def __init__(self, browser: Browser, *, way: str = SOCKET, gathers: bool = False) -> None:
         self.loop = StillLoop()
         self.browser = browser
         store = MemoryStorage(clock=lambda: START + self.loop.now)
@@ -40,9 +42,9 @@ class World:
         """That by which a client hears what it tells of now."""
         self._pages = 0
         self._ids = 0
-        self._do("reset", seed)
+        self._do("reset")
         tab = self._open_tab()
-        self._do("open", tab.page)
+        self._do("open", tab.page, way)
 
     def close(self) -> None:
         self.cellar.heal()

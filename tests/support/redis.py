@@ -246,7 +246,7 @@ def sentinels(directory: Path) -> Iterator[SentinelTrio]:
                 [program, config, *options],
                 port=port,
                 log=directory / f"sentinel-{port}.log",
-                is_ready=lambda port=port: _answers(port),  # type: ignore[misc]
+                is_ready=lambda port=port: _answers(port),
             )
             watchers.append(stack.enter_context(watcher))
         trio = SentinelTrio(servers=[master, replica], sentinels=watchers, stack=stack)

@@ -449,9 +449,11 @@ var RecoveryApp = (() => {
       if (this.#isOver) return this.#queue.save();
       const room = this.#terms.isNumbered ? MAX_ON_WIRE - this.#at("wire").length : Infinity;
       const waiting = this.#at("here");
-      const ready = waiting.slice(0, room);
       let last = this.#lastGiven();
       for (const kept of waiting) kept.seq ??= ++last;
+      // further from the first without a reply, the server might know that reply no more
+      const farthest = this.#terms.isNumbered ? this.#acknowledged() + MAX_ON_WIRE : Infinity;
+      const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= farthest);
       for (const kept of ready) kept.place = "wire";
       this.#queue.save();
       for (const kept of ready) this.#send(kept);

@@ -1,0 +1,78 @@
+"""Own the application: one consumer that notes the number of each event that it applies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.chaos.app.settings")
+django.setup()
+
+from channels.generic.websocket import AsyncJsonWebsocketConsumer  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
+from django.core.asgi import get_asgi_application  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from recovery_app.consumers import RecoveryConsumerMixin  # noqa: E402
+from recovery_app.values import Takeover  # noqa: E402
+from tests.chaos.app import flaws  # noqa: E402
+
+flaws.have(os.environ.get("CHAOS_FLAW"))
+
+
+class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+    """Note each event in order. Whatever is lost, repeated or out of order can be seen.
+
+    ``runs`` are the numbers applied, as ``[first, last]`` wherever each follows on the one
+    before; ``chain`` is a hash over all of them, and over who sent them.
+    """
+
+    recovery_topics = ("ledger",)
+    recovery_fields = ("runs", "chain")
+
+    runs: list[list[int]]
+    chain: str
+
+    async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Begin with nothing."""
+        self.runs, self.chain = [], ""
+        return self.all()
+
+    async def after_recover(self, takeover: Takeover) -> dict[str, Any]:
+        """Show what came back."""
+        return self.all()
+
+    async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+        """Note the event's number. One that is named ``fail`` crashes after it was noted."""
+        number = payload["number"]
+        self.note(number)
+        self.chain = hashlib.sha256(f"{self.chain} {payload}".encode()).hexdigest()[:16]
+        if event == "fail":
+            raise RuntimeError(f"event {number} was to fail")
+        return {"number": number, "chain": self.chain}
+
+    def note(self, number: int) -> None:
+        """Add a number to the last run, or begin another."""
+        if self.runs and self.runs[-1][1] == number - 1:
+            self.runs[-1][1] = number
+        else:
+            self.runs.append([number, number])
+
+    def all(self) -> dict[str, Any]:
+        """Give everything, with each number by itself."""
+        applied = [number for first, last in self.runs for number in range(first, last + 1)]
+        return {"applied": applied, "chain": self.chain}
+
+
+ledger: Any = Ledger.as_asgi()
+routes: list[Any] = [path("ws/websocket", ledger)]
+application = ProtocolTypeRouter(
+    {
+        "http": ASGIStaticFilesHandler(get_asgi_application()),
+        "websocket": URLRouter(routes),
+    }
+)

@@ -1,0 +1,50 @@
+"""Own what could be wrong with a server, for the kit to find: the name is in ``CHAOS_FLAW``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from recovery_app.consumers import numbering
+from recovery_app.consumers.topic import Topic
+from recovery_app.session import Session
+
+SAVE_EVERY = 8
+
+
+def _apply_repeats() -> None:
+    """Apply an event that comes again a second time."""
+    apply_once = Topic._apply_once
+
+    async def forget(self: Topic, session: Session, frame: Any, numbers: Any) -> Any:
+        if numbers.seq > session.sequence.applied:
+            return await apply_once(self, session, frame, numbers)
+        answer = await self._apply(session, frame)
+        await self._keep(session)
+        return numbering.told(answer, safe=session.sequence.safe)
+
+    Topic._apply_once = forget  # type: ignore[method-assign]
+
+
+def _save_later() -> None:
+    """Say that each event is safe, and save now and then."""
+    save_good = Session.save_good
+
+    async def boast(self: Session) -> None:
+        if self.sequence.applied % SAVE_EVERY == 0:
+            await save_good(self)
+        self.sequence.safe = self.sequence.applied
+
+    Session.save_good = boast  # type: ignore[method-assign]
+
+
+FLAWS: dict[str, Callable[[], None]] = {
+    "applies_repeats": _apply_repeats,
+    "saves_later": _save_later,
+}
+
+
+def have(name: str | None) -> None:
+    """Break the server in this way, or leave it alone."""
+    if name:
+        FLAWS[name]()

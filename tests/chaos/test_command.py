@@ -1,0 +1,219 @@
+"""The command line, as its page in the documentation has it, and what it says to mistakes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recovery_app.chaos.__main__ import main
+from recovery_app.chaos.scripts import BadScript, Line, for_client, load
+from tests.chaos.stage import APPLICATION, Store, on_redis, script
+from tests.support import needs, redis
+from tests.support.asgi import example_env
+from tests.support.processes import TOP
+
+PAGE = (TOP / "docs" / "chaos.md").read_text()
+SECONDS = 200
+NODE = f"{sys.executable} -m uvicorn --port {{port}} --log-level error "
+
+
+def blocks(language: str) -> list[str]:
+    """Give the page's blocks in a language."""
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run what the page says, as at the top of this project."""
+    for name in ("manage.py", "example_project"):
+        link = directory / name
+        if not link.exists():
+            link.symlink_to(TOP / name)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, **example_env(directory), "PATH": path, "PYTHONPATH": str(TOP)}
+    return subprocess.run(
+        ["bash", "-ec", re.sub(r"^\$ ", "", command, flags=re.MULTILINE)],
+        cwd=directory,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def like(text: str) -> str:
+    """Give a pattern for an output in which times and ports may differ."""
+    pattern = re.escape(text.strip())
+    pattern = re.sub(r"\d+\\\.\d+(?=\\ s\b)", r"[0-9.]+", pattern)
+    return re.sub(r"(?<=1:)\d{5}", "[0-9]{5}", pattern)
+
+
+def test_the_page_s_example_finds_nothing_lost(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text(blocks("json")[0])
+    done = run(blocks("console")[1], tmp_path)
+    assert re.fullmatch(like(blocks("text")[0]), done.stdout.strip()), done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_the_page_s_example_without_a_script_ends_in_time(tmp_path: Path) -> None:
+    done = run(blocks("console")[2], tmp_path)
+    # A machine may be too slow to start a node again in this time.
+    pattern = re.sub(r"\d+(?=\\ (kill|term)\b)", r"\\d", like(blocks("text")[1]))
+    assert re.fullmatch(pattern, done.stdout.strip()), done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_each_option_of_a_fault_is_on_the_page() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recovery_app.chaos", "--help"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    options = set(re.findall(r"--[a-z-]+", done.stdout)) - {"--help"}
+    assert options == set(re.findall(r"`(--[a-z-]+)", PAGE))
+
+
+# A server that doesn't do what it should
+
+
+def lines(events: int) -> str:
+    return "\n".join(
+        f'{{"event": "{line.event}", "payload": {{"number": {line.payload["number"]}}}}}'
+        for line in script(events)
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    needs.require("redis-server", redis.find_redis_server())
+    with on_redis(tmp_path) as store:
+        yield store
+
+
+@pytest.mark.parametrize(
+    ("flaw", "found"),
+    [
+        ("", r"^0 lost, 0 applied twice \(seed 3\)$"),
+        ("applies_repeats", r"^\d+ lost, [1-9]\d* applied twice \(seed 3\)$"),
+        ("saves_later", r"^[1-9]\d* lost, \d+ applied twice \(seed 3\)$"),
+    ],
+)
+def test_a_server_that_is_wrong_is_found_out(
+    tmp_path: Path,
+    store: Store,
+    flaw: str,
+    found: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text(lines(60))
+    for name, value in {**store.env, "CHAOS_FLAW": flaw}.items():
+        monkeypatch.setenv(name, value)
+    options = f"--topic ledger --script {file} --applied applied --clients 4 --seed 3"
+    faults = "--cuts 25 --lost-replies 15 --kills 2 --terms 0 --stalls 0 --half-opens 0 --delays 0"
+    nodes = ["--node", NODE + APPLICATION, "--node", NODE + APPLICATION]
+    status = main([*nodes, *options.split(), *faults.split(), "--logs", str(tmp_path)])
+    *_, verdict = capsys.readouterr().out.strip().splitlines()
+    assert re.search(found, verdict)
+    assert status == (1 if flaw else 0)
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "--node"),
+        (["--node", "uvicorn app --port 8000"], r"no {port}"),
+        (["--node", "x {port}"], "--script FILE, or --for SECONDS"),
+        (["--node", "x {port}", "--for", "0"], "--for"),
+        (["--node", "x {port}", "--for", "1", "--cuts", "-1"], "--cuts"),
+        (["--node", "x {port}", "--for", "1", "--clients", "0"], "--clients"),
+        (["--node", "x {port}", "--for", "1", "--params", "[]"], "--params"),
+        (["--node", "x {port}", "--for", "1", "--header", "Cookie"], "--header"),
+    ],
+)
+def test_a_mistake_is_told(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert re.search(problem, capsys.readouterr().err.splitlines()[-1])
+
+
+def test_a_node_that_doesnt_start_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = f"{sys.executable} -c 'raise SystemExit({{port}})'"
+    assert main(["--node", node, "--for", "1"]) == 2
+    assert "node 1 ended at its start:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "can't be read"),
+        ("", "has no event"),
+        ('{"event": "add"}\n[]', "events.jsonl:2 isn't like"),
+        ('{"event": 1}', ":1 isn't like"),
+        ('{"event": "add", "payload": []}', ":1 isn't like"),
+        ("add", ":1 isn't like"),
+        ('{"event": "add"}', "1 events are too few: with --events 50"),
+    ],
+)
+def test_a_bad_script_is_told(
+    tmp_path: Path, text: str | None, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "events.jsonl"
+    if text is not None:
+        file.write_text(text)
+    assert main(["--node", "x {port}", "--script", str(file)]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_without_websockets_the_extra_is_named() -> None:
+    hidden = "import sys; sys.modules['websockets'] = None; sys.argv[0] = 'chaos';"
+    start = "from recovery_app.chaos.__main__ import main; sys.exit(main())"
+    arguments = ["--node", "x {port}", "--script", "events.jsonl"]
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + start, *arguments],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert 'pip install "django-recovery-app[chaos]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# Scripts
+
+
+def test_a_script_is_filled_in_for_each_client(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"event": "a", "payload": {"x": ["{client}-{number}", 1]}}\n\n{"event": "b"}')
+    assert for_client(load(file), 4, 3) == [
+        Line(event="a", payload={"x": ["4-1", 1]}),
+        Line(event="b", payload={}),
+        Line(event="a", payload={"x": ["4-3", 1]}),
+    ]
+
+
+def test_a_script_that_is_no_text_is_bad(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(BadScript, match="can't be read"):
+        load(file)
