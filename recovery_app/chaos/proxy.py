@@ -14,7 +14,7 @@ from recovery_app.chaos.links import CHUNK, Link, Stream
 from recovery_app.chaos.processes import HOST
 
 LINGER_SECONDS = 5.0
-TRIES, TRY_SECONDS = 20, 0.2
+TRIES, TRY_SECONDS = 100, 0.2
 """How often a duplicate looks for a node that is up."""
 _ACCEPTED = b"HTTP/1.1 101"
 
@@ -78,13 +78,15 @@ class Proxy:
         """Drop the next reply to a ``join``, or to an ``event``, whoever is to get it."""
         self._swallows[kind].append(then_cut)
 
-    def duplicate(self, link: Link, seconds: float) -> None:
+    def duplicate(self, link: Link, seconds: float) -> asyncio.Event:
         """Replay the handshake and the join of a connection on another one.
 
         Nobody reads there, and it ends after so many seconds: so does a retry by a box in
-        the middle.
+        the middle. The event is set as soon as the join is sent.
         """
-        self._spawn(self._replay(link.head, link.join, seconds))
+        is_made = asyncio.Event()
+        self._spawn(self._replay(link.head, link.join, seconds, is_made))
+        return is_made
 
     def at_next_join(self, act: Callable[[Link], None], *, port: int | None = None) -> None:
         """Do something before a join is carried to its node: any, or the one on ``port``."""
@@ -165,7 +167,9 @@ class Proxy:
             link.cut()
         return True
 
-    async def _replay(self, head: bytes, join: bytes, seconds: float) -> None:
+    async def _replay(
+        self, head: bytes, join: bytes, seconds: float, is_made: asyncio.Event
+    ) -> None:
         for port in islice(self._next, TRIES):
             with contextlib.suppress(OSError, EOFError):
                 node = await _open(port)
@@ -173,11 +177,13 @@ class Proxy:
                     await _ask(node, head)
                     node.writer.write(join)
                     self.counts["duplicate"] += 1
+                    is_made.set()
                     await asyncio.sleep(seconds)
                     return
                 finally:
                     node.reset()
             await asyncio.sleep(TRY_SECONDS)
+        is_made.set()  # In vain: no node came up.
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

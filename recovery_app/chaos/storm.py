@@ -149,16 +149,17 @@ class Storm:
         link = await self._pick(fault)
         seconds = fault.amount * DUPLICATE_SECONDS
         if fault.whom < 0.5:
-            self._proxy.duplicate(link, seconds)
+            await self._proxy.duplicate(link, seconds).wait()
             return
-        hold_seconds = HOLD_SECONDS if fault.coin else 0
+        made: list[asyncio.Event] = []
 
         def duplicate(joining: Link) -> None:
-            joining.delay(hold_seconds)
-            self._proxy.duplicate(joining, seconds)
+            joining.delay(HOLD_SECONDS if fault.coin else 0)
+            made.append(self._proxy.duplicate(joining, seconds))
 
         self._proxy.at_next_join(duplicate)
         await self._join_again(link)
+        await made[0].wait()
 
     async def _join_again(self, link: Link) -> None:
         """Make a client join, and wait until what was to happen to a join has happened."""
