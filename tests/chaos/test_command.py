@@ -56,16 +56,16 @@ def like(text: str) -> str:
 
 
 def test_the_page_s_example_finds_nothing_lost(tmp_path: Path) -> None:
-    (tmp_path / "events.jsonl").write_text(blocks("json")[0])
+    (tmp_path / "events.jsonl").write_text(blocks("text")[0])
     done = run(blocks("console")[1], tmp_path)
-    assert re.fullmatch(like(blocks("text")[0]), done.stdout.strip()), done.stdout + done.stderr
+    assert re.fullmatch(like(blocks("text")[1]), done.stdout.strip()), done.stdout + done.stderr
     assert done.returncode == 0
 
 
 def test_the_page_s_example_without_a_script_ends_in_time(tmp_path: Path) -> None:
     done = run(blocks("console")[2], tmp_path)
     # A machine may be too slow to start a node again in this time.
-    pattern = re.sub(r"\d+(?=\\ (kill|term)\b)", r"\\d", like(blocks("text")[1]))
+    pattern = re.sub(r"\d+(?=\\ (kill|term)\b)", r"\\d", like(blocks("text")[2]))
     assert re.fullmatch(pattern, done.stdout.strip()), done.stdout + done.stderr
     assert done.returncode == 0
 
