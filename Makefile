@@ -5,13 +5,14 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 ARGS ?=
+EXAMPLES ?= 2000
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test test-suite chaos lint types layers docs build clean
+.PHONY: help demo superuser test test-suite model chaos lint types layers docs build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +48,10 @@ test: lint types layers test-suite ## Run every check, then the tests with cover
 
 test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests with coverage, and no other check
 	@$(DEV)/bin/python -m pytest --cov $(ARGS)
+
+model: export MODEL_EXAMPLES = $(EXAMPLES)
+model: $(DEV)/.installed node_modules/.installed ## Run client and server against each other (EXAMPLES=...), and break each rule once
+	@$(DEV)/bin/python -m pytest --no-cov tests/model tests/model/rules_broken.py $(ARGS)
 
 chaos: export CHAOS = long
 chaos: export SEED ?=

@@ -219,12 +219,13 @@ class Bench:
 
         async def one_turn(is_heard: bool) -> float:
             heard = observers._observers
-            if not is_heard:
-                observers._observers = ()
+            for observer in () if is_heard else heard:
+                observers.remove(observer)
             try:
                 return await at_once(mine)
             finally:
-                observers._observers = heard
+                for observer in heard:
+                    observers.add(observer)
 
         return await ratio(one_turn, True, False, 3 * self.rounds)
 

@@ -16,6 +16,7 @@ from django.core.asgi import get_asgi_application  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from example_project.consumers import LiveConsumer, QuoteConsumer  # noqa: E402
+from recovery_app.drain import RecoveryDrain  # noqa: E402
 from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
 
 
@@ -33,7 +34,7 @@ consumers: dict[str, Any] = {
     "live/websocket": LiveConsumer.as_asgi(),
 }
 routes: list[Any] = [path(route, consumer) for route, consumer in consumers.items()]
-application = ProtocolTypeRouter(
+router = ProtocolTypeRouter(
     {
         # Static files without collectstatic: for a demo, not for production.
         "http": ASGIStaticFilesHandler(get_asgi_application()),
@@ -42,3 +43,4 @@ application = ProtocolTypeRouter(
         ),
     }
 )
+application = RecoveryDrain(router, seconds=5, grace_seconds=2)

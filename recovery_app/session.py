@@ -164,6 +164,8 @@ class Session:
         if await self._start_own(payload):
             self._replied_us = issued_us_of(self.token or "")
         else:
+            # A client that showed a token shows it again, and must hear what became of that.
+            self._spares_token = self.outcome is not Outcome.NEW
             self.outcome = Outcome.UNAVAILABLE
 
     def greeting(self) -> dict[str, Any]:

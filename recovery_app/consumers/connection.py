@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ logger = logging.getLogger("recovery_app")
 
 Message = Mapping[str, Any]
 UNMATCHED = {"reason": "unmatched topic"}
+SERVICE_RESTART = 1012
+
+LIVE: set[Connection] = set()
+"""The accepted connections of this process, on whichever event loop."""
 
 
 class Connection:
@@ -41,6 +46,9 @@ class Connection:
         self._topics: dict[str, Topic] = {}
         self._ending: dict[Topic, None] = {}
         self._gone = False
+        self._reading = asyncio.Lock()
+        self._drained = False
+        self._ended: asyncio.Event | None = None
         given = consumer.scope.get("recovery")
         self._link = Link(
             consumer=consumer,
@@ -50,8 +58,18 @@ class Connection:
             forget=self._forget,
         )
 
+    def open(self) -> None:
+        """Take note that the consumer has accepted."""
+        self.loop = asyncio.get_running_loop()
+        LIVE.add(self)
+
     async def receive(self, message: Message) -> None:
         """Take one WebSocket message, text or bytes."""
+        async with self._reading:
+            if not self._drained:
+                await self._read(message)
+
+    async def _read(self, message: Message) -> None:
         text = message.get("text")
         if text is None:
             frame = phoenix.parse_binary(message.get("bytes") or b"")
@@ -82,15 +100,36 @@ class Connection:
     async def close(self) -> None:
         """Let each topic finish what came before the end of the connection."""
         self._gone = True
-        for topic in list(self._topics.values()):
-            await topic.disconnect()
-            self._forget(topic)
-        await asyncio.gather(*(topic.mailbox.ended() for topic in self._ending))
+        await self._finish()
+
+    async def drain(self) -> None:
+        """Finish what has come, answers and saves included; have the client go elsewhere."""
+        if self not in LIVE:
+            return
+        self._ended = self._ended or asyncio.Event()
+        # A join that is half read would begin its topic behind the end of all topics.
+        async with self._reading:
+            self._drained = True
+            await self._finish()
+        with contextlib.suppress(OSError, RuntimeError):
+            await self._raw_send({"type": "websocket.close", "code": SERVICE_RESTART})
+        await self._ended.wait()
 
     def cancel(self) -> None:
-        """Stop every topic at once."""
+        """Stop every topic at once: the consumer has ended."""
+        LIVE.discard(self)
+        if self._ended is not None:
+            self._ended.set()
         for topic in (*self._topics.values(), *self._ending):
             topic.cancel()
+
+    async def _finish(self) -> None:
+        for topic in list(self._topics.values()):
+            self._forget(topic)
+            await topic.disconnect()
+        # They end by themselves; to wait for one after the other takes no tasks.
+        for topic in list(self._ending):
+            await topic.mailbox.ended()
 
     async def _route(self, frame: phoenix.Frame) -> None:
         if frame.is_heartbeat:

@@ -117,6 +117,8 @@ class RecoveryMixin(Base):
             if message["type"] == "websocket.disconnect":
                 await self._recovery_connection.close()
             await super().dispatch(message)
+            if message["type"] == "websocket.connect":
+                self._recovery_connection.open()
 
     def _read_recovery_fields(self) -> State:
         return {name: getattr(self, name) for name in self.recovery_fields if hasattr(self, name)}

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app.exceptions import StorageUnavailable
+from recovery_app.fencing import Verdict
 from recovery_app.signals import Observer, observers
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
@@ -21,6 +23,17 @@ class Counting(Observer):
 
     def token_created(self) -> None:
         self.tokens += 1
+
+
+class ReadOnlyStorage(FlakyStorage):
+    """A storage whose saves alone fail, as those of a full disk do."""
+
+    is_read_only = False
+
+    async def asave_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
+        if self.is_read_only:
+            raise StorageUnavailable("ReadOnlyStorage", "a test")
+        return await super().asave_fenced(key, data, ttl)
 
 
 @pytest.fixture
@@ -158,3 +171,24 @@ async def test_a_group_message_takes_no_token_from_the_client(
         assert await client.hears_nothing()
     async with connected(Counter, manager) as client:
         assert (await client.join(token=token))["response"]["count"] == 5
+
+
+async def test_an_outage_behind_a_token_that_is_gone_is_told_first(
+    make_manager: Callable[..., RecoveryManager],
+) -> None:
+    storage = ReadOnlyStorage()
+    manager = make_manager(storage=storage)
+    async with connected(Counter, manager) as client:
+        token = recovery_of(await client.join(start=5))["token"]
+    (info,) = manager.snapshots().items
+    manager.revoke_socket(info.socket_hash)
+    storage.is_read_only = True
+    async with connected(Counter, manager) as client:
+        reply = recovery_of(await client.join(token=token))
+        assert (reply["outcome"], reply["token"]) == ("unavailable", None)
+        storage.is_read_only = False
+        await tell({"type": "someone.added", "by": 1})
+        assert (await client.hear())["payload"] == {"count": 1}
+        assert await client.hears_nothing()
+    async with connected(Counter, manager) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "not_found"

@@ -188,6 +188,13 @@ onEachWay(test, "at most 32 events are without a reply at once", async (page, se
   assert.deepEqual(numbers(server), range(1, 100));
 });
 
+onEachWay(test, "those that wait have their numbers, for a tab that is duplicated meanwhile", async (page, server) => {
+  await page.joined();
+  server.isSlow = true;
+  page.add(...range(1, 40));
+  assert.deepEqual(page.duplicate().stored.map(({ seq }) => seq), range(1, 40));
+});
+
 onEachWay(test, "while a reply is missing, not so much is sent that the server would forget it", async (page, server) => {
   await page.joined();
   const missing = page.view.push("add_without_reply", { item: 1 });
@@ -227,6 +234,7 @@ onEachWay(test, "a page that goes on pushing doesn't put that off, and a reply d
   server.release();
   await until(() => page.view.pending.length === 0);
   server.isSlow = true;
+  page.options.clock.tick(5_000);
   const frames = server.frames.length;
   page.add("c");
   await until(() => server.frames.length === frames + 1);
@@ -244,22 +252,151 @@ onEachWay(test, "what the server has missed is sent again with all that came aft
   assert.deepEqual(numbers(server), [1, ...range(2, 6), ...range(2, 6)]);
 });
 
-test("an event that can't be sent just now is sent in time, or with the next one", async () => {
+/** A view on a transport of the test's own: `sent` are [payload, answered] pairs. */
+function carried() {
   const { tab, clock } = atRest();
   const view = new tab.app.Recovery("form");
   const sent = [];
-  const transport = { isOpen: false, send: (event, payload) => transport.isOpen && sent.push(payload._seq) > 0, rejoin: () => {} };
+  const transport = {
+    isOpen: true,
+    send: (event, payload, answered) => transport.isOpen && sent.push([payload, answered]) > 0,
+    rejoins: 0,
+    rejoin: () => void transport.rejoins++,
+  };
   view.carry(transport);
-  view.joined({ _recovery: { token: "t1", outcome: "new", ttl: 300, seq: 0 } });
+  const joined = (outcome, seq = 0) => view.joined({ _recovery: { token: "t1", outcome, ttl: 300, seq } });
+  const stored = () => JSON.parse(tab.sessionStorage.getItem(`${KEY}:events`) ?? "[]").length;
+  return { view, clock, sent, transport, joined, stored };
+}
+
+test("an event that can't be sent just now is sent in time, or with the next one", () => {
+  const { view, clock, sent, transport, joined } = carried();
+  joined("new");
+  transport.isOpen = false;
   view.push("add");
   transport.isOpen = true;
   clock.tick(10_000);
-  assert.deepEqual(sent, [1]);
+  assert.deepEqual(sent.map(([{ _seq }]) => _seq), [1]);
   transport.isOpen = false;
   view.push("add");
   transport.isOpen = true;
   view.push("add");
-  assert.deepEqual(sent, [1, 2, 3]);
+  assert.deepEqual(sent.map(([{ _seq }]) => _seq), [1, 2, 3]);
+});
+
+for (const ended of ["dropped", "joinPayload"]) {
+  test(`a reply that comes after the connection went is not taken for one of the next: ${ended}`, () => {
+    const { view, sent, joined, stored } = carried();
+    joined("new");
+    view.push("add");
+    view[ended]();
+    joined("expired");
+    view.push("add");
+    sent[0][1]({ status: "ok", response: { _recovery: { seq: 50 } } });
+    sent[1][1]({ status: "ok", response: { _recovery: { seq: 0 } } });
+    assert.equal(stored(), 1);
+  });
+}
+
+test("nothing is sent on a connection that the page has cut when it heard of the outcome", () => {
+  const { view, sent, joined } = carried();
+  view.push("add");
+  view.addEventListener("outcome", () => view.dropped(), { once: true });
+  joined("new");
+  assert.deepEqual(sent, []);
+  joined("recovered");
+  assert.equal(sent.length, 1);
+});
+
+test("nor is a connection joined again that the page has cut then", () => {
+  const { view, clock, transport, joined } = carried();
+  joined("unavailable");
+  clock.tick(10_000);
+  assert.equal(transport.rejoins, 1);
+  view.addEventListener("outcome", () => view.dropped(), { once: true });
+  joined("unavailable");
+  clock.tick(60_000);
+  assert.equal(transport.rejoins, 1);
+});
+
+test("a server that says of many events that it knows no join is joined once", () => {
+  const { view, clock, sent, transport, joined } = carried();
+  joined("new");
+  view.push("add");
+  view.push("add");
+  for (const [, answered] of sent) answered({ status: "error", response: { reason: "unmatched topic" } });
+  clock.tick(60_000);
+  assert.deepEqual([transport.rejoins, sent.length, view.pending.length], [1, 2, 2]);
+});
+
+test("a server that has lost an event which was safe, during a join: those after it are told as lost", async () => {
+  const { view, sent, joined } = carried();
+  joined("new");
+  view.push("add", { item: "a" });
+  sent[0][1]({ status: "ok", response: { _recovery: { seq: 1 } } });
+  const lost = view.push("add", { item: "b" });
+  view.addEventListener("lost", () => view.push("add", { item: "c" }));
+  sent[1][1]({ status: "error", response: { reason: "seq_gap", seq: 0, _recovery: { seq: 0 } } });
+  await assert.rejects(lost, (error) => error.reason === "rolled_back");
+  assert.deepEqual(sent.map(([payload]) => payload), [
+    { item: "a", _seq: 1, _ack: 0 },
+    { item: "b", _seq: 2, _ack: 1 },
+    { item: "c", _seq: 1, _ack: 0 },
+  ]);
+});
+
+test("a view whose events others send is not joined again by itself", () => {
+  const { tab, clock } = atRest();
+  new tab.app.Recovery("form").joined({ _recovery: { token: null, outcome: "unavailable", ttl: 300, seq: 0 } });
+  clock.tick(60_000);
+});
+
+test("a transport may be an object of a class", async () => {
+  const { tab } = atRest();
+  const view = new tab.app.Recovery("form");
+  view.carry(new (class {
+    #response = { count: 1 };
+
+    send(event, payload, answered) {
+      answered({ status: "ok", response: { ...this.#response, _recovery: { seq: payload._seq } } });
+      return true;
+    }
+  })());
+  view.joined({ _recovery: { token: "t1", outcome: "new", ttl: 300, seq: 0 } });
+  assert.deepEqual(await view.push("add"), { count: 1 });
+});
+
+test("a transport that gives up on a reply loses no event", async () => {
+  const { view, clock, sent, joined, stored } = carried();
+  joined("new");
+  const reply = view.push("add");
+  sent[0][1]({ status: "timeout", response: {} });
+  assert.equal(stored(), 1);
+  clock.tick(10_000);
+  sent[1][1]({ status: "ok", response: { count: 1, _recovery: { seq: 1 } } });
+  assert.deepEqual(await reply, { count: 1 });
+});
+
+test("without recovery it does, once", async () => {
+  const { view, sent } = carried();
+  view.joined({});
+  const notes = record(view, "lost");
+  const reply = view.push("add");
+  sent[0][1]({ status: "timeout", response: {} });
+  await assert.rejects(reply, named("EventUnconfirmed"));
+  const answered = view.push("add");
+  sent[1][1]({ status: "ok", response: {} });
+  sent[1][1]({ status: "timeout", response: {} });
+  assert.deepEqual([await answered, notes.length], [{}, 1]);
+});
+
+test("what a page pushes while the connection goes waits for the next join", () => {
+  const { view, sent, stored } = carried();
+  view.joined({});
+  view.addEventListener("lost", () => view.push("add", { item: "b" }));
+  view.push("add", { item: "a" });
+  view.dropped();
+  assert.deepEqual([sent.map(([payload]) => payload), stored()], [[{ item: "a" }], 1]);
 });
 
 test("what the npm client can't send just now doesn't wait in its buffer to be sent twice", async (t) => {
@@ -303,8 +440,11 @@ onEachWay(test, "an event is kept until it is safe, and goes out again if it was
   const notes = record(page.view, "lost", "reply");
   const states = (await Promise.all(page.add(...range(1, 50)))).map(({ state }) => state.length);
   assert.deepEqual([page.view.pending, page.stored.length], [[], 50]);
+  const sent = server.of("add").length;
   const { response } = await page.cut();
   assert.deepEqual(response.state, ["a"]);
+  await until(() => server.of("add").length > sent);
+  assert.deepEqual(server.of("add")[sent].payload, { item: 1, _seq: 2, _ack: 51 });
   assert.deepEqual((await page.add("z")[0]).state, ["a", ...range(1, 50), "z"]);
   assert.deepEqual([states, notes], [range(2, 51), []]);
 });
@@ -340,6 +480,18 @@ onEachWay(test, "a storage that lost an event which was safe: those after it are
   assert.equal(numbers(server).at(-1), 2);
 });
 
+onEachWay(test, "what the storage still has is answered all the same", async (page, server) => {
+  await page.joined();
+  const reply = page.view.push("add_without_reply", { item: "a" });
+  await Promise.all(page.add("b", "c"));
+  page.goOffline();
+  const lost = page.add("d")[0];
+  server.rollBack(1);
+  await page.back();
+  await assert.rejects(lost, named("EventLost"));
+  assert.deepEqual(await reply, { late: "add_without_reply" });
+});
+
 onEachWay(test, "the same where none was sent since", async (page, server) => {
   await page.joined();
   await Promise.all(page.add("a", "b"));
@@ -370,6 +522,29 @@ for (const outcome of ["expired", "not_found", "superseded", "rejected", "new"])
     assert.deepEqual(notes[0][1].events.map(({ payload }) => payload.item), ["safe or not", "a", "b"]);
   });
 }
+
+onEachWay(test, "what is safe is counted anew with the numbers", async (page, server) => {
+  await page.joined();
+  await Promise.all(page.add("a", "b", "c"));
+  server.outcomes.push("expired");
+  await page.cut();
+  server.isSaving = false;
+  await page.add("d")[0];
+  await page.cut();
+  assert.deepEqual((await page.add("e")[0]).state, ["d", "e"]);
+});
+
+onEachWay(test, "events of before the first join are that join's, sent or not, when the next one finds its state gone", async (page, server) => {
+  server.isSlow = true;
+  const replies = page.add(...range(1, 40));
+  await page.joined();
+  await until(() => items(server).length === 32);
+  server.outcomes.push("expired");
+  const lost = told(page.view, "lost");
+  await page.cut();
+  assert.deepEqual((await lost).events.map(({ payload }) => payload.item), range(1, 40));
+  await assert.rejects(replies[39], named("EventLost"));
+});
 
 onEachWay(test, "what a page pushes when it hears that events are lost is sent", async (page, server) => {
   await page.joined();
@@ -603,14 +778,39 @@ onEachWay(test, "forget gives up the token and the events, on the wire or not", 
   assert.deepEqual(notes, [["lost", { reason: "forgotten", events: [{ event: "add", payload: { item: "a" } }] }]]);
 });
 
-onEachWay(test, "close gives up what has no reply yet, and what is pushed later", async (page, server) => {
+onEachWay(test, "forget leaves no gap, however many have waited", async (page, server) => {
+  await page.joined();
+  server.isSlow = true;
+  page.add(...range(1, 40));
+  await until(() => items(server).length === 32);
+  page.view.forget();
+  server.release();
+  assert.deepEqual((await page.add("z")[0]).state, [...range(1, 32), "z"]);
+});
+
+onEachWay(test, "the page isn't told the reply to what it has given up", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const reloaded = page.reload();
+  const notes = record(reloaded.view, "reply");
+  server.isSlow = true;
+  await reloaded.joined();
+  await until(() => items(server).length === 1);
+  reloaded.view.forget();
+  server.release();
+  assert.deepEqual((await reloaded.add("b")[0]).state, ["a", "b"]);
+  assert.deepEqual(notes, []);
+});
+
+onEachWay(test, "giveUp gives up what has no reply yet, and what is pushed later", async (page, server) => {
   await page.joined();
   server.isSaving = false;
   await page.add("answered")[0];
   page.goOffline();
   const notes = record(page.view, "lost");
   const kept = page.add("a")[0];
-  page.view.close();
+  page.view.giveUp();
   for (const reply of [kept, page.add("b")[0]]) await assert.rejects(reply, (error) => error.reason === "left");
   assert.deepEqual(notes.map(([, { events }]) => events.map(({ payload }) => payload.item)), [["a"], ["b"]]);
   assert.deepEqual(page.stored, []);

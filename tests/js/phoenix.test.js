@@ -10,7 +10,7 @@ const SOON = { timeout: 1000, reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 
 /** Connect a page's npm Socket with a recovered channel. */
 function connect(t, server, tab = new FakeBrowser().open(), params = {}) {
   const socket = new Socket(`${server.origin}/socket`, { transport: tab.WebSocket, ...SOON });
-  const recovery = new tab.app.Recovery("form");
+  const recovery = new tab.app.Recovery("form", SOON);
   const channel = recovery.channel(socket, "lv:form", params);
   socket.connect();
   t.after(() => socket.disconnect());
@@ -86,6 +86,23 @@ test("an outage of the storage costs no token", async (t) => {
     assert.equal((await told(recovery, "outcome")).outcome, outcome);
     assert.equal(server.joins.at(-1)._recovery, "token-1");
   }
+});
+
+test("a page that pushes past the queue goes on with a fresh state until it pushes there", async (t) => {
+  const server = await TestServer.start(t);
+  const { recovery, channel } = connect(t, server);
+  await received(channel.join());
+  server.outcomes.push("unavailable");
+  server.cut();
+  await told(recovery, "outcome");
+  await received(channel.push("add", { item: "past" }));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(server.joins.length, 2);
+
+  const outcomes = record(recovery, "outcome");
+  await Promise.all([recovery.push("add", { item: "kept" }), recovery.push("add", { item: "too" })]);
+  assert.deepEqual(outcomes.map(([, { outcome }]) => outcome), ["recovered"]);
+  assert.equal(server.joins.length, 3);
 });
 
 test("a refused join is tried again with the same token", async (t) => {

@@ -9,7 +9,7 @@ export function withPhoenix(npm) {
   recovery.push("add", { item: 1 }).then(({ items }) => items);
   const waiting = recovery.pending.map(({ event, payload }) => [event, payload]);
   channel.leave();
-  recovery.close();
+  recovery.giveUp();
   return waiting;
 }
 

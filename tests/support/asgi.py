@@ -51,6 +51,11 @@ class AsgiServer(Process):
         self.start()
         return self
 
+    def ended(self, seconds: float) -> int:
+        """Wait until it has ended by itself, and give its exit status."""
+        assert self._popen is not None, f"{self.name} isn't running"
+        return self._popen.wait(seconds)
+
     @property
     def url(self) -> str:
         """Give the address for HTTP, without a slash at the end."""

@@ -32,8 +32,8 @@
  */
 /** @typedef {{ event: string, payload: Payload }} PageEvent */
 /**
- * Why events are lost. "rolled_back": the storage lost what it had kept, an event before these with it; "full": too many
- * were kept already; "left", "forgotten": the page left, or forgot the token; "unconfirmed": sent to a server that
+ * Why events are lost. "rolled_back": the storage lost what it had kept, an event before these with it; "full": too
+ * many were kept already; "left", "forgotten": the page left, or forgot the token; "unconfirmed": sent to a server that
  * recovers nothing, and the connection went before the reply; else the outcome of a join that brought no state back.
  * @typedef {"rolled_back" | "full" | "left" | "forgotten" | "unconfirmed" | Outcome | null} LostReason
  */
@@ -44,6 +44,7 @@
  * @typedef {object} Transport what carries the events of a view; it keeps none, and sends none twice
  * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => boolean} send false: it can't now
  * @property {() => void} rejoin make the joined channel join again
+ * @property {boolean} [isShared] whether others may send events past the queue, which a rejoin could undo
  */
 /**
  * @typedef {object} RecoveryOptions
@@ -225,7 +226,7 @@ var RecoveryApp = (() => {
     constructor({ event, payload, seq, isEarly, isAnswered }, listener) {
       this.event = event;
       this.payload = payload;
-      /** Its place among all events of the view, given when it is first sent, for good. */
+      /** Its place among all events of the view, given as soon as a join tells the last one's, for good. */
       this.seq = seq;
       /** Whether it was pushed before the first join, and so for whatever state that brings. */
       this.isEarly = isEarly;
@@ -243,7 +244,6 @@ var RecoveryApp = (() => {
 
     /** @param {LostReason} reason */
     lose(reason) {
-      if (this.isAnswered) return;
       this.isAnswered = true;
       this.#listener.lost(new EventError(this, reason));
     }
@@ -356,9 +356,8 @@ var RecoveryApp = (() => {
 
     /** Take note that the connection is gone. */
     interrupt() {
-      const delivery = this.#delivery;
+      this.#delivery?.stop();
       this.#delivery = null;
-      delivery?.stop();
       for (const kept of this.events) kept.place = "here";
     }
 
@@ -430,7 +429,7 @@ var RecoveryApp = (() => {
   class Delivery {
     #queue;
     #terms;
-    #last;
+    /** Up to which number events were applied or sent. */ #sent;
     #round = 0;
     #isOver = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #patience;
@@ -439,23 +438,25 @@ var RecoveryApp = (() => {
     constructor(queue, terms) {
       this.#queue = queue;
       this.#terms = terms;
-      this.#last = this.#lastGiven(terms.seq);
+      this.#sent = terms.seq;
     }
 
-    /** Send what may go now. The numbers are in the storage before they are on the wire. */
+    /**
+     * Send what may go now. The numbers are in the storage before they are on the wire; those that wait have theirs
+     * too, as a tab duplicated now must not give them others once the first one's are in the state.
+     */
     flush() {
       if (this.#isOver) return this.#queue.save();
       const room = this.#terms.isNumbered ? MAX_ON_WIRE - this.#at("wire").length : Infinity;
+      const waiting = this.#at("here");
+      let last = this.#lastGiven();
+      for (const kept of waiting) kept.seq ??= ++last;
       // further from the first without a reply, the server might know that reply no more
-      const farthest = this.#acknowledged() + MAX_ON_WIRE;
-      const ready = this.#at("here").slice(0, room);
-      for (const kept of ready) {
-        if (this.#terms.isNumbered && (kept.seq ?? this.#last + 1) > farthest) break;
-        kept.seq ??= ++this.#last;
-        kept.place = "wire";
-      }
+      const farthest = this.#terms.isNumbered ? this.#acknowledged() + MAX_ON_WIRE : Infinity;
+      const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= farthest);
+      for (const kept of ready) kept.place = "wire";
       this.#queue.save();
-      for (const kept of ready) if (kept.place === "wire") this.#send(kept);
+      for (const kept of ready) this.#send(kept);
       this.#expectReply();
     }
 
@@ -469,6 +470,7 @@ var RecoveryApp = (() => {
     /** @param {KeptEvent} kept */
     #send(kept) {
       const round = this.#round;
+      this.#sent = Math.max(this.#sent, kept.seq ?? 0);
       const numbers = this.#terms.isNumbered ? { _seq: kept.seq, _ack: this.#acknowledged() } : {};
       const isSent = this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
         if (!this.#isOver) this.#receive(kept, reply, round);
@@ -499,9 +501,8 @@ var RecoveryApp = (() => {
     #goOn(applied, round) {
       if (round !== this.#round) return;
       this.#round += 1;
-      this.#last = applied;
+      this.#sent = applied;
       this.#queue.resume(applied);
-      this.#last = this.#lastGiven(applied);
       this.#calm();
       this.flush();
     }
@@ -532,12 +533,11 @@ var RecoveryApp = (() => {
     /** Give the highest number up to which each event has its reply. */
     #acknowledged() {
       const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
-      return (first?.seq ?? this.#last + 1) - 1;
+      return (first?.seq ?? this.#lastGiven() + 1) - 1;
     }
 
-    /** @param {number} applied */
-    #lastGiven(applied) {
-      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), applied);
+    #lastGiven() {
+      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#sent);
     }
   }
 
@@ -561,6 +561,7 @@ var RecoveryApp = (() => {
     /** @type {Transport | null} */ #transport = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoining;
     #withheld = 0;
+    #hasPushed = false;
     /** @type {number | null} */ #since = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
@@ -574,6 +575,7 @@ var RecoveryApp = (() => {
       const { storage = "sessionStorage", maxKept = 1_000 } = options;
       this.#tokens = TokenStore.of(viewId, storage);
       this.#queue = new EventQueue(new EventShelf(viewId, storage), maxKept, (type, detail) => this.tell(type, detail));
+      this.#hasPushed = this.#queue.events.length > 0;
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
@@ -594,7 +596,11 @@ var RecoveryApp = (() => {
     /** Send an event, now or after the next join, in order. Rejects with an EventError.
      * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
     push(event, payload = {}) {
-      return this.#queue.add(event, payload);
+      const reply = this.#queue.add(event, payload);
+      const waits = this.#withheld > 0 && !this.#goesBack();
+      this.#hasPushed = true;
+      if (waits) this.#rejoin(this.#withheld);
+      return reply;
     }
 
     /** Remove the token, and give up the events: the next join starts afresh. */
@@ -604,7 +610,7 @@ var RecoveryApp = (() => {
     }
 
     /** Give up the events, those to come too. */
-    close() {
+    giveUp() {
       this.#queue.close();
     }
 
@@ -658,9 +664,15 @@ var RecoveryApp = (() => {
       this.#become("connected");
       if (!isWithheld) this.#queue.joined(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
-      if (isWithheld) this.#rejoin(++this.#withheld);
+      if (isWithheld) this.#withheld += 1;
       else this.#deliver(seq, outcome !== null);
+      if (isWithheld && this.#goesBack()) this.#rejoin(this.#withheld);
       return response;
+    }
+
+    /** Say whether the page can't but wait for its state; one that never pushes here goes on with the fresh one. */
+    #goesBack() {
+      return this.#hasPushed || !this.#transport?.isShared;
     }
 
     /** Take note that the connection or the channel is gone. */
@@ -727,6 +739,7 @@ var RecoveryApp = (() => {
       },
       // as if the server had told that the channel crashed: the one way that leaves the join to the client itself
       rejoin: () => channel.trigger("phx_error"),
+      isShared: true,
     };
   }
 
@@ -887,7 +900,7 @@ var RecoveryApp = (() => {
       this.#leaving.abort();
       if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
       this.disconnect();
-      this.close();
+      this.giveUp();
     }
 
     // Connection

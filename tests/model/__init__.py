@@ -1,0 +1,1 @@
+"""Run the client's and the server's state machines against each other, with faults between."""

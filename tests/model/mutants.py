@@ -1,0 +1,239 @@
+"""Own what the model must catch: the two sides with one rule of theirs broken at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from recovery_app import fencing
+from recovery_app.consumers import numbering, topic
+from recovery_app.consumers.host import Host
+from recovery_app.fencing import Verdict, decide_save, decide_takeover
+from recovery_app.sequence import Answer, Sequence
+from recovery_app.session import Session
+from recovery_app.snapshots import Header
+from tests.model.storage import Cellar
+
+Patch = Callable[[Any], None]
+
+
+def forget_the_number(patch: Any) -> None:
+    store = Session._store
+
+    async def without_number(self: Session, *arguments: Any) -> None:
+        applied, self.sequence.applied = self.sequence.applied, 0
+        try:
+            await store(self, *arguments)
+        finally:
+            self.sequence.applied = self.sequence.safe = applied
+
+    patch.setattr(Session, "_store", without_number)
+
+
+def forget_the_replies(patch: Any) -> None:
+    patch.setattr(Sequence, "pack", lambda self: b"")
+
+
+def trim_replies_that_are_wanted(patch: Any) -> None:
+    patch.setattr(Sequence, "acknowledge", lambda self, number: self._answers.clear())
+
+
+def apply_repeats(patch: Any) -> None:
+    patch.setattr(topic.Topic, "_apply_once", apply_anything)
+
+
+async def apply_anything(self: Any, session: Session, frame: Any, numbers: Any) -> Answer:
+    answer = await self._apply(session, frame)
+    session.sequence.applied = numbers.seq - 1
+    session.sequence.answered(answer)
+    await self._keep(session)
+    return numbering.told(answer, safe=session.sequence.safe)
+
+
+def tell_as_safe_what_is_not(patch: Any) -> None:
+    safe = property(lambda self: self.applied, lambda self, _: None)
+    patch.setattr(Sequence, "safe", safe, raising=False)
+
+
+def tell_of_events_before_they_are_saved(patch: Any) -> None:
+    async def keep(self: Any, session: Session) -> None:
+        session.sequence.safe = session.sequence.applied
+
+    patch.setattr(topic.Topic, "_keep", keep)
+
+
+def count_no_event_that_fails(patch: Any) -> None:
+    answered = Sequence.answered
+
+    def only_good(self: Sequence, answer: Answer) -> None:
+        if answer.is_ok:
+            answered(self, answer)
+
+    patch.setattr(Sequence, "answered", only_good)
+
+
+def roll_nothing_back(patch: Any) -> None:
+    async def nothing(self: Host, payload: bytes | None) -> None: ...
+
+    patch.setattr(Host, "roll_back", nothing)
+
+
+def ignore_the_fence(patch: Any) -> None:
+    refuse = fencing.refuse
+
+    def at_takeovers_only(header: Header, claim: Any, *, by_floor: bool = False) -> Any:
+        return refuse(header, claim, by_floor=True) if by_floor else None
+
+    patch.setattr(fencing, "refuse", at_takeovers_only)
+
+
+def leave_the_floor(patch: Any) -> None:
+    def decide(stored: bytes | None, data: bytes) -> Any:
+        if stored is None:
+            return decide_save(stored, data)
+        floor = Header.read(stored).floor
+        decision = decide_save(stored, data)
+        if decision.data is not None:
+            header = Header.read(decision.data)
+            decision.data = replace(header, floor=floor).put_on(decision.data)
+        return decision
+
+    patch.setattr("recovery_app.storages.base.decide_save", decide)
+
+
+def raise_the_floor_at_a_takeover(patch: Any) -> None:
+    def decide(*arguments: Any, **options: Any) -> Any:
+        decision = decide_takeover(*arguments, **options)
+        if decision.verdict is Verdict.DONE and decision.data is not None:
+            header = Header.read(decision.data)
+            decision.data = replace(header, floor=header.fence).put_on(decision.data)
+        return decision
+
+    patch.setattr("recovery_app.storages.base.decide_takeover", decide)
+
+
+def fork_without_a_word(patch: Any) -> None:
+    start = Session._start_own
+
+    def quietly(self: Session, payload: bytes, *, tell: bool = False) -> Awaitable[bool]:
+        return start(self, payload)
+
+    patch.setattr(Session, "_start_own", quietly)
+
+
+def fork_with_no_numbers(patch: Any) -> None:
+    start = Session._start_own
+
+    async def afresh(self: Session, payload: bytes, *, tell: bool = False) -> bool:
+        if tell:
+            self.sequence = Sequence()
+        return await start(self, payload, tell=tell)
+
+    patch.setattr(Session, "_start_own", afresh)
+
+
+def recover_without_the_numbers(patch: Any) -> None:
+    claim = Session.claim
+
+    async def afresh(self: Session, token: object) -> Any:
+        takeover = await claim(self, token)
+        self.sequence = Sequence()
+        return takeover
+
+    patch.setattr(Session, "claim", afresh)
+
+
+def take_the_place_of_a_token_that_is_gone(patch: Any) -> None:
+    start = Session.start
+
+    async def greedily(self: Session, payload: bytes) -> None:
+        was_kept = self.outcome.keeps_token
+        await start(self, payload)
+        self._spares_token = was_kept
+
+    patch.setattr(Session, "start", greedily)
+
+
+def let_a_late_save_overwrite_the_next(patch: Any) -> None:
+    patch.setattr(Cellar, "land_before", lambda self, caller: None)
+
+
+SERVER: tuple[Patch, ...] = (
+    forget_the_number,
+    forget_the_replies,
+    trim_replies_that_are_wanted,
+    apply_repeats,
+    tell_as_safe_what_is_not,
+    tell_of_events_before_they_are_saved,
+    count_no_event_that_fails,
+    roll_nothing_back,
+    ignore_the_fence,
+    leave_the_floor,
+    raise_the_floor_at_a_takeover,
+    fork_without_a_word,
+    fork_with_no_numbers,
+    recover_without_the_numbers,
+    take_the_place_of_a_token_that_is_gone,
+    let_a_late_save_overwrite_the_next,
+)
+
+CLIENT: dict[str, tuple[str, str]] = {
+    "number anew after each join": (
+        "for (const kept of waiting) kept.seq ??= ++last;",
+        "for (const kept of waiting) kept.seq = ++last;",
+    ),
+    "number only what is sent": (
+        "for (const kept of waiting) kept.seq ??= ++last;",
+        "for (const kept of ready) kept.seq ??= ++last;",
+    ),
+    "go on from the join's number": (
+        "let last = this.#lastGiven();",
+        "let last = this.#sent;",
+    ),
+    "let go at the reply": (
+        "!(kept.isAnswered && kept.isUpTo(this.#safe))",
+        "!kept.isAnswered",
+    ),
+    "let go of what is safe without its reply": (
+        "!(kept.isAnswered && kept.isUpTo(this.#safe))",
+        "!kept.isUpTo(this.#safe)",
+    ),
+    "send nothing again after a cut": (
+        'for (const kept of this.events) kept.place = "here";\n    }\n',
+        "}\n",
+    ),
+    "send again what was not answered, and nothing else": (
+        'for (const kept of later) kept.place = "here";',
+        'for (const kept of later) kept.place = kept.isAnswered ? "there" : "here";',
+    ),
+    "send again in another order": (
+        'const waiting = this.#at("here");',
+        'const waiting = this.#at("here").reverse();',
+    ),
+    "acknowledge what has no reply": (
+        "_ack: this.#acknowledged()",
+        "_ack: this.#last",
+    ),
+    "send before the numbers are stored": (
+        "      this.#queue.save();\n      for (const kept of ready) this.#send(kept);",
+        "      for (const kept of ready) this.#send(kept);",
+    ),
+    "answer once more": (
+        'this.place = "there";\n      if (this.isAnswered) return;',
+        'this.place = "there";',
+    ),
+    "bring what is kept to a fresh state": (
+        "else this.lose(this.events.filter(({ isEarly }) => !isEarly), outcome);",
+        "else for (const kept of this.events) kept.seq = null;",
+    ),
+    "send to a state that stands in for another": (
+        'const WITHHELD = ["version", "unavailable"];',
+        "const WITHHELD = [];",
+    ),
+    "keep no token that is pushed": (
+        'if (event === "recovery:token") this.keep(payload);\n      this.#pushed',
+        "this.#pushed",
+    ),
+}
+"""What of recovery.js is put in the place of what."""

@@ -1,0 +1,120 @@
+"""Own one tab: what was pushed in it, what it was told, and whether both fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.model.wire import Wire
+
+RECOVERED = "recovered"
+KEEPS_TOKEN = ("version", "unavailable")
+
+
+@dataclass(eq=False)
+class Tab:
+    """One tab: the page in it, and what that was told of the events pushed."""
+
+    number: int
+    page: int
+    pushed: list[int] = field(default_factory=list)
+    failing: set[int] = field(default_factory=set)
+    settled: dict[int, dict[str, Any]] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
+    """Those of a state that is lost."""
+    promised: set[int] = field(default_factory=set)
+    """Those that were pushed by the page that is in the tab now."""
+    wire: Wire | None = None
+    """That by which it joined last."""
+    outcomes: list[str] = field(default_factory=list)
+
+    @property
+    def is_joined(self) -> bool:
+        return self.wire is not None and self.wire.is_held and not self.wire.is_cut
+
+    @property
+    def unsettled(self) -> list[int]:
+        over = self.settled.keys() | self.lost
+        return [number for number in self.pushed if number not in over]
+
+    @property
+    def expected(self) -> list[int]:
+        """Give the state that all of this makes."""
+        without = self.lost | self.gone | self.failing
+        return [number for number in self.pushed if number not in without]
+
+    def reload(self, page: int) -> None:
+        """Have another page in it, which knows no promise and no connection."""
+        self.page = page
+        self.wire = None
+        self.promised.clear()
+
+    def copy_of(self, other: Tab) -> None:
+        """Begin with what the other tab was told."""
+        self.pushed, self.failing = list(other.pushed), set(other.failing)
+        self.settled = dict(other.settled)
+        self.lost, self.gone = set(other.lost), set(other.gone)
+
+    # What a page is told.
+
+    def hear_outcome(
+        self, detail: dict[str, Any], wire: Wire, may_lose: Callable[[str], bool]
+    ) -> None:
+        """Take a join's outcome."""
+        outcome = detail["outcome"]
+        self.outcomes.append(outcome)
+        if outcome in KEEPS_TOKEN:
+            return
+        self.wire = wire
+        events = detail["response"]["events"]
+        if outcome == RECOVERED:
+            self.check_told(events)
+            return
+        assert events == []
+        is_first = outcome == "new" and not self.gone and not self.settled
+        assert is_first or may_lose(outcome), f"The state was lost: {outcome}."
+        self.gone |= self.settled.keys()
+
+    def hear_lost(self, detail: dict[str, Any], may_lose: Callable[[str], bool]) -> None:
+        """Take note of events that are told as lost."""
+        assert may_lose(detail["reason"]), detail
+        for event in detail["events"]:
+            number = event["payload"]["id"]
+            assert number in self.pushed
+            assert number not in self.lost, f"{number} is told as lost once more."
+            self.lost.add(number)
+
+    def hear_reply(self, number: int, detail: dict[str, Any], *, is_promised: bool) -> None:
+        """Take the reply to an event: for its promise or, after a reload, for the page."""
+        assert is_promised == (number in self.promised), f"{number} was told in the wrong way."
+        assert number not in self.settled, f"{number} is settled once more."
+        assert number not in self.lost, f"{number} was lost, and is settled."
+        self.settled[number] = detail
+        response = detail["response"]
+        if number in self.failing:
+            assert detail["status"] == "error", detail
+            assert response == {"reason": "event crashed"}, detail
+            return
+        assert detail["status"] == "ok", detail
+        if is_promised or response:
+            assert response.get("id") == number, f"{number} has the reply {response}."
+
+    # Whether it fits together.
+
+    def check_told(self, events: list[int]) -> None:
+        """See that nothing was applied twice, nor out of order, in a state that is told."""
+        assert len(set(events)) == len(events), f"Applied twice: {events}."
+        own = [number for number in self.pushed if number in events]
+        assert [number for number in events if number in own] == own, f"Out of order: {events}."
+        assert not self.failing.intersection(events), f"Failed and applied: {events}."
+
+    def check_state(self, events: list[int]) -> None:
+        """See that a state is what all of the pushed events make, and each is where it was told."""
+        self.check_told(events)
+        own = [number for number in events if number in self.pushed]
+        assert own == self.expected, f"{own} is there, and not {self.expected}."
+        for number in own:
+            place = self.settled[number]["response"].get("place", events.index(number) + 1)
+            assert events[place - 1] == number, f"{number} was told to be at {place}: {events}."

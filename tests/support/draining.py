@@ -1,0 +1,75 @@
+"""Own the application of the drain's tests: states that are held back, sockets of each kind."""
+
+import asyncio
+import os
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+django.setup()
+
+from channels.generic.websocket import (  # noqa: E402
+    AsyncJsonWebsocketConsumer,
+    JsonWebsocketConsumer,
+)
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.core.asgi import get_asgi_application  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin  # noqa: E402
+from recovery_app.drain import RecoveryDrain  # noqa: E402
+from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
+
+SECONDS = float(os.environ.get("DRAIN_SECONDS", "3"))
+GRACE_SECONDS = float(os.environ.get("DRAIN_GRACE_SECONDS", "5"))
+
+
+class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+    """Count, and hold every save back for longer than any test takes."""
+
+    recovery_fields = ("count",)
+    recovery_save_interval = 600
+
+    async def mount(self, topic: str, params: Any) -> None:
+        self.count = 0
+
+    async def after_recover(self, takeover: Any) -> dict[str, Any]:
+        return {"count": self.count}
+
+    async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+        await asyncio.sleep(payload.get("seconds", 0))
+        self.count += 1
+        return {"count": self.count}
+
+
+class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
+    """The same from a sync consumer."""
+
+    recovery_fields = ("count",)
+    recovery_save_interval = 600
+
+    def mount(self, topic: str, params: Any) -> None:
+        self.count = 0
+
+    def after_recover(self, takeover: Any) -> dict[str, Any]:
+        return {"count": self.count}
+
+    def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+        self.count += 1
+        return {"count": self.count}
+
+
+consumers: dict[str, Any] = {
+    "gathering": Gathering.as_asgi(),
+    "sync": SyncGathering.as_asgi(),
+}
+undrained = ProtocolTypeRouter(
+    {
+        "http": get_asgi_application(),
+        "websocket": RecoveryMiddlewareStack(
+            URLRouter([path(route, consumer) for route, consumer in consumers.items()])
+        ),
+    }
+)
+application = RecoveryDrain(undrained, seconds=SECONDS, grace_seconds=GRACE_SECONDS)
