@@ -136,7 +136,7 @@ class Client:
     def _events(self, now: float) -> Iterator[str]:
         waiting = [event for event in self.kept if not (event.reply and event.is_on_wire)]
         farthest = self._acknowledged + MAX_ON_WIRE
-        for event in waiting[:MAX_ON_WIRE]:
+        for event in waiting:
             if event.is_on_wire and now - event.sent_at < self.timeout_seconds:
                 continue
             if (event.seq or self._last + 1) > farthest:

@@ -163,6 +163,16 @@ def test_the_first_reply_counts(talk: Talk) -> None:
     assert talk.kept == []
 
 
+def test_a_client_goes_on_from_the_number_that_it_is_told() -> None:
+    talk = Talk()
+    talk.client.token = "of before"
+    assert talk.connect()["_recovery"] == "of before"
+    talk.joined(seq=5)
+    talk.push()
+    assert talk.tick() == [6]
+    assert talk.ack == 5
+
+
 def test_an_error_is_a_reply(talk: Talk) -> None:
     talk.push()
     talk.tick()
