@@ -185,7 +185,7 @@ CLIENT: dict[str, tuple[str, str]] = {
     ),
     "number only what is sent": (
         "for (const kept of waiting) kept.seq ??= ++last;",
-        "for (const kept of ready) kept.seq ??= ++last;",
+        "for (const kept of waiting.slice(0, room)) kept.seq ??= ++last;",
     ),
     "go on from the join's number": (
         "let last = this.#lastGiven();",
