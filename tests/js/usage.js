@@ -1,7 +1,7 @@
 /** What a page writes, for types.test.js: each line has to type-check as it stands. */
 import { EventError, fullJitter, LiveViewRecovery, Recovery, RecoverySocket } from "../../recovery_app/static/recovery_app/recovery.js";
 
-/** @param {{ channel(topic: string, params: object): { join(): any, on(): void, onError(): void, onClose(): void, leave(): void } }} npm */
+/** @param {{ channel(topic: string, params: object): { join(): any, push(): any, on(): void, onError(): void, onClose(): void, leave(): void } }} npm */
 export function withPhoenix(npm) {
   const recovery = new Recovery("form", { storage: "localStorage" });
   const channel = recovery.channel(npm, "lv:form", () => ({ id: 1 }));

@@ -44,7 +44,6 @@
  * @typedef {object} Transport what carries the events of a view; it keeps none, and sends none twice
  * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => boolean} send false: it can't now
  * @property {() => void} rejoin make the joined channel join again
- * @property {boolean} [isShared] whether others may send events past the queue, which a rejoin could undo
  */
 /**
  * @typedef {object} RecoveryOptions
@@ -59,6 +58,7 @@
  * @property {(event: string, callback: (payload: any) => void) => unknown} on
  * @property {(callback: () => void) => unknown} onError
  * @property {(callback: () => void) => unknown} onClose
+ * @property {(...what: any) => any} push
  */
 /** @typedef {{ channel(topic: string, params?: any): any }} PhoenixSocket what is used of the npm client's Socket */
 
@@ -561,7 +561,6 @@ var RecoveryApp = (() => {
     /** @type {Transport | null} */ #transport = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoining;
     #withheld = 0;
-    #hasPushed = false;
     /** @type {number | null} */ #since = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
@@ -575,7 +574,6 @@ var RecoveryApp = (() => {
       const { storage = "sessionStorage", maxKept = 1_000 } = options;
       this.#tokens = TokenStore.of(viewId, storage);
       this.#queue = new EventQueue(new EventShelf(viewId, storage), maxKept, (type, detail) => this.tell(type, detail));
-      this.#hasPushed = this.#queue.events.length > 0;
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
@@ -596,11 +594,8 @@ var RecoveryApp = (() => {
     /** Send an event, now or after the next join, in order. Rejects with an EventError.
      * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
     push(event, payload = {}) {
-      const reply = this.#queue.add(event, payload);
-      const waits = this.#withheld > 0 && !this.#goesBack();
-      this.#hasPushed = true;
-      if (waits) this.#rejoin(this.#withheld);
-      return reply;
+      if (this.#withheld > 0 && this.#rejoining === undefined) this.#rejoin(this.#withheld);
+      return this.#queue.add(event, payload);
     }
 
     /** Remove the token, and give up the events: the next join starts afresh. */
@@ -634,6 +629,12 @@ var RecoveryApp = (() => {
       channel.onError(() => this.dropped());
       channel.onClose(() => this.dropped());
       this.carry(npmTransport(channel));
+      const push = channel.push.bind(channel);
+      channel.push = (/** @type {any[]} */ ...what) => {
+        // the page goes on with the fresh state that it was given, which another join would take away
+        if (this.#withheld > 0 && this.#queue.events.length === 0) this.#stay();
+        return push(...what);
+      };
       return channel;
     }
 
@@ -664,20 +665,14 @@ var RecoveryApp = (() => {
       this.#become("connected");
       if (!isWithheld) this.#queue.joined(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
-      if (isWithheld) this.#withheld += 1;
+      if (isWithheld) this.#rejoin(++this.#withheld);
       else this.#deliver(seq, outcome !== null);
-      if (isWithheld && this.#goesBack()) this.#rejoin(this.#withheld);
       return response;
-    }
-
-    /** Say whether the page can't but wait for its state; one that never pushes here goes on with the fresh one. */
-    #goesBack() {
-      return this.#hasPushed || !this.#transport?.isShared;
     }
 
     /** Take note that the connection or the channel is gone. */
     dropped() {
-      clearTimeout(this.#rejoining);
+      this.#stay();
       this.#queue.interrupt();
       this.#since ??= performance.now();
       this.#become("disconnected");
@@ -714,6 +709,12 @@ var RecoveryApp = (() => {
       this.#rejoining = setTimeout(() => transport.rejoin(), this.#rejoinAfterMs(tries));
     }
 
+    /** Join no more by itself. */
+    #stay() {
+      clearTimeout(this.#rejoining);
+      this.#rejoining = undefined;
+    }
+
     /** @param {Status} status */
     #become(status) {
       if (status === this.status) return;
@@ -728,10 +729,11 @@ var RecoveryApp = (() => {
    * @param {any} channel @returns {Transport}
    */
   function npmTransport(channel) {
+    const send = channel.push.bind(channel);
     return {
       send(event, payload, answered) {
         if (!channel.canPush()) return false;
-        const push = channel.push(event, payload);
+        const push = send(event, payload);
         for (const status of ["ok", "error", "timeout"]) {
           push.receive(status, (/** @type {any} */ response) => answered({ status, response }));
         }
@@ -739,7 +741,6 @@ var RecoveryApp = (() => {
       },
       // as if the server had told that the channel crashed: the one way that leaves the join to the client itself
       rejoin: () => channel.trigger("phx_error"),
-      isShared: true,
     };
   }
 
