@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from recovery_app.tallies import MOST_SECONDS
 from recovery_app.tokens import key_of
+from tests.consumers.pages import eventually
 from tests.support.asgi import AsgiServer
 from tests.support.processes import HOST, Process
 from tests.support.redis import make_redis
@@ -207,6 +209,9 @@ async def test_figures_add_up_to_what_happened(
         "not_found": PAGES - 2,
     }
 
+    # The other worker writes its last figures a little later.
+    await eventually(lambda: values(figures(server), "outcomes_total") == told)
+    await asyncio.sleep(2 * MOST_SECONDS)
     found = figures(server)
     assert values(found, "outcomes_total") == told
     assert found["tokens_recovered_total"] == told["recovered"]
