@@ -26,7 +26,7 @@ from tests.support.proxy import Gate
 from tests.support.redis import ask, calls_of, client, connections_of, make_redis
 from tests.support.redis_fixtures import TIMEOUT_SECONDS, Manage
 
-SLACK_SECONDS = 0.5
+SLACK_SECONDS = 1.5
 STALL_SECONDS = 5
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 

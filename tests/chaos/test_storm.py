@@ -148,13 +148,13 @@ async def test_a_storm_ends_in_time_whatever_is_late(proxy: Proxy) -> None:
     # Nobody comes whose connection could be cut.
     began = time.monotonic()
     await storm_of(Kind.CUT, proxy, [], 3).blow_for(SHORT)
-    assert SHORT <= time.monotonic() - began < SHORT * 3
+    assert SHORT <= time.monotonic() - began < SHORT + 5
 
 
 async def test_a_storm_lasts_as_long_as_it_is_to(proxy: Proxy) -> None:
     began = time.monotonic()
     await Storm(Plan.make(1, {}), proxy, []).blow_for(SHORT)
-    assert SHORT <= time.monotonic() - began < SHORT * 3
+    assert SHORT <= time.monotonic() - began < SHORT + 5
 
 
 async def test_a_run_that_is_given_up_lets_a_stopped_node_go_on(
