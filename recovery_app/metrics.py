@@ -43,8 +43,10 @@ class Metrics(Observer):
     def __init__(self, namespace: str, registry: CollectorRegistry = REGISTRY) -> None:
         maker = Maker(namespace=namespace, subsystem=SUBSYSTEM, registry=registry)
         self._note = maker.tallies.note
-        self._created = maker.counter("tokens_created", "Tokens issued, taken over or renewed.")
-        self._recovered = maker.counter("tokens_recovered", "States given back.")
+        counting = maker.tallies.counting
+        created = maker.counter("tokens_created", "Tokens issued, taken over or renewed.")
+        recovered = maker.counter("tokens_recovered", "States given back.")
+        self._count_created, self._count_recovered = counting(created), counting(recovered)
         self._expired = maker.counter("tokens_expired", "Recoveries that came too late.")
         self._failed = maker.counter(
             "tokens_failed", "Recoveries that failed for another reason.", "reason"
@@ -57,13 +59,13 @@ class Metrics(Observer):
         )
 
     def token_created(self) -> None:
-        self._note(self._created)
+        self._count_created()
 
     def state_saved(self, size_bytes: int) -> None:
         self._note(self._size, size_bytes)
 
     def recovered(self) -> None:
-        self._note(self._recovered)
+        self._count_recovered()
 
     def failed(self, error: RecoveryError) -> None:
         if isinstance(error, TokenExpired):

@@ -45,14 +45,18 @@ class OperatorMetrics(Observer):
         failed = maker.counter(
             "storage_errors", "Calls on the storage that fail.", "operation", "reason"
         )
-        self._repeated = maker.counter(
+        repeated = maker.counter(
             "events_repeated", "Events that came once more, and were not applied again."
         )
-        self._fenced = maker.counter(
+        fenced = maker.counter(
             "connections_fenced", "Connections that were taken over, and went on with a copy."
         )
+        counting = maker.tallies.counting
+        self._count_repeated, self._count_fenced = counting(repeated), counting(fenced)
         # Each series is there from the start, and looked up without prometheus_client's lock.
-        self._outcomes = {each.value: outcomes.labels(each.value) for each in Outcome}
+        self._count_outcome = {
+            each.value: counting(outcomes.labels(each.value)) for each in Outcome
+        }
         self._seconds = {name: seconds.labels(name) for name in OPERATIONS}
         self._failed = {
             (name, reason): failed.labels(name, reason)
@@ -64,13 +68,13 @@ class OperatorMetrics(Observer):
         survive_fork(self)
 
     def joined(self, outcome: str) -> None:
-        self._note(self._outcomes[outcome])
+        self._count_outcome[outcome]()
 
     def event_repeated(self) -> None:
-        self._note(self._repeated)
+        self._count_repeated()
 
     def connection_fenced(self) -> None:
-        self._note(self._fenced)
+        self._count_fenced()
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         self._note(self._seconds[operation], seconds)

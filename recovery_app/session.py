@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from recovery_app.clock import MICROSECONDS, to_us
@@ -71,19 +71,27 @@ _OUTCOMES: tuple[tuple[type[RecoveryError], Outcome], ...] = (
 )
 
 
-@contextmanager
-def _outage(operation: str) -> Iterator[None]:
-    """Take whatever a storage of the application's own raises for an outage."""
-    try:
-        yield
-    except RecoveryError:
-        raise
-    except Exception as error:
-        logger.exception(
-            "The storage failed in a way that it shouldn't.",
-            extra={"event": "storage_broken", "operation": operation},
-        )
-        raise StorageUnavailable(f"The storage ({type(error).__name__})", operation) from error
+class _Outage:
+    """A block in which whatever a storage of the application's own raises is an outage."""
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        """Begin; there is nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, RecoveryError):
+            logger.exception(
+                "The storage failed in a way that it shouldn't.",
+                exc_info=error,
+                extra={"event": "storage_broken", "operation": self._operation},
+            )
+            name = f"The storage ({type(error).__name__})"
+            raise StorageUnavailable(name, self._operation) from error
+
+
+_TAKEOVER, _SAVE, _TOUCH, _RENEWAL = map(_Outage, ("takeover", "save", "touch", "renewal"))
 
 
 class Session:
@@ -127,7 +135,7 @@ class Session:
     async def claim(self, token: object) -> Takeover | None:
         """Take over what the token stands for; ``None`` where `outcome` says why not."""
         try:
-            with _outage("takeover"):
+            with _TAKEOVER:
                 takeover = await self.manager.aclaim(
                     token, binding=self._binding, newest_version=self._version
                 )
@@ -230,7 +238,7 @@ class Session:
     async def keep_alive(self) -> None:
         """Restart the time to live and change nothing: this may run beside any other call."""
         if self.token is not None:
-            with suppress(RecoveryError), _outage("touch"):
+            with suppress(RecoveryError), _TOUCH:
                 await self.manager.atouch(self.token, binding=self._binding)
 
     async def renew(self, binding: bytes) -> None:
@@ -240,7 +248,7 @@ class Session:
         if token is None:
             return
         try:
-            with _outage("renewal"):
+            with _RENEWAL:
                 self.token = await self.manager.arenew(token, binding=before, new_binding=binding)
         except StorageError as error:
             if binding != before:
@@ -255,7 +263,7 @@ class Session:
 
     async def _touch(self, token: str) -> bool:
         try:
-            with _outage("touch"):
+            with _TOUCH:
                 return await self.manager.atouch(token, binding=self._binding)
         except StorageError as error:
             return not self._leave_unsafe(error)
@@ -290,7 +298,7 @@ class Session:
             confirmed_us=confirmed_us,
             replies=self.sequence.pack(),
         )
-        with _outage("save"):
+        with _SAVE:
             await self.manager.asave_payload(
                 token, payload, binding=self._binding, socket_id=socket_id, labels=labels
             )

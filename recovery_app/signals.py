@@ -11,7 +11,7 @@ wait for anything. The metrics are one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from django.dispatch import Signal
 
@@ -52,8 +52,22 @@ class Observer:
         """Hear of about how many live snapshots there are: in all, or in this process alone."""
 
 
-class Observers(Observer):
-    """Tell each of some observers what it cares for."""
+class Observers:
+    """Tell each of some observers what it cares for: as an `Observer` does, by attributes.
+
+    Who hears of what is sorted out when somebody is added, as most of it is told with every
+    event of every page.
+    """
+
+    token_created: Callable[[], object]
+    state_saved: Callable[[int], object]
+    recovered: Callable[[], object]
+    failed: Callable[[RecoveryError], object]
+    joined: Callable[[str], object]
+    event_repeated: Callable[[], object]
+    connection_fenced: Callable[[], object]
+    storage_called: Callable[[str, float, Exception | None], object]
+    counted: Callable[..., object]
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
@@ -77,59 +91,28 @@ class Observers(Observer):
         self._observers = tuple(known for known in self._observers if known is not observer)
         self._listen()
 
-    def token_created(self) -> None:
-        for hear in self._hear_token_created:
-            hear()
-
-    def state_saved(self, size_bytes: int) -> None:
-        for hear in self._hear_state_saved:
-            hear(size_bytes)
-
-    def recovered(self) -> None:
-        for hear in self._hear_recovered:
-            hear()
-
-    def failed(self, error: RecoveryError) -> None:
-        for hear in self._hear_failed:
-            hear(error)
-
-    def joined(self, outcome: str) -> None:
-        for hear in self._hear_joined:
-            hear(outcome)
-
-    def event_repeated(self) -> None:
-        for hear in self._hear_event_repeated:
-            hear()
-
-    def connection_fenced(self) -> None:
-        for hear in self._hear_connection_fenced:
-            hear()
-
-    def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
-        for hear in self._hear_storage_called:
-            hear(operation, seconds, error)
-
-    def counted(self, snapshots: int, *, shared: bool) -> None:
-        for hear in self._hear_counted:
-            hear(snapshots, shared=shared)
-
     def _listen(self) -> None:
-        # Sorted out here, as each of these is told with every event of every page.
-        self._hear_token_created = self._methods("token_created")
-        self._hear_state_saved = self._methods("state_saved")
-        self._hear_recovered = self._methods("recovered")
-        self._hear_failed = self._methods("failed")
-        self._hear_joined = self._methods("joined")
-        self._hear_event_repeated = self._methods("event_repeated")
-        self._hear_connection_fenced = self._methods("connection_fenced")
-        self._hear_storage_called = self._methods("storage_called")
-        self._hear_counted = self._methods("counted")
+        for name in Observers.__annotations__:
+            setattr(self, name, _teller(list(self._hearing(name))))
 
-    def _methods(self, name: str) -> tuple[Callable[..., None], ...]:
+    def _hearing(self, name: str) -> Iterator[Callable[..., object]]:
         """Give this method of each observer that has one of its own."""
         bare = getattr(Observer, name)
-        methods = (getattr(observer, name) for observer in self._observers)
-        return tuple(m for m in methods if getattr(m, "__func__", None) is not bare)
+        for observer in self._observers:
+            method = getattr(observer, name)
+            if getattr(method, "__func__", None) is not bare:
+                yield method
+
+
+def _teller(methods: list[Callable[..., object]]) -> Callable[..., object]:
+    if len(methods) == 1:
+        return methods[0]
+
+    def tell(*facts: object, **more: object) -> None:
+        for method in methods:
+            method(*facts, **more)
+
+    return tell
 
 
 observers = Observers()

@@ -41,6 +41,8 @@ MAX_US = 2**62
 """The last time, and fence, that counts: each fits into a signed column, and so does the next."""
 HEAD_BYTES = 4096
 """All before the replies is in these: three texts of 255 characters and a serializer's name."""
+Texts = tuple[str, str, str, str]
+"""Socket id, view, topic and the name of the serializer."""
 _MAGIC = b"RS"
 _HEADER = struct.Struct(f">2sBBIQQQQQ{DIGEST_SIZE}s")
 _LENGTHS = struct.Struct(">HHHHI")
@@ -129,23 +131,15 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """Give the bytes to store."""
-        socket_id, view = self.socket_id.encode(), self.view.encode()
-        topic, serializer = self.topic.encode(), self.serializer.encode()
-        replies = self.replies
-        lengths = _LENGTHS.pack(
-            len(socket_id), len(view), len(topic), len(serializer), len(replies)
-        )
-        parts = self.header.pack(), lengths, socket_id, view, topic, serializer, replies, self.state
-        return b"".join(parts)
+        texts = self.socket_id, self.view, self.topic, self.serializer
+        return join_parts(self.header, texts, self.replies, self.state)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
         """Read stored bytes; `SnapshotCorrupt`, or `VersionMismatch` for a newer format."""
         header = Header.read(data)
-        (socket_id, view, topic, serializer), start, end = _read_texts(data)
-        if end > len(data):
-            raise SnapshotCorrupt("it is cut short")
-        return cls(header, socket_id, view, topic, serializer, data[end:], data[start:end])
+        texts, replies, state = split_parts(data)
+        return cls(header, *texts, state, replies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +171,22 @@ class Head:
         )
 
 
+def join_parts(header: Header, texts: Texts, replies: bytes, state: bytes) -> bytes:
+    """Give the bytes of a snapshot, without an object for all of it."""
+    socket_id, view, topic, serializer = texts
+    names = socket_id.encode(), view.encode(), topic.encode(), serializer.encode()
+    lengths = _LENGTHS.pack(*map(len, names), len(replies))
+    return b"".join((header.pack(), lengths, *names, replies, state))
+
+
+def split_parts(data: bytes) -> tuple[Texts, bytes, bytes]:
+    """Give the texts, the replies and the state behind the header; `SnapshotCorrupt`."""
+    texts, start, end = _read_texts(data)
+    if end > len(data):
+        raise SnapshotCorrupt("it is cut short")
+    return texts, data[start:end], data[end:]
+
+
 def revoked_marker(header: Header) -> bytes:
     """Give the bytes that stand where a revoked snapshot was."""
     marker = replace(header, flags=REVOKED, applied_seq=None, version=0)
@@ -201,7 +211,7 @@ def socket_id_in(data: bytes) -> str:
         return ""
 
 
-def _read_texts(data: bytes) -> tuple[tuple[str, str, str, str], int, int]:
+def _read_texts(data: bytes) -> tuple[Texts, int, int]:
     """Give the four texts behind the header, and where the replies start and end."""
     try:
         id_bytes, view_bytes, topic_bytes, name_bytes, replies_bytes = _LENGTHS.unpack_from(

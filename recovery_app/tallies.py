@@ -1,9 +1,9 @@
 """Own the way from what happens to `prometheus_client`: noted at once, written by the hundred.
 
 An ``observe`` costs as much as reading a token. So notes are gathered, and written when
-there are many of them or when somebody looks. Where the metrics of several processes are
-kept in files, whoever reads those can't ask for the rest: so there they are also written
-after `MOST_SECONDS`, and at exit.
+there are many of them or when somebody looks; what is only counted is written when somebody
+looks. Where the metrics of several processes are kept in files, whoever reads those can't ask
+for the rest: so there all is also written after `MOST_SECONDS`, and at exit.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import atexit
 import os
 import threading
 from bisect import bisect_left
-from collections import Counter as Count
+from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import prometheus_client
 from prometheus_client.metrics_core import Metric
 
+from recovery_app.counts import Count
 from recovery_app.forking import survive_fork
 
 MOST_NOTES = 256
@@ -33,6 +34,7 @@ class Tallies:
         self._is_in_files = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._alarm: threading.Timer | None = None
         self._notes: deque[tuple[Counter | Histogram, float]] = deque()
+        self._counts: list[tuple[Counter, Count]] = []
         # Reentrant: what runs in between, a finalizer say, may note something too.
         self._lock = threading.RLock()
         survive_fork(self)
@@ -48,9 +50,19 @@ class Tallies:
         elif self._is_in_files and self._alarm is None:
             self._set_alarm()
 
+    def counting(self, counter: Counter) -> Callable[[], object]:
+        """Give what adds one to the counter, in a while."""
+        if self._is_in_files:
+            return lambda: self.note(counter)
+        count = Count()
+        self._counts.append((counter, count))
+        return count.bump
+
     def write(self) -> None:
         """Write all that waits."""
         with self._lock:
+            for counter, count in self._counts:
+                counter.inc(count.take())
             found: dict[Counter | Histogram, list[float]] = {}
             while self._notes:
                 metric, amount = self._notes.popleft()
@@ -106,7 +118,7 @@ class Histogram(_Written, prometheus_client.Histogram):
     def take(self, amounts: Sequence[float]) -> None:
         """Observe them; each bucket is written once."""
         self._sum.inc(sum(amounts))
-        places = Count(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        places = Tally(bisect_left(self._upper_bounds, amount) for amount in amounts)
         for place, count in places.items():
             self._buckets[place].inc(count)
 

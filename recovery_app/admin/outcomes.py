@@ -13,6 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from recovery_app.clock import Clock
+from recovery_app.counts import Count
 from recovery_app.exceptions import RecoveryError
 from recovery_app.forking import survive_fork
 from recovery_app.session import Outcome, outcome_of
@@ -55,8 +56,7 @@ class Outcomes(Observer):
         self.after_fork()
 
     def recovered(self) -> None:
-        with self._lock:
-            self._recovered += 1
+        self._new.bump()
 
     def failed(self, error: RecoveryError) -> None:
         outcome = outcome_of(error)
@@ -74,7 +74,7 @@ class Outcomes(Observer):
     def counts(self) -> list[tuple[Promise, int]]:
         """Give each outcome in words, and how often it came."""
         with self._lock:
-            self._counts[Outcome.RECOVERED] = self._recovered
+            self._counts[Outcome.RECOVERED] += self._new.take()
             return [(title, self._counts[outcome]) for outcome, title in TITLES.items()]
 
     def failures(self) -> list[Failure]:
@@ -86,8 +86,7 @@ class Outcomes(Observer):
         """Begin anew: what the parent counted is the parent's."""
         self._lock = threading.Lock()
         self._counts: Counter[Outcome] = Counter()
-        # Beside the others, as an enum's hash takes longer than all the rest.
-        self._recovered = 0
+        self._new = Count()
         self._failures: deque[Failure] = deque(maxlen=KEPT_FAILURES)
         self.since = self._now()
 

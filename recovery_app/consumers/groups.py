@@ -85,7 +85,7 @@ class TopicChannel:
         self._handle = handle
         self._name = ""
         self._loop = asyncio.get_running_loop()
-        self._context = copy_context()
+        self._context = None if layer is None else copy_context()
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 

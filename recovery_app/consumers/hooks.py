@@ -7,7 +7,7 @@ import inspect
 from functools import lru_cache
 from typing import Any
 
-from channels.consumer import get_handler_name
+from channels.consumer import AsyncConsumer, get_handler_name
 from channels.db import database_sync_to_async
 
 from recovery_app.consumers.care import close_old_connections
@@ -38,6 +38,13 @@ class Hooks:
             return None
         reserved = any(hasattr(base, name) for base in (self._mixin, *_channels_bases(consumer)))
         return name if not reserved and callable(getattr(consumer, name, None)) else None
+
+    def find_bare_handler(self, consumer: object, message: dict[str, Any]) -> Any:
+        """Give the handler of a message that Channels alone would dispatch, or ``None``."""
+        kind: type = type(consumer)
+        if _next_dispatch(kind, self._mixin) is not AsyncConsumer.dispatch:
+            return None
+        return getattr(consumer, get_handler_name(message), None)
 
     def has_own_receiver(self, consumer: object) -> bool:
         """Say whether the application does anything with frames that aren't ours."""
@@ -83,6 +90,13 @@ class SyncHooks(Hooks):
 @lru_cache(maxsize=1_000)
 def _has_own(mixin: type, kind: type, names: tuple[str, ...]) -> bool:
     return any(getattr(kind, name, None) is not getattr(mixin, name, None) for name in names)
+
+
+@lru_cache(maxsize=1_000)
+def _next_dispatch(kind: type, mixin: type) -> object:
+    """Give the ``dispatch`` that comes after the mixins' in the order of a class."""
+    bases = kind.__mro__[kind.__mro__.index(mixin.__mro__[1]) + 1 :]
+    return next((vars(base)["dispatch"] for base in bases if "dispatch" in vars(base)), None)
 
 
 def _is_being_cancelled() -> bool:

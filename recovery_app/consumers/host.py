@@ -71,20 +71,30 @@ class Host:
         try:
             state = self._link.manager.codec.decode(payload)
             self._forget_new_fields(state)
-            await self.call("restore_state", state)
+            await self.restore(state)
         except Exception:
             logger.exception(
                 "A state couldn't be rolled back.",
                 extra={"event": "rollback_failed", "topic": self._topic.frame.topic},
             )
 
+    async def restore(self, state: dict[str, Any]) -> None:
+        """Have the consumer take a state back."""
+        if self.has_own("restore_state"):
+            await self.call("restore_state", state)
+        else:
+            self.consumer._write_recovery_fields(state)
+
     async def view(self) -> str:
         """Give the view that a token of this topic is good for."""
-        return str(await self.call("get_recovery_view", self._topic.frame.topic))
+        topic = self._topic.frame.topic
+        if self.has_own("get_recovery_view"):
+            return str(await self.call("get_recovery_view", topic))
+        return topic
 
     async def binding(self, view: str) -> bytes:
         """Give the bytes that tie a token to this consumer, the view and the person."""
-        if self._link.hooks.overrides(self.consumer, "get_recovery_binding"):
+        if self.has_own("get_recovery_binding"):
             person = combine("own", await self.call("get_recovery_binding") or b"")
         else:
             person = await bind_to_person(self.consumer.scope)

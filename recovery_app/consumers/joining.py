@@ -49,8 +49,11 @@ class Join:
 
         Raises `JoinRefused`, and whatever ``mount`` or ``authorize_join`` raises.
         """
-        await self._host.take_care(*_ADMISSION_HOOKS)
-        await self._host.call("authorize_join", self.topic, self._params)
+        # The mixin's own hooks needn't be called where they do nothing.
+        if self._host.has_own(*_ADMISSION_HOOKS):
+            await self._host.take_care(*_ADMISSION_HOOKS)
+        if self._host.has_own("authorize_join"):
+            await self._host.call("authorize_join", self.topic, self._params)
         session = await self._make_session()
         extras = await self._recover(session)
         if extras is None:
@@ -73,7 +76,8 @@ class Join:
         """Give the reply's extra keys of a recovered state; ``None`` where there is none."""
         if self._token is None:
             return None
-        if not await self._host.call("should_recover", self.topic, self._params):
+        asks = self._host.has_own("should_recover")
+        if asks and not await self._host.call("should_recover", self.topic, self._params):
             return None
         takeover = await session.claim(self._token)
         if takeover is None:
@@ -102,11 +106,14 @@ class Join:
         return takeover.payload
 
     async def _restore(self, takeover: Takeover) -> tuple[Takeover, Mapping[str, Any]]:
-        await self._host.take_care(*_RESTORE_HOOKS)
+        if self._host.has_own(*_RESTORE_HOOKS):
+            await self._host.take_care(*_RESTORE_HOOKS)
         if takeover.version < self._host.consumer.recovery_version:
             state = await self._host.call("migrate_state", takeover.state, takeover.version)
             takeover = replace(takeover, state=state)
-        await self._host.call("restore_state", takeover.state)
+        await self._host.restore(takeover.state)
+        if not self._host.has_own("after_recover"):
+            return takeover, {}
         return takeover, _checked("after_recover", await self._host.call("after_recover", takeover))
 
     async def _mount(self, session: Session) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app.consumers.binding import bind_to_person
+from recovery_app.consumers.care import close_old_connections
 from recovery_app.consumers.connection import Connection
 from recovery_app.consumers.groups import receive_at_last
 from recovery_app.consumers.hooks import Hooks, SyncHooks
@@ -116,7 +117,14 @@ class RecoveryMixin(Base):
         else:
             if message["type"] == "websocket.disconnect":
                 await self._recovery_connection.close()
-            await super().dispatch(message)
+            handler = self._recovery_hooks.find_bare_handler(self, message)
+            if handler is None:
+                await super().dispatch(message)
+            else:
+                # What Channels does, but for the trip to the database's thread: a thousand
+                # connections that come or go at once take one.
+                await close_old_connections()
+                await handler(message)
             if message["type"] == "websocket.connect":
                 self._recovery_connection.open()
 

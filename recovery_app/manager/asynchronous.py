@@ -30,7 +30,7 @@ class AsyncCalls(SyncCalls):
             with Watched(self._watch, "renewal"):
                 decision = await self.storage.arenew(
                     permit.key,
-                    permit.claim,
+                    permit,
                     self.ttl,
                     now_us=self._rules.tick(),
                     binding=digest_binding(after),
@@ -81,13 +81,13 @@ class AsyncCalls(SyncCalls):
             with permit:
                 with Watched(self._watch, "load"):
                     data = await self.storage.aload(permit.key)
-                snapshot, state = self._rules.open(permit, data)
+                recovered = self._rules.open(permit, data)
         except RecoveryError as error:
             await self.announcer.afailed(error)
             raise
-        self._socket_ids.remember(permit.key, snapshot.socket_id)
-        await self.announcer.arecovered(snapshot, state)
-        return state
+        self._socket_ids.remember(permit.key, recovered.socket_id)
+        await self.announcer.arecovered(recovered, recovered.state)
+        return recovered.state
 
     async def atake_over(
         self, token: str, *, binding: bytes = b"", newest_version: int | None = None
@@ -110,7 +110,7 @@ class AsyncCalls(SyncCalls):
             with Watched(self._watch, "takeover"):
                 decision = await self.storage.atake_over(
                     permit.key,
-                    permit.claim,
+                    permit,
                     self.ttl,
                     now_us=self._rules.tick(),
                     newest_version=newest_version,
@@ -124,7 +124,7 @@ class AsyncCalls(SyncCalls):
         permit = self._rules.admit(token, binding)
         with permit:
             with Watched(self._watch, "touch"):
-                verdict = await self.storage.atouch_fenced(permit.key, permit.claim, self.ttl)
+                verdict = await self.storage.atouch_fenced(permit.key, permit, self.ttl)
             return self._rules.touched(permit, verdict)
 
     async def arevoke(self, token: str, *, binding: bytes = b"") -> None:
@@ -133,9 +133,7 @@ class AsyncCalls(SyncCalls):
         now_us = self._rules.tick()
         with permit:
             with Watched(self._watch, "revocation"):
-                verdict = await self.storage.arevoke(
-                    permit.key, permit.claim, self.ttl, now_us=now_us
-                )
+                verdict = await self.storage.arevoke(permit.key, permit, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
     async def _alook_up_id(self, permit: Permit) -> str:

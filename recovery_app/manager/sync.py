@@ -59,13 +59,13 @@ class SyncCalls(ManagerBase):
             with permit:
                 with Watched(self._watch, "load"):
                     data = self.storage.load(permit.key)
-                snapshot, state = self._rules.open(permit, data)
+                recovered = self._rules.open(permit, data)
         except RecoveryError as error:
             self.announcer.failed(error)
             raise
-        self._socket_ids.remember(permit.key, snapshot.socket_id)
-        self.announcer.recovered(snapshot, state)
-        return state
+        self._socket_ids.remember(permit.key, recovered.socket_id)
+        self.announcer.recovered(recovered, recovered.state)
+        return recovered.state
 
     def take_over(
         self, token: str, *, binding: bytes = b"", newest_version: int | None = None
@@ -81,7 +81,7 @@ class SyncCalls(ManagerBase):
                 with Watched(self._watch, "takeover"):
                     decision = self.storage.take_over(
                         permit.key,
-                        permit.claim,
+                        permit,
                         self.ttl,
                         now_us=self._rules.tick(),
                         newest_version=newest_version,
@@ -102,7 +102,7 @@ class SyncCalls(ManagerBase):
         permit = self._rules.admit(token, binding)
         with permit:
             with Watched(self._watch, "touch"):
-                verdict = self.storage.touch_fenced(permit.key, permit.claim, self.ttl)
+                verdict = self.storage.touch_fenced(permit.key, permit, self.ttl)
             return self._rules.touched(permit, verdict)
 
     def revoke(self, token: str, *, binding: bytes = b"") -> None:
@@ -111,7 +111,7 @@ class SyncCalls(ManagerBase):
         now_us = self._rules.tick()
         with permit:
             with Watched(self._watch, "revocation"):
-                verdict = self.storage.revoke(permit.key, permit.claim, self.ttl, now_us=now_us)
+                verdict = self.storage.revoke(permit.key, permit, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
     def renew(self, token: str, *, binding: bytes = b"", new_binding: bytes | None = None) -> str:
@@ -126,7 +126,7 @@ class SyncCalls(ManagerBase):
             with Watched(self._watch, "renewal"):
                 decision = self.storage.renew(
                     permit.key,
-                    permit.claim,
+                    permit,
                     self.ttl,
                     now_us=self._rules.tick(),
                     binding=digest_binding(after),

@@ -2,8 +2,8 @@
 
 Each of the two C encoders silently takes something that would come back as something else:
 orjson an enum (as its value), a UUID (as text), NaN (as null) and tuples at any depth; msgpack
-keys of any type, bytearrays and NaN. What one lets through the other refuses, and NaN shows in
-MessagePack's bytes. So both write each state, whichever of the two is wanted.
+keys of any type, bytearrays and NaN. What one lets through the other refuses, and NaN shows as a
+null in the one and in the other's bytes. So both write each state, whichever of the two is wanted.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> W
     if type(state) is not dict:
         return None
     written = _write_plain(state) or _write_rich(state, as_text, as_packed)
-    return None if written is None or may_hold_nan(written.packed) else written
+    if written is None or (b"null" in written.text and may_hold_nan(written.packed)):
+        return None
+    return written
 
 
 def _write_plain(state: dict[str, Any]) -> Written | None:
@@ -115,9 +117,8 @@ def _encode(value: Any, encoders: Encoders) -> Any:
 
 def pack(state: dict[str, Any], encode: Callable[[Any], Any] | None = None) -> bytes:
     """Write MessagePack, with exactly its own types and what ``encode`` makes of others."""
-    packed: bytes = msgpack.packb(
-        state, default=encode, strict_types=True, buf_size=FIRST_BUFFER_BYTES
-    )
+    packer = msgpack.Packer(default=encode, strict_types=True, buf_size=FIRST_BUFFER_BYTES)
+    packed: bytes = packer.pack(state)
     return packed
 
 

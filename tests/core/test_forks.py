@@ -74,7 +74,6 @@ manager.save(token, {"count": 1})
 from recovery_app import conf
 locks = [
     manager.storage._lock,
-    manager._socket_ids._lock,
     manager._cleaner._lock,
     conf._singleton._lock,
     ticker_of(manager.clock)._lock,

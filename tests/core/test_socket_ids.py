@@ -65,8 +65,9 @@ def test_what_cannot_be_read_teaches_no_id(nodes: list[Any]) -> None:
     assert there.snapshots().items[0].socket_id == KEY
 
 
-def test_the_ids_seen_last_are_remembered() -> None:
+def test_the_ids_used_last_are_remembered() -> None:
     ids = SocketIds(limit=2)
-    for name in ("a", "b", "a", "c"):
+    for name in ("a", "b", "c", "d"):
         ids.remember(name.upper(), name)
-    assert [ids.find(key) for key in "ABC"] == ["a", None, "c"]
+        assert ids.find("A") == "a"
+    assert [ids.find(key) for key in "BCD"] == [None, "c", "d"]

@@ -16,7 +16,6 @@ MAX_CALLS = 256
 MAX_BYTES = 1_048_576
 
 Reply = Any
-_Waiting = tuple[Call, "asyncio.Future[Reply]"]
 
 
 async def exchange(lane: Lane, calls: list[Call], manner: Manner, *, asking: bool) -> None:
@@ -37,7 +36,7 @@ async def _send(
 ) -> bool:
     """Send calls once; say whether the server didn't have the script."""
     packet = Packet(calls, manner, by_hash=by_hash, asking=asking)
-    repeatable = all(call.repeatable for call in calls)
+    repeatable = all(call.kind.repeatable for call in calls)
     replies = await lane.ask(packet.commands, repeatable=repeatable)
     packet.settle(replies)
     return any(map(is_unknown, replies))
@@ -57,15 +56,16 @@ class Batcher:
         self._free = list(lanes)
         self._manner = manner
         self._lost = lost
-        self._waiting: list[_Waiting] = []
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Call] = []
         self._turns: deque[asyncio.Future[Lane]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_led = False
 
     def call(self, call: Call) -> Awaitable[Reply]:
         """Give what is to be awaited at once; the result may be an exception of the server's."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future))
+        future = call.future = self._loop.create_future()
+        self._waiting.append(call)
         if self._is_led or not self._free:
             return future
         return self._lead(future)
@@ -91,7 +91,7 @@ class Batcher:
             self._flush()
             raise
         if len(self._waiting) == 1 and self._free:
-            return await self._go_alone(self._waiting.pop()[0])
+            return await self._go_alone(self._waiting.pop())
         self._flush()
         return await future
 
@@ -117,7 +117,7 @@ class Batcher:
                 self._track(asyncio.ensure_future(self._run(lane, batch)), lane)
 
     async def _next_lane(self) -> Lane:
-        turn: asyncio.Future[Lane] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Lane] = self._loop.create_future()
         self._turns.append(turn)
         try:
             return await turn
@@ -136,17 +136,17 @@ class Batcher:
         if self._waiting and not self._is_led:
             self._flush()
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[Call]:
         """Take as many calls as may travel together, without those given up by now."""
-        batch: list[_Waiting] = []
+        batch: list[Call] = []
         size = taken = 0
-        for waiting in self._waiting:
-            size += waiting[0].size_bytes
+        for call in self._waiting:
+            size += call.size_bytes
             if batch and (size > MAX_BYTES or len(batch) == MAX_CALLS):
                 break
             taken += 1
-            if not waiting[1].done():
-                batch.append(waiting)
+            if not call.future.done():
+                batch.append(call)
         del self._waiting[:taken]
         return batch
 
@@ -159,8 +159,7 @@ class Batcher:
 
         task.add_done_callback(done)
 
-    async def _run(self, lane: Lane, batch: list[_Waiting]) -> None:
-        calls = [call for call, _ in batch]
+    async def _run(self, lane: Lane, calls: list[Call]) -> None:
         try:
             await exchange(lane, calls, self._manner, asking=False)
         except FAILURES as error:
@@ -168,12 +167,12 @@ class Batcher:
             for call in calls:
                 call.result = error
         except asyncio.CancelledError:
-            for _, future in batch:
-                future.cancel()
+            for call in calls:
+                call.future.cancel()
             raise
-        for call, future in batch:
-            if not future.done():
-                future.set_result(call.result)
+        for call in calls:
+            if not call.future.done():
+                call.future.set_result(call.result)
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, BROKEN):
@@ -181,6 +180,6 @@ class Batcher:
         if isinstance(error, TimeoutError):
             # Those who waited for a lane have waited as long as the server was silent.
             waiting, self._waiting = self._waiting, []
-            for _, future in waiting:
-                if not future.done():
-                    future.set_result(error)
+            for call in waiting:
+                if not call.future.done():
+                    call.future.set_result(error)

@@ -61,7 +61,7 @@ class Servers:
         except GONE:
             # Another server may have taken its place: that one is asked at once.
             address, gone = self.chart().of(call.key), address
-            if address == gone or not call.repeatable:
+            if address == gone or not call.kind.repeatable:
                 raise
             result = self._exchange(address, call, asking=False)
         for _ in range(MAX_HOPS):
@@ -77,7 +77,8 @@ class Servers:
             if is_demoted(result):
                 self.forget()
             raise result
-        return result if call.read is None else call.read(result)
+        read = call.kind.read
+        return result if read is None else read(result)
 
     def talk(self, start: Callable[[Chart], Talk[Result]]) -> Result:
         """Have the commands of a longer piece of work sent."""

@@ -45,12 +45,14 @@ class Station:
         try:
             chart = self._chart or await self.chart()
             address = chart.of(call.key)
-            result = await self._batcher(address).call(call)
+            batcher = self._batchers.get(address) or self._batcher(address)
+            result = await batcher.call(call)
             if isinstance(result, Exception):
                 result = await self._persist(call, result, address)
         except FAILURES as error:
             raise translated(error, operation) from error
-        return result if call.read is None else call.read(result)
+        read = call.kind.read
+        return result if read is None else read(result)
 
     async def talk(self, start: Callable[[Chart], Talk[Result]]) -> Result:
         """Have the commands of a longer piece of work sent."""
@@ -85,7 +87,7 @@ class Station:
 
     async def _persist(self, call: Call, result: Any, address: Address) -> Any:
         """Ask where a call should have gone; raise what came of it otherwise."""
-        if isinstance(result, GONE) and call.repeatable and self._topology.question:
+        if isinstance(result, GONE) and call.kind.repeatable and self._topology.question:
             # Another server may have taken its place: that one is asked at once.
             address, gone = (await self.chart()).of(call.key), address
             if address != gone:

@@ -32,7 +32,6 @@ from recovery_app.storages.redis.options import (
     topology_of_pool,
 )
 from recovery_app.storages.redis.script import (
-    read_decision,
     renew_step,
     revoke_step,
     save_step,
@@ -276,12 +275,11 @@ class RedisStorage(Storage):
         self, key: str, claim: Claim, ttl: float, now_us: int, newest_version: int | None
     ) -> Call:
         step = take_over_step(claim, to_ms(ttl), now_us=now_us, newest_version=newest_version)
-        return wire.fenced(self._keys.full(key), step, read_decision)
+        return wire.fenced(self._keys.full(key), step, wire.TAKEOVER)
 
     def _renewal(self, key: str, claim: Claim, ttl: float, now_us: int, binding: bytes) -> Call:
         step = renew_step(claim, to_ms(ttl), now_us=now_us, binding=binding)
-        # Made twice, the second would find the binding that the first has set.
-        return wire.fenced(self._keys.full(key), step, read_decision, repeatable=False)
+        return wire.fenced(self._keys.full(key), step, wire.RENEWAL)
 
     def _revocation(self, key: str, claim: Claim, ttl: float, now_us: int) -> Call:
         return wire.fenced(self._keys.full(key), revoke_step(claim, to_ms(ttl), now_us=now_us))

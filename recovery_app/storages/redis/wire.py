@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recovery_app.storages.redis.script import SCRIPT, SHA, Step, read_verdict
+from recovery_app.storages.redis.script import (
+    SCRIPT,
+    SHA,
+    Step,
+    read_decision,
+    read_verdict,
+)
 
 Command = tuple[Any, ...]
 GET = "GET"
 STEP = "EVALSHA"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What can be asked of a server.
+
+    ``name`` is a command that takes the key first, or `STEP`, whose arguments are a
+    step's. ``repeatable``: no harm comes of making it twice where the first reply is lost.
+    ``read`` makes of a good reply what the storage gives.
+    """
+
+    name: str
+    writes: bool = True
+    repeatable: bool = True
+    read: Callable[[Any], Any] | None = None
+
+
 class Call:
     """One thing that is asked of the server which holds the key.
 
-    ``name`` is a command that takes the key first, or `STEP`, whose arguments are a
-    step's. ``size_bytes`` is of its payload. ``repeatable``: no harm comes of
-    making it twice where the first reply is lost. ``read`` makes of a good reply what the
-    storage gives. ``result`` is the reply, or an exception, when there is one.
+    ``size_bytes`` is of its payload. ``result`` is the reply, or an exception, when there is
+    one; ``future`` is for whoever has it travel with others to tell that there is.
     """
 
-    key: bytes
-    name: str
-    arguments: Command = ()
-    writes: bool = True
-    repeatable: bool = True
-    size_bytes: int = 0
-    read: Callable[[Any], Any] | None = None
-    result: Any = None
+    __slots__ = ("arguments", "future", "key", "kind", "result", "size_bytes")
+
+    future: asyncio.Future[Any]
+    result: Any
+
+    def __init__(
+        self, kind: Kind, key: bytes, arguments: Command = (), size_bytes: int = 0
+    ) -> None:
+        self.kind = kind
+        self.key = key
+        self.arguments = arguments
+        self.size_bytes = size_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +89,12 @@ class Packet:
         self._asking = asking
         self.commands: list[Command] = []
         self._takers: list[tuple[int, Sequence[Call], bool]] = []
-        self._waits = manner.replicas if any(call.writes for call in calls) else 0
+        self._waits = manner.replicas if any(call.kind.writes for call in calls) else 0
         if len(calls) > 1 and manner.joined and not asking:
             self._join(calls)
         else:
             for call in calls:
-                self._add(self._alone(call), [call], spread=call.name == STEP)
+                self._add(self._alone(call), [call], spread=call.kind.name == STEP)
         if self._waits:
             self.commands.append(("WAIT", manner.replicas, manner.wait_ms))
 
@@ -88,7 +111,7 @@ class Packet:
         shortage = self._shortage(replies)
         if shortage is not None:
             for call in self._calls:
-                if call.writes and not isinstance(call.result, Exception):
+                if call.kind.writes and not isinstance(call.result, Exception):
                     call.result = shortage
 
     def _shortage(self, replies: Sequence[Any]) -> Exception | None:
@@ -104,7 +127,8 @@ class Packet:
         steps: list[Call] = []
         others: list[Call] = []
         for call in calls:
-            (loads if call.name == GET else steps if call.name == STEP else others).append(call)
+            name = call.kind.name
+            (loads if name == GET else steps if name == STEP else others).append(call)
         if len(loads) == 1:
             self._add((GET, loads[0].key), loads, spread=False)
         elif loads:
@@ -119,9 +143,9 @@ class Packet:
             self._add(self._alone(call), [call], spread=False)
 
     def _alone(self, call: Call) -> Command:
-        if call.name == STEP:
+        if call.kind.name == STEP:
             return (*self._script, 1, call.key, *call.arguments)
-        return (call.name, call.key, *call.arguments)
+        return (call.kind.name, call.key, *call.arguments)
 
     def _add(self, command: Command, calls: Sequence[Call], *, spread: bool) -> None:
         if self._asking:
@@ -130,32 +154,40 @@ class Packet:
         self.commands.append(command)
 
 
-def load(key: bytes) -> Call:
-    """Ask for what is stored."""
-    return Call(key, GET, writes=False)
-
-
-def time_left(key: bytes) -> Call:
-    """Ask for the milliseconds until it expires."""
-    return Call(key=key, name="PTTL", writes=False)
-
-
-def save(key: bytes, data: bytes, ttl_ms: int) -> Call:
-    """Store bytes, whatever was there."""
-    return Call(key, "SET", (data, "PX", ttl_ms), size_bytes=len(data), read=_nothing)
-
-
 def _nothing(_reply: Any) -> None:
     """Give nothing, as the storage does when it has saved."""
 
 
+LOAD = Kind(name=GET, writes=False)
+TIME_LEFT = Kind(name="PTTL", writes=False)
+SAVE = Kind(name="SET", read=_nothing)
+DELETE = Kind(name="DEL", read=bool)
+FENCED = Kind(name=STEP, read=read_verdict)
+TAKEOVER = Kind(name=STEP, read=read_decision)
+# Made twice, the second would find the binding that the first has set.
+RENEWAL = Kind(name=STEP, read=read_decision, repeatable=False)
+
+
+def load(key: bytes) -> Call:
+    """Ask for what is stored."""
+    return Call(LOAD, key)
+
+
+def time_left(key: bytes) -> Call:
+    """Ask for the milliseconds until it expires."""
+    return Call(TIME_LEFT, key)
+
+
+def save(key: bytes, data: bytes, ttl_ms: int) -> Call:
+    """Store bytes, whatever was there."""
+    return Call(SAVE, key, (data, "PX", ttl_ms), len(data))
+
+
 def delete(key: bytes) -> Call:
     """Remove what is stored."""
-    return Call(key, "DEL", read=bool)
+    return Call(DELETE, key)
 
 
-def fenced(
-    key: bytes, step: Step, read: Callable[[Any], Any] = read_verdict, *, repeatable: bool = True
-) -> Call:
+def fenced(key: bytes, step: Step, kind: Kind = FENCED) -> Call:
     """Make one of the script's steps."""
-    return Call(key, STEP, step, True, repeatable, len(step[1]), read)
+    return Call(kind, key, step, len(step[1]))
