@@ -82,7 +82,7 @@ class _Outage:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, RecoveryError):
-            logger.exception(
+            logger.error(
                 "The storage failed in a way that it shouldn't.",
                 exc_info=error,
                 extra={"event": "storage_broken", "operation": self._operation},

@@ -174,9 +174,14 @@ class Head:
 def join_parts(header: Header, texts: Texts, replies: bytes, state: bytes) -> bytes:
     """Give the bytes of a snapshot, without an object for all of it."""
     socket_id, view, topic, serializer = texts
-    names = socket_id.encode(), view.encode(), topic.encode(), serializer.encode()
-    lengths = _LENGTHS.pack(*map(len, names), len(replies))
-    return b"".join((header.pack(), lengths, *names, replies, state))
+    id_, view_, topic_, name_ = (
+        socket_id.encode(),
+        view.encode(),
+        topic.encode(),
+        serializer.encode(),
+    )
+    lengths = _LENGTHS.pack(len(id_), len(view_), len(topic_), len(name_), len(replies))
+    return b"".join((header.pack(), lengths, id_, view_, topic_, name_, replies, state))
 
 
 def split_parts(data: bytes) -> tuple[Texts, bytes, bytes]:

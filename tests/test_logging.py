@@ -20,7 +20,13 @@ from tests.core.support import make_manager
 from tests.support.processes import TOP
 
 PACKAGE = Path(recovery_app.__file__).parent
-LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "exception": "ERROR"}
+LEVELS = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warning": "WARNING",
+    "error": "ERROR",
+    "exception": "ERROR",
+}
 ROW = re.compile(r"^\| `(\w+)` \| ([A-Z]+) \| [^|]+ \| ([^|]*) ?\|$", re.MULTILINE)
 
 

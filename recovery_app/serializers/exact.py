@@ -46,26 +46,35 @@ class Written(NamedTuple):
 
 
 def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> Written | None:
-    """Write a state, or give None where something might not come back as it is.
+    """Write a state with rich values or tuples in it, or give None where something might not
+    come back as it is.
 
     Rich values are those of the types that have encoders, the same for both formats; in
     MessagePack, they make extension types of them.
     """
     if type(state) is not dict:
         return None
-    written = _write_plain(state) or _write_rich(state, as_text, as_packed)
-    if written is None or (b"null" in written.text and may_hold_nan(written.packed)):
+    written = _write_rich(state, as_text, as_packed)
+    return None if written is None or _may_hold_nan(written.text, written.packed) else written
+
+
+def write_plain(state: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
+    """Write a state as JSON and MessagePack, or give None where `write` has to be asked.
+
+    Most states have neither rich values nor tuples, and then this is all.
+    """
+    if type(state) is not dict:
         return None
-    return written
-
-
-def _write_plain(state: dict[str, Any]) -> Written | None:
-    """Write a state that has neither rich values nor tuples, or give None."""
     try:
         packed = pack(state)
-        return Written(orjson.dumps(state, option=EXACT), packed, 0)
+        text = orjson.dumps(state, option=EXACT)
     except (TypeError, ValueError, OverflowError):
         return None
+    return None if _may_hold_nan(text, packed) else (text, packed)
+
+
+def _may_hold_nan(text: bytes, packed: bytes) -> bool:
+    return b"null" in text and may_hold_nan(packed)
 
 
 def _write_rich(state: dict[str, Any], as_text: Encoders, as_packed: Encoders) -> Written | None:

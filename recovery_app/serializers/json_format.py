@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from recovery_app.exceptions import SnapshotCorrupt
-from recovery_app.serializers.exact import HOLE, all_as, write
+from recovery_app.serializers.exact import HOLE, all_as, write, write_plain
 from recovery_app.serializers.rich import (
     BIG_INT,
     CODECS,
@@ -39,6 +39,9 @@ class JSONSerializer:
 
     def dumps(self, state: Mapping[str, Any], /) -> bytes:
         """Encode a state, or raise ``UnserializableState``."""
+        plain = write_plain(state)
+        if plain is not None:
+            return plain[0]
         written = write(state, IN_C, HOLES)
         if written and not written.rich:
             return written.text

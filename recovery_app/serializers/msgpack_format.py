@@ -8,7 +8,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 
 from recovery_app.exceptions import SnapshotCorrupt, UnserializableState
-from recovery_app.serializers.exact import all_as, is_exact, pack, write
+from recovery_app.serializers.exact import all_as, is_exact, pack, write, write_plain
 from recovery_app.serializers.rich import (
     BIG_INT,
     CODECS,
@@ -34,6 +34,9 @@ class MsgPackSerializer:
 
     def dumps(self, state: Mapping[str, Any], /) -> bytes:
         """Encode a state, or raise ``UnserializableState``."""
+        plain = write_plain(state)
+        if plain is not None:
+            return plain[1]
         written = write(state, NULLS, ENCODERS)
         return pack(encode(state, ENCODERS)) if written is None else written.packed
 
