@@ -42,7 +42,6 @@ class Metrics(Observer):
 
     def __init__(self, namespace: str, registry: CollectorRegistry = REGISTRY) -> None:
         maker = Maker(namespace=namespace, subsystem=SUBSYSTEM, registry=registry)
-        self._note = maker.tallies.note
         counting = maker.tallies.counting
         created = maker.counter("tokens_created", "Tokens issued, taken over or renewed.")
         recovered = maker.counter("tokens_recovered", "States given back.")
@@ -54,15 +53,16 @@ class Metrics(Observer):
         for reason in REASONS:
             # From 0 on: a rate over a series that starts at 1 misses the first failure.
             self._failed.labels(reason)
-        self._size = maker.histogram(
+        size = maker.histogram(
             "state_size_bytes", "Serialized size of each saved state.", buckets=SIZE_BUCKETS
         )
+        self._note_size = maker.tallies.noting(size)
 
     def token_created(self) -> None:
         self._count_created()
 
     def state_saved(self, size_bytes: int) -> None:
-        self._note(self._size, size_bytes)
+        self._note_size(size_bytes)
 
     def recovered(self) -> None:
         self._count_recovered()

@@ -34,7 +34,6 @@ class OperatorMetrics(Observer):
             "registry": registry,
         }
         maker = Maker(**self._place)
-        self._note = maker.tallies.note
         outcomes = maker.counter("outcomes", "Joins, by the outcome told.", "outcome")
         seconds = maker.histogram(
             "storage_seconds",
@@ -57,7 +56,8 @@ class OperatorMetrics(Observer):
         self._count_outcome = {
             each.value: counting(outcomes.labels(each.value)) for each in Outcome
         }
-        self._seconds = {name: seconds.labels(name) for name in OPERATIONS}
+        noting = maker.tallies.noting
+        self._note_seconds = {name: noting(seconds.labels(name)) for name in OPERATIONS}
         self._failed = {
             (name, reason): failed.labels(name, reason)
             for name in OPERATIONS
@@ -77,7 +77,7 @@ class OperatorMetrics(Observer):
         self._count_fenced()
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
-        self._note(self._seconds[operation], seconds)
+        self._note_seconds[operation](seconds)
         if error is not None:
             reason = getattr(error, "reason", None)
             known = reason if reason in STORAGE_REASONS else OTHER_REASON

@@ -1,6 +1,6 @@
 """Own the way from what happens to `prometheus_client`: noted at once, written by the hundred.
 
-An ``observe`` costs as much as reading a token. So notes are gathered, and written when
+An ``observe`` costs as much as reading a token. So amounts are gathered, and written when
 there are many of them or when somebody looks; what is only counted is written when somebody
 looks. Where the metrics of several processes are kept in files, whoever reads those can't ask
 for the rest: so there all is also written after `MOST_SECONDS`, and at exit.
@@ -15,6 +15,8 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import prometheus_client
@@ -28,52 +30,63 @@ MOST_SECONDS = 0.1
 
 
 class Tallies:
-    """Notes that wait to be written; usable from any thread."""
+    """What waits to be written; it may be noted on any thread."""
 
     def __init__(self) -> None:
         self._is_in_files = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._alarm: threading.Timer | None = None
-        self._notes: deque[tuple[Counter | Histogram, float]] = deque()
         self._counts: list[tuple[Counter, Count]] = []
+        self._waiting: list[tuple[Histogram, deque[float]]] = []
         # Reentrant: what runs in between, a finalizer say, may note something too.
         self._lock = threading.RLock()
         survive_fork(self)
         if self._is_in_files:
             atexit.register(self.write)
 
-    def note(self, metric: Counter | Histogram, amount: float = 1) -> None:
-        """Add to a counter, or observe in a histogram, in a while."""
-        notes = self._notes
-        notes.append((metric, amount))
-        if len(notes) >= MOST_NOTES:
-            self.write()
-        elif self._is_in_files and self._alarm is None:
-            self._set_alarm()
-
     def counting(self, counter: Counter) -> Callable[[], object]:
-        """Give what adds one to the counter, in a while."""
-        if self._is_in_files:
-            return lambda: self.note(counter)
+        """Give what adds one to a counter, in a while."""
         count = Count()
         self._counts.append((counter, count))
-        return count.bump
+        bump = count.bump
+
+        def bump_for_files() -> None:
+            bump()
+            if self._alarm is None:
+                self._set_alarm()
+
+        return bump_for_files if self._is_in_files else bump
+
+    def noting(self, histogram: Histogram) -> Callable[[float], object]:
+        """Give what has a histogram observe an amount, in a while."""
+        amounts: deque[float] = deque()
+        self._waiting.append((histogram, amounts))
+        append = amounts.append
+
+        def note(amount: float) -> None:
+            append(amount)
+            if len(amounts) >= MOST_NOTES:
+                self.write()
+
+        def note_for_files(amount: float) -> None:
+            note(amount)
+            if self._alarm is None:
+                self._set_alarm()
+
+        return note_for_files if self._is_in_files else note
 
     def write(self) -> None:
         """Write all that waits."""
         with self._lock:
             for counter, count in self._counts:
                 counter.inc(count.take())
-            found: dict[Counter | Histogram, list[float]] = {}
-            while self._notes:
-                metric, amount = self._notes.popleft()
-                found.setdefault(metric, []).append(amount)
-            for metric, amounts in found.items():
-                metric.take(amounts)
+            for histogram, amounts in self._waiting:
+                histogram.take(_taken_out_of(amounts))
 
     def after_fork(self) -> None:
         """Leave the parent's notes to the parent."""
         self._lock = threading.RLock()
-        self._notes.clear()
+        for _, amounts in self._waiting:
+            amounts.clear()
         self._alarm = None
 
     def _set_alarm(self) -> None:
@@ -91,6 +104,15 @@ class Tallies:
         self.write()
 
 
+def _taken_out_of(amounts: deque[float]) -> list[float]:
+    """Give all that are there now: others may note as fast as this takes away."""
+    taken: list[float] = []
+    # Empty too early: a finalizer that noted something in between has had all written.
+    with suppress(IndexError):
+        taken.extend(amounts.popleft() for _ in range(len(amounts)))
+    return taken
+
+
 class _Written:
     """A metric that has its notes written before it is read."""
 
@@ -105,22 +127,19 @@ class _Written:
 
 
 class Counter(_Written, prometheus_client.Counter):
-    """A counter that takes many notes at once."""
-
-    def take(self, amounts: Sequence[float]) -> None:
-        """Count them."""
-        self.inc(sum(amounts))
+    """A counter that is written in a while."""
 
 
 class Histogram(_Written, prometheus_client.Histogram):
-    """A histogram that takes many notes at once."""
+    """A histogram that takes many amounts at once."""
 
     def take(self, amounts: Sequence[float]) -> None:
         """Observe them; each bucket is written once."""
-        self._sum.inc(sum(amounts))
-        places = Tally(bisect_left(self._upper_bounds, amount) for amount in amounts)
-        for place, count in places.items():
-            self._buckets[place].inc(count)
+        if amounts:
+            self._sum.inc(sum(amounts))
+            places = Tally(map(partial(bisect_left, self._upper_bounds), amounts))
+            for place, count in places.items():
+                self._buckets[place].inc(count)
 
 
 class Maker:

@@ -6,7 +6,7 @@ import atexit
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from recovery_app.tallies import MOST_NOTES, Maker, Tallies
+from recovery_app.tallies import MOST_NOTES, Histogram, Maker, Tallies
 from tests.test_metrics import PRINT_METRICS_OF_ALL, run
 
 BUCKETS = (0.1, 1, 10)
@@ -46,11 +46,14 @@ def test_what_is_noted_is_written_when_somebody_looks(
     registry: CollectorRegistry, maker: Maker
 ) -> None:
     counter = maker.counter("tokens", "Tokens.")
-    maker.tallies.note(counter)
-    maker.tallies.note(counter, 2)
+    count = maker.tallies.counting(counter)
+    for _ in range(3):
+        count()
     assert counter._value.get() == 0
-    assert registry.get_sample_value("tokens_total") == 3
-    assert registry.get_sample_value("tokens_total") == 3
+    for _ in range(2):
+        assert registry.get_sample_value("tokens_total") == 3
+    count()
+    assert registry.get_sample_value("tokens_total") == 4
 
 
 def test_a_look_at_one_metric_alone_has_all_of_it(
@@ -58,17 +61,20 @@ def test_a_look_at_one_metric_alone_has_all_of_it(
 ) -> None:
     """Prometheus may ask for names."""
     counter = maker.counter("tokens", "Tokens.", "kind")
-    maker.tallies.note(counter.labels("new"))
+    maker.tallies.counting(counter.labels("new"))()
     some = registry.restricted_registry(["tokens_total"])
     (family,) = some.collect()
     assert [sample.value for sample in family.samples] == [1]
 
 
 def test_many_notes_are_written_without_a_look(maker: Maker) -> None:
-    counter = maker.counter("tokens", "Tokens.")
-    for _ in range(MOST_NOTES):
-        maker.tallies.note(counter)
-    assert counter._value.get() == MOST_NOTES
+    histogram = maker.histogram("seconds", "Seconds.", buckets=BUCKETS)
+    note = maker.tallies.noting(histogram)
+    for _ in range(MOST_NOTES - 1):
+        note(1)
+    assert histogram._sum.get() == 0
+    note(1)
+    assert histogram._sum.get() == MOST_NOTES
 
 
 @given(st.lists(st.sampled_from([0.0, 0.05, 0.1, 0.2, 1.0, 5.0, 10.0, 11.0, math.inf])))
@@ -77,19 +83,22 @@ def test_many_notes_are_observed_as_one_after_the_other(amounts: list[float]) ->
     maker = Maker(registry=ours)
     histogram = maker.histogram("seconds", "Seconds.", buckets=BUCKETS)
     reference = prometheus_client.Histogram("seconds", "Seconds.", buckets=BUCKETS, registry=theirs)
+    note = maker.tallies.noting(histogram)
     for amount in amounts:
-        maker.tallies.note(histogram, amount)
+        note(amount)
         reference.observe(amount)
     assert values(ours) == pytest.approx(values(theirs))
 
 
 def test_no_note_of_any_thread_is_lost(registry: CollectorRegistry, maker: Maker) -> None:
-    counter = maker.counter("tokens", "Tokens.")
+    count = maker.tallies.counting(maker.counter("tokens", "Tokens."))
+    observe = maker.tallies.noting(maker.histogram("seconds", "Seconds.", buckets=BUCKETS))
     done = threading.Event()
 
     def note() -> None:
         for _ in range(5000):
-            maker.tallies.note(counter)
+            count()
+            observe(1)
 
     def look() -> None:
         while not done.is_set():
@@ -104,33 +113,44 @@ def test_no_note_of_any_thread_is_lost(registry: CollectorRegistry, maker: Maker
     done.set()
     looking.join()
     assert registry.get_sample_value("tokens_total") == 20_000
+    assert registry.get_sample_value("seconds_count") == 20_000
 
 
 def test_a_note_may_come_while_notes_are_written(registry: CollectorRegistry, maker: Maker) -> None:
-    counter = maker.counter("tokens", "Tokens.")
-
-    class Noting:
+    class Noting(Histogram):
         """Note as a finalizer would that runs in the middle of it."""
 
-        def take(self, _amounts: Any) -> None:
-            for _ in range(MOST_NOTES):
-                maker.tallies.note(counter)
+        def take(self, amounts: Sequence[float]) -> None:
+            if amounts:
+                for _ in range(MOST_NOTES):
+                    note(1)
+            super().take(amounts)
 
-    maker.tallies.note(Noting())  # type: ignore[arg-type]
-    assert registry.get_sample_value("tokens_total") == MOST_NOTES
+    late = maker.tallies.noting(Noting("late", "Late.", buckets=BUCKETS, registry=registry))
+    note = maker.tallies.noting(maker.histogram("seconds", "Seconds.", buckets=BUCKETS))
+    late(1)
+    maker.tallies.write()
+    assert registry.get_sample_value("seconds_sum") == MOST_NOTES
+    assert registry.get_sample_value("late_sum") == 1
 
 
 def test_a_fork_leaves_the_parents_notes_to_the_parent(
     registry: CollectorRegistry, maker: Maker
 ) -> None:
-    counter = maker.counter("tokens", "Tokens.")
-    maker.tallies.note(counter)
+    count = maker.tallies.counting(maker.counter("tokens", "Tokens."))
+    note = maker.tallies.noting(maker.histogram("seconds", "Seconds.", buckets=BUCKETS))
+    count()
+    note(10)
     child = os.fork()
     if not child:
-        maker.tallies.note(counter, 4)
-        os._exit(int(registry.get_sample_value("tokens_total") or 0))
+        count()
+        count()
+        note(2)
+        totals = [registry.get_sample_value(name) or 0 for name in ("tokens_total", "seconds_sum")]
+        os._exit(int(sum(totals)))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
     assert registry.get_sample_value("tokens_total") == 1
+    assert registry.get_sample_value("seconds_sum") == 10
 
 
 NOTING = """
@@ -167,30 +187,48 @@ class Taker:
     """A metric that only remembers what it was given."""
 
     def __init__(self) -> None:
-        self.taken: list[list[float]] = []
+        self.taken: list[Any] = []
         self.is_there = threading.Event()
 
-    def take(self, amounts: list[float]) -> None:
-        self.taken.append(amounts)
-        self.is_there.set()
+    def take(self, amounts: Any) -> None:
+        if amounts:
+            self.taken.append(amounts)
+            self.is_there.set()
+
+    inc = take
+
+
+def end_of_alarms() -> None:
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
 
 
 def test_each_silence_ends_with_an_alarm_and_never_two(in_files: Tallies) -> None:
     taker: Any = Taker()
+    note = in_files.noting(taker)
     for round_ in (1, 2):
         before = threading.active_count()
         for _ in range(MOST_NOTES + 10):
-            in_files.note(taker)
+            note(1)
         assert threading.active_count() == before + 1
         assert [len(amounts) for amounts in taker.taken] == [MOST_NOTES, 10] * (round_ - 1) + [
             MOST_NOTES
         ]
         taker.is_there.clear()
         assert taker.is_there.wait(5)
-        for thread in threading.enumerate():
-            if isinstance(thread, threading.Timer):
-                thread.join()
+        end_of_alarms()
     assert [len(amounts) for amounts in taker.taken] == [MOST_NOTES, 10] * 2
+
+
+def test_what_is_counted_sets_the_alarm_too(in_files: Tallies) -> None:
+    counter: Any = Taker()
+    count = in_files.counting(counter)
+    count()
+    count()
+    assert counter.is_there.wait(5)
+    end_of_alarms()
+    assert counter.taken == [2]
 
 
 def test_without_threads_a_note_is_written_at_once(
@@ -201,21 +239,21 @@ def test_without_threads_a_note_is_written_at_once(
 
     monkeypatch.setattr(threading.Timer, "start", start)
     taker: Any = Taker()
-    in_files.note(taker, 2)
-    in_files.note(taker, 3)
+    note = in_files.noting(taker)
+    note(2)
+    note(3)
     assert taker.taken == [[2], [3]]
 
 
 def test_a_forked_child_has_an_alarm_of_its_own(in_files: Tallies) -> None:
     taker: Any = Taker()
-    in_files.note(taker)
+    note = in_files.noting(taker)
+    note(1)
     assert in_files._alarm is not None
     # Its thread is the parent's.
     in_files._alarm.cancel()
     in_files.after_fork()
-    in_files.note(taker, 2)
+    note(2)
     assert taker.is_there.wait(5)
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join()
+    end_of_alarms()
     assert taker.taken == [[2]]
