@@ -136,6 +136,25 @@ def test_dashboard_queries_are_good(promtool: str, tmp_path: Path) -> None:
     assert f"SUCCESS: {len(rules)} rules found" in run(promtool, "check", "rules", path)
 
 
+def test_nodes_on_one_database_are_not_added_up(promtool: str, tmp_path: Path) -> None:
+    """Have two nodes of one job count the same rows, and one of another job its own."""
+    (expr,) = (each for each in dashboard_queries() if "snapshots_live" in each)
+    name = "golivekit_recovery_snapshots_live"
+    nodes = [("web", "one"), ("web", "two"), ("chat", "three")]
+    series = [
+        {"series": f'{name}{{job="{job}", instance="{instance}"}}', "values": "7"}
+        for job, instance in nodes
+    ]
+    asked = {
+        "expr": expr.replace("$job", ".*"),
+        "eval_time": "0m",
+        "exp_samples": [{"labels": "{}", "value": 14}],
+    }
+    path = tmp_path / "dashboard.test.yml"
+    path.write_text(json.dumps({"tests": [{"input_series": series, "promql_expr_test": [asked]}]}))
+    assert "SUCCESS" in run(promtool, "test", "rules", path)
+
+
 def test_every_alert_was_seen_to_fire() -> None:
     tested = (DIRECTORY / "alerts.test.yml").read_text()
     for name in re.findall(r"- alert: (\w+)", ALERTS):
