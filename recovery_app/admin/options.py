@@ -154,7 +154,7 @@ class SnapshotAdmin(_ModelAdmin):
             done = actions.clean_up(manager, user=request.user)
             for trouble in done.troubles:
                 messages.error(request, trouble)
-            if not done.troubles:
+            if done.changed or not done.troubles:
                 messages.success(request, actions.removed(done.changed))
             return redirect(self._next_url(request))
         context = pages.cleanup_page(manager, sample_size=self.sample_size)

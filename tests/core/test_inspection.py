@@ -172,6 +172,10 @@ def test_a_cursor_that_was_never_given_out_is_a_value_error(everywhere: Recovery
         ("", "[null, 1]"),
         ("socket_id", json.dumps([None, "a"])),
         ("", given),
+        ("", "[" * 100_000),
+        ("size_bytes", '[1e400, "a"]'),
+        ("size_bytes", '[-1e400, "a"]'),
+        ("size_bytes", '[{}, "a"]'),
         ("nonsense", None),
     ):
         with pytest.raises(ValueError, match=r"cursor|sorted|Expecting"):
