@@ -199,6 +199,27 @@ async def test_faults_of_the_application_are_told(
     }
 
 
+async def test_a_topic_makes_no_lines_of_its_own(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hold the formatter of the documentation, which is the example's too, to one line each."""
+
+    class Open(Counter):
+        recovery_topics = ("lv:counter", "*")
+
+    caplog.set_level(logging.INFO, "recovery_app")
+    async with connected(Open, manager) as client:
+        await client.join("a\n2026-11-24 03:12:09,417 ERROR storage_down", token="forged")
+    docs = (TOP / "docs" / "monitoring.md").read_text()
+    (line_format,) = re.findall(r'"fmt": "(.*)"', docs)
+    assert f'"fmt": "{line_format}"' in (TOP / "example_project" / "settings.py").read_text()
+    defaults = {"socket_hash": "-", "topic": "-"}
+    told = logging.Formatter(line_format, style="{", defaults=defaults)
+    (record,) = (each for each in caplog.records if each.name == "recovery_app")
+    assert told.format(record).count("\n") == 0
+    assert "recovery_failed" in told.format(record)
+
+
 async def test_no_line_has_a_token_or_a_state(
     manager: RecoveryManager, caplog: pytest.LogCaptureFixture
 ) -> None:
