@@ -65,7 +65,7 @@ def test_each_query_names_what_is_exported(query: str, exported: dict[str, set[s
     assert selectors
     for name, matchers in selectors:
         assert name in exported
-        for label, _, values in re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', matchers):
+        for label, _, values in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
             assert label == "job" or label in exported[name]
             assert label == "job" or set(values.split("|")) <= LABELS[label]
     of_ours = exported[selectors[0][0]] | {"job", "le"}
