@@ -31,7 +31,10 @@ from tests.core.support import ME, make_manager
 def test_one_is_revoked_when_one_is_sure(operator: Client, manager: RecoveryManager) -> None:
     (token,) = save(manager, "mine")
     save(manager, "other")
-    assert operator.get(revocation_of("mine")).status_code == 200
+    asked = text_of(operator.get(revocation_of("mine")))
+    assert "a page that comes back starts afresh" in asked
+    # As tests/consumers/test_takeovers.py has it.
+    assert "A page that is open goes on with what it has" in asked
     assert operator.post(revocation_of("mine")).status_code == 200
     assert manager.recover(token) == {"count": 1}
     response: Any = operator.post(revocation_of("mine"), SURE, follow=True)
