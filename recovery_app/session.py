@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from recovery_app.clock import MICROSECONDS, to_us
@@ -19,12 +19,12 @@ from recovery_app.exceptions import (
     SnapshotError,
     SnapshotNotFound,
     StorageError,
-    StorageUnavailable,
     TokenError,
     TokenExpired,
     TokenSuperseded,
 )
 from recovery_app.manager import RecoveryManager
+from recovery_app.outages import outage
 from recovery_app.rulebook import Labels
 from recovery_app.sequence import Sequence
 from recovery_app.signals import observers
@@ -71,21 +71,6 @@ _OUTCOMES: tuple[tuple[type[RecoveryError], Outcome], ...] = (
 )
 
 
-@contextmanager
-def _outage(operation: str) -> Iterator[None]:
-    """Take whatever a storage of the application's own raises for an outage."""
-    try:
-        yield
-    except RecoveryError:
-        raise
-    except Exception as error:
-        logger.exception(
-            "The storage failed in a way that it shouldn't.",
-            extra={"event": "storage_broken", "operation": operation},
-        )
-        raise StorageUnavailable(f"The storage ({type(error).__name__})", operation) from error
-
-
 class Session:
     """Hold the token of one joined topic, and keep its state safe under it.
 
@@ -127,7 +112,7 @@ class Session:
     async def claim(self, token: object) -> Takeover | None:
         """Take over what the token stands for; ``None`` where `outcome` says why not."""
         try:
-            with _outage("takeover"):
+            with outage("takeover"):
                 takeover = await self.manager.aclaim(
                     token, binding=self._binding, newest_version=self._version
                 )
@@ -230,7 +215,7 @@ class Session:
     async def keep_alive(self) -> None:
         """Restart the time to live and change nothing: this may run beside any other call."""
         if self.token is not None:
-            with suppress(RecoveryError), _outage("touch"):
+            with suppress(RecoveryError), outage("touch"):
                 await self.manager.atouch(self.token, binding=self._binding)
 
     async def renew(self, binding: bytes) -> None:
@@ -240,7 +225,7 @@ class Session:
         if token is None:
             return
         try:
-            with _outage("renewal"):
+            with outage("renewal"):
                 self.token = await self.manager.arenew(token, binding=before, new_binding=binding)
         except StorageError as error:
             if binding != before:
@@ -255,7 +240,7 @@ class Session:
 
     async def _touch(self, token: str) -> bool:
         try:
-            with _outage("touch"):
+            with outage("touch"):
                 return await self.manager.atouch(token, binding=self._binding)
         except StorageError as error:
             return not self._leave_unsafe(error)
@@ -290,7 +275,7 @@ class Session:
             confirmed_us=confirmed_us,
             replies=self.sequence.pack(),
         )
-        with _outage("save"):
+        with outage("save"):
             await self.manager.asave_payload(
                 token, payload, binding=self._binding, socket_id=socket_id, labels=labels
             )

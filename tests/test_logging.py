@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 import recovery_app
-from recovery_app import RecoveryManager
+from recovery_app import RecoveryManager, outages
+from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
 from tests.consumers.wire import connected, recovery_of
-from tests.core.support import make_manager
+from tests.core.support import OwnStorage, make_manager
 from tests.support.processes import TOP
 
 PACKAGE = Path(recovery_app.__file__).parent
@@ -138,6 +139,40 @@ async def test_an_outage_is_told_of_the_process_and_of_each_connection(
 def _stored(manager: RecoveryManager, storage: FlakyStorage) -> list[Any]:
     storage.start()
     return manager.snapshots().items
+
+
+class Odd(OwnStorage):
+    """An application's own storage that lets through what is raised behind it."""
+
+    broken = False
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        if self.broken:
+            raise ConnectionResetError
+        super().save(key, data, ttl)
+
+
+async def test_what_no_storage_should_raise_is_told_once_a_minute(
+    said: Callable[[], dict[str, dict[str, Any]]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, storage = FakeClock(), Odd(FakeClock())
+    monkeypatch.setattr(outages, "faults", outages.Faults(clock))
+    async with make_manager(storage=storage) as manager:
+        for minute in (1, 2):
+            storage.broken = False
+            async with connected(Counter, manager) as one, connected(Counter, manager) as two:
+                await one.join()
+                await two.join()
+                storage.broken = True
+                for client in (one, two, one):
+                    await client.push("add")
+            assert said()["storage_broken"]["operation"] == "save"
+            found = [record for record in caplog.records if record.levelname == "ERROR"]
+            assert len(found) == minute
+            assert found[-1].exc_info is not None
+            clock.advance(seconds=outages.TOLD_SECONDS)
 
 
 async def test_a_fenced_connection_is_told(
