@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Rows = QuerySet[StoredSnapshot]
 
 LAST_CHARACTER = "\U0010ffff"
+FEW = 500
 MOSTLY = 10
 """Where fewer than one of so many is live, the first rows by key may hold none."""
 ALL_KEYS = 16**16
@@ -47,7 +48,7 @@ def column_of(order: str) -> str:
 
 def wanted(rows: Rows, query: Query, now_us: int) -> Rows:
     """Give the rows that a query is for, in its order."""
-    found = rows.filter(revoked=False)
+    found = _few(rows, query, now_us).filter(revoked=False)
     found = found.filter(**{"expires_us__lte" if query.expired else "expires_us__gt": now_us})
     if query.prefix:
         found = starting_with(found, query.prefix)
@@ -57,6 +58,15 @@ def wanted(rows: Rows, query: Query, now_us: int) -> Rows:
     column = column_of(query.order)
     sign = "-" if query.order.startswith("-") else ""
     return found.order_by(*([f"{sign}{column}"] if column else []), f"{sign}key")
+
+
+def _few(rows: Rows, query: Query, now_us: int) -> Rows:
+    """Give the live rows alone where they are few: by key, all that expired is on the way."""
+    if query.expired or query.order or query.prefix:
+        return rows
+    live = rows.filter(expires_us__gt=now_us).order_by("expires_us")
+    keys = list(live.values_list("key", flat=True)[: FEW + 1])
+    return rows if len(keys) > FEW else rows.filter(key__in=keys)
 
 
 def starting_with(rows: Rows, prefix: str) -> Rows:

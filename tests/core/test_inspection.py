@@ -249,6 +249,13 @@ def test_a_large_table_is_counted_by_an_estimate(clock: FakeClock) -> None:
     assert "LIMIT 501" in query["sql"]
 
 
+def plan_of(sql: str) -> str:
+    """Give how SQLite goes about a query."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+        return " ".join(row[-1] for row in cursor.fetchall())
+
+
 @pytest.mark.django_db
 def test_a_few_live_ones_among_many_expired_are_found(clock: FakeClock) -> None:
     storage = DatabaseStorage(clock=clock)
@@ -258,6 +265,15 @@ def test_a_few_live_ones_among_many_expired_are_found(clock: FakeClock) -> None:
     sample = storage.sample(500)
     assert (sample.total, len(sample.items), sample.is_exact) == (20, 20, False)
     assert sample.expired == pytest.approx(2000, rel=0.15)
+    page = storage.browse(Query(limit=15))
+    more = storage.browse(Query(limit=15, cursor=page.next_cursor))
+    assert [info.socket_hash for info in (*page.items, *more.items)] == hashes[1980:]
+    with CaptureQueriesContext(connection) as asked:
+        storage.browse(Query(limit=15))
+    # By the index on the expiry, and then by the keys that this gave.
+    plans = [plan_of(query["sql"]) for query in asked]
+    assert ["expires" in plans[0], "key" in plans[1]] == [True, True]
+    assert "SCAN" not in "".join(plans)
     # Too many to be all shown, and too few to be met among the first.
     assert len(storage.sample(10).items) == 0
 
