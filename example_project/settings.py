@@ -126,7 +126,7 @@ LOGGING = {
     "formatters": {
         "told": {
             "()": "logging.Formatter",
-            "fmt": "{asctime} {levelname} {event} {socket_hash} {topic}: {message}",
+            "fmt": "{asctime} {levelname} {event} {socket_hash} {topic!r}: {message}",
             "style": "{",
             "defaults": {"socket_hash": "-", "topic": "-"},
         },

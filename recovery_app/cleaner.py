@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from recovery_app.forking import survive_fork
 from recovery_app.signals import observers
@@ -70,31 +72,46 @@ class Cleaner:
 
 
 def _clean(storage: Storage, interval: float, stopping: threading.Event) -> None:
+    is_well = True
     while not stopping.wait(interval):
-        start = time.perf_counter()
-        try:
-            removed = storage.on_thread(storage.cleanup_expired)
-            observers.storage_called("cleanup", time.perf_counter() - start, None)
-            _count(storage)
-        except Exception as error:
-            # Whatever it is, the next round may go better; without the thread none would.
-            observers.storage_called("cleanup", time.perf_counter() - start, error)
-            logger.warning(
-                "Expired snapshots couldn't be removed.",
-                exc_info=True,
-                extra={"event": "cleanup_failed"},
-            )
-        else:
-            logger.debug(
-                "Removed %d expired snapshots.",
-                removed,
-                extra={"event": "cleaned_up", "removed": removed},
-            )
+        # Whatever fails, the next round may go better; without the thread none would.
+        is_well = _clean_up(storage, was_well=is_well)
     storage.leave_thread()
 
 
-def _count(storage: Storage) -> None:
-    """Announce how many snapshots are left, where that is cheap to know."""
-    live = storage.on_thread(storage.estimate_count)
+def _clean_up(storage: Storage, *, was_well: bool) -> bool:
+    """Remove what has expired, and count what is left; say whether that went well."""
+    try:
+        with _told("cleanup"):
+            removed = storage.on_thread(storage.cleanup_expired)
+        with _told("count"):
+            live = storage.on_thread(storage.estimate_count)
+    except Exception:
+        # An outage lasts for many rounds, and is one line.
+        if was_well:
+            logger.warning(
+                "The clean-up fails, and is tried again every time.",
+                exc_info=True,
+                extra={"event": "cleanup_failed"},
+            )
+        return False
     if live is not None:
         observers.counted(live, shared=storage.is_shared)
+    logger.debug(
+        "Removed %d expired snapshots.",
+        removed,
+        extra={"event": "cleaned_up", "removed": removed},
+    )
+    return True
+
+
+@contextmanager
+def _told(operation: str) -> Iterator[None]:
+    """Tell observers how long a call took, and what it raised, if anything."""
+    start = time.perf_counter()
+    try:
+        yield
+    except Exception as error:
+        observers.storage_called(operation, time.perf_counter() - start, error)
+        raise
+    observers.storage_called(operation, time.perf_counter() - start, None)

@@ -7,6 +7,8 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from django.core.exceptions import ImproperlyConfigured
+
 from recovery_app.context import current_manager
 from recovery_app.exceptions import StorageError
 from recovery_app.manager import RecoveryManager
@@ -20,7 +22,10 @@ TTL_SECONDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageHealth:
-    """What a check found: ``problem`` says in words what is wrong, if anything."""
+    """What a check found: ``problem`` says in words what is wrong, if anything.
+
+    ``storage`` has no name where the settings make none.
+    """
 
     storage: str
     seconds: float
@@ -40,19 +45,22 @@ async def acheck_storage(
     ``manager``: the current one by default. Nothing of it is seen in listings, metrics or
     logs.
     """
-    storage = (manager or current_manager()).storage
     start = time.monotonic()
+    name = ""
     try:
+        storage = (manager or current_manager()).storage
+        name = type(storage).__name__
         problem = await asyncio.wait_for(_try(storage), timeout)
     except asyncio.TimeoutError:
         problem = f"No answer within {timeout:g} s."
     except StorageError as error:
         problem = str(error)
+    except ImproperlyConfigured:
+        # What is wrong may name a server or a path, and these pages are often open to all.
+        problem = "The setting RECOVERY is wrong: manage.py check says how."
     except Exception as error:  # A storage of the application's own may raise anything.
         problem = f"It raised {type(error).__name__}."
-    return StorageHealth(
-        storage=type(storage).__name__, seconds=time.monotonic() - start, problem=problem
-    )
+    return StorageHealth(storage=name, seconds=time.monotonic() - start, problem=problem)
 
 
 async def _try(storage: Storage) -> str:

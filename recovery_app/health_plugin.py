@@ -21,4 +21,4 @@ class RecoveryStorage(HealthCheck):
         """Check it; `ServiceUnavailable` says what is wrong."""
         health = await acheck_storage(timeout=self.timeout.total_seconds())
         if not health.is_good:
-            raise ServiceUnavailable(f"{health.storage}: {health.problem}")
+            raise ServiceUnavailable(f"{health.storage or 'RECOVERY'}: {health.problem}")

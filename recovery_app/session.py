@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from recovery_app import outages
 from recovery_app.clock import MICROSECONDS, to_us
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotError,
     SnapshotNotFound,
     StorageError,
-    StorageUnavailable,
     TokenError,
     TokenExpired,
     TokenSuperseded,
@@ -71,29 +71,6 @@ _OUTCOMES: tuple[tuple[type[RecoveryError], Outcome], ...] = (
 )
 
 
-class _Outage:
-    """A block in which whatever a storage of the application's own raises is an outage."""
-
-    def __init__(self, operation: str) -> None:
-        self._operation = operation
-
-    def __enter__(self) -> None:
-        """Begin; there is nothing to prepare."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, RecoveryError):
-            logger.error(
-                "The storage failed in a way that it shouldn't.",
-                exc_info=error,
-                extra={"event": "storage_broken", "operation": self._operation},
-            )
-            name = f"The storage ({type(error).__name__})"
-            raise StorageUnavailable(name, self._operation) from error
-
-
-_TAKEOVER, _SAVE, _TOUCH, _RENEWAL = map(_Outage, ("takeover", "save", "touch", "renewal"))
-
-
 class Session:
     """Hold the token of one joined topic, and keep its state safe under it.
 
@@ -135,7 +112,7 @@ class Session:
     async def claim(self, token: object) -> Takeover | None:
         """Take over what the token stands for; ``None`` where `outcome` says why not."""
         try:
-            with _TAKEOVER:
+            with outages.TAKEOVER:
                 takeover = await self.manager.aclaim(
                     token, binding=self._binding, newest_version=self._version
                 )
@@ -238,7 +215,7 @@ class Session:
     async def keep_alive(self) -> None:
         """Restart the time to live and change nothing: this may run beside any other call."""
         if self.token is not None:
-            with suppress(RecoveryError), _TOUCH:
+            with suppress(RecoveryError), outages.TOUCH:
                 await self.manager.atouch(self.token, binding=self._binding)
 
     async def renew(self, binding: bytes) -> None:
@@ -248,7 +225,7 @@ class Session:
         if token is None:
             return
         try:
-            with _RENEWAL:
+            with outages.RENEWAL:
                 self.token = await self.manager.arenew(token, binding=before, new_binding=binding)
         except StorageError as error:
             if binding != before:
@@ -263,7 +240,7 @@ class Session:
 
     async def _touch(self, token: str) -> bool:
         try:
-            with _TOUCH:
+            with outages.TOUCH:
                 return await self.manager.atouch(token, binding=self._binding)
         except StorageError as error:
             return not self._leave_unsafe(error)
@@ -298,7 +275,7 @@ class Session:
             confirmed_us=confirmed_us,
             replies=self.sequence.pack(),
         )
-        with _SAVE:
+        with outages.SAVE:
             await self.manager.asave_payload(
                 token, payload, binding=self._binding, socket_id=socket_id, labels=labels
             )

@@ -50,7 +50,7 @@ class Watch:
     def failed(self, operation: str, start: float, error: Exception) -> None:
         """Hear of a call that raised."""
         now = self.clock()
-        observers.storage_called(operation, now - start, error)
+        observers.storage_called(operation, now - start, error if _is_of_storage(error) else None)
         if _is_outage(operation, error):
             if self._outage is None:
                 self._outage = Outage(now)
@@ -114,12 +114,15 @@ class Outage:
         )
 
 
-def _is_outage(operation: str, error: Exception) -> bool:
-    if isinstance(error, StorageError):
-        # Some storages can't list or count, and say so.
-        return isinstance(error, StorageUnavailable) or operation not in ("listing", "count")
+def _is_of_storage(error: Exception) -> bool:
     # Of the other errors of ours the state is the cause, or who asks for it.
-    return not isinstance(error, RecoveryError)
+    return isinstance(error, StorageError) or not isinstance(error, RecoveryError)
+
+
+def _is_outage(operation: str, error: Exception) -> bool:
+    # Some storages can't list or count, and say so.
+    says_no = isinstance(error, StorageError) and operation in ("listing", "count")
+    return _is_of_storage(error) and (isinstance(error, StorageUnavailable) or not says_no)
 
 
 def _tell_begin(storage: str, operation: str, error: Exception) -> None:

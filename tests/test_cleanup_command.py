@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -260,7 +261,7 @@ def test_an_outage_is_an_error_with_what_was_done_until_then(clock: FakeClock) -
     assert "unavailable" in report["error"]
 
 
-@pytest.mark.parametrize("size", ["0", "-1", "many", "1.5"])
+@pytest.mark.parametrize("size", ["0", "-1", "many", "1.5", str(2**31), str(10**30), "9" * 5000])
 def test_sizes_are_checked(size: str) -> None:
     with pytest.raises(CommandError, match="isn't a whole number above 0"):
         call_command("cleanup_recovery", f"--batch-size={size}")
@@ -455,6 +456,32 @@ def test_ctrl_c_says_what_was_removed_so_far(tmp_path: Path, times: int) -> None
     assert 0 < left < rows
     # A second one may come between the end of a step and its count.
     assert rows - left - int(said[1]) in ([0] if times == 1 else [0, 1])
+
+
+def test_a_ctrl_c_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
+    """A shell's script has it ignored for what it runs in the background."""
+    rows = 200
+    make_database(tmp_path / "db", rows)
+    cleanup = command(tmp_path / "db", "cleanup_recovery", "--batch-size", "1")
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *cleanup],
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
+    watchdog.start()
+    while count(tmp_path / "db") == rows:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate()
+    watchdog.cancel()
+    assert (process.returncode, printed) == (0, f"Removed {rows} expired snapshots.\n")
+
+
+def test_the_largest_step_is_one_that_each_database_takes(database: DatabaseStorage) -> None:
+    put(database, [1, 2, 3])
+    assert "Removed 3 expired snapshots." in clean(database, "--batch-size", str(2**31 - 1))
 
 
 def test_other_threads_may_run_it(clock: FakeClock) -> None:

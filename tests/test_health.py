@@ -157,6 +157,16 @@ async def test_the_current_manager_is_checked_by_default() -> None:
     assert found.storage == "Stuck"
 
 
+@pytest.mark.parametrize("recovery", [{"STORAGE": {"BACKEND": "no.such.Storage"}}, {"TTL": 0}])
+async def test_settings_that_are_wrong_are_told_and_never_raised(
+    settings: Any, recovery: dict[str, Any]
+) -> None:
+    settings.RECOVERY = recovery
+    found = await acheck_storage()
+    assert (found.is_good, found.storage) == (False, "")
+    assert found.problem == "The setting RECOVERY is wrong: manage.py check says how."
+
+
 # The plugin
 
 

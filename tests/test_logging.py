@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 import recovery_app
-from recovery_app import RecoveryManager
+from recovery_app import RecoveryManager, outages
+from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
 from tests.consumers.wire import connected, recovery_of
-from tests.core.support import make_manager
+from tests.core.support import OwnStorage, make_manager
 from tests.support.processes import TOP
 
 PACKAGE = Path(recovery_app.__file__).parent
@@ -146,6 +147,40 @@ def _stored(manager: RecoveryManager, storage: FlakyStorage) -> list[Any]:
     return manager.snapshots().items
 
 
+class Odd(OwnStorage):
+    """An application's own storage that lets through what is raised behind it."""
+
+    broken = False
+
+    def save(self, key: str, data: bytes, ttl: float) -> None:
+        if self.broken:
+            raise ConnectionResetError
+        super().save(key, data, ttl)
+
+
+async def test_what_no_storage_should_raise_is_told_once_a_minute(
+    said: Callable[[], dict[str, dict[str, Any]]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, storage = FakeClock(), Odd(FakeClock())
+    monkeypatch.setattr(outages, "faults", outages.Faults(clock))
+    async with make_manager(storage=storage) as manager:
+        for minute in (1, 2):
+            storage.broken = False
+            async with connected(Counter, manager) as one, connected(Counter, manager) as two:
+                await one.join()
+                await two.join()
+                storage.broken = True
+                for client in (one, two, one):
+                    await client.push("add")
+            assert said()["storage_broken"]["operation"] == "save"
+            found = [record for record in caplog.records if record.levelname == "ERROR"]
+            assert len(found) == minute
+            assert found[-1].exc_info is not None
+            clock.advance(seconds=outages.TOLD_SECONDS)
+
+
 async def test_a_fenced_connection_is_told(
     manager: RecoveryManager, said: Callable[[], dict[str, dict[str, Any]]]
 ) -> None:
@@ -203,6 +238,27 @@ async def test_faults_of_the_application_are_told(
         "recovery_failed",
         "join_crashed",
     }
+
+
+async def test_a_topic_makes_no_lines_of_its_own(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hold the formatter of the documentation, which is the example's too, to one line each."""
+
+    class Open(Counter):
+        recovery_topics = ("lv:counter", "*")
+
+    caplog.set_level(logging.INFO, "recovery_app")
+    async with connected(Open, manager) as client:
+        await client.join("a\n2026-11-24 03:12:09,417 ERROR storage_down", token="forged")
+    docs = (TOP / "docs" / "monitoring.md").read_text()
+    (line_format,) = re.findall(r'"fmt": "(.*)"', docs)
+    assert f'"fmt": "{line_format}"' in (TOP / "example_project" / "settings.py").read_text()
+    defaults = {"socket_hash": "-", "topic": "-"}
+    told = logging.Formatter(line_format, style="{", defaults=defaults)
+    (record,) = (each for each in caplog.records if each.name == "recovery_app")
+    assert told.format(record).count("\n") == 0
+    assert "recovery_failed" in told.format(record)
 
 
 async def test_no_line_has_a_token_or_a_state(

@@ -274,7 +274,7 @@ def assert_told(log: str, told: Counter[str], lost: set[str]) -> None:
     assert len(failed) == told["rejected"] + told["unavailable"] + told["not_found"]
     # A forged token proves nothing of a socket.
     assert Counter(key for key, _ in failed) == {"None": told["rejected"]} | dict.fromkeys(lost, 2)
-    assert {topic for _, topic in failed} == {"quote"}
+    assert {topic for _, topic in failed} == {"'quote'"}
     warnings = Counter(event for level, event, *_ in lines if level != "INFO")
     assert set(warnings) <= {"storage_down", "storage_back"}
     assert 1 <= warnings["storage_down"] <= WORKERS

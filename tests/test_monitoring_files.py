@@ -65,7 +65,7 @@ def test_each_query_names_what_is_exported(query: str, exported: dict[str, set[s
     assert selectors
     for name, matchers in selectors:
         assert name in exported
-        for label, _, values in re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', matchers):
+        for label, _, values in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
             assert label == "job" or label in exported[name]
             assert label == "job" or set(values.split("|")) <= LABELS[label]
     of_ours = exported[selectors[0][0]] | {"job", "le"}
@@ -134,6 +134,25 @@ def test_dashboard_queries_are_good(promtool: str, tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     assert f"SUCCESS: {len(rules)} rules found" in run(promtool, "check", "rules", path)
+
+
+def test_nodes_on_one_database_are_not_added_up(promtool: str, tmp_path: Path) -> None:
+    """Have two nodes of one job count the same rows, and one of another job its own."""
+    (expr,) = (each for each in dashboard_queries() if "snapshots_live" in each)
+    name = "golivekit_recovery_snapshots_live"
+    nodes = [("web", "one"), ("web", "two"), ("chat", "three")]
+    series = [
+        {"series": f'{name}{{job="{job}", instance="{instance}"}}', "values": "7"}
+        for job, instance in nodes
+    ]
+    asked = {
+        "expr": expr.replace("$job", ".*"),
+        "eval_time": "0m",
+        "exp_samples": [{"labels": "{}", "value": 14}],
+    }
+    path = tmp_path / "dashboard.test.yml"
+    path.write_text(json.dumps({"tests": [{"input_series": series, "promql_expr_test": [asked]}]}))
+    assert "SUCCESS" in run(promtool, "test", "rules", path)
 
 
 def test_every_alert_was_seen_to_fire() -> None:

@@ -286,8 +286,10 @@ def test_live_snapshots_are_counted_by_the_clean_up_where_that_is_cheap(
 
     class Hearing(Observer):
         def storage_called(self, operation: str, *_: Any) -> None:
+            if operation != "cleanup":
+                return
             if heard_once.is_set():
-                counted.set()  # The second clean-up has begun, so the first has been told.
+                counted.set()  # The second clean-up is done, so the first has been told.
             heard_once.set()
 
     heard_once = threading.Event()

@@ -96,7 +96,7 @@ def test_a_cursor_goes_on_behind_what_is_gone(redis_server: Process) -> None:
 def test_a_cursor_is_read_as_it_was_written() -> None:
     for cursor in (Cursor(), Cursor(key="a"), Cursor(key="a", step="7", node=2), Cursor(step="9")):
         assert Cursor.read(str(cursor)) == cursor
-    for text in ("a@b", "@1.x", "a@1"):
+    for text in ("a@b", "@1.x", "a@1", "@٣.0", f"@{2**64}.0", "@0." + "9" * 30):
         with pytest.raises(ValueError, match="cursor"):
             Cursor.read(text)
 

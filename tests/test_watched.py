@@ -14,6 +14,7 @@ from recovery_app.exceptions import (
     StorageError,
     StorageUnavailable,
 )
+from recovery_app.signals import Observer, observers
 from recovery_app.watched import QUIET_SECONDS, Watch, Watched
 
 
@@ -143,3 +144,35 @@ def test_what_is_an_outage(
     call(operation)
     assert [event for _, event in lines(caplog)] == ["storage_down"] * is_outage
     assert "a secret" not in caplog.text
+
+
+class Hearing(Observer):
+    """Keep what is told of calls."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception | None] = []
+
+    def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
+        self.errors.append(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (StorageError("The table is gone."), True),
+        (ZeroDivisionError(), True),
+        (SnapshotCorrupt("rubbish"), False),
+    ],
+)
+def test_what_counts_as_a_failure_of_the_storage(
+    away: Away, call: Callable[..., None], error: Exception, is_told: bool
+) -> None:
+    """An alert pages somebody for it."""
+    hearing = Hearing()
+    observers.add(hearing)
+    away.error = error
+    try:
+        call()
+    finally:
+        observers.remove(hearing)
+    assert hearing.errors == [error if is_told else None]

@@ -17,6 +17,9 @@ from recovery_app.admin.trouble import told_to
 from recovery_app.manager import RecoveryManager
 from recovery_app.models import Snapshot
 
+BATCH = 2000
+"""How many expired snapshots are removed in one step, about."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Done:
@@ -50,11 +53,12 @@ def revoke(manager: RecoveryManager, keys: Iterable[str], *, user: Any) -> Done:
 
 
 def clean_up(manager: RecoveryManager, *, user: Any) -> Done:
-    """Remove what has expired, and log how many that were."""
+    """Remove what has expired until the storage fails, and log how many that were."""
     done = Done()
     with told_to(done.troubles):
-        done.changed = manager.cleanup_expired()
-    if not done.troubles:
+        for removed_now in manager.storage.cleanup_batches(BATCH):
+            done.changed += removed_now
+    if done.changed or not done.troubles:
         LogEntry.objects.create(
             user_id=user.pk,
             content_type=ContentType.objects.get_for_model(Snapshot, for_concrete_model=False),

@@ -28,7 +28,7 @@ Text = str | Promise
 class Bar:
     """One bar: where it is, how long, and what is written on both sides of it."""
 
-    label: str
+    label: Text
     value: str
     y: int
     length: float
@@ -66,7 +66,7 @@ class Chart:
 def draw(
     name: str,
     title: Text,
-    labels: Sequence[str],
+    labels: Sequence[Text],
     limits: Sequence[float],
     values: Iterable[float],
     *,

@@ -62,7 +62,9 @@ def facts(found: Inspection) -> list[Fact]:
 
 
 def _fences(found: Inspection) -> list[Fact]:
-    """Tell the counters that look like times as both."""
+    """Tell the counters that look like times as both; nothing where they can't be read."""
+    if not found.fence:
+        return []
     return [
         _fence(_("Fence"), found.fence, _("the least token that may save")),
         _fence(_("Floor"), found.floor, _("the least token that may take over")),

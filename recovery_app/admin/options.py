@@ -15,7 +15,6 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
-from django.views.generic import RedirectView
 
 from recovery_app.admin import actions, pages
 from recovery_app.context import current_manager
@@ -56,15 +55,13 @@ class SnapshotAdmin(_ModelAdmin):
         def named(route: str, view: Any, name: str) -> Any:
             return path(route, self.admin_site.admin_view(view), name=self._name(name))
 
-        change = f"{self.admin_site.name}:{self._name('change')}"
-        to_change = RedirectView.as_view(pattern_name=change)
         return [
             named("", self.changelist_view, "changelist"),
             named("cleanup/", self.cleanup_view, "cleanup"),
             named("<path:object_id>/history/", self.history_view, "history"),
             named("<path:object_id>/delete/", self.delete_view, "delete"),
             named("<path:object_id>/change/", self.change_view, "change"),
-            path("<path:object_id>/", self.admin_site.admin_view(to_change)),
+            path("<path:object_id>/", self.admin_site.admin_view(self.bare_view)),
         ]
 
     def get_object(
@@ -135,6 +132,12 @@ class SnapshotAdmin(_ModelAdmin):
         }
         return self._render(request, "detail", context | (extra_context or {}))
 
+    def bare_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Lead on to the snapshot."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return redirect(self._reverse("change", object_id))
+
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -154,7 +157,7 @@ class SnapshotAdmin(_ModelAdmin):
             done = actions.clean_up(manager, user=request.user)
             for trouble in done.troubles:
                 messages.error(request, trouble)
-            if not done.troubles:
+            if done.changed or not done.troubles:
                 messages.success(request, actions.removed(done.changed))
             return redirect(self._next_url(request))
         context = pages.cleanup_page(manager, sample_size=self.sample_size)

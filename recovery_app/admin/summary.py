@@ -18,9 +18,25 @@ from recovery_app.values import Sample, SnapshotInfo
 KILOBYTE = 1024
 MAX_VIEWS = 12
 SIZES = tuple(KILOBYTE * 4**power for power in range(-1, 5))
-SIZE_LABELS = ("≤ 256 B", "≤ 1 KB", "≤ 4 KB", "≤ 16 KB", "≤ 64 KB", "≤ 256 KB", "> 256 KB")
+SIZE_LABELS = (
+    _("≤ 256 B"),
+    _("≤ 1 KB"),
+    _("≤ 4 KB"),
+    _("≤ 16 KB"),
+    _("≤ 64 KB"),
+    _("≤ 256 KB"),
+    _("> 256 KB"),
+)
 AGES = (10, 60, 300, 900, 3600, 6 * 3600)
-AGE_LABELS = ("≤ 10 s", "≤ 1 min", "≤ 5 min", "≤ 15 min", "≤ 1 h", "≤ 6 h", "> 6 h")
+AGE_LABELS = (
+    _("≤ 10 s"),
+    _("≤ 1 min"),
+    _("≤ 5 min"),
+    _("≤ 15 min"),
+    _("≤ 1 h"),
+    _("≤ 6 h"),
+    _("> 6 h"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,6 @@ from django.db import (
     transaction,
 )
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Substr
 
 from recovery_app.clock import MICROSECONDS, Clock, to_us
 from recovery_app.exceptions import StorageError, StorageUnavailable
@@ -42,7 +41,7 @@ from recovery_app.fencing import (
 )
 from recovery_app.snapshots import Header
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage
-from recovery_app.storages.looking import after, infos_of, sample_of, wanted
+from recovery_app.storages.looking import after, infos_of, sample_of, starting_with, wanted
 from recovery_app.storages.rows import (
     bound_to,
     by_fence,
@@ -189,9 +188,7 @@ class DatabaseStorage(Storage):
         now_us = self._now_us()
         rows = self._rows.filter(expires_us__gt=now_us, revoked=False).order_by("key")
         if prefix:
-            # SQLite's LIKE knows no case, the other databases' equality may know none.
-            start = Substr("socket_id", 1, len(prefix))
-            rows = rows.alias(start=start).filter(socket_id__startswith=prefix, start=prefix)
+            rows = starting_with(rows, prefix)
         if cursor is not None:
             rows = rows.filter(key__gt=cursor)
         with self._errors("listing"):

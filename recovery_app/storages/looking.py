@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db import connections
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Substr
 
 from recovery_app.clock import MICROSECONDS
 from recovery_app.heads import describe_head, moment
+from recovery_app.storages.rows import MAX_TEXT_LENGTH
 from recovery_app.storages.sorting import Place, field_of
 from recovery_app.values import Query, Sample, SnapshotInfo
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
     Rows = QuerySet[StoredSnapshot]
 
+LAST_CHARACTER = "\U0010ffff"
+FEW = 500
+MOSTLY = 10
+"""Where fewer than one of so many is live, the first rows by key may hold none."""
 ALL_KEYS = 16**16
 """How many socket hashes there can be."""
 _COLUMNS = (
@@ -42,19 +48,37 @@ def column_of(order: str) -> str:
 
 def wanted(rows: Rows, query: Query, now_us: int) -> Rows:
     """Give the rows that a query is for, in its order."""
-    found = rows.filter(revoked=False)
+    found = _few(rows, query, now_us).filter(revoked=False)
     found = found.filter(**{"expires_us__lte" if query.expired else "expires_us__gt": now_us})
     if query.prefix:
-        # The first may use the index; the second minds the case, where LIKE doesn't.
-        start = Substr("socket_id", 1, len(query.prefix))
-        found = found.filter(socket_id__startswith=query.prefix)
-        found = found.alias(start=start).filter(start=query.prefix)
+        found = starting_with(found, query.prefix)
     if query.view is not None:
         # Where equality minds no case, LIKE does, and the other way round.
         found = found.filter(view=query.view, view__startswith=query.view)
     column = column_of(query.order)
     sign = "-" if query.order.startswith("-") else ""
     return found.order_by(*([f"{sign}{column}"] if column else []), f"{sign}key")
+
+
+def _few(rows: Rows, query: Query, now_us: int) -> Rows:
+    """Give the live rows alone where they are few: by key, all that expired is on the way."""
+    if query.expired or query.order or query.prefix:
+        return rows
+    live = rows.filter(expires_us__gt=now_us).order_by("expires_us")
+    keys = list(live.values_list("key", flat=True)[: FEW + 1])
+    return rows if len(keys) > FEW else rows.filter(key__in=keys)
+
+
+def starting_with(rows: Rows, prefix: str) -> Rows:
+    """Give the rows whose socket ids start with a prefix, by the index."""
+    # LIKE may use the index and mind no case, which equality does.
+    start = Substr("socket_id", 1, len(prefix))
+    found = rows.filter(socket_id__startswith=prefix).alias(start=start).filter(start=prefix)
+    if connections[rows.db].vendor == "sqlite":
+        # Here LIKE uses none, and the order is that of code points.
+        end = prefix + LAST_CHARACTER * MAX_TEXT_LENGTH
+        found = found.filter(socket_id__gte=prefix, socket_id__lte=end)
+    return found
 
 
 def after(rows: Rows, query: Query) -> Rows:
@@ -98,6 +122,12 @@ def sample_of(rows: Rows, limit: int, now_us: int) -> Sample:
     items = [_info_of(row, now_us) for row in snapshots if row["expires_us"] > now_us]
     share = 1.0 if is_exact else _share_up_to(found[limit - 1]["key"])
     expired = len(snapshots) - len(items)
+    if share and len(items) * MOSTLY < len(snapshots):
+        few = _few_live(rows, limit, now_us)
+        if few is not None:
+            return Sample(
+                items=few, total=len(few), expired=round(expired / share), is_exact=is_exact
+            )
     if not share:
         # Keys that are no hashes tell nothing about those behind them.
         of_all = rows.filter(revoked=False)
@@ -109,6 +139,15 @@ def sample_of(rows: Rows, limit: int, now_us: int) -> Sample:
         expired=round(expired / share),
         is_exact=is_exact,
     )
+
+
+def _few_live(rows: Rows, limit: int, now_us: int) -> list[SnapshotInfo] | None:
+    """Give all live snapshots by the index on the expiry; ``None`` if they are too many."""
+    live = rows.filter(expires_us__gt=now_us).order_by("expires_us")
+    found = list(live.values(*_COLUMNS)[: limit + 1])
+    if len(found) > limit:
+        return None
+    return [_info_of(row, now_us) for row in found if not row["revoked"]]
 
 
 def _share_up_to(key: str) -> float:

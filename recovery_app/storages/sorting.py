@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from recovery_app.values import SnapshotInfo
 SORTABLE = frozenset(
     ("socket_id", "view", "topic", "size_bytes", "saved_at", "expires_in_seconds", "version")
 )
+_ENDLESS = (math.inf, -math.inf)
+"""What a cursor's number may come out as, and no database takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +28,14 @@ class Place:
         """Read a cursor; `ValueError` for one that was never given out."""
         if cursor is None:
             return None
-        found = json.loads(cursor)
-        if not isinstance(found, list) or len(found) != 2 or not isinstance(found[1], str):
+        try:
+            value, key = json.loads(cursor)
+        except (TypeError, ValueError, RecursionError):
+            value = key = None
+        is_known = value is None or isinstance(value, (str, int, float))
+        if not (is_known and isinstance(key, str)) or value in _ENDLESS:
             raise ValueError("The cursor isn't one of this storage.")
-        return cls(value=found[0], key=found[1])
+        return cls(value=value, key=key)
 
     def __str__(self) -> str:
         return json.dumps([self.value, self.key])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from django.contrib.admin.models import DELETION, LogEntry
 from django.test import Client
 
 from recovery_app import RecoveryManager
-from recovery_app.exceptions import TokenSuperseded
+from recovery_app.context import override_manager
+from recovery_app.exceptions import StorageUnavailable, TokenSuperseded
+from recovery_app.storages import MemoryStorage
 from tests.admin.support import (
     CLEANUP,
     LIST,
@@ -22,13 +25,16 @@ from tests.admin.support import (
     text_of,
 )
 from tests.clock import FakeClock
-from tests.core.support import ME
+from tests.core.support import ME, make_manager
 
 
 def test_one_is_revoked_when_one_is_sure(operator: Client, manager: RecoveryManager) -> None:
     (token,) = save(manager, "mine")
     save(manager, "other")
-    assert operator.get(revocation_of("mine")).status_code == 200
+    asked = text_of(operator.get(revocation_of("mine")))
+    assert "a page that comes back starts afresh" in asked
+    # As tests/consumers/test_takeovers.py has it.
+    assert "A page that is open goes on with what it has" in asked
     assert operator.post(revocation_of("mine")).status_code == 200
     assert manager.recover(token) == {"count": 1}
     response: Any = operator.post(revocation_of("mine"), SURE, follow=True)
@@ -103,6 +109,24 @@ def test_each_change_is_on_record(operator: Client, manager: RecoveryManager) ->
         assert entry.content_type.model == "snapshot"
     assert "one" in operator.get("/admin/").content.decode()
     assert "Revoked." in text_of(operator.get(f"{LIST}{hash_of('one')}/history/"))
+
+
+class FailsLater(MemoryStorage):
+    """A storage that fails after two of three steps of a clean-up."""
+
+    def cleanup_batches(self, size: int) -> Iterator[int]:
+        yield 5
+        yield 2
+        raise StorageUnavailable("FailsLater", "clean-up")
+
+
+def test_a_clean_up_that_fails_is_on_record_as_far_as_it_came(operator: Client) -> None:
+    with make_manager(storage=FailsLater()) as manager, override_manager(manager):
+        response: Any = operator.post(CLEANUP, SURE, follow=True)
+    seen = text_of(response)
+    assert "The storage can’t be reached" in seen
+    assert "Removed 7 expired snapshots." in seen
+    assert LogEntry.objects.get().get_change_message() == "Removed 7 expired snapshots."
 
 
 def test_a_get_changes_nothing(operator: Client, manager: RecoveryManager) -> None:

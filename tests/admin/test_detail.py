@@ -124,6 +124,8 @@ def test_what_cant_be_read_is_shown_with_its_problem(
     seen = text_of(operator.get(f"{LIST}{key}/change/"))
     assert problem in seen
     assert f"Stored bytes {len(data)}" in seen
+    # What has no header that can be read has no fence, and not one of 1970.
+    assert ("Fence" in seen) is data.startswith(b"RS\x01")
     assert "Revoke …" in seen
     assert problem in text_of(operator.get(f"{LIST}{key}/delete/")) or data.startswith(b"RS\x01")
 

@@ -18,6 +18,7 @@ MINE = f"{LIST}{hash_of('mine')}/"
 REQUESTS: list[Any] = [
     pytest.param("get", LIST, {}, {VIEW}, id="list"),
     pytest.param("get", f"{MINE}change/", {}, {VIEW}, id="detail"),
+    pytest.param("get", MINE, {}, {VIEW}, id="bare address"),
     pytest.param("get", f"{MINE}history/", {}, {VIEW}, id="history"),
     pytest.param("get", f"{MINE}delete/", {}, {DELETE}, id="ask to revoke"),
     pytest.param("post", f"{MINE}delete/", SURE, {DELETE}, id="revoke"),

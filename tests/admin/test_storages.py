@@ -23,6 +23,7 @@ from recovery_app.storages import (
     RedisStorage,
     Storage,
 )
+from recovery_app.storages.redis.listing import STEP_KEYS
 from tests.admin.support import (
     CLEANUP,
     LIST,
@@ -38,8 +39,9 @@ from tests.admin.support import (
 from tests.core.caches import CacheMaker
 from tests.core.redis_storages import on_cluster, on_one, ports_of
 from tests.core.support import make_manager
-from tests.support.processes import TOP
+from tests.support.processes import TOP, Process
 from tests.support.redis import client as redis_client
+from tests.test_redis_listing import filled
 
 NUMBERED = [f"socket-{number:02}" for number in range(25)]
 KINDS = ["memory", "database", "redis", "cluster", "django-redis", "cache"]
@@ -100,6 +102,27 @@ def test_the_page_over_each_storage(
     assert "was revoked" in text_of(operator.get(detail_of("another")))
     if storage.supports_listing:
         assert current.count() == 24
+
+
+def test_a_page_of_a_server_with_much_else_says_that_it_goes_on(
+    operator: Client, redis_server: Process, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recovery_app.storages.redis.listing.MAX_STEPS", 1)
+    storage = filled(redis_server, 1, others=5 * STEP_KEYS)
+    pages = []
+    address = LIST
+    with make_manager(storage=storage) as manager, override_manager(manager):
+        while address:
+            response = operator.get(address)
+            seen, found = text_of(response), ids_of(response)
+            assert "There are no snapshots." not in seen
+            goes_on = "Next page" in seen
+            assert ("No snapshot on this page" in seen) is (goes_on and not found)
+            assert ("There are no more." in seen) is (not goes_on and not found)
+            pages.append(found)
+            address = LIST + link_to(response, "Next page") if goes_on else ""
+    assert len(pages) > 3
+    assert [each for page in pages for each in page] == ["socket 000000"]
 
 
 def test_the_clean_up_is_there_where_it_is_needed(

@@ -13,6 +13,8 @@ import pytest
 
 from recovery_app import RecoveryManager
 from recovery_app.cleaner import Cleaner
+from recovery_app.exceptions import StorageUnavailable
+from recovery_app.signals import Observer, observers
 from recovery_app.storages import MemoryStorage
 from tests.clock import FakeClock
 from tests.core.support import SECRET, OwnStorage, make_manager, run_script
@@ -124,8 +126,47 @@ def test_the_clean_up_survives_a_storage_that_fails(caplog: pytest.LogCaptureFix
         storage.wait_for_cleanups(2)
     records = (record for record in caplog.records if record.name == "recovery_app")
     messages = [record.getMessage() for record in records]
-    assert messages[0] == "Expired snapshots couldn't be removed."
+    # However long it lasts, it is one line, with what is behind it.
+    assert messages.count("The clean-up fails, and is tried again every time.") == 1
+    assert messages[0].startswith("The clean-up fails")
+    assert caplog.records[0].exc_info is not None
     assert messages[-1] == "Removed 0 expired snapshots."
+
+
+def test_each_outage_of_the_clean_up_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    storage = WatchedStorage()
+    with make(storage) as manager:
+        manager.save(manager.create_token(SOCKET), STATE)
+        for _ in range(2):
+            storage.fails = True
+            storage.wait_for_cleanups(1)
+            storage.fails = False
+            storage.wait_for_cleanups(1)
+    told = [record for record in caplog.records if record.name == "recovery_app"]
+    assert [record.levelname for record in told] == ["WARNING"] * 2
+
+
+def test_a_count_that_fails_is_no_failed_clean_up(calls: Callable[[Any], Any]) -> None:
+    class Uncountable(WatchedStorage):
+        def estimate_count(self) -> int:
+            raise StorageUnavailable("Uncountable", "count")
+
+    class Hearing(Observer):
+        def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
+            if operation in ("cleanup", "count"):
+                heard.append((operation, error is None))
+
+    heard: list[tuple[str, bool]] = []
+    hearing = Hearing()
+    storage = Uncountable()
+    observers.add(hearing)
+    try:
+        with make(storage) as manager:
+            calls(manager).save(manager.create_token(SOCKET), STATE)
+            storage.wait_for_cleanups(2)
+    finally:
+        observers.remove(hearing)
+    assert heard[:4] == [("cleanup", True), ("count", False)] * 2
 
 
 def test_a_manager_that_nobody_holds_takes_its_clean_up_with_it() -> None:

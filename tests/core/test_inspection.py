@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from recovery_app import RecoveryManager
@@ -16,6 +16,7 @@ from recovery_app.exceptions import StorageError, TokenError, TokenSuperseded
 from recovery_app.models import StoredSnapshot
 from recovery_app.snapshots import HEAD_BYTES, Head, Snapshot
 from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
+from recovery_app.storages.looking import starting_with
 from recovery_app.storages.rows import columns_of
 from recovery_app.tokens import hash_socket_id
 from recovery_app.values import Query, SnapshotInfo
@@ -172,6 +173,10 @@ def test_a_cursor_that_was_never_given_out_is_a_value_error(everywhere: Recovery
         ("", "[null, 1]"),
         ("socket_id", json.dumps([None, "a"])),
         ("", given),
+        ("", "[" * 100_000),
+        ("size_bytes", '[1e400, "a"]'),
+        ("size_bytes", '[-1e400, "a"]'),
+        ("size_bytes", '[{}, "a"]'),
         ("nonsense", None),
     ):
         with pytest.raises(ValueError, match=r"cursor|sorted|Expecting"):
@@ -242,6 +247,50 @@ def test_a_large_table_is_counted_by_an_estimate(clock: FakeClock) -> None:
     (query,) = asked
     assert "data" not in query["sql"]
     assert "LIMIT 501" in query["sql"]
+
+
+def plan_of(sql: str) -> str:
+    """Give how SQLite goes about a query."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+        return " ".join(row[-1] for row in cursor.fetchall())
+
+
+@pytest.mark.django_db
+def test_a_few_live_ones_among_many_expired_are_found(clock: FakeClock) -> None:
+    storage = DatabaseStorage(clock=clock)
+    hashes = sorted(key_of(str(number)) for number in range(2000))
+    put_rows(hashes[:1980], now_us(clock), ttl=-60)
+    put_rows(hashes[1980:], now_us(clock), ttl=60)
+    sample = storage.sample(500)
+    assert (sample.total, len(sample.items), sample.is_exact) == (20, 20, False)
+    assert sample.expired == pytest.approx(2000, rel=0.15)
+    page = storage.browse(Query(limit=15))
+    more = storage.browse(Query(limit=15, cursor=page.next_cursor))
+    assert [info.socket_hash for info in (*page.items, *more.items)] == hashes[1980:]
+    with CaptureQueriesContext(connection) as asked:
+        storage.browse(Query(limit=15))
+    # By the index on the expiry, and then by the keys that this gave.
+    plans = [plan_of(query["sql"]) for query in asked]
+    assert ["expires" in plans[0], "key" in plans[1]] == [True, True]
+    assert "SCAN" not in "".join(plans)
+    # Too many to be all shown, and too few to be met among the first.
+    assert len(storage.sample(10).items) == 0
+
+
+def test_a_search_by_how_ids_start_uses_the_index(database_alias: str, clock: FakeClock) -> None:
+    """Hold it to SQLite's plan; the others have LIKE use theirs once a table is large."""
+    storage = DatabaseStorage(database=database_alias, clock=clock)
+    for name in ("a", "ab", "a\U0010ffff", "a\U0010ffffb", "a%", "aé", "A", "Ab", "b", "á"):
+        data = snapshot_bytes(1, socket_id=name)
+        storage.save(key_of(name), data, 60)
+    wanted = {"a", "ab", "a\U0010ffff", "a\U0010ffffb", "a%", "aé"}
+    assert {info.socket_id for info in storage.browse(Query(prefix="a")).items} == wanted
+    assert len(storage.list_entries(prefix="a").entries) == len(wanted)
+    if connections[database_alias].vendor == "sqlite":
+        plan = starting_with(storage._rows, "a").explain()
+        assert "SEARCH" in plan
+        assert "socket_id>?" in plan
 
 
 @pytest.mark.django_db

@@ -21,6 +21,8 @@ from recovery_app.management.progress import ProgressBar
 from recovery_app.storages import Storage
 
 DEFAULT_BATCH = 5000
+MAX_BATCH = 2**31 - 1
+"""What each database takes for a number of rows."""
 INTERRUPTED = 128 + signal.SIGINT
 _BY_ITSELF = "{storage} lets snapshots expire by itself: there is nothing to remove."
 _NO_CLEANUP = "{storage} has no clean-up: there is nothing that this command could do."
@@ -52,10 +54,14 @@ class Interruption:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Take the first Ctrl-C inside the block for a request."""
+        before = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is not threading.main_thread():
             yield  # No signal comes here, and no handler can be set.
             return
-        before = signal.signal(signal.SIGINT, self._note)
+        if before in (signal.SIG_IGN, None):
+            yield  # Whoever started it has Ctrl-C ignored, as a shell does for its background.
+            return
+        signal.signal(signal.SIGINT, self._note)
         try:
             yield
         finally:
@@ -186,6 +192,6 @@ def _size(text: str) -> int:
         size = int(text)
     except ValueError:
         size = 0
-    if size < 1:
-        raise ArgumentTypeError(f"{text!r} isn't a whole number above 0")
+    if not 1 <= size <= MAX_BATCH:
+        raise ArgumentTypeError(f"{text!r} isn't a whole number above 0, and up to {MAX_BATCH}")
     return size

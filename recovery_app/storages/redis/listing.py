@@ -6,6 +6,7 @@ A page costs a step of SCAN over about `STEP_KEYS` keys and the values that it s
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,11 @@ MAX_LOOKED_AT = 10_000
 SAMPLE_STEPS = 10
 """So many steps look for keys of ours among others, on each node."""
 HEADER_BYTES = 64
+MAX_STEP = 2**64
+"""Where the numbers end that SCAN gives as its cursors."""
 GONE = -2
 """What PTTL says of a key that isn't there."""
+_NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,7 @@ class Cursor:
         """Read a cursor; `ValueError` for one that this storage can't have made."""
         key, _, rest = (text or "").partition("@")
         step, _, node = (rest or "0.0").partition(".")
-        if not (step.isdecimal() and node.isdecimal()):
+        if not (_NUMBER.fullmatch(step) and _NUMBER.fullmatch(node) and int(step) < MAX_STEP):
             raise ValueError("The cursor isn't one of this storage.")
         return cls(key=key, step=step, node=int(node))
 

@@ -1,0 +1,69 @@
+"""Each text of the pages is marked for translation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+import pytest
+from django.test import Client
+from django.utils import translation
+from django.utils.translation import trans_real
+
+from recovery_app import RecoveryManager
+from recovery_app.admin.outcomes import OUTCOMES
+from recovery_app.context import override_manager
+from tests.admin.support import CLEANUP, LIST, detail_of, hash_of, revocation_of, save
+from tests.clock import FakeClock
+from tests.core.support import OwnStorage, make_manager
+
+STATE = {"1": 1, "2": [0] * 300, "3": "0" * 3000, "4": {}, "token": 5}
+DATA = {
+    *("0001", "0002", "0003", "token", "int", "str", "list", "dict", "json"),
+    *("MemoryStorage", "OwnStorage", "revoke_selected", "yes", hash_of("0001")),
+}
+TIME = re.compile(r"[-\d]+ [:\d]+( [A-Z]+)?")
+
+
+@pytest.fixture(autouse=True)
+def _marks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put what is translated into brackets."""
+    catalogue = trans_real.translation("en")
+    monkeypatch.setattr(catalogue, "gettext", lambda text: f"⟦{text}⟧")
+    monkeypatch.setattr(
+        catalogue, "ngettext", lambda one, many, count: f"⟦{one if count == 1 else many}⟧"
+    )
+    OUTCOMES.after_fork()
+    with translation.override("en"):
+        yield
+
+
+def untranslated(client: Client, address: str) -> set[str]:
+    """Give each text with words in it that isn't in brackets, and isn't data either."""
+    html = client.get(address).content.decode()
+    main = re.sub(r"<style\b.*?</style>", "", html[html.index("<main") :], flags=re.DOTALL)
+    texts = re.findall(r">([^<>]+)<", main)
+    texts += re.findall(r'(?:aria-label|alt|title|data-expired)="([^"]*)"', main)
+    found = {" ".join(unescape(text).split()) for text in texts}
+    return {
+        text
+        for text in found - DATA
+        if re.search("[A-Za-z]", text) and "⟦" not in text and not TIME.fullmatch(text)
+    }
+
+
+def test_each_text_is_marked(operator: Client, manager: RecoveryManager) -> None:
+    save(manager, "0001", view="0002", topic="0003", state=STATE, applied_seq=3)
+    addresses = [LIST, f"{LIST}?q=9", f"{LIST}?state=expired", f"{LIST}?cursor=9", f"{LIST}?q=0001"]
+    for address in (*addresses, detail_of("0001"), revocation_of("0001"), CLEANUP):
+        assert untranslated(operator, address) == set(), address
+    manager.revoke_socket(hash_of("0001"))
+    for address in (LIST, detail_of("0001"), revocation_of("0001")):
+        assert untranslated(operator, address) == set(), address
+
+
+def test_so_is_each_text_where_there_is_no_list(operator: Client, clock: FakeClock) -> None:
+    with make_manager(storage=OwnStorage(clock)) as manager, override_manager(manager):
+        assert untranslated(operator, LIST) == set()
+        assert untranslated(operator, f"{LIST}?q=9") == set()
