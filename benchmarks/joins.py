@@ -1,6 +1,6 @@
 """Print how many joins a second a real server does, with recovery from Redis and without any.
 
-    python benchmarks/joins.py [--quick] [--layer] [clients ...]
+    python benchmarks/joins.py [--quick] [--layer] [--json] [clients ...]
 
 One uvicorn serves two consumers: one with recovery from a Redis of its own, and a plain one of
 Channels that replies and keeps nothing. Pages open their WebSockets, then all join at once;
@@ -26,7 +26,8 @@ import struct
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,13 @@ def make_consumers() -> tuple[Any, Any]:
             self.count, self.items, self.note = 7, ["x" * 40] * 3, "y" * 120
 
     return Live, Plain
+
+
+TITLES = (
+    "| clients | joins/s: recovery / plain | ratio (≥ 1.2) | with opening | ratio "
+    "| CPU us a join | ratio | failed | Redis connections (≤ 100) | met |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
 
 
 class Page(asyncio.Protocol):
@@ -254,37 +262,78 @@ async def quiet(pid: int) -> None:
         before, now = now, cpu_seconds(pid)
 
 
-async def measure(server: AsgiServer, redis_port: int, clients: int, rounds: int) -> bool:
-    """Print the row of so many clients; say whether the aims are met."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of all rounds: medians of seconds a client, ours first."""
+
+    clients: int
+    join: tuple[float, float]
+    with_opening: tuple[float, float]
+    cpu: tuple[float, float]
+    failures: int
+    redis_connections: int
+
+    @property
+    def is_met(self) -> bool:
+        """Say whether the aims are met."""
+        ours, theirs = self.join
+        enough = self.redis_connections <= MOST_CONNECTIONS
+        return theirs / ours >= AIM and not self.failures and enough
+
+
+async def measure(server: AsgiServer, redis_port: int, clients: int, rounds: int) -> Result:
+    """Have so many clients come to both consumers in turns."""
     live, plain = (Crowd(path, [None] * clients) for path in PATHS)
     for turn in range(rounds + 1):
         for crowd in (live, plain):
             visit = await crowd.visit(server, redis_port)
             if turn:
                 crowd.visits.append(visit)
-    ours, theirs = (
-        [
+
+    def medians(pick: Callable[[Visit], float]) -> tuple[float, float]:
+        ours, theirs = (
             statistics.median(pick(visit) for visit in crowd.visits) / clients
-            for pick in (
-                lambda visit: visit.join_seconds,
-                lambda visit: visit.open_seconds + visit.join_seconds,
-                lambda visit: visit.cpu_seconds,
-            )
-        ]
-        for crowd in (live, plain)
+            for crowd in (live, plain)
+        )
+        return ours, theirs
+
+    return Result(
+        clients=clients,
+        join=medians(lambda visit: visit.join_seconds),
+        with_opening=medians(lambda visit: visit.open_seconds + visit.join_seconds),
+        cpu=medians(lambda visit: visit.cpu_seconds),
+        failures=sum(visit.failures for visit in live.visits),
+        redis_connections=max(visit.redis_connections for visit in live.visits),
     )
-    failures = sum(visit.failures for visit in live.visits)
-    connections = max(visit.redis_connections for visit in live.visits)
-    ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
-    met = ratios[0] >= AIM and not failures and connections <= MOST_CONNECTIONS
-    print(
-        f"| {clients:,} | {1 / ours[0]:,.0f} / {1 / theirs[0]:,.0f} | {ratios[0]:.2f} "
-        f"| {1 / ours[1]:,.0f} / {1 / theirs[1]:,.0f} | {ratios[1]:.2f} "
-        f"| {ours[2] * 1e6:.0f} / {theirs[2] * 1e6:.0f} | {ratios[2]:.2f} "
-        f"| {failures} | {connections} | {'yes' if met else 'NO'} |",
-        flush=True,
-    )
-    return met
+
+
+def run(clients: int, rounds: int, *, layer: bool = False) -> Result:
+    """Measure on a server and a Redis of their own, whose memory has no history."""
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    with tempfile.TemporaryDirectory() as directory, make_redis(Path(directory)) as redis:
+        env = {
+            "JOINS_REDIS_URL": f"redis://{HOST}:{redis.port}/0",
+            "JOINS_LAYER": "1" if layer else "",
+            "UVICORN_FACTORY": "1",
+            "UVICORN_LOG_LEVEL": "warning",
+        }
+        application = "benchmarks.joins:make_application"
+        with AsgiServer(data=Path(directory), application=application, env=env) as server:
+            return asyncio.run(measure(server, redis.port, clients, rounds))
+
+
+def row_of(result: Result) -> str:
+    """Give the row of the table."""
+    rates = [
+        f"{1 / ours:,.0f} / {1 / theirs:,.0f} | {theirs / ours:.2f}"
+        for ours, theirs in (result.join, result.with_opening)
+    ]
+    ours, theirs = result.cpu
+    cpu = f"{ours * 1e6:.0f} / {theirs * 1e6:.0f} | {theirs / ours:.2f}"
+    met = "yes" if result.is_met else "NO"
+    counts = f"{result.failures} | {result.redis_connections}"
+    return f"| {result.clients:,} | {' | '.join(rates)} | {cpu} | {counts} | {met} |"
 
 
 def main() -> int:
@@ -292,30 +341,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--layer", action="store_true", help="with an in-memory channel layer")
+    parser.add_argument("--json", action="store_true", help="print what is found as JSON")
     parser.add_argument("clients", nargs="*", type=int, default=[1000, 5000])
     asked = parser.parse_args()
-    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    print(
-        "| clients | joins/s: recovery / plain | ratio (≥ 1.2) | with opening | ratio "
-        "| CPU us a join | ratio | failed | Redis connections (≤ 100) | met |\n"
-        "|---|---|---|---|---|---|---|---|---|---|"
-    )
-    met = []
-    with tempfile.TemporaryDirectory() as directory, make_redis(Path(directory)) as redis:
-        env = {
-            "JOINS_REDIS_URL": f"redis://{HOST}:{redis.port}/0",
-            "JOINS_LAYER": "1" if asked.layer else "",
-            "UVICORN_FACTORY": "1",
-            "UVICORN_LOG_LEVEL": "warning",
-        }
-        application = "benchmarks.joins:make_application"
-        for clients in asked.clients:
-            # A server of its own, whose memory has no history.
-            with AsgiServer(data=Path(directory), application=application, env=env) as server:
-                rounds = 3 if asked.quick else ROUNDS
-                met.append(asyncio.run(measure(server, redis.port, clients, rounds)))
-    return 0 if all(met) else 1
+    if not asked.json:
+        print(TITLES)
+    rounds = 3 if asked.quick else ROUNDS
+    met = True
+    for clients in asked.clients:
+        result = run(clients, rounds, layer=asked.layer)
+        met = met and result.is_met
+        print(json.dumps(asdict(result)) if asked.json else row_of(result), flush=True)
+    return 0 if met else 1
 
 
 if __name__ == "__main__":
