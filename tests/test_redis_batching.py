@@ -255,6 +255,24 @@ async def test_the_end_of_a_wait_is_not_mistaken_for_a_cancellation(server: Proc
     storage.close()
 
 
+async def test_a_time_out_mixes_up_nobody(storage: RedisStorage, server: Process) -> None:
+    await storage.asave("other", b"other", 60)
+    station = storage._stations.known()
+    assert station is not None
+    (batcher,) = station._batchers.values()
+
+    async def fall_silent() -> None:
+        # As a lane does on which the server has not answered in time.
+        batcher._fail(TimeoutError())
+
+    # The first leads the batch, and is answered before it goes; the second comes after that.
+    asked = [storage.aload("warm"), fall_silent(), storage.aload("other")]
+    done = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), PATIENCE_SECONDS)
+    assert type(done[0]) is StorageUnavailable
+    assert done[2] == b"other"
+    assert await storage.aload("warm") == snapshot_bytes(1)
+
+
 async def test_batches_on_a_cluster_go_to_each_node(redis_cluster: Cluster) -> None:
     ports = [node.port for node in redis_cluster.nodes]
     for port in ports:
