@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
@@ -158,3 +160,19 @@ async def test_a_node_that_stalls_delays_nobody_but_its_own(tmp_path: Path) -> N
         finally:
             os.kill(nodes.nodes[0].pid, signal.SIGCONT)
         assert await on.aload(stuck) == snapshot_bytes(1)
+
+
+async def test_a_slot_that_nobody_had_is_found_when_somebody_has_it(tmp_path: Path) -> None:
+    with cluster(tmp_path) as nodes, on_the_first_of(nodes) as on:
+        key, *_ = keys_of(nodes, on)
+        slot = int(ask(nodes.nodes[0].port, "CLUSTER", "KEYSLOT", f"{on.prefix}{{{key}}}"))
+        for node in nodes.nodes:
+            ask(node.port, "CLUSTER", "DELSLOTS", slot)
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable):
+                await on.aload(key)
+            with pytest.raises(StorageUnavailable):
+                on.load(key)
+        ask(nodes.nodes[0].port, "CLUSTER", "ADDSLOTS", slot)
+        assert await on.asave_fenced(key, snapshot_bytes(1), 600) is Verdict.DONE
+        assert on.load(key) == snapshot_bytes(1)

@@ -31,6 +31,7 @@ from recovery_app.storages.redis.topology import (
     ROLE,
     Address,
     Chart,
+    NobodyHasSlot,
     Seeds,
     Topology,
     is_replica,
@@ -66,7 +67,7 @@ class Servers:
 
     def call(self, call: Call) -> Any:
         """Give what comes of one call; raise what failed."""
-        address = self.chart().of(call.key)
+        address = self._address_of(call.key)
         try:
             result = self._exchange(address, call, asking=False)
         except GONE as error:
@@ -77,7 +78,7 @@ class Servers:
             self.forget()
         if isinstance(result, GONE) or is_demoted(result):
             # Another server may have taken its place: that one is asked at once.
-            address, gone = self.chart().of(call.key), address
+            address, gone = self._address_of(call.key), address
             if address != gone:
                 result = self._exchange(address, call, asking=False)
         for _ in range(MAX_HOPS):
@@ -131,6 +132,14 @@ class Servers:
         """Forget the parent's connections."""
         self._lock = threading.Lock()
         self._pools = {}
+
+    def _address_of(self, key: bytes) -> Address:
+        try:
+            return self.chart().of(key)
+        except NobodyHasSlot:
+            # Nobody would ever say MOVED: only another chart can know better.
+            self._chart = None
+            raise
 
     def _exchange(self, address: Address, call: Call, *, asking: bool) -> Any:
         result = self._send(address, call, by_hash=True, asking=asking)

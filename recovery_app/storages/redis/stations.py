@@ -17,6 +17,7 @@ from recovery_app.storages.redis.options import Limits, connect_async
 from recovery_app.storages.redis.topology import (
     Address,
     Chart,
+    NobodyHasSlot,
     Seeds,
     Topology,
     note_move,
@@ -57,6 +58,9 @@ class Station:
             if isinstance(result, Exception):
                 result = await self._persist(call, result, address)
         except FAILURES as error:
+            if isinstance(error, NobodyHasSlot):
+                # Nobody would ever say MOVED: only another chart can know better.
+                self._chart = None
             raise translated(error, operation) from error
         return result if call.read is None else call.read(result)
 

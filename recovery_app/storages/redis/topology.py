@@ -21,6 +21,10 @@ Address = tuple[str, int]
 """Host and port; path and 0 for a socket in the file system."""
 
 
+class NobodyHasSlot(RedisConnectionError):
+    """No node has the slot of a key, as far as the one knew that was asked."""
+
+
 class Chart:
     """Which address holds which key. ``nodes`` are all that may be asked for the next chart."""
 
@@ -34,10 +38,10 @@ class Chart:
         return sorted({address for address in self._slots if address is not None})
 
     def of(self, key: bytes) -> Address:
-        """Give the server of a key; an error of redis-py's if none has its slot."""
+        """Give the server of a key; `NobodyHasSlot`."""
         address = self._slots[key_slot(key) if len(self._slots) > 1 else 0]
         if address is None:
-            raise RedisConnectionError("No node of the Cluster has the slot.")
+            raise NobodyHasSlot("No node of the Cluster has the slot.")
         return address
 
     def move(self, slot: int, address: Address) -> None:
