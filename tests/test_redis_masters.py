@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -150,15 +148,12 @@ async def test_a_node_that_stalls_delays_nobody_but_its_own(tmp_path: Path) -> N
         for key in (stuck, *free):
             await on.asave_fenced(key, snapshot_bytes(1), 600)
             on.load(key)
-        os.kill(nodes.nodes[0].pid, signal.SIGSTOP)
-        try:
+        with nodes.nodes[0].stalled():
             await asyncio.gather(on.aload(stuck), return_exceptions=True)
             start = time.monotonic()
             assert [await on.aload(key) for key in free] == [snapshot_bytes(1)] * 2
             assert [on.load(key) for key in free] == [snapshot_bytes(1)] * 2
             assert time.monotonic() - start < TIMEOUT
-        finally:
-            os.kill(nodes.nodes[0].pid, signal.SIGCONT)
         assert await on.aload(stuck) == snapshot_bytes(1)
 
 

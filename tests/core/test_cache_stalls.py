@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from typing import Any
 
@@ -41,15 +39,12 @@ def test_a_stall_lasts_no_longer_than_the_alias_says(
     settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": place, "OPTIONS": options}}
     storage = CacheStorage()
     storage.save(KEY, b"data", 60)
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
+    with server.stalled():
         start = time.monotonic()
         with pytest.raises(StorageUnavailable):
             storage.load(KEY)
         with pytest.raises(StorageUnavailable):
             storage.save(KEY, b"other", 60)
         assert time.monotonic() - start < 8 * TIMEOUT
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
     assert storage.load(KEY) is not None
     storage.close()
