@@ -101,6 +101,12 @@ _TRAPS = {
         hint='Set its OPTIONS["SOCKET_TIMEOUT"] and OPTIONS["SOCKET_CONNECT_TIMEOUT"] to a few '
         "seconds.",
     ),
+    "W010": _Trap(
+        message="{cache} sets no time-out: a server that is silent keeps each call, and the page "
+        "behind it, waiting for ever.",
+        hint="Set a few seconds in its OPTIONS: timeout and connect_timeout for pymemcache, "
+        "socket_timeout and socket_connect_timeout for Redis, in capitals for django-redis.",
+    ),
     "I001": _Trap(
         message="DATABASES[{alias!r}] closes each connection after use, so every asynchronous "
         "call of RECOVERY['STORAGE'] opens another.",
@@ -118,6 +124,8 @@ _CULLED_CACHES = {
     "django.core.cache.backends.filebased.FileBasedCache",
 }
 _DEFAULT_MAX_ENTRIES = 300
+_PYMEMCACHE = "django.core.cache.backends.memcached.PyMemcacheCache"
+_DJANGOS_REDIS = "django.core.cache.backends.redis.RedisCache"
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
 _LAYER_WAITS_SECONDS = 5
 _REDIS_TIMEOUT_SECONDS = 5
@@ -163,6 +171,7 @@ def check_cache(**_kwargs: Any) -> list[CheckMessage]:
         "W004": not _CULLED_CACHES.isdisjoint(names) and limit <= _DEFAULT_MAX_ENTRIES,
         "W005": _is_django_redis(names) and _ignores_exceptions(options),
         "W006": _DUMMY in names,
+        "W010": _may_stall(names, options, cache.get("LOCATION")),
     }
     return [_trap(number, cache=where, limit=limit) for number, is_so in found.items() if is_so]
 
@@ -213,6 +222,20 @@ def _may_wait_for_ever(storage: Storage) -> bool:
     # `RedisStorage` isn't imported here: redis-py is an extra.
     waits = getattr(storage, "blocking_timeout", _REDIS_TIMEOUT_SECONDS)
     return waits is None and _default_socket_timeout() is None
+
+
+def _may_stall(names: list[str], options: Mapping[str, Any], location: Any) -> bool:
+    if _PYMEMCACHE in names:
+        return not options.get("timeout")
+    if _is_django_redis(names):
+        in_pool = _mapping(options.get("CONNECTION_POOL_KWARGS")).get("socket_timeout")
+        said = options.get("SOCKET_TIMEOUT") or in_pool
+    elif _DJANGOS_REDIS in names:
+        said = options.get("socket_timeout")
+    else:
+        return False
+    urls = location if isinstance(location, (list, tuple)) else [location]
+    return not (said or _default_socket_timeout() or all(map(_seconds_in_url, urls)))
 
 
 def _opens_connections(storage: Storage) -> TypeGuard[DatabaseStorage]:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from django.conf import settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from playwright.async_api import Browser, Page, async_playwright
 
 from recovery_app.conf import _singleton
@@ -22,6 +24,12 @@ from tests.support.memcached import find_memcached, make_memcached
 from tests.support.processes import HOST, RUNNING, Process
 
 pytest_plugins = ["tests.support.redis_fixtures"]
+
+# A busy machine is no failure, whichever tests are run on it.
+hypothesis_settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("unhurried")
 
 LOG_CHARACTERS = 4000
 END_SECONDS = 5

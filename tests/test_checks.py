@@ -357,7 +357,7 @@ def test_cache_of_300_entries(
         ("filebased.FileBasedCache", {"MAX_ENTRIES": 301}),
         ("db.DatabaseCache", {"MAX_ENTRIES": "100000"}),
         ("redis.RedisCache", {}),
-        ("memcached.PyMemcacheCache", {}),
+        ("memcached.PyMemcacheCache", {"timeout": 3}),
     ],
 )
 def test_cache_that_holds_enough(settings: Any, backend: str, options: dict[str, Any]) -> None:
@@ -375,6 +375,45 @@ def test_cache_that_ignores_exceptions(settings: Any) -> None:
     assert numbers_of_cache() == set()
     keep_in_cache(settings, f"{CACHES}.redis.RedisCache", IGNORE_EXCEPTIONS=True)
     assert numbers_of_cache() == set()
+
+
+DJANGO_REDIS, DJANGOS_REDIS = "django_redis.cache.RedisCache", f"{CACHES}.redis.RedisCache"
+PYMEMCACHE = f"{CACHES}.memcached.PyMemcacheCache"
+
+
+@pytest.mark.parametrize(
+    ("told", "version", "backend", "options", "location"),
+    [
+        (True, "8.0.0", PYMEMCACHE, {}, ""),
+        (True, "8.0.0", PYMEMCACHE, {"timeout": None, "connect_timeout": 3}, ""),
+        (False, "", PYMEMCACHE, {"timeout": 3}, ""),
+        (True, "7.4.1", DJANGOS_REDIS, {}, URL),
+        (True, "7.4.1", DJANGOS_REDIS, {"socket_connect_timeout": 3}, [URL]),
+        (True, "7.4.1", DJANGOS_REDIS, {}, [f"{URL}?socket_timeout=3", URL]),
+        (False, "7.4.1", DJANGOS_REDIS, {}, [f"{URL}?socket_timeout=3"]),
+        (False, "7.4.1", DJANGOS_REDIS, {"socket_timeout": 3}, URL),
+        (False, "8.0.0", DJANGOS_REDIS, {}, URL),
+        (True, "7.4.1", DJANGO_REDIS, {"socket_timeout": 3}, URL),
+        (False, "7.4.1", DJANGO_REDIS, {"SOCKET_TIMEOUT": 3}, URL),
+        (False, "7.4.1", DJANGO_REDIS, {"CONNECTION_POOL_KWARGS": {"socket_timeout": 3}}, URL),
+        (False, "8.0.0", DJANGO_REDIS, {}, URL),
+    ],
+)
+def test_cache_that_waits_for_ever(
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    told: bool,
+    version: str,
+    backend: str,
+    options: dict[str, Any],
+    location: Any,
+) -> None:
+    keep_in_cache(settings, backend, **options)
+    settings.CACHES["kept"]["LOCATION"] = location
+    numbers_of_cache()  # What it imports can't be found any more afterwards.
+    install_redis_py(monkeypatch, tmp_path, version)
+    assert numbers_of_cache() == ({"W010"} if told else set())
 
 
 def test_cache_that_keeps_nothing(settings: Any) -> None:

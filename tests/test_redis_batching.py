@@ -110,6 +110,26 @@ async def test_each_call_is_one_round_trip_and_so_are_a_hundred(line: Tripmeter)
     manager.close()
 
 
+async def test_calls_of_each_kind_are_one_round_trip_together(line: Tripmeter) -> None:
+    storage = RedisStorage(url=f"redis://{HOST}:{line.port}/0")
+    await storage.asave_fenced("warm", snapshot_bytes(1), 60)
+    sent_on(line)
+    done = await asyncio.gather(
+        storage.aload("warm"),
+        storage.aload("a"),
+        storage.asave_fenced("a", snapshot_bytes(2), 60),
+        storage.arevoke("b", claim_of(1), 60, now_us=9),
+        storage.asave("c", b"data", 60),
+        storage.adelete("warm"),
+        storage.alook_up("warm"),
+    )
+    assert done[:2] == [snapshot_bytes(1), None]
+    together = [("MGET", 3), ("EVALSHA", 2), ("SET", 4), ("DEL", 1)]
+    # What looks an entry up asks a second time: until when it lives.
+    assert sent_on(line) == [together, [("PTTL", 1)]]
+    storage.close()
+
+
 async def test_a_script_that_is_gone_costs_one_round_trip_more(
     line: Tripmeter, server: Process
 ) -> None:
@@ -253,6 +273,24 @@ async def test_the_end_of_a_wait_is_not_mistaken_for_a_cancellation(server: Proc
     await asyncio.to_thread(ask, server.port, "PING")
     assert await storage.aload("warm") == snapshot_bytes(1)
     storage.close()
+
+
+async def test_a_time_out_mixes_up_nobody(storage: RedisStorage, server: Process) -> None:
+    await storage.asave("other", b"other", 60)
+    station = storage._stations.known()
+    assert station is not None
+    (batcher,) = station._batchers.values()
+
+    async def fall_silent() -> None:
+        # As a lane does on which the server has not answered in time.
+        batcher._fail(TimeoutError())
+
+    # The first leads the batch, and is answered before it goes; the second comes after that.
+    asked = [storage.aload("warm"), fall_silent(), storage.aload("other")]
+    done = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), PATIENCE_SECONDS)
+    assert type(done[0]) is StorageUnavailable
+    assert done[2] == b"other"
+    assert await storage.aload("warm") == snapshot_bytes(1)
 
 
 async def test_batches_on_a_cluster_go_to_each_node(redis_cluster: Cluster) -> None:

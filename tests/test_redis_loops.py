@@ -151,6 +151,26 @@ gc.collect()
     )
 
 
+def test_a_child_may_be_forked_while_another_thread_holds_a_lock(url: str) -> None:
+    run_script(
+        HEAD
+        + """
+import signal
+storage.load("1")
+with storage._stations._lock, storage._servers._lock:
+    child = os.fork()
+    if not child:
+        signal.alarm(30)
+        asyncio.run(use())
+        os._exit(0 if storage.load("1") == b"data" else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+storage.close()
+gc.collect()
+""",
+        url,
+    )
+
+
 async def test_a_closed_storage_lets_go_of_connections(redis_server: Process) -> None:
     storage = RedisStorage(**on_one(redis_server), client_name=NAME)
     await asyncio.gather(*(storage.asave(str(number), b"data", 60) for number in range(600)))

@@ -215,6 +215,12 @@ def test_an_alias_keeps_its_pool_and_options(
         ({"url": "redis://", "max_connections": 0}, "at least"),
         ({"url": "redis://", "timeout": 0}, "above 0"),
         ({"url": "redis://", "wait_replicas": 1, "wait_timeout": 9}, "shorter"),
+        ({"url": "redis://", "wait_replicas": 1.5}, "whole numbers"),
+        ({"url": "redis://", "lanes": "4"}, "whole numbers"),
+        ({"url": "redis://", "timeout": float("nan")}, "above 0"),
+        ({"url": "redis://", "timeout": float("inf")}, "without end"),
+        ({"sentinels": [], "service_name": "x"}, "is empty"),
+        ({"cluster": True, "startup_nodes": []}, "is empty"),
     ],
 )
 def test_what_cannot_be_said(options: dict[str, Any], problem: str) -> None:

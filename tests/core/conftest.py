@@ -7,16 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from recovery_app import RecoveryManager
 from recovery_app.storages import MemoryStorage, Storage
 from tests.clock import FakeClock
 from tests.core.support import CALLS, STORAGES, make_manager
-
-# A busy machine is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture

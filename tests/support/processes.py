@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,17 @@ class Process(processes.Process):
         """Start it, and remember it."""
         super().start()
         RUNNING.append(self)
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Have it do nothing, and answer nobody, for as long as the block lasts."""
+        self.signal(signal.SIGSTOP)
+        # Its threads stop one after the other, and until then may answer.
+        os.waitpid(self.pid, os.WUNTRACED)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill it, and forget it."""

@@ -75,7 +75,11 @@ class Batcher:
         lane = self._free.pop() if self._free else await self._next_lane()
         task = asyncio.ensure_future(lane.ask(commands, repeatable=True))
         self._track(task, lane)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except FAILURES as error:
+            self._fail(error)
+            raise
 
     async def close(self) -> None:
         """Let go of the connections, those on their way when they are back."""
@@ -90,7 +94,8 @@ class Batcher:
             future.cancel()
             self._flush()
             raise
-        if len(self._waiting) == 1 and self._free:
+        # A time-out may have answered this call meanwhile: the one that waits is another's then.
+        if len(self._waiting) == 1 and self._free and not future.done():
             return await self._go_alone(self._waiting.pop())
         self._flush()
         return await future
@@ -162,7 +167,8 @@ class Batcher:
     async def _run(self, lane: Lane, calls: list[Call]) -> None:
         try:
             await exchange(lane, calls, self._manner, asking=False)
-        except FAILURES as error:
+        except Exception as error:
+            # Whatever it is: those who wait would otherwise wait for ever.
             self._fail(error)
             for call in calls:
                 call.result = error

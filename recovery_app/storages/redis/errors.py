@@ -50,6 +50,11 @@ def as_redirect(error: exceptions.ResponseError) -> exceptions.ResponseError:
     return error
 
 
+def not_connected(error: Exception) -> exceptions.ConnectionError:
+    """Give what an error means that isn't redis-py's: a provider of credentials may raise any."""
+    return exceptions.ConnectionError(f"Not connected: {type(error).__name__}.")
+
+
 def is_demoted(error: object) -> bool:
     """Say whether the server has become a replica, or is no use as one: look for another."""
     if isinstance(error, (exceptions.ReadOnlyError, exceptions.MasterDownError)):

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from recovery_app.storages.redis.errors import BROKEN, as_redirect
+from recovery_app.storages.redis.errors import BROKEN, FAILURES, as_redirect, not_connected
+from recovery_app.storages.redis.topology import ROLE, is_replica
 from recovery_app.storages.redis.wire import Command
 
 try:
@@ -56,15 +58,22 @@ class Lane:
 
     ``strays`` is shared by all lanes to a server: how to end the connections that were given
     up with a packet on its way, which would undo what came after it. So that goes first.
+    ``to_master``: what isn't a master (any more) is taken for gone.
     """
 
     def __init__(
-        self, make: Callable[[], Any], timeout: float, strays: list[Command] | None = None
+        self,
+        make: Callable[[], Any],
+        timeout: float,
+        strays: list[Command] | None = None,
+        *,
+        to_master: bool = False,
     ) -> None:
         self._make = make
         self._timeout = timeout
         self._knows_end = strays is not None
         self._strays = strays if strays is not None else []
+        self._to_master = to_master
         self._connection: Any = None
         self._end: Command | None = None
         self._is_busy = self._is_retired = False
@@ -119,10 +128,17 @@ class Lane:
                 self._note_stray()
         await self.close()
         self._connection = self._make()
-        await self._connection.connect()
+        await _connect(self._connection)
         if self._knows_end:
-            self._end = _end_of(*await self._converse(self._connection, [("CLIENT", "INFO")]))
+            await self._get_to_know()
         return await self._converse(self._connection, commands)
+
+    async def _get_to_know(self) -> None:
+        asked: list[Command] = [("CLIENT", "INFO"), *([ROLE] if self._to_master else [])]
+        info, *roles = await self._converse(self._connection, asked)
+        if any(map(is_replica, roles)):
+            raise RedisConnectionError("It is a replica now.")
+        self._end = _end_of(info)
 
     def _note_stray(self) -> None:
         if self._end is not None:
@@ -140,6 +156,15 @@ class Lane:
         if strays:
             self._strays[:] = [each for each in self._strays if each not in strays]
         return replies[len(strays) :]
+
+
+async def _connect(connection: Any) -> None:
+    try:
+        await connection.connect()
+    except FAILURES:
+        raise
+    except Exception as error:
+        raise not_connected(error) from error
 
 
 async def _read(connection: Any) -> Any:

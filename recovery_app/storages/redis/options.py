@@ -66,6 +66,8 @@ def topology_of(
         raise ValueError('"startup_nodes" are a Cluster\'s: say "cluster": True.')
     if [url, sentinels, startup_nodes].count(None) != 2:
         raise ValueError('Give one of "cache", "url", "sentinels" and "startup_nodes".')
+    if not (url or sentinels or startup_nodes):
+        raise ValueError("There has to be a server to ask: the one that is given is empty.")
     kind, address, found = _from_url(url) if url is not None else ("tcp", None, {})
     found.update(arguments)
     if found.pop("ssl", False):

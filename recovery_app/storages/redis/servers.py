@@ -23,10 +23,21 @@ from recovery_app.storages.redis.errors import (
     REDIRECTS,
     as_redirect,
     is_demoted,
+    not_connected,
 )
 from recovery_app.storages.redis.options import SYNC_CLASSES, Limits, at
 from recovery_app.storages.redis.stations import MAX_HOPS, Talk
-from recovery_app.storages.redis.topology import Address, Chart, Topology, note_move, target_of
+from recovery_app.storages.redis.topology import (
+    ROLE,
+    Address,
+    Chart,
+    NobodyHasSlot,
+    Seeds,
+    Topology,
+    is_replica,
+    note_move,
+    target_of,
+)
 from recovery_app.storages.redis.wire import Call, Command, Manner, Packet
 
 Result = TypeVar("Result")
@@ -50,20 +61,26 @@ class Servers:
         self._pool = pool
         self._lock = threading.Lock()
         self._pools: dict[Address, BlockingConnectionPool] = {}
+        self._seeds = Seeds(topology)
         self._chart: Chart | None = None
         self.forget()
 
     def call(self, call: Call) -> Any:
         """Give what comes of one call; raise what failed."""
-        address = self.chart().of(call.key)
+        address = self._address_of(call.key)
         try:
             result = self._exchange(address, call, asking=False)
-        except GONE:
-            # Another server may have taken its place: that one is asked at once.
-            address, gone = self.chart().of(call.key), address
-            if address == gone or not call.kind.repeatable:
+        except GONE as error:
+            if not call.kind.repeatable:
                 raise
-            result = self._exchange(address, call, asking=False)
+            result = error
+        if is_demoted(result):
+            self.forget()
+        if isinstance(result, GONE) or is_demoted(result):
+            # Another server may have taken its place: that one is asked at once.
+            address, gone = self._address_of(call.key), address
+            if address != gone:
+                result = self._exchange(address, call, asking=False)
         for _ in range(MAX_HOPS):
             if not isinstance(result, REDIRECTS):
                 break
@@ -74,8 +91,6 @@ class Servers:
             if not stays:
                 address = asked
         if isinstance(result, Exception):
-            if is_demoted(result):
-                self.forget()
             raise result
         read = call.kind.read
         return result if read is None else read(result)
@@ -119,6 +134,14 @@ class Servers:
         self._lock = threading.Lock()
         self._pools = {}
 
+    def _address_of(self, key: bytes) -> Address:
+        try:
+            return self.chart().of(key)
+        except NobodyHasSlot:
+            # Nobody would ever say MOVED: only another chart can know better.
+            self._chart = None
+            raise
+
     def _exchange(self, address: Address, call: Call, *, asking: bool) -> Any:
         result = self._send(address, call, by_hash=True, asking=asking)
         if is_unknown(result):
@@ -136,15 +159,18 @@ class Servers:
         except BROKEN:
             if self._topology.question and self._pool is None:
                 self._chart = None
+                self._seeds.doubt(address)
             raise
 
     def _pool_at(self, address: Address) -> BlockingConnectionPool:
         with self._lock:
             pool = self._pools.get(address)
             if pool is None:
-                pool = self._pools[address] = self._make(
-                    address, self._topology.kind, self._topology.arguments
-                )
+                topology = self._topology
+                arguments = dict(topology.arguments)
+                if topology.service is not None:
+                    arguments["redis_connect_func"] = _meet_master
+                pool = self._pools[address] = self._make(address, topology.kind, arguments)
             return pool
 
     def _make(self, address: Address, kind: str, arguments: Any) -> BlockingConnectionPool:
@@ -163,7 +189,7 @@ class Servers:
     def _find(self) -> Chart:
         topology = self._topology
         error: Exception = RedisConnectionError("No seed knows where the data is.")
-        for seed in topology.seeds:
+        for seed in self._seeds:
             pool = self._make(seed, topology.seed_kind, topology.seed_arguments)
             try:
                 reply = _converse(pool, [topology.question or ()])[0]
@@ -174,6 +200,7 @@ class Servers:
                 pool.disconnect()
             chart = topology.read(reply, seed)
             if chart is not None:
+                self._seeds.learn(seed, chart)
                 return chart
         raise error
 
@@ -198,7 +225,7 @@ def _drained(queue: Queue[Any]) -> Iterator[Any]:
 
 
 def _converse(pool: Any, commands: Sequence[Command]) -> list[Any]:
-    connection = pool.get_connection(*FOR)
+    connection = _connected(pool)
     try:
         packed = [part for command in commands for part in connection.pack_command(*command)]
         connection.send_packed_command(packed)
@@ -208,6 +235,23 @@ def _converse(pool: Any, commands: Sequence[Command]) -> list[Any]:
         raise
     finally:
         pool.release(connection)
+
+
+def _connected(pool: Any) -> Any:
+    try:
+        return pool.get_connection(*FOR)
+    except FAILURES:
+        raise
+    except Exception as error:
+        raise not_connected(error) from error
+
+
+def _meet_master(connection: Any) -> None:
+    """Greet the server as redis-py does, and take what isn't a master (any more) for gone."""
+    connection.on_connect()
+    connection.send_command(*ROLE)
+    if is_replica(_read(connection)):
+        raise RedisConnectionError("It is a replica now.")
 
 
 def _read(connection: Any) -> Any:

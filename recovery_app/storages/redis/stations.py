@@ -14,7 +14,15 @@ from recovery_app.storages.redis.batching import Batcher, exchange
 from recovery_app.storages.redis.errors import FAILURES, GONE, REDIRECTS, is_demoted, translated
 from recovery_app.storages.redis.lanes import Lane
 from recovery_app.storages.redis.options import Limits, connect_async
-from recovery_app.storages.redis.topology import Address, Chart, Topology, note_move, target_of
+from recovery_app.storages.redis.topology import (
+    Address,
+    Chart,
+    NobodyHasSlot,
+    Seeds,
+    Topology,
+    note_move,
+    target_of,
+)
 from recovery_app.storages.redis.wire import Call, Command, Manner
 
 MAX_HOPS = 5
@@ -30,6 +38,7 @@ class Station:
         self._topology = topology
         self._manner = manner
         self._limits = limits
+        self._seeds = Seeds(topology)
         self._chart: Chart | None = None if topology.question else topology.fixed
         self._finding: asyncio.Task[Chart] | None = None
         self._batchers: dict[Address, Batcher] = {}
@@ -50,6 +59,9 @@ class Station:
             if isinstance(result, Exception):
                 result = await self._persist(call, result, address)
         except FAILURES as error:
+            if isinstance(error, NobodyHasSlot):
+                # Nobody would ever say MOVED: only another chart can know better.
+                self._chart = None
             raise translated(error, operation) from error
         read = call.kind.read
         return result if read is None else read(result)
@@ -74,9 +86,9 @@ class Station:
             return await asyncio.shield(self._finding)
         return self._chart
 
-    async def forget(self) -> None:
+    async def forget(self, address: Address) -> None:
         """Let go of connections that may lead to the wrong server, and ask anew."""
-        self._lost()
+        self._lost(address)
         for batcher in list(self._batchers.values()):
             await batcher.close()
 
@@ -87,7 +99,12 @@ class Station:
 
     async def _persist(self, call: Call, result: Any, address: Address) -> Any:
         """Ask where a call should have gone; raise what came of it otherwise."""
-        if isinstance(result, GONE) and call.kind.repeatable and self._topology.question:
+        is_refused = is_demoted(result)
+        if is_refused and self._chart is not None and self._chart.of(call.key) == address:
+            await self.forget(address)
+        if self._topology.question and (
+            is_refused or (isinstance(result, GONE) and call.kind.repeatable)
+        ):
             # Another server may have taken its place: that one is asked at once.
             address, gone = (await self.chart()).of(call.key), address
             if address != gone:
@@ -97,8 +114,6 @@ class Station:
                 break
             result = await self._follow(call, result, address)
         if isinstance(result, Exception):
-            if is_demoted(result):
-                await self.forget()
             raise result
         return result
 
@@ -120,22 +135,24 @@ class Station:
         if batcher is None:
             strays: list[Command] = []
             lanes = [self._lane(address, strays) for _ in range(self._limits.lanes)]
-            batcher = self._batchers[address] = Batcher(lanes, self._manner, self._lost)
+            lost = partial(self._lost, address)
+            batcher = self._batchers[address] = Batcher(lanes, self._manner, lost)
         return batcher
 
     def _lane(self, address: Address, strays: list[Command] | None = None) -> Lane:
         topology = self._topology
         make = partial(connect_async, address, topology.kind, topology.arguments)
-        return Lane(make, self._limits.timeout, strays)
+        return Lane(make, self._limits.timeout, strays, to_master=topology.service is not None)
 
-    def _lost(self) -> None:
+    def _lost(self, address: Address) -> None:
         if self._topology.question:
             self._chart = None
+            self._seeds.doubt(address)
 
     async def _find(self) -> Chart:
         topology = self._topology
         error: Exception = ConnectionError("No seed knows where the data is.")
-        for seed in topology.seeds:
+        for seed in self._seeds:
             make = partial(connect_async, seed, topology.seed_kind, topology.seed_arguments)
             lane = Lane(make, self._limits.timeout)
             try:
@@ -147,6 +164,7 @@ class Station:
                 await lane.close()
             chart = topology.read(reply, seed)
             if chart is not None:
+                self._seeds.learn(seed, chart)
                 return chart
         raise error
 

@@ -323,11 +323,16 @@ def _entry(key: str, data: bytes | None, ttl_ms: int) -> Entry | None:
 def _check(prefix: str, wait_replicas: int, wait_timeout: float, limits: Limits) -> None:
     if not isinstance(prefix, str) or "{" in prefix or "}" in prefix:
         raise ValueError("prefix must be a string without braces, which are a Cluster's.")
+    counts = wait_replicas, limits.max_connections, limits.lanes
+    if not all(isinstance(each, int) for each in counts):
+        raise ValueError("wait_replicas, max_connections and lanes are whole numbers.")
     if wait_replicas < 0 or min(limits.max_connections, limits.lanes) < 1:
         raise ValueError("wait_replicas is at least 0, max_connections and lanes at least 1.")
     timeout = limits.timeout
-    if wait_timeout <= 0 or timeout <= 0 or (wait_replicas and wait_timeout >= timeout):
-        raise ValueError("timeout and wait_timeout are above 0, and wait_timeout the shorter.")
+    if not (0 < wait_timeout < math.inf and 0 < timeout < math.inf):
+        raise ValueError("timeout and wait_timeout are seconds, above 0 and not without end.")
+    if wait_replicas and wait_timeout >= timeout:
+        raise ValueError("wait_timeout has to be shorter than timeout.")
 
 
 @contextmanager

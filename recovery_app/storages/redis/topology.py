@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +14,23 @@ from recovery_app.storages.redis.wire import Command
 
 SLOTS = 16_384
 
+ROLE: Command = ("ROLE",)
+"""What a new connection to a Sentinel's master asks, as Redis' guide for clients has it."""
+
 Address = tuple[str, int]
 """Host and port; path and 0 for a socket in the file system."""
 
 
-class Chart:
-    """Which address holds which key."""
+class NobodyHasSlot(RedisConnectionError):
+    """No node has the slot of a key, as far as the one knew that was asked."""
 
-    def __init__(self, slots: list[Address | None]) -> None:
+
+class Chart:
+    """Which address holds which key. ``nodes`` are all that may be asked for the next chart."""
+
+    def __init__(self, slots: list[Address | None], nodes: Sequence[Address] = ()) -> None:
         self._slots = slots
+        self.nodes = nodes
 
     @property
     def addresses(self) -> list[Address]:
@@ -30,10 +38,10 @@ class Chart:
         return sorted({address for address in self._slots if address is not None})
 
     def of(self, key: bytes) -> Address:
-        """Give the server of a key; an error of redis-py's if none has its slot."""
+        """Give the server of a key; `NobodyHasSlot`."""
         address = self._slots[key_slot(key) if len(self._slots) > 1 else 0]
         if address is None:
-            raise RedisConnectionError("No node of the Cluster has the slot.")
+            raise NobodyHasSlot("No node of the Cluster has the slot.")
         return address
 
     def move(self, slot: int, address: Address) -> None:
@@ -79,10 +87,42 @@ class Topology:
         if not self.cluster:
             return Chart([_address(reply, asked)])
         slots: list[Address | None] = [None] * SLOTS
-        for first, last, primary, *_replicas in reply:
-            address = _address(primary, asked)
-            slots[first : last + 1] = [address] * (last - first + 1)
-        return Chart(slots)
+        nodes: list[Address] = []
+        for first, last, *servers in reply:
+            addresses = [_address(server, asked) for server in servers]
+            slots[first : last + 1] = addresses[:1] * (last - first + 1)
+            nodes += addresses
+        return Chart(slots, nodes)
+
+
+class Seeds:
+    """Who is asked where the data is: first who answered last, and last who has just failed.
+
+    So one that stalls costs its time-out once. The nodes of a Cluster stand in for the seeds
+    that were named, which may have gone for good.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self._named = topology.seeds
+        self._known: Sequence[Address] = topology.seeds
+
+    def __iter__(self) -> Iterator[Address]:
+        return iter(self._known)
+
+    def learn(self, seed: Address, chart: Chart) -> None:
+        """Note who has answered, and what."""
+        self._known = tuple(dict.fromkeys((seed, *self._named, *chart.nodes)))
+
+    def doubt(self, address: Address) -> None:
+        """Ask all others first: this one has just failed."""
+        if address in self._known:
+            others = (each for each in self._known if each != address)
+            self._known = (*others, address)
+
+
+def is_replica(role: object) -> bool:
+    """Say whether a server's answer to `ROLE` is a replica's; who may not ask can't tell."""
+    return isinstance(role, list) and role[:1] in ([b"slave"], ["slave"])
 
 
 def target_of(error: Any, asked: Address) -> Address:
