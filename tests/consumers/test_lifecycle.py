@@ -130,6 +130,50 @@ async def test_joins_at_once_share_the_trip_to_the_databases_thread(
     assert len(trips) == 4
 
 
+async def test_connections_that_come_at_once_share_the_trip_too(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+    order: list[str] = []
+
+    async def go() -> None:
+        order.append("trip")
+        await gate.wait()
+
+    class Coming(Plain):
+        async def connect(self) -> None:
+            order.append("connect")
+            await self.accept()
+
+    monkeypatch.setattr(care, "aclose_old_connections", go)
+    application = Coming.as_asgi()
+    clients = [WebsocketCommunicator(application, "/ws/websocket") for _ in range(10)]
+    coming = [asyncio.create_task(client.connect(timeout=5)) for client in clients]
+    await asyncio.sleep(0.01)
+    assert order == ["trip"]
+    gate.set()
+    assert [is_connected for is_connected, _ in await asyncio.gather(*coming)] == [True] * 10
+    assert order == ["trip"] + ["connect"] * 10
+    for client in clients:
+        await client.disconnect(timeout=5)
+
+
+async def test_a_dispatch_behind_the_mixin_keeps_its_turn(manager: RecoveryManager) -> None:
+    seen: list[str] = []
+
+    class Watching(AsyncJsonWebsocketConsumer):
+        async def dispatch(self, message: dict[str, Any]) -> None:
+            seen.append(message["type"])
+            await super().dispatch(message)
+
+    class Watched(RecoveryConsumerMixin, Watching):
+        pass
+
+    async with connected(Watched, manager) as client:
+        assert recovery_of(await client.join())["outcome"] == "new"
+    assert seen == ["websocket.connect", "websocket.disconnect"]
+
+
 async def test_what_a_hook_puts_into_the_context_is_there_in_the_next(
     manager: RecoveryManager,
 ) -> None:
