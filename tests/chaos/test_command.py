@@ -163,6 +163,22 @@ def test_a_server_that_is_wrong_is_found_out(
     assert status == (1 if flaw else 0)
 
 
+def test_an_application_that_gathers_its_saves_loses_nothing(
+    tmp_path: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text(lines(60))
+    for name, value in {**store.env, "CHAOS_SAVE_INTERVAL": "0.3"}.items():
+        monkeypatch.setenv(name, value)
+    options = f"--topic ledger --script {file} --applied applied --clients 4 --seed 3 {NO_STALL}"
+    node = ["--node", NODE + APPLICATION]
+    assert main([*node, *node, *options.split(), "--lost-replies", "15", "--kills", "3"]) == 0
+    assert "0 lost, 0 applied twice (seed 3)" in capsys.readouterr().out
+
+
 # Mistakes
 
 
