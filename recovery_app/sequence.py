@@ -16,6 +16,7 @@ MAX_NUMBER = 2**53 - 1
 MAX_REPLIES = 64
 MAX_REPLY_BYTES = 65_536
 _HEAD = struct.Struct(">?I")
+_EMPTY = b"{}"
 
 
 class Answer(NamedTuple):
@@ -52,7 +53,10 @@ class Sequence:
         self._add(answer)
 
     def find(self, number: int) -> Answer | None:
-        """Give the answer to an event that was applied; ``None`` where it isn't kept any more."""
+        """Give the answer to an event that was applied; ``None`` where it isn't kept any more.
+
+        Of too long ones only whether it went well is kept, with an empty response.
+        """
         place = number - self.applied - 1
         return self._answers[place] if -len(self._answers) <= place < 0 else None
 
@@ -70,8 +74,19 @@ class Sequence:
     def _add(self, answer: Answer) -> None:
         self._answers.append(answer)
         self._size += len(answer.response)
-        while len(self._answers) > MAX_REPLIES or self._size > MAX_REPLY_BYTES:
+        if len(self._answers) > MAX_REPLIES:
             self._drop()
+        if self._size > MAX_REPLY_BYTES:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Empty the oldest answers; a client must still hear whether the event went well."""
+        for place, answer in enumerate(list(self._answers)):
+            if self._size <= MAX_REPLY_BYTES:
+                break
+            shorter = min(answer.response, _EMPTY, key=len)
+            self._answers[place] = answer._replace(response=shorter)
+            self._size -= len(answer.response) - len(shorter)
 
     def _drop(self) -> None:
         self._size -= len(self._answers.popleft().response)

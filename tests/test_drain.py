@@ -177,6 +177,30 @@ async def test_all_are_closed_one_by_one_and_saved(
     await have_come_back(server, pages, route)
 
 
+@pytest.mark.parametrize(
+    ("server_name", "number", "is_saved"),
+    [
+        ("uvicorn", signal.SIGTERM, True),
+        ("daphne", signal.SIGTERM, False),
+        ("uvicorn", signal.SIGKILL, False),
+    ],
+)
+async def test_without_it_what_is_held_back_is_saved_where_the_server_tells(
+    start: Callable[..., AsgiServer], server_name: str, number: signal.Signals, is_saved: bool
+) -> None:
+    server = start(server_name, application=UNDRAINED)
+    async with crowd(server, 5) as pages:
+        os.kill(server.pid, number)
+        await all_closed(pages)
+        await ends(server)
+    start_again(server)
+    for page in pages:
+        async with opened(server) as again:
+            response = await again.join(page.token)
+            assert response["_recovery"]["outcome"] == "recovered"
+            assert response["count"] == (page.count if is_saved else 0)
+
+
 @both
 async def test_what_has_come_is_answered_first(
     start: Callable[..., AsgiServer], server_name: str

@@ -9,17 +9,18 @@ import random
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from recovery_app.chaos.judge import Judge
 from recovery_app.chaos.plan import Kind, Plan
-from recovery_app.chaos.processes import Process, free_port
+from recovery_app.chaos.processes import HOST, Process, free_port
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.scripts import BadScript, load
-from recovery_app.chaos.storm import Storm, told
+from recovery_app.chaos.storages import failing_over, stopping
+from recovery_app.chaos.storm import Act, Storm, told
 
 Number = TypeVar("Number", int, float)
 Work: TypeAlias = "Callable[[], Coroutine[Any, Any, int]]"
@@ -36,7 +37,11 @@ DEFAULTS = {
     Kind.KILL: 4,
     Kind.TERM: 2,
     Kind.STALL: 1,
+    Kind.REDIS_STOP: 2,
+    Kind.FAILOVER: 2,
 }
+NEEDS = {Kind.REDIS_STOP: "redis", Kind.FAILOVER: "failover"}
+"""What must be given for a fault; without it there is none."""
 WHAT = {
     Kind.CUT: "connections broken off",
     Kind.HALF_OPEN: "connections that carry nothing any more and aren't closed",
@@ -47,6 +52,8 @@ WHAT = {
     Kind.KILL: "nodes killed (SIGKILL) and started again",
     Kind.TERM: "nodes ended (SIGTERM) and started again",
     Kind.STALL: "nodes stopped (SIGSTOP) for 15 s",
+    Kind.REDIS_STOP: "stops of what --redis starts, by SIGKILL or SIGTERM",
+    Kind.FAILOVER: "runs of what --failover says",
 }
 GOOD, BAD, USAGE = 0, 1, 2
 SHOWN_DIFFERENCES = 20
@@ -63,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.script is None and options.seconds is None:
         parser.error("say --script FILE, or --for SECONDS")
+    for kind, name in NEEDS.items():
+        if getattr(options, kind.name) and getattr(options, name) is None:
+            parser.error(f"--{_plural(kind)} needs --{name} COMMAND")
     try:
         return _run(options)
     except (BadScript, ImportError, RuntimeError) as error:
@@ -73,26 +83,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    plan = Plan.make(options.seed, {kind: getattr(options, kind.name) for kind in Kind})
+    plan = Plan.make(options.seed, {kind: _how_many(options, kind) for kind in Kind})
     _say(str(plan) if options.show_plan else f"seed {plan.seed}")
     with ExitStack() as stack:
-        logs = options.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        logs = options.logs or scratch
         logs.mkdir(parents=True, exist_ok=True)
-        nodes = [_node(number, text, logs) for number, text in enumerate(options.node, 1)]
+        redis = _redis(options, logs, scratch)
+        env = {"REDIS_URL": f"redis://{HOST}:{redis.port}/0"} if redis else {}
+        nodes = [_node(number, text, logs, env) for number, text in enumerate(options.node, 1)]
         prepare = _prepare_visits if options.seconds else _prepare_script
-        work = prepare(options, plan, nodes)
-        for node in nodes:
-            stack.enter_context(node)
+        work = prepare(options, plan, nodes, _also(options, redis))
+        for server in filter(None, (redis, *nodes)):
+            stack.enter_context(server)
         return asyncio.run(work())
 
 
-def _prepare_visits(options: argparse.Namespace, plan: Plan, nodes: Sequence[Process]) -> Work:
+def _how_many(options: argparse.Namespace, kind: Kind) -> int:
+    count: int | None = getattr(options, kind.name)
+    if count is None:
+        count = DEFAULTS[kind] if getattr(options, NEEDS[kind]) else 0
+    return count
+
+
+def _also(options: argparse.Namespace, redis: Process | None) -> dict[str, Act]:
+    """Give the faults of the storage."""
+    acts: dict[str, Act] = {}
+    if redis:
+        acts[Kind.REDIS_STOP] = stopping(redis)
+    if options.failover:
+        acts[Kind.FAILOVER] = failing_over(options.failover)
+    return acts
+
+
+def _prepare_visits(
+    options: argparse.Namespace, plan: Plan, nodes: Sequence[Process], also: Mapping[str, Act]
+) -> Work:
     """Give the work: to let faults happen to whoever comes."""
 
     async def wait() -> int:
         async with Proxy([node.port for node in nodes], port=options.port) as proxy:
             _say(f"the proxy is at {proxy.url} for {options.seconds:g} seconds")
-            storm = Storm(plan, proxy, nodes)
+            storm = Storm(plan, proxy, nodes, also=also)
             await storm.blow_for(options.seconds)
             _say(f"faults: {told(storm.done)}")
         return GOOD
@@ -100,7 +132,9 @@ def _prepare_visits(options: argparse.Namespace, plan: Plan, nodes: Sequence[Pro
     return wait
 
 
-def _prepare_script(options: argparse.Namespace, plan: Plan, nodes: Sequence[Process]) -> Work:
+def _prepare_script(
+    options: argparse.Namespace, plan: Plan, nodes: Sequence[Process], also: Mapping[str, Act]
+) -> Work:
     """Read the script, and give the work: to run it and to say what differs."""
     # It needs an optional dependency, of which nothing else here has need.
     from recovery_app.chaos.run import MIN_EVENTS, Setup, run  # noqa: PLC0415
@@ -121,6 +155,7 @@ def _prepare_script(options: argparse.Namespace, plan: Plan, nodes: Sequence[Pro
         events=events,
         params=options.params,
         headers=dict(options.header),
+        also=also,
         judge=Judge(ignored=frozenset(options.ignore), applied=options.applied),
     )
 
@@ -134,10 +169,19 @@ def _prepare_script(options: argparse.Namespace, plan: Plan, nodes: Sequence[Pro
     return play
 
 
-def _node(number: int, text: str, logs: Path) -> Process:
+def _node(number: int, text: str, logs: Path, env: Mapping[str, str]) -> Process:
     port = free_port()
     command = shlex.split(text.replace(PORT, str(port)))
-    return Process(f"node {number}", command, port=port, log=logs / f"node-{number}.log")
+    return Process(f"node {number}", command, port=port, log=logs / f"node-{number}.log", env=env)
+
+
+def _redis(options: argparse.Namespace, logs: Path, home: Path) -> Process | None:
+    """Give the Redis that the kit is to run; what it writes goes with the run."""
+    if options.redis is None:
+        return None
+    port = free_port()
+    command = shlex.split(options.redis.replace(PORT, str(port)))
+    return Process("Redis", command, port=port, log=logs / "redis.log", cwd=home)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,6 +189,10 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--node", action="append", required=True, type=_command, metavar="COMMAND",
         help="starts a node on {port}; say it again for each further node")  # fmt: skip
+    add("--redis", type=_command, metavar="COMMAND",
+        help="starts a Redis on {port}, which the nodes are told in REDIS_URL")  # fmt: skip
+    add("--failover", type=_words, metavar="COMMAND",
+        help="has a Redis of yours fail over, and ends with 0 when that is over")  # fmt: skip
     add("--script", type=Path, metavar="FILE", help="events, one JSON object a line")
     add("--for", type=_seconds, dest="seconds", metavar="SECONDS",
         help="run no script, but let faults happen to whoever comes through the proxy")  # fmt: skip
@@ -170,9 +218,9 @@ def _parser() -> argparse.ArgumentParser:
             f"--{_plural(kind)}",
             dest=kind.name,
             type=_count,
-            default=DEFAULTS[kind],
+            default=None if kind in NEEDS else DEFAULTS[kind],
             metavar="N",
-            help=f"{WHAT[kind]} (default: %(default)s)",
+            help=f"{WHAT[kind]} (default: {DEFAULTS[kind]})",
         )
     return parser
 
@@ -188,6 +236,13 @@ def _command(text: str) -> str:
     if PORT not in text:
         raise argparse.ArgumentTypeError(f"no {PORT} in {text!r}")
     return text
+
+
+def _words(text: str) -> list[str]:
+    words = shlex.split(text)
+    if not words:
+        raise ValueError
+    return words
 
 
 def _object(text: str) -> dict[str, Any]:

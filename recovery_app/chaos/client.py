@@ -55,6 +55,8 @@ class Client:
     params: Payload = field(default_factory=dict)
     timeout_seconds: float = 3.0
     heartbeat_seconds: float = 2.0
+    ask_seconds: float = 0.5
+    """After so long the last event is sent again, to hear whether it is safe by now."""
 
     token: str | None = None
     outcome: str | None = None
@@ -133,7 +135,14 @@ class Client:
             self._asked_at = now
             yield self._frame(None, phoenix.SYSTEM_TOPIC, phoenix.HEARTBEAT, {})
 
+    @property
+    def unanswered(self) -> int:
+        """Give how many events have no reply yet."""
+        return sum(event.reply is None for event in self.kept)
+
     def _events(self, now: float) -> Iterator[str]:
+        if self.kept and all(event.reply and event.is_on_wire for event in self.kept):
+            self.kept[-1].is_on_wire = now - self.kept[-1].sent_at < self.ask_seconds
         waiting = [event for event in self.kept if not (event.reply and event.is_on_wire)]
         farthest = self._acknowledged + MAX_ON_WIRE
         for event in waiting:

@@ -24,6 +24,8 @@ class Kind(str, enum.Enum):
     KILL = "kill"
     TERM = "term"
     STALL = "stall"
+    REDIS_STOP = "redis-stop"
+    FAILOVER = "failover"
 
     __str__ = str.__str__
 

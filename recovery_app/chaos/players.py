@@ -76,9 +76,9 @@ class Player:
     def _feed(self, horizon: float) -> bool:
         """Push what may be pushed now, in bursts; say whether all is done."""
         allowed = math.ceil(horizon * len(self._script))
-        if not self._client.kept:
+        if not self._client.unanswered:
             self._at_once = self._dice.randint(1, MAX_AT_ONCE)
-        while self._pushed < allowed and len(self._client.kept) < self._at_once:
+        while self._pushed < allowed and self._client.unanswered < self._at_once:
             line = self._script[self._pushed]
             self._client.push(line.event, line.payload)
             self._pushed += 1

@@ -16,7 +16,7 @@ from recovery_app.chaos.players import Player
 from recovery_app.chaos.processes import Process
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.scripts import Line, for_client
-from recovery_app.chaos.storm import Storm, told
+from recovery_app.chaos.storm import Act, Storm, told
 
 MIN_EVENTS = 50
 """With fewer no client could be kept near a fault."""
@@ -32,7 +32,7 @@ class Stuck(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Who speaks to what. ``headers`` go with each opening request."""
+    """Who speaks to what. ``headers`` go with each opening request; ``also`` to the storm."""
 
     nodes: Sequence[Process]
     path: str
@@ -42,6 +42,7 @@ class Setup:
     events: int
     params: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Act] = field(default_factory=dict)
     judge: Judge = field(default_factory=Judge)
     patience_seconds: float = PATIENCE_SECONDS
 
@@ -64,7 +65,7 @@ async def run(setup: Setup, plan: Plan, say: Say) -> Verdict:
     """Run the script twice through one proxy, and compare."""
     async with Proxy([node.port for node in setup.nodes]) as proxy:
         expected = await _play(setup, proxy, plan.seed, None, say)
-        storm = Storm(plan, proxy, setup.nodes)
+        storm = Storm(plan, proxy, setup.nodes, also=setup.also)
         found = await _play(setup, proxy, plan.seed, storm, say)
     say("faults: " + told(storm.done))
     return setup.judge.compare(expected, found)

@@ -63,6 +63,8 @@ class Storm:
             Kind.STALL: self._stall,
             **(also or {}),
         }
+        if unknown := plan.counts.keys() - self._acts.keys():
+            raise ValueError(f"nobody says what to do for {', '.join(sorted(unknown))}: see also=")
 
     @property
     def horizon(self) -> float:

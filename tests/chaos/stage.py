@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recovery_app.chaos.plan import Fault
+from recovery_app.chaos.plan import Fault, Kind
 from recovery_app.chaos.scripts import Line
+from recovery_app.chaos.storages import stopping
 from recovery_app.chaos.storm import Act
 from tests.support import redis
 from tests.support.asgi import AsgiServer
@@ -24,7 +25,6 @@ APPLICATION = "tests.chaos.app.asgi:application"
 SETTINGS = "tests.chaos.app.settings"
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 """Without these a killed Redis may lose what it has said was saved."""
-DOWN_SECONDS = 0.5
 SETTLE_SECONDS = 60
 FAIL_EVERY = 37
 
@@ -74,16 +74,9 @@ def _env(backend: str, **options: Any) -> dict[str, str]:
 def on_redis(directory: Path) -> Iterator[Store]:
     """Run one Redis that can be killed at any time."""
     with redis.make_redis(directory, *DURABLE) as server:
-        lock = asyncio.Lock()
-
-        async def kill(_: Fault) -> None:
-            async with lock:
-                await asyncio.to_thread(server.kill)
-                await asyncio.sleep(DOWN_SECONDS)
-                await asyncio.to_thread(server.start)
-
         url = f"redis://{HOST}:{server.port}/0"
-        yield Store(env=_env("RedisStorage", url=url), also={"redis-kill": kill})
+        stop: dict[str, Act] = {Kind.REDIS_STOP: stopping(server)}
+        yield Store(env=_env("RedisStorage", url=url), also=stop)
 
 
 @contextmanager
@@ -102,13 +95,18 @@ def on_sentinels(directory: Path) -> Iterator[Store]:
                 await asyncio.to_thread(old.start)
                 await asyncio.to_thread(trio.settle)
 
-        options = {
-            "sentinels": trio.addresses,
-            "service_name": redis.SERVICE,
-            "wait_replicas": 1,
-            "wait_timeout": 0.5,
-        }
-        yield Store(env=_env("RedisStorage", **options), also={"failover": fail_over})
+        yield Store(env=sentinel_env(trio), also={Kind.FAILOVER: fail_over})
+
+
+def sentinel_env(trio: redis.SentinelTrio) -> dict[str, str]:
+    """Have nodes save on a master, and wait until its replica has it."""
+    return _env(
+        "RedisStorage",
+        sentinels=trio.addresses,
+        service_name=redis.SERVICE,
+        wait_replicas=1,
+        wait_timeout=0.5,
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from recovery_app.chaos.client import MAX_ON_WIRE, Client, Drop
 
-NOW, TIMEOUT, HEARTBEAT = 1_000.0, 5.0, 2.0
+NOW, TIMEOUT, HEARTBEAT, ASK = 1_000.0, 5.0, 2.0, 1.0
 
 
 class Talk:
@@ -17,7 +17,11 @@ class Talk:
 
     def __init__(self) -> None:
         self.client = Client(
-            topic="ledger", params={"a": 1}, timeout_seconds=TIMEOUT, heartbeat_seconds=HEARTBEAT
+            topic="ledger",
+            params={"a": 1},
+            timeout_seconds=TIMEOUT,
+            heartbeat_seconds=HEARTBEAT,
+            ask_seconds=ASK,
         )
         self.now = NOW
         self.sent: list[list[Any]] = []
@@ -102,6 +106,23 @@ def test_events_are_numbered_and_leave_when_they_are_safe(talk: Talk) -> None:
     talk.push()
     assert talk.tick() == [5]
     assert talk.ack == 4
+
+
+def test_what_is_saved_later_is_asked_for(talk: Talk) -> None:
+    talk.push(2)
+    talk.tick()
+    talk.reply(1, seq=0)
+    talk.reply(2, seq=0)
+    assert talk.tick(ASK - 0.1) == []
+    assert talk.tick(0.1) == [2]
+    assert talk.tick() == []
+    talk.reply(2, seq=1)
+    assert talk.kept == [2]
+    talk.push()
+    assert talk.tick(ASK) == [3]
+    talk.reply(3, seq=3)
+    assert talk.kept == []
+    assert talk.tick(1) == []
 
 
 def test_nothing_is_sent_before_the_join_is_answered() -> None:

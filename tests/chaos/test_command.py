@@ -13,13 +13,14 @@ import pytest
 
 from recovery_app.chaos.__main__ import main
 from recovery_app.chaos.scripts import BadScript, Line, for_client, load
-from tests.chaos.stage import APPLICATION, Store, on_redis, script
+from tests.chaos.stage import APPLICATION, Store, on_redis, script, sentinel_env
 from tests.support import needs, redis
 from tests.support.asgi import example_env
 from tests.support.processes import TOP
 
 PAGE = (TOP / "docs" / "chaos.md").read_text()
 SECONDS = 200
+NO_STALL = "--cuts 5 --kills 1 --terms 0 --stalls 0 --half-opens 0 --delays 0"
 NODE = f"{sys.executable} -m uvicorn --port {{port}} --log-level error "
 
 
@@ -63,11 +64,45 @@ def test_the_page_s_example_finds_nothing_lost(tmp_path: Path) -> None:
 
 
 def test_the_page_s_example_without_a_script_ends_in_time(tmp_path: Path) -> None:
-    done = run(blocks("console")[2], tmp_path)
+    done = run(blocks("console")[4], tmp_path)
     # A machine may be too slow to start a node again in this time.
     pattern = re.sub(r"\d+(?=\\ (kill|term)\b)", r"\\d", like(blocks("text")[2]))
     assert re.fullmatch(pattern, done.stdout.strip()), done.stdout + done.stderr
     assert done.returncode == 0
+
+
+def test_the_page_s_example_on_redis_finds_nothing_lost(tmp_path: Path) -> None:
+    needs.require("redis-server", redis.find_redis_server())
+    (tmp_path / "events.jsonl").write_text(blocks("text")[0])
+    done = run(blocks("console")[2], tmp_path)
+    *_, faults, verdict = done.stdout.strip().splitlines()
+    assert faults.endswith(", 3 redis-stop"), done.stdout + done.stderr
+    assert verdict == "0 lost, 0 applied twice (seed 7)"
+    assert done.returncode == 0
+
+
+def test_the_page_s_failover_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs.require("redis-server", redis.find_redis_server())
+    found = re.search(r'--failover "(.*)"$', blocks("console")[3], re.MULTILINE)
+    assert found
+    (tmp_path / "events.jsonl").write_text(lines(60))
+    with redis.sentinels(tmp_path) as trio:
+        first = trio.master
+        for name, value in sentinel_env(trio).items():
+            monkeypatch.setenv(name, value)
+        port = str(trio.sentinels[0].port)
+        failover = found[1].replace("26379", port).replace(" shop ", f" {redis.SERVICE} ")
+        node = ["--node", NODE + APPLICATION]
+        options = f"--topic ledger --applied applied --clients 4 --seed 3 {NO_STALL} --failovers 1"
+        script = ["--script", str(tmp_path / "events.jsonl")]
+        status = main([*node, *node, *script, *options.split(), "--failover", failover])
+        assert trio.master is not first
+    *_, faults, verdict = capsys.readouterr().out.strip().splitlines()
+    assert faults.endswith(", 1 failover")
+    assert verdict == "0 lost, 0 applied twice (seed 3)"
+    assert status == 0
 
 
 def test_each_option_of_a_fault_is_on_the_page() -> None:
@@ -128,6 +163,22 @@ def test_a_server_that_is_wrong_is_found_out(
     assert status == (1 if flaw else 0)
 
 
+def test_an_application_that_gathers_its_saves_loses_nothing(
+    tmp_path: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text(lines(60))
+    for name, value in {**store.env, "CHAOS_SAVE_INTERVAL": "0.3"}.items():
+        monkeypatch.setenv(name, value)
+    options = f"--topic ledger --script {file} --applied applied --clients 4 --seed 3 {NO_STALL}"
+    node = ["--node", NODE + APPLICATION]
+    assert main([*node, *node, *options.split(), "--lost-replies", "15", "--kills", "3"]) == 0
+    assert "0 lost, 0 applied twice (seed 3)" in capsys.readouterr().out
+
+
 # Mistakes
 
 
@@ -142,6 +193,10 @@ def test_a_server_that_is_wrong_is_found_out(
         (["--node", "x {port}", "--for", "1", "--clients", "0"], "--clients"),
         (["--node", "x {port}", "--for", "1", "--params", "[]"], "--params"),
         (["--node", "x {port}", "--for", "1", "--header", "Cookie"], "--header"),
+        (["--node", "x {port}", "--for", "1", "--redis", "redis-server"], r"no {port}"),
+        (["--node", "x {port}", "--for", "1", "--redis-stops", "1"], "needs --redis COMMAND"),
+        (["--node", "x {port}", "--for", "1", "--failovers", "1"], "needs --failover COMMAND"),
+        (["--node", "x {port}", "--for", "1", "--failover", ""], "--failover"),
     ],
 )
 def test_a_mistake_is_told(
@@ -159,6 +214,14 @@ def test_a_node_that_doesnt_start_is_told(
     node = f"{sys.executable} -c 'raise SystemExit({{port}})'"
     assert main(["--node", node, "--for", "1"]) == 2
     assert "node 1 ended at its start:" in capsys.readouterr().err
+
+
+def test_a_failover_that_fails_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    node = f"{sys.executable} -m http.server {{port}}"
+    no_redis = ["--failover", "sh -c 'echo no master; exit 3'"]
+    assert main(["--node", node, "--for", "1", "--kills", "0", "--terms", "0", *no_redis]) == 2
+    told = capsys.readouterr().err
+    assert "ended with 3:\nno master" in told
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ from websockets.exceptions import WebSocketException
 from recovery_app.chaos.plan import Fault, Kind, Plan
 from recovery_app.chaos.processes import HOST, Process, free_port
 from recovery_app.chaos.proxy import Proxy
+from recovery_app.chaos.storages import stopping
 from recovery_app.chaos.storm import SLACK, Storm
 from tests.chaos.far import eventually, far_end, near_end
+from tests.chaos.stage import DURABLE
+from tests.support import needs, redis
 
 SHORT = 0.3
 
@@ -77,6 +80,28 @@ async def test_a_node_is_stopped_when_a_join_is_on_its_way(tmp_path: Path) -> No
                 await near.join()
                 assert time.monotonic() - began > SHORT * 0.9
             await blowing
+
+
+async def test_a_redis_stops_both_ways_and_has_what_it_said_it_had(
+    tmp_path: Path, proxy: Proxy
+) -> None:
+    needs.require("redis-server", redis.find_redis_server())
+    with redis.make_redis(tmp_path, *DURABLE) as server:
+        redis.ask(server.port, "SET", "key", "value")
+        plan = Plan.make(1, {Kind.REDIS_STOP: 4})
+        assert {fault.coin for fault in plan} == {True, False}
+        storm = Storm(plan, proxy, [], also={Kind.REDIS_STOP: stopping(server)})
+        await storm.blow(lambda: 1.0)
+        assert storm.done == {Kind.REDIS_STOP: 4}
+        assert redis.ask(server.port, "GET", "key") in ("value", b"value")
+        assert server.output().count("Redis is starting") == 5
+        ended_well = sum(not fault.coin for fault in plan)
+        assert server.output().count("Received SIGTERM") == ended_well
+
+
+def test_a_fault_that_nobody_can_make_is_told(proxy: Proxy) -> None:
+    with pytest.raises(ValueError, match="failover"):
+        storm_of(Kind.FAILOVER, proxy, [])
 
 
 def test_a_stopped_process_can_be_ended(node: Process) -> None:

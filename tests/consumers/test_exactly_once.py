@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app.sequence import MAX_REPLIES
+from recovery_app.sequence import MAX_REPLIES, MAX_REPLY_BYTES
 from recovery_app.storages import MemoryStorage
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.storages import FlakyStorage
@@ -113,6 +113,23 @@ async def test_answers_that_nobody_acknowledges_are_few(manager: RecoveryManager
         assert "count" not in (await send(client, 2))["response"]
         assert (await send(client, 3))["response"]["count"] == 3
         assert told(await send(client, 2))["repeat"]
+
+
+async def test_an_answer_too_long_to_be_kept_keeps_its_status(manager: RecoveryManager) -> None:
+    class Wordy(Counter):
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any] | None:
+            await super().handle_event(event, payload)
+            return {"text": "x" * MAX_REPLY_BYTES}
+
+    async with connected(Wordy, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        first = await send(client, 1, "break")
+        assert len((await send(client, 2))["response"]["text"]) == MAX_REPLY_BYTES
+    async with connected(Wordy, manager) as client:
+        await client.join(token=token)
+        again = [await send(client, number) for number in (1, 2)]
+    assert [first["status"], *(each["status"] for each in again)] == ["error", "error", "ok"]
+    assert [each["response"] for each in again] == [{"_recovery": {"seq": 2, "repeat": True}}] * 2
 
 
 @both

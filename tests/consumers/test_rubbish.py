@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from recovery_app import RecoveryManager
 from tests.consumers.apps import Counter
 from tests.consumers.wire import TOPIC, connected, recovery_of
+from tests.support.processes import TOP
 
 EVENTS = ["phx_join", "phx_leave", "phx_reply", "phx_close", "heartbeat", "add", "mount", "x"]
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -66,3 +68,17 @@ async def _hear_until(client: Any, ref: str) -> dict[str, Any]:
         answer = json.loads(await client.raw.receive_from(timeout=5))
         if isinstance(answer, list) and answer[1] == ref and answer[3] == "phx_reply":
             return dict(zip(("join_ref", "ref", "topic", "event", "payload"), answer, strict=True))
+
+
+async def test_a_payload_as_deep_as_the_client_allows_is_answered(
+    manager: RecoveryManager,
+) -> None:
+    source = (TOP / "recovery_app" / "static" / "recovery_app" / "recovery.js").read_text()
+    (levels,) = re.findall(r"const MAX_DEPTH = (\d+);", source)
+    deep: dict[str, Any] = {}
+    for _ in range(int(levels) - 1):
+        deep = {"inner": deep}
+    async with connected(Counter, manager) as client:
+        await client.join()
+        reply = await client.push("add", {"deep": deep, "_seq": 1})
+        assert reply["response"]["_recovery"] == {"seq": 1}

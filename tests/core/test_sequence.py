@@ -57,16 +57,23 @@ def test_of_too_many_answers_the_oldest_go() -> None:
     assert sequence.find(3) == answer(3)
 
 
-def test_of_too_large_answers_the_oldest_go() -> None:
+def test_of_too_large_answers_the_oldest_are_emptied() -> None:
     sequence = Sequence()
-    half = Answer(True, b"x" * (MAX_REPLY_BYTES // 2))
-    for _ in range(3):
-        sequence.answered(half)
-    assert [sequence.find(number) for number in (1, 2, 3)] == [None, half, half]
+    half, refusal = Answer(True, b"x" * (MAX_REPLY_BYTES // 2)), Answer(False, b"x" * 100)
+    for each in (refusal, half, half, half):
+        sequence.answered(each)
+    emptied = [Answer(False, b"{}"), Answer(True, b"{}")]
+    assert [sequence.find(number) for number in (1, 2)] == emptied
+    # Beside those two there is no room for the whole of two halves.
+    assert [sequence.find(number) for number in (3, 4)] == [Answer(True, b"{}"), half]
     sequence.answered(Answer(True, b"x" * (MAX_REPLY_BYTES + 1)))
-    assert [sequence.find(number) for number in (1, 2, 3, 4)] == [None] * 4
+    assert {sequence.find(number) for number in (2, 3, 4, 5)} == {Answer(True, b"{}")}
     sequence.answered(half)
-    assert sequence.find(5) == half
+    assert sequence.find(6) == half
+    assert sequence.find(1) == Answer(False, b"{}")
+    assert len(sequence.pack()) < MAX_REPLY_BYTES
+    sequence.acknowledge(6)
+    assert sequence.pack() == b""
 
 
 def test_only_what_is_stored_is_safe() -> None:

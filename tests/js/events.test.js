@@ -65,6 +65,25 @@ for (const payload of [{ item: 1n }, null, 7, "text", ["a"]]) {
   });
 }
 
+/** An object in an object, so many levels in all. */
+const nested = (levels) => (levels === 0 ? 1 : { inner: nested(levels - 1) });
+
+for (const [what, event, payload] of [
+  ["a name that is no string", 7, {}],
+  ["the name of a join", "phx_join", {}],
+  ["the name of a leave", "phx_leave", {}],
+  ["a payload too deep for the server to read", "add", nested(501)],
+]) {
+  onEachWay(test, `what the server would take for no event is refused, and breaks nothing: ${what}`, async (page, server) => {
+    await page.joined();
+    const replies = page.add("a");
+    await assert.rejects(page.view.push(event, payload), TypeError);
+    replies.push(page.view.push("add", { item: nested(499) }), ...page.add("b"));
+    assert.equal((await Promise.all(replies)).at(-1).state.length, 3);
+    assert.deepEqual(numbers(server), [1, 2, 3]);
+  });
+}
+
 onEachWay(test, "pending are those without a reply, oldest first", async (page) => {
   const replies = page.add("a", "b");
   assert.deepEqual(page.view.pending, ["a", "b"].map((item) => ({ event: "add", payload: { item } })));
@@ -250,6 +269,33 @@ onEachWay(test, "what the server has missed is sent again with all that came aft
   const replies = page.add("b", "c", "d", "e", "f");
   assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b", "c", "d", "e", "f"]);
   assert.deepEqual(numbers(server), [1, ...range(2, 6), ...range(2, 6)]);
+});
+
+test("a reply of the application's own may have any words", async () => {
+  const { view, sent, joined } = carried();
+  joined("new");
+  const reply = view.push("add");
+  sent[0][1]({ status: "ok", response: { reason: "seq_gap", _recovery: { seq: 1 } } });
+  assert.deepEqual(await reply, { reason: "seq_gap" });
+});
+
+test("a gap that is told again and again is filled in time, and not as fast as the network goes", () => {
+  const { view, clock, sent, joined } = carried();
+  const gap = { status: "error", response: { reason: "seq_gap", seq: 0, _recovery: { seq: 0 } } };
+  joined("new");
+  view.push("add");
+  view.push("add");
+  const overlookFirst = () => sent.filter(([{ _seq }]) => _seq === 2).at(-1)[1](gap);
+  overlookFirst();
+  assert.equal(sent.length, 4);
+  overlookFirst();
+  overlookFirst();
+  assert.equal(sent.length, 4);
+  clock.tick(10_000);
+  assert.deepEqual(sent.map(([{ _seq }]) => _seq), [1, 2, 1, 2, 1, 2]);
+  sent[4][1]({ status: "ok", response: { _recovery: { seq: 1 } } });
+  sent[5][1]({ status: "ok", response: { _recovery: { seq: 2 } } });
+  assert.deepEqual(view.pending, []);
 });
 
 /** A view on a transport of the test's own: `sent` are [payload, answered] pairs. */
@@ -460,6 +506,20 @@ onEachWay(test, "a reply tells which are safe by now, and they are let go", asyn
   await page.cut();
   assert.deepEqual(page.stored, []);
 });
+
+onEachWay(test, "what was saved since the last reply is asked for in time, so that a full queue gets free again", async (page, server) => {
+  await page.joined();
+  server.isSaving = false;
+  await Promise.all(page.add("a", "b"));
+  await assert.rejects(page.add("c")[0], named("QueueFull"));
+  page.options.clock.tick(10_000);
+  await until(() => numbers(server).length === 3);
+  await assert.rejects(page.add("c")[0], named("QueueFull"));
+  server.save();
+  await until(() => (page.options.clock.tick(10_000), page.stored.length === 0));
+  assert.deepEqual((await page.add("d")[0]).state, ["a", "b", "d"]);
+  assert.deepEqual(new Set(numbers(server).slice(2, -1)), new Set([2]));
+}, () => ({ ...atRest(), maxKept: 2 }));
 
 onEachWay(test, "a storage that lost an event which was safe: those after it are told as lost", async (page, server) => {
   await page.joined();
@@ -756,6 +816,23 @@ onEachWay(test, "too many events are refused one by one, told, and cost none of 
   assert.deepEqual(items(server), ["a", "b", "d"]);
 }, () => ({ maxKept: 2 }));
 
+onEachWay(test, "so are too long ones, by what all of them have", async (page, server) => {
+  const replies = page.add("a".repeat(60));
+  await assert.rejects(page.add("b".repeat(30))[0], named("QueueFull"));
+  replies.push(...page.add("c"));
+  await page.joined();
+  await Promise.all(replies);
+  await page.add("d".repeat(85))[0];
+  await assert.rejects(page.add("e".repeat(100))[0], named("QueueFull"));
+  assert.deepEqual(items(server).map(([first]) => first), ["a", "c", "d"]);
+}, () => ({ maxKeptChars: 100 }));
+
+onEachWay(test, "with no more than may be kept, a tab's storage isn't full", async (page) => {
+  await assert.rejects(page.view.push("add", { item: "x".repeat(2_500_000) }), named("QueueFull"));
+  page.add("x".repeat(2_400_000));
+  assert.equal(page.stored.length, 1);
+});
+
 onEachWay(test, "1,000 events are kept unless told otherwise", async (page) => {
   const notes = record(page.view, "lost");
   page.add(...range(1, 1001));
@@ -776,6 +853,15 @@ onEachWay(test, "forget gives up the token and the events, on the wire or not", 
   assert.equal((await page.cut()).outcome, "new");
   assert.deepEqual((await page.add("c")[0]).state, ["c"]);
   assert.deepEqual(notes, [["lost", { reason: "forgotten", events: [{ event: "add", payload: { item: "a" } }] }]]);
+});
+
+onEachWay(test, "a token that is pushed to a view which has forgotten its own isn't kept", async (page) => {
+  await page.joined();
+  page.view.forget();
+  page.view.keep({ token: "renewed" });
+  assert.equal(page.view.token, null);
+  assert.equal((await page.cut()).outcome, "new");
+  assert.notEqual(page.view.token, null);
 });
 
 onEachWay(test, "forget leaves no gap, however many have waited", async (page, server) => {

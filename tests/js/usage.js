@@ -15,7 +15,7 @@ export function withPhoenix(npm) {
 
 /** @param {{ send(text: string): void }} wire */
 export function withAnother(wire) {
-  const recovery = new Recovery("form", { maxKept: 10, timeoutMs: 5_000, rejoinAfterMs: fullJitter(100, 1000) });
+  const recovery = new Recovery("form", { maxKept: 10, maxKeptChars: 1_000, timeoutMs: 5_000, rejoinAfterMs: fullJitter(100, 1000) });
   recovery.carry({
     send(event, payload, answered) {
       wire.send(JSON.stringify({ event, payload }));

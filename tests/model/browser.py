@@ -29,7 +29,9 @@ class Browser:
         self._in.write(json.dumps([command, *words]) + "\n")
         self._in.flush()
         answer = self._out.readline()
-        assert answer, f"The pages ended at {command}."
+        if not answer:
+            # No AssertionError: a recovery.js that can't be read breaks none of its rules.
+            raise RuntimeError(f"The pages ended at {command}.")
         told: list[list[Any]] = json.loads(answer)
         return told
 

@@ -51,6 +51,19 @@ async def apply_anything(self: Any, session: Session, frame: Any, numbers: Any) 
     return numbering.told(answer, safe=session.sequence.safe)
 
 
+def trim_one_reply_too_many(patch: Any) -> None:
+    acknowledge = Sequence.acknowledge
+    patch.setattr(Sequence, "acknowledge", lambda self, number: acknowledge(self, number + 1))
+
+
+def keep_too_few_replies(patch: Any) -> None:
+    patch.setattr("recovery_app.sequence.MAX_REPLIES", 8)
+
+
+def save_only_what_changed_the_state(patch: Any) -> None:
+    patch.setattr(Session, "is_safe", property(lambda self: not self._unsafe))
+
+
 def tell_as_safe_what_is_not(patch: Any) -> None:
     safe = property(lambda self: self.applied, lambda self, _: None)
     patch.setattr(Sequence, "safe", safe, raising=False)
@@ -164,6 +177,9 @@ SERVER: tuple[Patch, ...] = (
     forget_the_replies,
     trim_replies_that_are_wanted,
     apply_repeats,
+    trim_one_reply_too_many,
+    keep_too_few_replies,
+    save_only_what_changed_the_state,
     tell_as_safe_what_is_not,
     tell_of_events_before_they_are_saved,
     count_no_event_that_fails,
@@ -183,10 +199,6 @@ CLIENT: dict[str, tuple[str, str]] = {
         "for (const kept of waiting) kept.seq ??= ++last;",
         "for (const kept of waiting) kept.seq = ++last;",
     ),
-    "number only what is sent": (
-        "for (const kept of waiting) kept.seq ??= ++last;",
-        "for (const kept of waiting.slice(0, room)) kept.seq ??= ++last;",
-    ),
     "go on from the join's number": (
         "let last = this.#lastGiven();",
         "let last = this.#sent;",
@@ -199,10 +211,6 @@ CLIENT: dict[str, tuple[str, str]] = {
         "!(kept.isAnswered && kept.isUpTo(this.#safe))",
         "!kept.isUpTo(this.#safe)",
     ),
-    "send nothing again after a cut": (
-        'for (const kept of this.events) kept.place = "here";\n    }\n',
-        "}\n",
-    ),
     "send again what was not answered, and nothing else": (
         'for (const kept of later) kept.place = "here";',
         'for (const kept of later) kept.place = kept.isAnswered ? "there" : "here";',
@@ -213,7 +221,7 @@ CLIENT: dict[str, tuple[str, str]] = {
     ),
     "acknowledge what has no reply": (
         "_ack: this.#acknowledged()",
-        "_ack: this.#last",
+        "_ack: this.#sent",
     ),
     "send before the numbers are stored": (
         "      this.#queue.save();\n      for (const kept of ready) this.#send(kept);",
@@ -231,9 +239,65 @@ CLIENT: dict[str, tuple[str, str]] = {
         'const WITHHELD = ["version", "unavailable"];',
         "const WITHHELD = [];",
     ),
+    "send as much as there is": (
+        "const MAX_ON_WIRE = 32;",
+        "const MAX_ON_WIRE = 1_000;",
+    ),
+    "ask for nothing that is not known to be safe": (
+        'if (last && this.#at("there").length === this.#queue.events.length) last.place = "here";',
+        "",
+    ),
+    "wait for ever": (
+        "this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);",
+        "",
+    ),
+    "take an early event for one of an older state": (
+        "this.events.filter(({ isEarly }) => !isEarly)",
+        "this.events",
+    ),
+    "lose what it was told nothing of": (
+        'if (outcome === "recovered") this.resume(seq);',
+        'if (outcome === "never") this.resume(seq);',
+    ),
+    "keep what is kept in memory alone": (
+        "this.events = shelf.load()",
+        "this.events = []",
+    ),
+    "take a late reply for one of the next join": (
+        "if (!this.#isOver) this.#receive(kept, reply, round);",
+        "this.#receive(kept, reply, round);",
+    ),
     "keep no token that is pushed": (
         'if (event === "recovery:token") this.keep(payload);\n      this.#pushed',
         "this.#pushed",
     ),
 }
 """What of recovery.js is put in the place of what."""
+
+CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
+    "number only what is sent": (
+        "for (const kept of waiting) kept.seq ??= ++last;",
+        "for (const kept of waiting.slice(0, room)) kept.seq ??= ++last;",
+    ),
+    "send nothing again after a cut": (
+        'for (const kept of this.events) kept.place = "here";\n    }\n',
+        "}\n",
+    ),
+    "send however far from the first without a reply": (
+        "const farthest = this.#terms.isNumbered ? this.#acknowledged() + MAX_ON_WIRE : Infinity;",
+        "const farthest = Infinity;",
+    ),
+    "go on over a gap": (
+        'own.reason === "seq_gap") return this.#goOn(own.seq, round);',
+        'own.reason === "seq_gap") return undefined;',
+    ),
+    "say nothing of what the storage lost": (
+        'if (next > seq + 1) this.lose(later, "rolled_back");',
+        "if (next > seq + 1) for (const kept of later) kept.seq = null;",
+    ),
+    "wait on a connection that knows no join": (
+        'own.reason === "unmatched topic") return this.#terms.rejoin();',
+        'own.reason === "unmatched topic") return;',
+    ),
+}
+"""The same, where the model seldom or never goes: tests/js/events.test.js must find it."""

@@ -1,7 +1,12 @@
-"""One rule of either side broken at a time: the model must find it. `make model` runs these."""
+"""One rule of either side broken at a time: the model must find it, or the client's own tests.
+
+`make model` runs these.
+"""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ from hypothesis import Phase
 from tests.model import mutants
 from tests.model.browser import RECOVERY_JS, browser
 from tests.model.machine import run
+from tests.support.processes import TOP
 
 UNTIL_FOUND: dict[str, Any] = {
     "max_examples": 3_000,
@@ -31,10 +37,38 @@ def test_a_broken_server_is_found(
 
 @pytest.mark.parametrize("rule", mutants.CLIENT)
 def test_a_broken_client_is_found(tmp_path: Path, rule: str) -> None:
-    right, wrong = mutants.CLIENT[rule]
-    source = RECOVERY_JS.read_text()
-    assert source.count(right) == 1
     broken = tmp_path / "recovery.js"
-    broken.write_text(source.replace(right, wrong))
+    broken.write_text(break_rule_of_client(*mutants.CLIENT[rule]))
     with browser(broken) as pages, pytest.raises(AssertionError):
         run(pages, **UNTIL_FOUND)
+
+
+def test_examples_find_nothing_where_nothing_is_broken(tmp_path: Path) -> None:
+    assert examples_of(RECOVERY_JS.read_text(), tmp_path) == 0
+
+
+@pytest.mark.parametrize("rule", mutants.CLIENT_BY_EXAMPLE)
+def test_a_broken_client_is_found_by_example(tmp_path: Path, rule: str) -> None:
+    source = break_rule_of_client(*mutants.CLIENT_BY_EXAMPLE[rule])
+    assert examples_of(source, tmp_path) == 1
+
+
+def examples_of(source: str, directory: Path) -> int:
+    """Run the client's own tests of events with this recovery.js, and give their exit status."""
+    for part in ("tests/js", "recovery_app/static"):
+        shutil.copytree(TOP / part, directory / part)
+    shutil.copy(TOP / "package.json", directory)
+    (directory / "node_modules").symlink_to(TOP / "node_modules")
+    client = directory / RECOVERY_JS.relative_to(TOP)
+    client.write_text(source)
+    # What can't be read is no rule that is broken.
+    load = ["node", "--input-type=module", "--eval", f"await import({str(client)!r})"]
+    subprocess.run(load, cwd=directory, check=True)
+    examples = ["node", "--test", "--test-timeout=30000", "tests/js/events.test.js"]
+    return subprocess.run(examples, cwd=directory, check=False).returncode
+
+
+def break_rule_of_client(right: str, wrong: str) -> str:
+    source = RECOVERY_JS.read_text()
+    assert source.count(right) == 1
+    return source.replace(right, wrong)

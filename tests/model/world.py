@@ -24,6 +24,7 @@ FLOW = 200
 """After so many moves there is no end to them."""
 START = float(int(time.time()))
 TOKEN = "lv_recovery_ledger"
+KEPT = f"{TOKEN}:events"
 
 
 class World:
@@ -177,11 +178,11 @@ class World:
         self.flow()
         for tab in self.tabs:
             tab.check_state(self.stored(tab))
+        self._let_go()
 
     def stored(self, tab: Tab) -> list[int]:
         """Give the state that the tab's token stands for."""
-        ((_, _, shelf),) = self.browser.do("look", tab.page)
-        found = self.nodes[0].manager.inspect(key_of(shelf[TOKEN]))
+        found = self.nodes[0].manager.inspect(key_of(self._shelf(tab)[TOKEN]))
         assert found is not None
         assert found.state is not None
         events: list[int] = found.state["events"]
@@ -193,6 +194,23 @@ class World:
         self.check()
 
     # Inside.
+
+    def _let_go(self) -> None:
+        """See that pages hear what is safe by now, and keep nothing for ever."""
+        for _ in range(HEALING_ROUNDS):
+            keeping = [tab for tab in self.tabs if KEPT in self._shelf(tab)]
+            if not keeping:
+                return
+            for tab in keeping:
+                self.tick(tab)
+            self.flow()
+        raise AssertionError(f"It keeps what is safe: {keeping}.")
+
+    def _shelf(self, tab: Tab) -> dict[str, str]:
+        """Give the tab's storage."""
+        ((_, _, shelf),) = self.browser.do("look", tab.page)
+        found: dict[str, str] = shelf
+        return found
 
     def check(self) -> None:
         """See what holds at any time."""

@@ -49,6 +49,7 @@
  * @typedef {object} RecoveryOptions
  * @property {StorageKind} [storage] default: "sessionStorage"; with "localStorage", await `ready` before the first join
  * @property {number} [maxKept] how many events may wait to be safe
+ * @property {number} [maxKeptChars] and how long their payloads may be in all, as JSON
  * @property {number} [timeoutMs] how long a reply may take before its event is sent again
  * @property {Backoff} [rejoinAfterMs]
  */
@@ -206,11 +207,24 @@ var RecoveryApp = (() => {
     }
   }
 
-  /** Copy what a page pushes, as it is now. @param {Payload} payload @returns {Payload} */
-  function copied(payload) {
+  /** How deep a payload may be: what JSON's readers on the server refuse is never answered. */
+  const MAX_DEPTH = 500;
+
+  /** @param {unknown} value @param {number} levels @returns {boolean} */
+  function isDeeper(value, levels) {
+    if (value === null || typeof value !== "object") return false;
+    return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+  }
+
+  /** Copy what a page pushes, as it is now. Throws at what no server would take for an event: all behind it would wait.
+   * @param {string} event @param {Payload} payload @returns {PageEvent} */
+  function copied(event, payload) {
+    if (typeof event !== "string") throw new TypeError("an event's name is a string");
+    if (event.startsWith("phx_")) throw new TypeError(`${event} is the protocol's own`);
     const copy = JSON.parse(JSON.stringify(payload));
     if (copy === null || typeof copy !== "object" || Array.isArray(copy)) throw new TypeError("a payload is an object");
-    return copy;
+    if (isDeeper(copy, MAX_DEPTH)) throw new TypeError(`a payload is at most ${MAX_DEPTH} deep`);
+    return { event, payload: copy };
   }
 
   /** @typedef {PageEvent & { seq: number | null, isEarly: boolean, isAnswered: boolean }} StoredEvent */
@@ -231,6 +245,7 @@ var RecoveryApp = (() => {
       /** Whether it was pushed before the first join, and so for whatever state that brings. */
       this.isEarly = isEarly;
       this.isAnswered = isAnswered;
+      this.chars = JSON.stringify(payload).length;
       this.#listener = listener;
     }
 
@@ -305,13 +320,14 @@ var RecoveryApp = (() => {
     #hasJoined = false;
     #isClosed = false;
     #shelf;
-    #limit;
+    #limits;
     #tell;
 
-    /** @param {EventShelf} shelf @param {number} limit @param {(type: string, detail: unknown) => void} tell */
-    constructor(shelf, limit, tell) {
+    /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
+    /** @param {EventShelf} shelf @param {Limits} limits @param {(type: string, detail: unknown) => void} tell */
+    constructor(shelf, limits, tell) {
       this.#shelf = shelf;
-      this.#limit = limit;
+      this.#limits = limits;
       this.#tell = tell;
       this.events = shelf.load().map((stored) => new KeptEvent(stored, this.#heirOf(stored)));
     }
@@ -319,14 +335,14 @@ var RecoveryApp = (() => {
     /** Keep an event, and promise its reply. @param {string} event @param {Payload} payload */
     add(event, payload) {
       const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
-        const stored = { event, payload: copied(payload), seq: null, isEarly: !this.#hasJoined, isAnswered: false };
+        const stored = { ...copied(event, payload), seq: null, isEarly: !this.#hasJoined, isAnswered: false };
         const kept = new KeptEvent(stored, {
           answered: ({ status, response }) =>
             status === "ok" ? resolve(response) : reject(new EventError(stored, "refused", response)),
           lost: reject,
         });
         if (this.#isClosed) this.lose([kept], "left");
-        else if (this.events.length >= this.#limit) this.lose([kept], "full");
+        else if (!this.#hasRoomFor(kept)) this.lose([kept], "full");
         else this.#keep(kept);
       });
       reply.catch(() => {}); // a page that listens to "lost" need not catch each promise too
@@ -401,6 +417,12 @@ var RecoveryApp = (() => {
     }
 
     /** @param {KeptEvent} kept */
+    #hasRoomFor({ chars }) {
+      const { maxKept, maxKeptChars } = this.#limits;
+      return this.events.length < maxKept && this.events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
+    }
+
+    /** @param {KeptEvent} kept */
     #keep(kept) {
       this.events.push(kept);
       if (this.#delivery) this.#delivery.flush();
@@ -431,6 +453,7 @@ var RecoveryApp = (() => {
     #terms;
     /** Up to which number events were applied or sent. */ #sent;
     #round = 0;
+    /** The last event before a gap that was told once already. @type {number | null} */ #gap = null;
     #isOver = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #patience;
 
@@ -482,8 +505,9 @@ var RecoveryApp = (() => {
     #receive(kept, { status, response }, round) {
       const { _recovery, ...own } = response ?? {};
       if (status === "timeout") return this.#missed(kept);
-      if (_recovery && own.reason === "seq_gap") return this.#goOn(own.seq, round);
+      if (_recovery && status === "error" && own.reason === "seq_gap") return this.#goOn(own.seq, round);
       if (this.#terms.isNumbered && !_recovery && own.reason === "unmatched topic") return this.#terms.rejoin();
+      this.#gap = null;
       kept.answer({ status, response: own });
       if (_recovery) this.#queue.release(_recovery.seq);
       else this.#queue.remove([kept]);
@@ -496,10 +520,12 @@ var RecoveryApp = (() => {
       if (!this.#terms.isNumbered && kept.place === "wire") this.#queue.lose([kept], "unconfirmed");
     }
 
-    /** The server misses an event. All that were sent after it are answered so, and go out again once.
+    /** The server misses an event. All that were sent after it are answered so, and go out again once; where that was
+     * in vain they go out again in time, as after a reply that doesn't come.
      * @param {number} applied @param {number} round */
     #goOn(applied, round) {
-      if (round !== this.#round) return;
+      if (round !== this.#round || applied === this.#gap) return;
+      this.#gap = applied;
       this.#round += 1;
       this.#sent = applied;
       this.#queue.resume(applied);
@@ -509,7 +535,7 @@ var RecoveryApp = (() => {
 
     /** Wait for any reply; that a handler is slow is no reason to give up the connection. */
     #expectReply() {
-      if (!this.#terms.isNumbered || this.#queue.events.every(({ place }) => place === "there")) return;
+      if (!this.#terms.isNumbered || this.#queue.events.length === 0) return;
       this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);
     }
 
@@ -517,6 +543,9 @@ var RecoveryApp = (() => {
       this.#calm();
       this.#round += 1;
       for (const kept of this.#at("wire")) kept.place = "here";
+      // what was saved since the last reply is told with a reply alone, and a full queue would send nothing any more
+      const last = this.#queue.events.at(-1);
+      if (last && this.#at("there").length === this.#queue.events.length) last.place = "here";
       this.flush();
     }
 
@@ -561,6 +590,7 @@ var RecoveryApp = (() => {
     /** @type {Transport | null} */ #transport = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoining;
     #withheld = 0;
+    #isForgotten = false;
     /** @type {number | null} */ #since = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
@@ -571,9 +601,11 @@ var RecoveryApp = (() => {
      */
     constructor(viewId, options = {}) {
       super();
-      const { storage = "sessionStorage", maxKept = 1_000 } = options;
+      // half of what browsers let a tab store, as the page may have things of its own there
+      const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = options;
+      const limits = { maxKept, maxKeptChars };
       this.#tokens = TokenStore.of(viewId, storage);
-      this.#queue = new EventQueue(new EventShelf(viewId, storage), maxKept, (type, detail) => this.tell(type, detail));
+      this.#queue = new EventQueue(new EventShelf(viewId, storage), limits, (type, detail) => this.tell(type, detail));
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
@@ -600,6 +632,7 @@ var RecoveryApp = (() => {
 
     /** Remove the token, and give up the events: the next join starts afresh. */
     forget() {
+      this.#isForgotten = true;
       this.#tokens.forget();
       this.#queue.lose(this.#queue.events, "forgotten");
     }
@@ -648,6 +681,7 @@ var RecoveryApp = (() => {
     /** Say what to send with a join, which starts now. @param {Params} [params] @returns {Payload} */
     joinPayload(params = {}) {
       this.connecting();
+      this.#isForgotten = false;
       const token = this.#tokens.show();
       const own = typeof params === "function" ? params() : params;
       return token === null ? { ...own } : { ...own, _recovery: token };
@@ -678,10 +712,11 @@ var RecoveryApp = (() => {
       this.#become("disconnected");
     }
 
-    /** Keep a new token, from a join or from the event `recovery:token`; without one the old one stays.
+    /** Keep a new token, from a join or from the event `recovery:token`; without one the old one stays, and one of a
+     * join that the page has forgotten isn't kept.
      * @param {{ token?: string | null }} pushed */
     keep({ token }) {
-      if (token) this.#tokens.keep(token);
+      if (token && !this.#isForgotten) this.#tokens.keep(token);
     }
 
     /** Tell the page. @param {string} type @param {unknown} detail */

@@ -33,6 +33,7 @@ class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
 
     recovery_topics = ("ledger",)
     recovery_fields = ("runs", "chain")
+    recovery_save_interval = float(os.environ.get("CHAOS_SAVE_INTERVAL", "0"))
 
     runs: list[list[int]]
     chain: str
