@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from recovery_app import RecoveryManager, operator_metrics
 from recovery_app.cleaner import Cleaner
-from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
+from recovery_app.exceptions import SnapshotCorrupt, StorageError, StorageUnavailable
 from recovery_app.session import Outcome
 from recovery_app.signals import Observer, observers
 from recovery_app.storages import MemoryStorage, Storage
@@ -233,7 +233,6 @@ class Failing(MemoryStorage):
     [
         ("unavailable", StorageUnavailable("The storage", "load")),
         ("storage", StorageError("The storage failed.")),
-        ("error", RecoveryError("Of somebody's own.")),
         ("error", ZeroDivisionError()),
     ],
 )
@@ -245,6 +244,16 @@ def test_a_call_that_fails_is_timed_and_counted(
     with counting() as changes, pytest.raises(type(error)):
         manager.recover(token)
     assert changes == {seconds("load"): 1, f"storage_errors_total{{load,{reason}}}": 1}
+
+
+def test_an_error_that_is_not_the_storages_is_timed_and_not_counted(
+    calls: Callable[[Any], Any],
+) -> None:
+    manager = calls(make_manager(storage=Failing(SnapshotCorrupt("rubbish"))))
+    token = manager.create_token(SOCKET)
+    with counting() as changes, pytest.raises(SnapshotCorrupt):
+        manager.recover(token)
+    assert changes == {seconds("load"): 1}
 
 
 async def test_a_call_that_is_cancelled_is_not_told() -> None:
