@@ -220,9 +220,16 @@ class SentinelTrio:
                     return False
             with client(self.master_port) as connection:
                 info = connection.info("replication")
-            replica = info.get("slave0")
-            return info["role"] == "master" and bool(replica) and replica["state"] == "online"
+            followers = (server for server in self.servers if server.port != self.master_port)
+            return info["role"] == "master" and all(map(self._has_followed, followers))
         return False
+
+    def _has_followed(self, server: Process) -> bool:
+        """Ask the replica: to its master it is "online" before it has read what it was sent."""
+        with client(server.port) as connection:
+            info = connection.info("replication")
+        follows = info["role"] == "slave" and info["master_port"] == self.master_port
+        return bool(follows and info["master_link_status"] == "up")
 
 
 @contextmanager
