@@ -81,8 +81,12 @@ def on_redis(directory: Path) -> Iterator[Store]:
 
 @contextmanager
 def on_sentinels(directory: Path) -> Iterator[Store]:
-    """Run a master and a replica that has each write before it counts as saved."""
-    with redis.sentinels(directory) as trio:
+    """Run a master and a replica that has each write before it counts as saved.
+
+    A master that came back without what it had could be chosen again, and its replica would
+    have to forget it too: Sentinels that are short of time change their minds.
+    """
+    with redis.sentinels(directory, *DURABLE) as trio:
         lock = asyncio.Lock()
 
         async def fail_over(_: Fault) -> None:
