@@ -233,10 +233,10 @@ class SentinelTrio:
 
 
 @contextmanager
-def sentinels(directory: Path, *options: str) -> Iterator[SentinelTrio]:
-    """Run a master and its replica, with these options, and three Sentinels."""
+def sentinels(directory: Path, *more: str) -> Iterator[SentinelTrio]:
+    """Run a master and its replica, with these options too, and three Sentinels."""
     with ExitStack() as stack:
-        fast = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options]
+        fast = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *more]
         master = stack.enter_context(make_redis(directory, *fast))
         follow = ["--replicaof", HOST, str(master.port)]
         replica = stack.enter_context(make_redis(directory, *fast, *follow))
