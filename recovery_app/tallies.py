@@ -68,8 +68,10 @@ class Tallies:
                 self.write()
 
         def note_for_files(amount: float) -> None:
-            note(amount)
-            if self._alarm is None:
+            append(amount)
+            if len(amounts) >= MOST_NOTES:
+                self.write()
+            elif self._alarm is None:
                 self._set_alarm()
 
         return note_for_files if self._is_in_files else note
