@@ -9,7 +9,8 @@ ended. The pages come back as those of ``recovery.js`` do, with full jitter: a r
 100 ms, doubled with each try up to 5 s. In turns, with the same random numbers for both; the
 medians of `ROUNDS`. By the pages' clock, from SIGTERM: until the process has ended, until the
 first WebSocket opens again ("away"), and until the last page is back; then the time between those
-two, and how long the joins took. Last, the CPU time of the new server until all are back, which
+two, how long the joins took, and how long it was from the try that went well until the page had
+joined ("back"). Last, the CPU time of the new server until all are back, which
 other work on the machine hardly changes. The aim is that pages wait no longer than without
 recovery (`AIMS`), within `NOISE`, and that every state is back.
 """
@@ -41,7 +42,10 @@ from tests.support.redis import make_redis
 ROUNDS = 5
 # Else uvicorn cancels, on a busy machine, those that are still taking their leave.
 PATIENT = ("--timeout-graceful-shutdown", "15")
-FIGURES = ("stopping", "away", "until_last", "since_first", "join_p50", "join_p99", "cpu")
+FIGURES = (
+    *("stopping", "away", "until_last", "since_first"),
+    *("join_p50", "join_p99", "back_p50", "back_p99", "cpu"),
+)
 AIMS = ("until_last", "join_p50", "join_p99")
 NOISE = 1.1
 PATIENCE_SECONDS = 10
@@ -66,8 +70,9 @@ class Guest(Page):
 
 @dataclass(frozen=True)
 class Return:
-    """One page that is back: when its WebSocket had opened, and when it had joined."""
+    """One page that is back: when it began to open, had opened, and had joined."""
 
+    began: float
     opened: float
     joined: float
     is_whole: bool
@@ -83,6 +88,8 @@ class Restart:
     since_first: float
     join_p50: float
     join_p99: float
+    back_p50: float
+    back_p99: float
     cpu: float
     whole: int
 
@@ -105,6 +112,7 @@ class Guests(Crowd):
             *map(self._come_back, repeat(server.port), count(), guests, chances),
         )
         joins = sorted(each.joined - each.opened for each in returns)
+        backs = sorted(each.joined - each.began for each in returns)
         first, last = (min(each.opened for each in returns), max(each.joined for each in returns))
         return Restart(
             stopping=stopped - told,
@@ -113,6 +121,8 @@ class Guests(Crowd):
             since_first=last - first,
             join_p50=statistics.median(joins),
             join_p99=joins[int(len(joins) * 0.99)],
+            back_p50=statistics.median(backs),
+            back_p99=backs[int(len(backs) * 0.99)],
             cpu=cpu_seconds(server.pid),
             whole=sum(each.is_whole for each in returns),
         )
@@ -145,10 +155,11 @@ class Guests(Crowd):
         for tries in count():
             await asyncio.sleep(chance.random() * min(CAP_SECONDS, BASE_SECONDS * 2**tries))
             with contextlib.suppress(OSError, asyncio.TimeoutError):
+                began = time.perf_counter()
                 guest = await asyncio.wait_for(self._connect(port), PATIENCE_SECONDS)
                 opened = time.perf_counter()
                 is_whole = await asyncio.wait_for(self._join(guest, place), PATIENCE_SECONDS)
-                return Return(opened, time.perf_counter(), is_whole)
+                return Return(began, opened, time.perf_counter(), is_whole)
         raise AssertionError("there is always one more try")
 
 

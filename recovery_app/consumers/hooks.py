@@ -46,10 +46,15 @@ class Hooks:
             return None
         return getattr(consumer, get_handler_name(message), None)
 
+    def runs_own_code(self, consumer: object, message: dict[str, Any]) -> bool:
+        """Say whether the handler of a message, or what it calls, is the application's own."""
+        name: str = get_handler_name(message)
+        kind = type(consumer)
+        return _is_own(kind, name) or _is_own(kind, name.removeprefix("websocket_"))
+
     def has_own_receiver(self, consumer: object) -> bool:
         """Say whether the application does anything with frames that aren't ours."""
-        receiver = getattr(type(consumer), "receive_json", None)
-        return receiver is not None and not receiver.__module__.startswith("channels.")
+        return _is_own(type(consumer), "receive_json")
 
     async def take_care(self, consumer: object, *names: str) -> None:
         """Close old database connections, as Channels does, before code that may use them."""
@@ -104,6 +109,11 @@ def _is_being_cancelled() -> bool:
     # Python 3.10 can't tell.
     cancelling = getattr(task, "cancelling", None)
     return cancelling is None or cancelling() > 0
+
+
+def _is_own(kind: type, name: str) -> bool:
+    method = getattr(kind, name, None)
+    return method is not None and not str(method.__module__).startswith("channels.")
 
 
 def _channels_bases(consumer: object) -> list[type]:

@@ -121,9 +121,10 @@ class RecoveryMixin(Base):
             if handler is None:
                 await super().dispatch(message)
             else:
-                # What Channels does, but for the trip to the database's thread: a thousand
-                # connections that come or go at once take one.
-                await close_old_connections()
+                # What Channels does, but for the trip to the database's thread: it is for code of
+                # the application's, and a thousand connections that come or go at once take one.
+                if self._recovery_hooks.runs_own_code(self, message):
+                    await close_old_connections()
                 await handler(message)
             if message["type"] == "websocket.connect":
                 self._recovery_connection.open()

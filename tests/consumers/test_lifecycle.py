@@ -158,6 +158,27 @@ async def test_connections_that_come_at_once_share_the_trip_too(
         await client.disconnect(timeout=5)
 
 
+async def test_the_trip_is_for_code_of_the_applications(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[str] = []
+
+    async def go() -> None:
+        trips.append("trip")
+
+    class Leaving(Plain):
+        async def disconnect(self, code: int) -> None:
+            trips.append("disconnect")
+
+    monkeypatch.setattr(care, "aclose_old_connections", go)
+    async with connected(Plain, manager):
+        pass
+    assert trips == []
+    async with connected(Leaving, manager):
+        assert trips == []
+    assert trips == ["trip", "disconnect"]
+
+
 async def test_a_dispatch_behind_the_mixin_keeps_its_turn(manager: RecoveryManager) -> None:
     seen: list[str] = []
 
