@@ -69,9 +69,10 @@ class Player:
         await self._stay(lambda: self._feed(horizon()))
 
     async def settle(self) -> None:
-        """Join once more, until the state that comes back has every event in it."""
+        """Have every event safe, then join once more: the state that comes back has all of them."""
+        await self._stay(lambda: not self._client.kept)
         joined_before = self._client.joins
-        await self._stay(lambda: self._client.joins > joined_before and not self._client.kept)
+        await self._stay(lambda: self._client.joins > joined_before)
 
     def _feed(self, horizon: float) -> bool:
         """Push what may be pushed now, in bursts; say whether all is done."""
