@@ -54,7 +54,7 @@ class Labels:
         # A look at what is nearly always so takes a tenth of the time of a check.
         if self.applied_seq is not None:
             _check_number("applied_seq", self.applied_seq, MAX_SEQ)
-        if self.version != 0:
+        if self.version or type(self.version) is not int:
             _check_number("version", self.version, MAX_VERSION)
         if self.view != "":
             check_name("view", self.view)

@@ -49,8 +49,8 @@ class Hooks:
     def runs_own_code(self, consumer: object, message: dict[str, Any]) -> bool:
         """Say whether the handler of a message, or what it calls, is the application's own."""
         name: str = get_handler_name(message)
-        kind = type(consumer)
-        return _is_own(kind, name) or _is_own(kind, name.removeprefix("websocket_"))
+        calls = name, name.removeprefix("websocket_"), "accept", "send", "close"
+        return any(_is_own(type(consumer), each) for each in calls)
 
     def has_own_receiver(self, consumer: object) -> bool:
         """Say whether the application does anything with frames that aren't ours."""

@@ -178,6 +178,13 @@ async def test_the_trip_is_for_code_of_the_applications(
         assert trips == []
     assert trips == ["trip", "disconnect"]
 
+    class Sending(Plain):
+        async def accept(self, *args: Any, **options: Any) -> None:
+            await super().accept(*args, **options)
+
+    async with connected(Sending, manager):
+        assert trips == ["trip", "disconnect", "trip"]
+
 
 async def test_a_dispatch_behind_the_mixin_keeps_its_turn(manager: RecoveryManager) -> None:
     seen: list[str] = []

@@ -83,6 +83,7 @@ def test_what_cannot_be_stored_leaves_the_older_state(
         ("version", -1),
         ("version", 2**32),
         ("version", None),
+        ("version", 0.0),
         ("view", "x" * 256),
         ("view", "a\0b"),
         ("view", "\ud800"),
