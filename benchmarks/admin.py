@@ -29,10 +29,10 @@ from django.core.management import call_command
 from django.test import Client
 
 from recovery_app import RecoveryManager
-from recovery_app.context import override_manager
+from recovery_app._core.tokens import hash_socket_id
+from recovery_app.middleware import override_manager
 from recovery_app.snapshots import Header, Snapshot, digest_binding
 from recovery_app.storages import RedisStorage
-from recovery_app.tokens import hash_socket_id
 from tests.support.processes import HOST
 from tests.support.redis import client, make_redis
 

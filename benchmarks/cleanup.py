@@ -31,10 +31,10 @@ from django.core.management import call_command
 from django.db import connections
 
 from recovery_app import RecoveryManager
-from recovery_app.cleaner import Cleaner
-from recovery_app.context import override_manager
+from recovery_app._core.cleanup import Cleaner
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.management.commands.cleanup_recovery import DEFAULT_BATCH
+from recovery_app.middleware import override_manager
 from recovery_app.storages import DatabaseStorage
 from tests.core.support import snapshot_bytes
 from tests.support.databases import SERVERS, running

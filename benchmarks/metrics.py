@@ -35,12 +35,12 @@ import django
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from recovery_app import RecoveryManager
-from recovery_app.announcer import Announcer
+from recovery_app._core.manager import asynchronous, sync
+from recovery_app._core.notifier import Announcer
+from recovery_app._core.telemetry import Watched
 from recovery_app.consumers import RecoveryConsumerMixin
-from recovery_app.manager import asynchronous, sync
 from recovery_app.signals import observers
 from recovery_app.storages import MemoryStorage, RedisStorage, Storage
-from recovery_app.watched import Watched
 from tests.support.processes import HOST
 from tests.support.redis import make_redis
 

@@ -34,9 +34,9 @@ from django.conf import settings
 from redis import asyncio as aioredis
 
 from recovery_app import RecoveryManager
+from recovery_app._core.tokens import key_of
 from recovery_app.signals import observers
 from recovery_app.storages import RedisStorage
-from recovery_app.tokens import key_of
 from tests.core.support import snapshot_bytes
 from tests.support.processes import HOST
 from tests.support.redis import client, make_redis

@@ -1,7 +1,7 @@
 """Live pages that survive: state recovery for Django Channels."""
 
+from recovery_app._core.manager import RecoveryManager
 from recovery_app.conf import get_manager
-from recovery_app.manager import RecoveryManager
 
 __all__ = ["RecoveryManager", "get_manager"]
 __version__ = "0.1.0"

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core import checks as django_checks
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app import checks, metrics, operator_metrics, tracing
+from recovery_app import checks, metrics, tracing
 
 
 class RecoveryConfig(AppConfig):
@@ -22,5 +22,4 @@ class RecoveryConfig(AppConfig):
         for check in checks.CHECKS:
             django_checks.register(check, checks.TAG)
         metrics.start()
-        operator_metrics.start()
         tracing.start()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from types import FrameType
 from typing import Any
 
-from recovery_app.consumers.connection import LIVE, SERVICE_RESTART, Connection
+from recovery_app._live.connection import LIVE, SERVICE_RESTART, Connection
 from recovery_app.middleware import ASGIApp
 
 logger = logging.getLogger("recovery_app")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
 
-from recovery_app.context import current_manager
+from recovery_app._core.manager import RecoveryManager
 from recovery_app.exceptions import StorageError
-from recovery_app.manager import RecoveryManager
+from recovery_app.middleware import current_manager
 from recovery_app.snapshots import REVOKED, Header, Snapshot
 from recovery_app.storages import Storage
 

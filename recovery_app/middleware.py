@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -10,7 +12,8 @@ from channels.auth import AuthMiddlewareStack
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from recovery_app.context import current_manager, override_manager
+from recovery_app._core.manager import RecoveryManager
+from recovery_app.conf import get_manager
 
 __all__ = [
     "RecoveryMiddleware",
@@ -22,6 +25,23 @@ __all__ = [
 
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[Any]]
+
+_override: ContextVar[RecoveryManager | None] = ContextVar("recovery_app_manager", default=None)
+
+
+def current_manager() -> RecoveryManager:
+    """Give the manager that `override_manager` put in place here, else `get_manager()`."""
+    return _override.get() or get_manager()
+
+
+@contextmanager
+def override_manager(manager: RecoveryManager) -> Iterator[RecoveryManager]:
+    """Make ``manager`` the current one inside the block, for this thread or task only."""
+    token = _override.set(manager)
+    try:
+        yield manager
+    finally:
+        _override.reset(token)
 
 
 class RecoveryMiddleware:

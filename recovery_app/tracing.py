@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from recovery_app._core.manager import RecoveryManager
+from recovery_app._core.tokens import key_of
+from recovery_app._live.join import Join
 from recovery_app.clock import Clock
-from recovery_app.consumers.joining import Join
 from recovery_app.exceptions import JoinRefused, RecoveryError, StorageError
-from recovery_app.manager import RecoveryManager
-from recovery_app.tokens import key_of
 
 CALLS = {"save": "recovery.save", "recover": "recovery.recover", "take_over": "recovery.take_over"}
 # ``atake_over`` goes through ``aclaim``, as a join does.

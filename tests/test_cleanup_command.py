@@ -24,12 +24,12 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 
 from recovery_app import RecoveryManager
-from recovery_app.context import override_manager
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.management.progress import ProgressBar
+from recovery_app.middleware import override_manager
 from recovery_app.models import StoredSnapshot
 from recovery_app.storages import CacheStorage, DatabaseStorage, MemoryStorage, Storage
-from recovery_app.storages import database as database_module
+from recovery_app.storages.database import storage as database_module
 from tests.clock import FakeClock
 from tests.core.support import DownStorage, OwnStorage, make_manager, snapshot_bytes
 from tests.support.databases import PARAMS
@@ -155,7 +155,7 @@ def test_on_sqlite_others_get_their_turn(clock: FakeClock, monkeypatch: pytest.M
     storage = DatabaseStorage(clock=clock)
     waited: list[float] = []
     monkeypatch.setattr(database_module, "TURN_SECONDS", 0.0)
-    monkeypatch.setattr("recovery_app.storages.database.time.sleep", waited.append)
+    monkeypatch.setattr("recovery_app.storages.database.storage.time.sleep", waited.append)
     put(storage, list(range(1, 31)))
     assert sum(storage.cleanup_batches(10)) == 30
     assert waited == [0.0] * 3

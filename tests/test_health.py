@@ -14,9 +14,9 @@ from django.test import AsyncRequestFactory
 from django.utils.module_loading import import_string
 
 from recovery_app import RecoveryManager
-from recovery_app.context import override_manager
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.health import TTL_SECONDS, acheck_storage
+from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage, Storage
 from tests.clock import FakeClock
 from tests.core.support import STORAGES, OwnStorage, make_manager

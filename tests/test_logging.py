@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import recovery_app
-from recovery_app import RecoveryManager, outages
+from recovery_app import RecoveryManager
+from recovery_app._core import outages
 from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage

@@ -17,12 +17,13 @@ from channels.testing import WebsocketCommunicator
 from django.apps import apps
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from recovery_app import RecoveryManager, metrics
+from recovery_app import RecoveryManager
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.consumers import RecoveryConsumerMixin
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
+from recovery_app.metrics import recovery as metrics
 from recovery_app.signals import observers
 from recovery_app.storages import MemoryStorage
-from recovery_app.tokens import hash_socket_id
 from tests.clock import FakeClock
 from tests.support.processes import TOP
 

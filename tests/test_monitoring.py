@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from recovery_app.tallies import MOST_SECONDS
-from recovery_app.tokens import key_of
+from recovery_app._core.tokens import key_of
+from recovery_app.metrics.buffer import MOST_SECONDS
 from tests.consumers.pages import eventually
 from tests.support.asgi import AsgiServer
 from tests.support.processes import HOST, Process

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from recovery_app.metrics import REASONS, Metrics
-from recovery_app.operator_metrics import STORAGE_REASONS, OperatorMetrics
-from recovery_app.session import Outcome
-from recovery_app.watched import OPERATIONS
+from recovery_app._core.telemetry import OPERATIONS
+from recovery_app._live.session import Outcome
+from recovery_app.metrics.operations import STORAGE_REASONS, OperatorMetrics
+from recovery_app.metrics.recovery import REASONS, Metrics
 from tests.support.needs import require
 from tests.support.processes import TOP
 

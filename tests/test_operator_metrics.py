@@ -13,13 +13,14 @@ import pytest
 from django.apps import apps
 from prometheus_client import CollectorRegistry
 
-from recovery_app import RecoveryManager, operator_metrics
-from recovery_app.cleaner import Cleaner
+from recovery_app import RecoveryManager
+from recovery_app._core.cleanup import Cleaner
+from recovery_app._core.telemetry import OPERATIONS
+from recovery_app._live.session import Outcome
 from recovery_app.exceptions import SnapshotCorrupt, StorageError, StorageUnavailable
-from recovery_app.session import Outcome
+from recovery_app.metrics import operations as operator_metrics
 from recovery_app.signals import Observer, observers
 from recovery_app.storages import MemoryStorage, Storage
-from recovery_app.watched import OPERATIONS
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
 from tests.consumers.wire import connected, recovery_of
@@ -365,7 +366,9 @@ def test_starting_again_counts_nothing_twice(manager: RecoveryManager) -> None:
 
 RELOAD = """
 import importlib
-from recovery_app import get_manager, metrics, operator_metrics
+from recovery_app import get_manager
+from recovery_app.metrics import recovery as metrics
+from recovery_app.metrics import operations as operator_metrics
 from django.apps import apps
 
 apps.get_app_config("recovery_app").ready()

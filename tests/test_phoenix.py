@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery_app import phoenix
-from recovery_app.phoenix import Frame, Shape
+from recovery_app._live import phoenix
+from recovery_app._live.phoenix import Frame, Shape
 
 refs = st.none() | st.text(max_size=5) | st.integers()
 payloads = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)

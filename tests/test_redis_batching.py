@@ -14,7 +14,7 @@ import pytest_asyncio
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
-from recovery_app.storages.redis import batching
+from recovery_app.storages.redis import pipelining as batching
 from tests.core.redis_storages import on_cluster, on_one
 from tests.core.support import claim_of, make_manager, snapshot_bytes
 from tests.support.processes import HOST, Process

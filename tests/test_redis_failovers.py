@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app._core.tokens import key_of
 from recovery_app.storages import RedisStorage
-from recovery_app.tokens import key_of
 from tests.consumers.apps import COUNTERS
 from tests.consumers.pages import Page, comes_back, crowded, eventually, opened
 from tests.core.redis_storages import on_cluster, on_sentinels

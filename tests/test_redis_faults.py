@@ -18,9 +18,9 @@ from redis.exceptions import AskError, MovedError
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
-from recovery_app.storages.redis.batching import MAX_CALLS
 from recovery_app.storages.redis.errors import as_redirect, translated
-from recovery_app.storages.redis.servers import FOR
+from recovery_app.storages.redis.pipelining import MAX_CALLS
+from recovery_app.storages.redis.sync_client import FOR
 from tests.core.redis_storages import on_cluster, on_one, on_sentinels
 from tests.core.support import CALLS, claim_of, make_manager, snapshot_bytes
 from tests.support.processes import HOST, Process, wait_until

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.storages import RedisStorage, Storage
 from recovery_app.storages.redis.listing import STEP_KEYS, Cursor
-from recovery_app.tokens import hash_socket_id
 from recovery_app.values import Query, Sample
 from tests.core.redis_storages import on_cluster, on_one
 from tests.core.support import CALLS, claim_of, snapshot_bytes

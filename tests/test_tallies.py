@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from recovery_app.tallies import MOST_NOTES, Histogram, Maker, Tallies
+from recovery_app.metrics.buffer import MOST_NOTES, Histogram, Maker, Tallies
 from tests.test_metrics import PRINT_METRICS_OF_ALL, run
 
 BUCKETS = (0.1, 1, 10)

@@ -11,11 +11,11 @@ import pytest
 from django.apps import apps
 
 from recovery_app import RecoveryManager, tracing
-from recovery_app.consumers.joining import Join
+from recovery_app._core.manager.asynchronous import AsyncCalls
+from recovery_app._core.tokens import hash_socket_id
+from recovery_app._live.join import Join
 from recovery_app.exceptions import RecoveryError
-from recovery_app.manager.asynchronous import AsyncCalls
 from recovery_app.storages import MemoryStorage
-from recovery_app.tokens import hash_socket_id
 from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
@@ -241,7 +241,7 @@ sys.modules["opentelemetry.trace"] = None
 import django
 django.setup()
 from recovery_app import RecoveryManager
-from recovery_app.consumers.joining import Join
+from recovery_app._live.join import Join
 
 with RecoveryManager(secret="s" * 32) as manager:
     token = manager.create_token("socket")

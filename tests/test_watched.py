@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 import pytest
 
+from recovery_app._core.telemetry import QUIET_SECONDS, Watch, Watched
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotCorrupt,
@@ -15,7 +16,6 @@ from recovery_app.exceptions import (
     StorageUnavailable,
 )
 from recovery_app.signals import Observer, observers
-from recovery_app.watched import QUIET_SECONDS, Watch, Watched
 
 
 class Away:

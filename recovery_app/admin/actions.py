@@ -11,10 +11,10 @@ from django.contrib.contenttypes.models import ContentType
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from recovery_app.admin import words
+from recovery_app._core.manager import RecoveryManager
+from recovery_app.admin import formatting as words
+from recovery_app.admin.error_messages import told_to
 from recovery_app.admin.listing import find_by_hash
-from recovery_app.admin.trouble import told_to
-from recovery_app.manager import RecoveryManager
 from recovery_app.models import Snapshot
 
 BATCH = 2000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from recovery_app.admin import words
+from recovery_app.admin import formatting as words
 
 WIDTH = 340
 ROW_HEIGHT = 22

@@ -8,8 +8,8 @@ from datetime import datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app.admin import words
-from recovery_app.heads import moment
+from recovery_app.admin import formatting as words
+from recovery_app.storages.browsing import moment
 from recovery_app.values import Inspection
 
 KILOBYTE = 1024

@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app.admin import words
-from recovery_app.manager import RecoveryManager
+from recovery_app._core.manager import RecoveryManager
+from recovery_app._core.tokens import hash_socket_id
+from recovery_app.admin import formatting as words
 from recovery_app.snapshots import is_marker
 from recovery_app.storages import Storage, describe
-from recovery_app.tokens import hash_socket_id
 from recovery_app.values import Page, Query, SnapshotInfo
 
 COLUMNS: Mapping[str, Promise] = {

@@ -17,7 +17,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from recovery_app.admin import actions, pages
-from recovery_app.context import current_manager
+from recovery_app.middleware import current_manager
 from recovery_app.models import Snapshot
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from datetime import datetime, timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from recovery_app._concurrency import survive_fork
+from recovery_app._live.session import Outcome, outcome_of
 from recovery_app.clock import Clock
-from recovery_app.counts import Count
 from recovery_app.exceptions import RecoveryError
-from recovery_app.forking import survive_fork
-from recovery_app.session import Outcome, outcome_of
+from recovery_app.metrics.counts import Count
 from recovery_app.signals import Observer
 
 KEPT_FAILURES = 50

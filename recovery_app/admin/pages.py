@@ -7,14 +7,15 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from recovery_app.admin import listing, words
+from recovery_app._core.manager import RecoveryManager
+from recovery_app.admin import formatting as words
+from recovery_app.admin import listing
 from recovery_app.admin.detail import facts
+from recovery_app.admin.error_messages import told_to
 from recovery_app.admin.listing import Asked
+from recovery_app.admin.state_tree import Redactor, grow
 from recovery_app.admin.summary import describe_contents, describe_history
-from recovery_app.admin.tree import Redactor, grow
-from recovery_app.admin.trouble import told_to
 from recovery_app.conf import get_redacted_names
-from recovery_app.manager import RecoveryManager
 from recovery_app.values import Inspection, Page
 
 Context = dict[str, Any]

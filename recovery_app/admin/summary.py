@@ -9,10 +9,10 @@ from datetime import datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app.admin import words
+from recovery_app._core.manager import RecoveryManager
+from recovery_app.admin import formatting as words
 from recovery_app.admin.charts import Chart, draw
 from recovery_app.admin.outcomes import OUTCOMES, Failure
-from recovery_app.manager import RecoveryManager
 from recovery_app.values import Sample, SnapshotInfo
 
 KILOBYTE = 1024

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recovery_app import phoenix
+from recovery_app._live import phoenix
 
 MAX_ON_WIRE = 32
 KEPT_BACK = ("version", "unavailable")

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from recovery_app import phoenix
+from recovery_app._live import phoenix
 from recovery_app.chaos.frames import MessageReader
 
 CHUNK = 65_536

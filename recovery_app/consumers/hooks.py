@@ -10,7 +10,7 @@ from typing import Any
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.db import database_sync_to_async
 
-from recovery_app.consumers.care import close_old_connections
+from recovery_app.consumers.db import close_old_connections
 
 
 class Hooks:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 
-from recovery_app.consumers.binding import bind_to_person
-from recovery_app.consumers.care import close_old_connections
-from recovery_app.consumers.connection import Connection
+from recovery_app._live.connection import Connection
+from recovery_app.consumers.db import close_old_connections
 from recovery_app.consumers.groups import receive_at_last
 from recovery_app.consumers.hooks import Hooks, SyncHooks
+from recovery_app.consumers.identity import bind_to_person
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
     from channels.consumer import AsyncConsumer as Base
 
-    from recovery_app.consumers.topic import Topic
+    from recovery_app._live.topic import Topic
 else:
     Base = object
 

@@ -25,8 +25,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from recovery_app.serializers.base import Serializer, serializer_name
-from recovery_app.serializers.json_format import JSONSerializer
-from recovery_app.serializers.msgpack_format import MsgPackSerializer
+from recovery_app.serializers.json import JSONSerializer
+from recovery_app.serializers.msgpack import MsgPackSerializer
 
 BUILTIN: Mapping[str, Serializer] = MappingProxyType(
     {

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app.storages.base import Entry, EntryPage, Storage, describe
-from recovery_app.storages.cache import CacheStorage
-from recovery_app.storages.database import DatabaseStorage
+from recovery_app.storages.cache.storage import CacheStorage
+from recovery_app.storages.database.storage import DatabaseStorage
 from recovery_app.storages.memory import MemoryStorage
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from recovery_app.fencing import (
     decide_takeover,
     decide_touch,
 )
-from recovery_app.heads import describe_head
-from recovery_app.storages.pool import ThreadPool
+from recovery_app.storages.browsing import describe_head
+from recovery_app.storages.thread_pool import ThreadPool
 from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
 DEFAULT_THREADS = 16

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
+from recovery_app._concurrency import survive_fork
 from recovery_app.clock import Clock
-from recovery_app.forking import survive_fork
 from recovery_app.snapshots import is_marker, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage, describe
-from recovery_app.storages.sorting import SORTABLE, Place, is_behind, value_of
+from recovery_app.storages.browsing import SORTABLE, Place, is_behind, value_of
 from recovery_app.values import Page, Query, Sample
 
 DEFAULT_MAX_ENTRIES = 10_000

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from recovery_app import RecoveryManager
-from recovery_app.context import override_manager
+from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage
 from tests.clock import FakeClock
 from tests.core.support import make_manager

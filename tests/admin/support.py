@@ -9,7 +9,7 @@ from typing import Any
 from django.test import Client
 
 from recovery_app import RecoveryManager
-from recovery_app.tokens import hash_socket_id
+from recovery_app._core.tokens import hash_socket_id
 
 LIST = "/admin/recovery_app/snapshot/"
 CLEANUP = f"{LIST}cleanup/"

@@ -10,8 +10,8 @@ from django.contrib.admin.models import DELETION, LogEntry
 from django.test import Client
 
 from recovery_app import RecoveryManager
-from recovery_app.context import override_manager
 from recovery_app.exceptions import StorageUnavailable, TokenSuperseded
+from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage
 from tests.admin.support import (
     CLEANUP,

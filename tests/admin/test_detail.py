@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_app import RecoveryManager
-from recovery_app.admin import tree
-from recovery_app.admin.tree import Redactor, Row, grow
-from recovery_app.context import override_manager
+from recovery_app.admin import state_tree as tree
+from recovery_app.admin.state_tree import Redactor, Row, grow
+from recovery_app.middleware import override_manager
 from tests.admin.conftest import MakeClient
 from tests.admin.support import LIST, detail_of, hash_of, revocation_of, save, text_of
 from tests.clock import FakeClock

@@ -15,7 +15,7 @@ from django.test import Client
 
 from recovery_app import RecoveryManager
 from recovery_app.admin.options import SnapshotAdmin
-from recovery_app.context import override_manager
+from recovery_app.middleware import override_manager
 from recovery_app.storages import (
     CacheStorage,
     DatabaseStorage,

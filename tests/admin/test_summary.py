@@ -11,10 +11,9 @@ from django.test import Client
 from django.utils import translation
 
 from recovery_app import RecoveryManager
-from recovery_app.admin import words
+from recovery_app.admin import formatting as words
 from recovery_app.admin.charts import draw
 from recovery_app.admin.outcomes import KEPT_FAILURES, OUTCOMES, Outcomes
-from recovery_app.context import override_manager
 from recovery_app.exceptions import (
     InvalidSignature,
     MalformedToken,
@@ -25,6 +24,7 @@ from recovery_app.exceptions import (
     TokenExpired,
     TokenSuperseded,
 )
+from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage
 from recovery_app.values import Sample
 from tests.admin.support import LIST, hash_of, save, text_of

@@ -13,7 +13,7 @@ from django.utils.translation import trans_real
 
 from recovery_app import RecoveryManager
 from recovery_app.admin.outcomes import OUTCOMES
-from recovery_app.context import override_manager
+from recovery_app.middleware import override_manager
 from tests.admin.support import CLEANUP, LIST, detail_of, hash_of, revocation_of, save
 from tests.clock import FakeClock
 from tests.core.support import OwnStorage, make_manager

@@ -15,7 +15,7 @@ import pytest
 from channels.testing import WebsocketCommunicator
 
 from recovery_app import RecoveryManager
-from recovery_app.consumers.connection import LIVE
+from recovery_app._live.connection import LIVE
 from recovery_app.drain import RecoveryDrain
 from tests.consumers.apps import Counter
 from tests.consumers.pages import eventually

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from recovery_app import RecoveryManager, phoenix
-from recovery_app.consumers.mailbox import Mailbox
+from recovery_app import RecoveryManager
+from recovery_app._live import phoenix
+from recovery_app._live.mailbox import Mailbox
 from recovery_app.snapshots import Snapshot
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.storages import FlakyStorage

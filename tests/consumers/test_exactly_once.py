@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app.sequence import MAX_REPLIES, MAX_REPLY_BYTES
+from recovery_app._live.replies import MAX_REPLIES, MAX_REPLY_BYTES
 from recovery_app.storages import MemoryStorage
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.storages import FlakyStorage

@@ -15,8 +15,10 @@ from channels.testing import WebsocketCommunicator
 from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app import RecoveryManager
-from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin, care, mailbox
-from recovery_app.consumers.mailbox import CAPACITY, Mailbox
+from recovery_app._live import mailbox
+from recovery_app._live.mailbox import CAPACITY, Mailbox
+from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin
+from recovery_app.consumers import db as care
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage

@@ -14,10 +14,10 @@ import django
 from django.db import connections
 
 from recovery_app import RecoveryManager
+from recovery_app._core.tokens import Claims, TokenSigner, hash_socket_id
 from recovery_app.exceptions import TokenSuperseded
 from recovery_app.snapshots import Snapshot
 from recovery_app.storages import DatabaseStorage
-from recovery_app.tokens import Claims, TokenSigner, hash_socket_id
 from tests.core.support import SECRET, make_manager
 
 SOCKET = "the socket that all race for"

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app._core.operations import Labels
 from recovery_app.clock import Clock
 from recovery_app.exceptions import SnapshotNotFound, TokenSuperseded
-from recovery_app.rulebook import Labels
 from recovery_app.signals import recovery_failed, state_recovered
 from recovery_app.storages import MemoryStorage, Storage
 from tests.clock import FakeClock

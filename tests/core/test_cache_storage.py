@@ -24,7 +24,7 @@ from recovery_app import checks, get_manager
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import CacheStorage
-from recovery_app.storages.cached import PREFIX
+from recovery_app.storages.cache.entry import PREFIX
 from tests.clock import FakeClock
 from tests.core.caches import CACHES, LISTING
 from tests.core.support import claim_of, run_script, snapshot_bytes
@@ -465,7 +465,7 @@ def test_a_storage_that_is_never_closed_is_silent_at_exit() -> None:
         """
 import django
 django.setup()
-from recovery_app.storages import cache
+from recovery_app.storages.cache import storage as cache
 # Whatever holds it, by then Python has taken the names of this module away.
 cache.kept = cache.CacheStorage(cache="locmem")
 cache.kept.load("key")

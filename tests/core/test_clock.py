@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from recovery_app.clock import Ticker, ticker_of, to_us
-from recovery_app.tokens import issued_us_of
+from recovery_app._concurrency import Ticker, ticker_of
+from recovery_app._core.tokens import issued_us_of
+from recovery_app.clock import to_us
 from tests.clock import FakeClock
 from tests.core.support import SECRET, make_manager
 

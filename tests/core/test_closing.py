@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app.cleaner import Cleaner
+from recovery_app._core.cleanup import Cleaner
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.signals import Observer, observers
 from recovery_app.storages import MemoryStorage

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app._core.tokens import hash_socket_id, issued_us_of
 from recovery_app.exceptions import (
     InvalidSignature,
     SnapshotNotFound,
@@ -16,7 +17,6 @@ from recovery_app.exceptions import (
     VersionMismatch,
 )
 from recovery_app.storages import Storage
-from recovery_app.tokens import hash_socket_id, issued_us_of
 from tests.clock import FakeClock
 from tests.core.support import ME, SOMEBODY, make_manager
 

@@ -17,7 +17,7 @@ import asyncio, os, sys, threading, warnings
 import django
 django.setup()
 from recovery_app import RecoveryManager, get_manager
-from recovery_app.clock import ticker_of
+from recovery_app._concurrency import ticker_of
 from recovery_app.storages import MemoryStorage, Storage
 warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
 
@@ -131,7 +131,7 @@ print("done")
 def test_what_is_gone_is_forgotten_in_a_child() -> None:
     code = """
 import gc
-from recovery_app import forking
+from recovery_app import _concurrency as forking
 
 class Forked:
     def after_fork(self):

@@ -11,14 +11,14 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from recovery_app import RecoveryManager
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.clock import to_us
 from recovery_app.exceptions import StorageError, TokenError, TokenSuperseded
 from recovery_app.models import StoredSnapshot
 from recovery_app.snapshots import HEAD_BYTES, Head, Snapshot
 from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
-from recovery_app.storages.looking import starting_with
-from recovery_app.storages.rows import columns_of
-from recovery_app.tokens import hash_socket_id
+from recovery_app.storages.database.columns import columns_of
+from recovery_app.storages.database.queries import starting_with
 from recovery_app.values import Query, SnapshotInfo
 from tests.clock import FakeClock
 from tests.core.caches import LISTING
@@ -306,7 +306,7 @@ def test_keys_that_are_no_hashes_are_counted_one_by_one(clock: FakeClock) -> Non
 def test_a_cache_is_counted_and_searched_in_bounds(
     any_storage: Storage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recovery_app.storages.cache.MAX_LOOKED_AT", 3)
+    monkeypatch.setattr("recovery_app.storages.cache.storage.MAX_LOOKED_AT", 3)
     manager = make_manager(storage=any_storage, clock=clock)
     fill(manager)
     manager.touch(manager.create_token("a-0", binding=ME), binding=ME)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from recovery_app import RecoveryManager, rulebook
+from recovery_app import RecoveryManager
+from recovery_app._core import operations as rulebook
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import InvalidSignature, SnapshotNotFound, TokenExpired
 from recovery_app.storages import MemoryStorage
-from recovery_app.tokens import hash_socket_id
 from tests.clock import FakeClock
 from tests.core.support import SECRET, DownStorage, make_manager
 

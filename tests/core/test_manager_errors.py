@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import (
     MalformedToken,
     SnapshotCorrupt,
@@ -17,7 +18,6 @@ from recovery_app.exceptions import (
     UnserializableState,
     VersionMismatch,
 )
-from recovery_app.tokens import hash_socket_id
 from tests.clock import FakeClock
 from tests.core.support import DownStorage, make_manager, snapshot_bytes
 

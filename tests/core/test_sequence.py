@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery_app.sequence import MAX_REPLIES, MAX_REPLY_BYTES, Answer, Sequence
+from recovery_app._live.replies import MAX_REPLIES, MAX_REPLY_BYTES, Answer, Sequence
 
 ANSWERS = st.lists(st.builds(Answer, st.booleans(), st.binary(max_size=40)), max_size=100)
 

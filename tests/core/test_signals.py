@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import (
     InvalidSignature,
     MalformedToken,
@@ -19,7 +20,6 @@ from recovery_app.exceptions import (
     TokenSuperseded,
 )
 from recovery_app.signals import Observer, observers, recovery_failed, state_recovered
-from recovery_app.tokens import hash_socket_id
 from tests.core.support import ME, OTHER_SECRET, SOMEBODY, DownStorage, make_manager
 
 SOCKET = "the socket"

@@ -14,8 +14,8 @@ from django.test import override_settings
 import recovery_app
 from recovery_app import RecoveryManager, get_manager
 from recovery_app.conf import get_settings
-from recovery_app.context import current_manager, override_manager
 from recovery_app.exceptions import InvalidSignature
+from recovery_app.middleware import current_manager, override_manager
 from recovery_app.storages import MemoryStorage
 from tests.core.support import make_manager
 

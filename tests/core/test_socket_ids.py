@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from recovery_app.socket_ids import SocketIds
+from recovery_app._core.socket_ids import SocketIds
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.storages import MemoryStorage
-from recovery_app.tokens import hash_socket_id
 from tests.core.support import make_manager
 
 SOCKET = "the socket"

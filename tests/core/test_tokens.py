@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from recovery_app._core.tokens import Claims, TokenSigner, hash_socket_id, issued_us_of, key_of
 from recovery_app.exceptions import InvalidSignature, MalformedToken, TokenError
-from recovery_app.tokens import Claims, TokenSigner, hash_socket_id, issued_us_of, key_of
 from tests.core.support import ME, OTHER_SECRET, SECRET, SOMEBODY
 
 ALPHABET = string.ascii_letters + string.digits + "-_"
@@ -153,8 +153,8 @@ def test_what_is_malformed_reaches_neither_base64_nor_hmac(
     def unreachable(*_arguments: object) -> None:
         raise AssertionError("too far")
 
-    monkeypatch.setattr("recovery_app.tokens.a2b_base64", unreachable)
-    monkeypatch.setattr("recovery_app.tokens._Key.mac", unreachable)
+    monkeypatch.setattr("recovery_app._core.tokens.a2b_base64", unreachable)
+    monkeypatch.setattr("recovery_app._core.tokens._Key.mac", unreachable)
     assert refusal_of(value) is MalformedToken
 
 

@@ -9,7 +9,7 @@ import channels.consumer
 import channels.generic.websocket
 import pytest
 
-from recovery_app.consumers import care
+from recovery_app.consumers import db as care
 from tests.support.node import require_node
 
 

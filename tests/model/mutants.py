@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from recovery_app import fencing
-from recovery_app.consumers import numbering, topic
-from recovery_app.consumers.host import Host
+from recovery_app._live import numbering, topic
+from recovery_app._live.replies import Answer, Sequence
+from recovery_app._live.session import Session
+from recovery_app.consumers.application import Host
 from recovery_app.fencing import Verdict, decide_save, decide_takeover
-from recovery_app.sequence import Answer, Sequence
-from recovery_app.session import Session
 from recovery_app.snapshots import Header
 from tests.model.storage import Cellar
 
@@ -57,7 +57,7 @@ def trim_one_reply_too_many(patch: Any) -> None:
 
 
 def keep_too_few_replies(patch: Any) -> None:
-    patch.setattr("recovery_app.sequence.MAX_REPLIES", 8)
+    patch.setattr("recovery_app._live.replies.MAX_REPLIES", 8)
 
 
 def save_only_what_changed_the_state(patch: Any) -> None:

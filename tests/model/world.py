@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from recovery_app._core.tokens import issued_us_of, key_of
 from recovery_app.clock import MICROSECONDS
 from recovery_app.storages import MemoryStorage
-from recovery_app.tokens import issued_us_of, key_of
 from tests.model.browser import Browser
 from tests.model.loop import StillLoop
 from tests.model.server import TOKEN_MAX_AGE, TTL, End, GatheringLedger, Ledger, Node

@@ -15,9 +15,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from recovery_app.context import current_manager
 from recovery_app.exceptions import StorageError
 from recovery_app.management.progress import ProgressBar
+from recovery_app.middleware import current_manager
 from recovery_app.storages import Storage
 
 DEFAULT_BATCH = 5000

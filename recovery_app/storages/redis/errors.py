@@ -7,7 +7,7 @@ import re
 from redis import exceptions
 
 from recovery_app.exceptions import StorageError, StorageUnavailable
-from recovery_app.storages.redis.wire import TooFewReplicas
+from recovery_app.storages.redis.requests import TooFewReplicas
 
 NAME = "RedisStorage"
 

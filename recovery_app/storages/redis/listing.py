@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recovery_app.heads import describe_head
 from recovery_app.snapshots import HEAD_BYTES, is_marker, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage
-from recovery_app.storages.redis.stations import Talk
+from recovery_app.storages.browsing import describe_head
+from recovery_app.storages.redis.async_client import Talk
+from recovery_app.storages.redis.requests import Command
 from recovery_app.storages.redis.topology import Address, Chart
-from recovery_app.storages.redis.wire import Command
 from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
 STEP_KEYS = 1000

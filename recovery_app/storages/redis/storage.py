@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
+from recovery_app._concurrency import survive_fork
 from recovery_app.clock import Clock
 from recovery_app.fencing import Claim, Decision, Verdict
-from recovery_app.forking import survive_fork
 from recovery_app.storages.base import Entry, EntryPage, Storage
-from recovery_app.storages.redis import wire
+from recovery_app.storages.redis import requests as wire
+from recovery_app.storages.redis.async_client import Station, Stations
 from recovery_app.storages.redis.errors import FAILURES, translated
 from recovery_app.storages.redis.listing import (
     GONE,
@@ -31,6 +32,7 @@ from recovery_app.storages.redis.options import (
     topology_of,
     topology_of_pool,
 )
+from recovery_app.storages.redis.requests import Call, Manner
 from recovery_app.storages.redis.script import (
     renew_step,
     revoke_step,
@@ -38,10 +40,8 @@ from recovery_app.storages.redis.script import (
     take_over_step,
     touch_step,
 )
-from recovery_app.storages.redis.servers import Servers
-from recovery_app.storages.redis.stations import Station, Stations
+from recovery_app.storages.redis.sync_client import Servers
 from recovery_app.storages.redis.topology import Address, Topology
-from recovery_app.storages.redis.wire import Call, Manner
 from recovery_app.values import Page, Query, Sample
 
 Result = TypeVar("Result")

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError
 
-from recovery_app.storages.redis.wire import Command
+from recovery_app.storages.redis.requests import Command
 
 SLOTS = 16_384
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from recovery_app.consumers import numbering
-from recovery_app.consumers.topic import Topic
-from recovery_app.session import Session
+from recovery_app._live import numbering
+from recovery_app._live.session import Session
+from recovery_app._live.topic import Topic
 
 SAVE_EVERY = 8
 

@@ -1,0 +1,1 @@
+"""The manager and its rules: no Channels, no settings, no Prometheus."""

@@ -1,0 +1,1 @@
+"""One page's connection: its topics, joins, events and numbers, without Channels."""

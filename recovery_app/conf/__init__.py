@@ -1,0 +1,207 @@
+"""Own the setting ``RECOVERY``: the only reader of it, and the manager built from it."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.crypto import salted_hmac
+
+from recovery_app._concurrency import survive_fork
+from recovery_app._core.manager import (
+    DEFAULT_CLEANUP_INTERVAL,
+    DEFAULT_MAX_STATE_BYTES,
+    DEFAULT_TOKEN_MAX_AGE,
+    DEFAULT_TTL,
+    RecoveryManager,
+)
+from recovery_app.conf.parsers import PARSERS, parse_namespace
+from recovery_app.serializers import JSONSerializer, Serializer
+from recovery_app.storages import MemoryStorage, Storage
+
+SETTING = "RECOVERY"
+DEFAULT_METRICS_NAMESPACE = "golivekit"
+DEFAULT_REDACT = ("password", "token", "secret", "card", "ssn")
+_SALT = "recovery_app.tokens"
+_REBUILT_BY = {SETTING, "SECRET_KEY", "SECRET_KEY_FALLBACKS", "CACHES", "DATABASES"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The setting, read and found good; one field for each key, in lower case.
+
+    ``secret`` and ``secret_fallbacks`` are never shown; times are in seconds.
+    """
+
+    secret: bytes = field(repr=False)
+    secret_fallbacks: tuple[bytes, ...] = field(repr=False)
+    ttl: float = DEFAULT_TTL
+    token_max_age: float | None = DEFAULT_TOKEN_MAX_AGE
+    storage: Callable[[], Storage] = MemoryStorage
+    serializer: Serializer = field(default_factory=JSONSerializer)
+    cleanup_interval: float | None = DEFAULT_CLEANUP_INTERVAL
+    max_state_bytes: int = DEFAULT_MAX_STATE_BYTES
+    metrics_namespace: str = DEFAULT_METRICS_NAMESPACE
+    encryption_keys: None = None
+    redact: tuple[str, ...] = DEFAULT_REDACT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong with the setting: at which key (``""``: all of it), and what to do."""
+
+    key: str
+    message: str
+
+
+def find_problems() -> list[Problem]:
+    """Say what is wrong with the setting; nothing when all is well."""
+    return _read()[1]
+
+
+def get_settings() -> Settings:
+    """Give the setting; `ImproperlyConfigured` says all that is wrong with it."""
+    values, problems = _read()
+    if problems:
+        raise ImproperlyConfigured(" ".join(problem.message for problem in problems))
+    return Settings(**values)
+
+
+def get_metrics_namespace() -> str:
+    """Give the first word of the metrics' names; the default where the setting is bad."""
+    try:
+        return parse_namespace(_raw()["METRICS_NAMESPACE"])
+    except (KeyError, ValueError):
+        return DEFAULT_METRICS_NAMESPACE
+
+
+def get_redacted_names() -> tuple[str, ...]:
+    """Give the key ``REDACT``; the default where the setting is bad."""
+    try:
+        return cast("tuple[str, ...]", PARSERS["REDACT"](_raw()["REDACT"]))
+    except (KeyError, ValueError):
+        return DEFAULT_REDACT
+
+
+def get_storage_entry() -> Mapping[str, Any]:
+    """Give the key ``STORAGE`` as it is written, good or bad; nothing if it isn't a dictionary."""
+    try:
+        entry = _raw()["STORAGE"]
+    except (KeyError, ValueError):
+        return {}
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def build_manager(found: Settings) -> RecoveryManager:
+    """Build a manager that does what the settings say."""
+    return RecoveryManager(
+        secret=found.secret,
+        secret_fallbacks=found.secret_fallbacks,
+        ttl=found.ttl,
+        token_max_age=found.token_max_age,
+        storage=found.storage(),
+        serializer=found.serializer,
+        cleanup_interval=found.cleanup_interval,
+        max_state_bytes=found.max_state_bytes,
+    )
+
+
+class _Singleton:
+    """The manager of this process, built when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._manager: RecoveryManager | None = None
+        self._lock = threading.RLock()
+        survive_fork(self)
+
+    def get(self) -> RecoveryManager:
+        # A second look under the lock, so that nobody waits for it once there is one.
+        manager = self._manager
+        if manager is None:
+            with self._lock:
+                manager = self._manager
+                if manager is None:
+                    manager = self._manager = build_manager(get_settings())
+        return manager
+
+    def close(self) -> None:
+        with self._lock:
+            manager, self._manager = self._manager, None
+        if manager is not None:
+            manager.close()
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
+
+
+_singleton = _Singleton()
+atexit.register(_singleton.close)
+
+
+def get_manager() -> RecoveryManager:
+    """Give this process's manager, built from the settings the first time.
+
+    It is closed when the process exits, and built anew after a change of the settings in a
+    test. Raises `ImproperlyConfigured`.
+    """
+    return _singleton.get()
+
+
+def _forget_manager(*, setting: str, **_kwargs: object) -> None:
+    if setting in _REBUILT_BY:
+        _singleton.close()
+
+
+setting_changed.connect(_forget_manager, dispatch_uid="recovery_app.conf")
+
+
+def _raw() -> Mapping[Any, Any]:
+    raw = getattr(django_settings, SETTING, {})
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{SETTING} must be a dictionary, not {type(raw).__name__}.")
+    return raw
+
+
+def _read() -> tuple[dict[str, Any], list[Problem]]:
+    try:
+        raw = _raw()
+    except ValueError as error:
+        return {}, [Problem(key="", message=str(error))]
+    values: dict[str, Any] = {}
+    problems = []
+    try:
+        values |= _derive_secrets(raw)
+    except ImproperlyConfigured as error:
+        message = f"{SETTING}['SECRET'] isn't there and can't be derived. {error}"
+        problems.append(Problem(key="SECRET", message=message))
+    for key, value in raw.items():
+        parse = PARSERS.get(key)
+        if parse is None:
+            message = f"{SETTING} knows no key {key!r}, only {', '.join(PARSERS)}."
+            problems.append(Problem(key=str(key), message=message))
+            continue
+        try:
+            values[key.lower()] = parse(value)
+        except ValueError as error:
+            problems.append(Problem(key=key, message=f"{SETTING}[{key!r}] {error}."))
+    return values, problems
+
+
+def _derive_secrets(raw: Mapping[Any, Any]) -> dict[str, Any]:
+    """Give the secrets that the setting leaves out; `ImproperlyConfigured` without SECRET_KEY."""
+    derived: dict[str, Any] = {}
+    if "SECRET" not in raw:
+        derived["secret"] = _derive(django_settings.SECRET_KEY)
+    if "SECRET_FALLBACKS" not in raw:
+        derived["secret_fallbacks"] = tuple(map(_derive, django_settings.SECRET_KEY_FALLBACKS))
+    return derived
+
+
+def _derive(secret_key: str | bytes) -> bytes:
+    return salted_hmac(_SALT, b"", secret=secret_key, algorithm="sha256").digest()

@@ -1,0 +1,129 @@
+"""Own what each key of the setting ``RECOVERY`` may hold.
+
+Each parser gives the value to use, or raises a `ValueError` whose text goes on from the
+key's name and never repeats a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from recovery_app._core.manager import MAX_SECONDS
+from recovery_app._core.tokens import MIN_SECRET_BYTES
+from recovery_app.serializers import Serializer
+from recovery_app.storages import Storage
+
+
+def _secret(value: Any) -> bytes:
+    try:
+        secret = value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise ValueError("holds a lone surrogate") from None
+    if not isinstance(secret, bytes):
+        raise ValueError(f"must be bytes or a string, not {type(value).__name__}")
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"has {len(secret)} bytes and needs at least {MIN_SECRET_BYTES}; "
+            "leave it out to derive one from SECRET_KEY"
+        )
+    return secret
+
+
+def _secrets(value: Any) -> tuple[bytes, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"must be a list, not {type(value).__name__}")
+    return tuple(map(_secret, value))
+
+
+def _seconds(value: Any) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ValueError(f"must be seconds or a timedelta, not {type(value).__name__}")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"is {seconds} seconds and must be above 0 and at most {MAX_SECONDS}")
+    return seconds
+
+
+def _seconds_or_none(value: Any) -> float | None:
+    return None if value is None else _seconds(value)
+
+
+def _storage(value: Any) -> Callable[[], Storage]:
+    if not isinstance(value, Mapping) or not {"BACKEND"} <= set(value) <= {"BACKEND", "OPTIONS"}:
+        raise ValueError('must be shaped like {"BACKEND": "…", "OPTIONS": {…}}')
+    backend = _imported(value["BACKEND"])
+    if not (isinstance(backend, type) and issubclass(backend, Storage)):
+        raise ValueError("names a BACKEND that isn't a recovery_app.storages.Storage")
+    options = value.get("OPTIONS", {})
+
+    def build() -> Storage:
+        return backend(**options)
+
+    try:
+        build().close()
+    except Exception as error:  # A storage of the application's own may raise anything.
+        raise ValueError(f"has OPTIONS that {backend.__name__} doesn't take ({error})") from error
+    return build
+
+
+def _serializer(value: Any) -> Serializer:
+    found = _imported(value) if isinstance(value, str) else value
+    try:
+        serializer: Serializer = found() if isinstance(found, type) else found
+    except Exception as error:  # So may a serializer.
+        raise ValueError(f"names {found.__name__}, which can't be made ({error})") from error
+    if not all(callable(getattr(serializer, name, None)) for name in ("dumps", "loads")):
+        raise ValueError("needs dumps(state) and loads(data)")
+    return serializer
+
+
+def _imported(path: Any) -> Any:
+    if not isinstance(path, str):
+        raise ValueError(f"needs a dotted path, not {type(path).__name__}")
+    try:
+        return import_string(path)
+    except Exception as error:  # And so may the import of its module.
+        raise ValueError(f"can't import {path!r} ({error})") from error
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("must be a whole number of bytes above 0")
+    return value
+
+
+def parse_namespace(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", value):
+        raise ValueError("must be a word of letters, digits and underscores")
+    return value
+
+
+def _encryption_keys(value: Any) -> None:
+    if value is not None:
+        raise ValueError("isn't supported by this version yet: leave it out")
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+        raise ValueError("must be a list of strings")
+    return tuple(value)
+
+
+PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "SECRET": _secret,
+    "SECRET_FALLBACKS": _secrets,
+    "TTL": _seconds,
+    "TOKEN_MAX_AGE": _seconds_or_none,
+    "STORAGE": _storage,
+    "SERIALIZER": _serializer,
+    "CLEANUP_INTERVAL": _seconds_or_none,
+    "MAX_STATE_BYTES": _size,
+    "METRICS_NAMESPACE": parse_namespace,
+    "ENCRYPTION_KEYS": _encryption_keys,
+    "REDACT": _names,
+}

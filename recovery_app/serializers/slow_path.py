@@ -1,0 +1,166 @@
+"""Own the slow way through a state: encode it value by value, or say what can't be stored.
+
+Nothing here recurses, so no state, however deep, meets the interpreter's recursion limit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from recovery_app.exceptions import UnserializableState
+from recovery_app.serializers.fast_path import MAX_DEPTH
+from recovery_app.serializers.types import Encoders, Unfit, checked_text, type_name
+
+MAX_STEPS_SHOWN = 32
+MAX_KEY_SHOWN = 40
+
+COPIES: Mapping[type, Callable[[Any], Any]] = {dict: dict, list: list, tuple: list}
+ONLY_STR = frozenset({str})
+AS_THEY_ARE = frozenset({bool, type(None)})
+# How to get a plain value of a subclass. str() of Django's SafeString is the SafeString.
+PLAIN_ONE: Mapping[type, str] = {
+    dict: "dict(it)",
+    list: "list(it)",
+    tuple: "list(it)",
+    str: "it[:]",
+}
+
+
+def encode(state: Mapping[str, Any], encoders: Encoders) -> dict[str, Any]:
+    """Copy a state with each value encoded, or raise ``UnserializableState`` with its path."""
+    if type(state) is not dict:
+        raise UnserializableState("state", f"it is {_a(type(state))}, and a state is a dict")
+    root = _Node(state)
+    pending = [root]
+    while pending:
+        pending += pending.pop().encode(encoders)
+    copy: dict[str, Any] = root.copy
+    return copy
+
+
+def decode(state: dict[str, Any], revive: Callable[[str], Any], mark: str) -> dict[str, Any]:
+    """Replace, in place, each string value that starts with the mark."""
+    pending: list[Any] = [state]
+    while pending:
+        node = pending.pop()
+        for key, value in _items(node):
+            kind = type(value)
+            if kind is str:
+                if value.startswith(mark):
+                    node[key] = revive(value)
+            elif kind in COPIES:
+                pending.append(value)
+    return state
+
+
+def _items(container: Any) -> Iterable[tuple[Any, Any]]:
+    return container.items() if type(container) is dict else enumerate(container)
+
+
+class _Node:
+    """A dict or list on the way, with its copy and how the walk came to it."""
+
+    __slots__ = ("copy", "depth", "key", "parent", "source")
+
+    def __init__(self, source: Any, parent: _Node | None = None, key: str | int = "") -> None:
+        self.source = source
+        self.parent = parent
+        self.key = key
+        self.depth: int = parent.depth + 1 if parent else 1
+        self.copy = COPIES[type(source)](source)
+        if self.depth > MAX_DEPTH:
+            raise self._too_deep()
+        if type(source) is dict:
+            self._check_keys()
+
+    def encode(self, encoders: Encoders) -> list[_Node]:
+        """Encode the values in the copy; give the dicts and lists among them."""
+        children = []
+        for key, value in _items(self.copy):
+            kind = type(value)
+            if kind in AS_THEY_ARE:
+                continue
+            if kind in COPIES:
+                child = _Node(value, self, key)
+                self.copy[key] = child.copy
+                children.append(child)
+                continue
+            encoder = encoders.get(kind)
+            if encoder is None:
+                raise self._unfit(key, _why_not(kind, encoders))
+            try:
+                self.copy[key] = encoder(value)
+            except Unfit as unfit:
+                raise self._unfit(key, str(unfit)) from None
+        return children
+
+    def _check_keys(self) -> None:
+        # Nearly all keys are plain, and then this is all.
+        if {*map(type, self.copy)} <= ONLY_STR and "".join(self.copy).isascii():
+            return
+        for key in self.copy:
+            if type(key) is not str:
+                raise self._unfit(None, f"it has a key that is {_a(type(key))}, and keys are str")
+            try:
+                checked_text(key)
+            except Unfit as unfit:
+                raise self._unfit(key, f"in its key, {unfit}") from None
+
+    def _too_deep(self) -> UnserializableState:
+        """Tell a container that holds itself from one that is only deep."""
+        above: set[int] = set()
+        for node in reversed([*self._lineage()]):
+            if id(node.source) in above:
+                return node._unfit(None, "it contains itself")
+            above.add(id(node.source))
+        return self._unfit(None, f"it is nested more than {MAX_DEPTH} deep")
+
+    def _unfit(self, key: str | int | None, problem: str) -> UnserializableState:
+        """Make the error for the value under a key, or for this container itself."""
+        steps = [node.key for node in self._lineage() if node.parent][::-1]
+        return UnserializableState(_path(steps if key is None else [*steps, key]), problem)
+
+    def _lineage(self) -> Iterator[_Node]:
+        node: _Node | None = self
+        while node:
+            yield node
+            node = node.parent
+
+
+def _path(steps: list[str | int]) -> str:
+    """Spell a path as in ``state["items"][3].price``."""
+    spelled = [_step(key, first=not index) for index, key in enumerate(steps)]
+    if len(spelled) > MAX_STEPS_SHOWN:
+        half = MAX_STEPS_SHOWN // 2
+        spelled = [*spelled[:half], " … ", *spelled[-half:]]
+    return "state" + "".join(spelled)
+
+
+def _step(key: str | int, *, first: bool) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    if len(key) > MAX_KEY_SHOWN:
+        key = key[:MAX_KEY_SHOWN] + "…"
+    elif key.isidentifier() and not first:
+        return f".{key}"
+    # Lone surrogates can't be printed; json escapes them.
+    return f"[{json.dumps(key, ensure_ascii=not key.isprintable())}]"
+
+
+def _why_not(kind: type, encoders: Encoders) -> str:
+    if issubclass(kind, Enum):
+        return f"it is {_a(kind)}, an enum; store its value"
+    for base in kind.__mro__:
+        if base in COPIES or base in encoders:
+            plain = f"would come back as a plain {COPIES.get(base, base).__name__}"
+            return f"it is {_a(kind)} and {plain}; store {PLAIN_ONE.get(base, 'a plain one')}"
+    return f"it is {_a(kind)}, which no snapshot can hold"
+
+
+def _a(kind: type) -> str:
+    """Name a type with its article."""
+    name = type_name(kind)
+    return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
