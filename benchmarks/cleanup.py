@@ -31,7 +31,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from recovery_app import RecoveryManager
-from recovery_app._core.cleanup import Cleaner
+from recovery_app._core.cleanup import CleanupThread
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.management.commands.cleanup_recovery import DEFAULT_BATCH
 from recovery_app.middleware import override_manager
@@ -170,7 +170,7 @@ def compare(alias: str, rows: int, size: int) -> None:
             call_command("cleanup_recovery", batch_size=size, verbosity=0)
 
     def thread() -> None:
-        cleaner = Cleaner(DatabaseStorage(database=alias), 0.001)
+        cleaner = CleanupThread(DatabaseStorage(database=alias), 0.001)
         cleaner.start()
         while DatabaseStorage(database=alias).count_expired():
             time.sleep(0.5)

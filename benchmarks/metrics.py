@@ -36,7 +36,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from recovery_app import RecoveryManager
 from recovery_app._core.manager import asynchronous, sync
-from recovery_app._core.notifier import Announcer
+from recovery_app._core.notifier import Notifier
 from recovery_app._core.telemetry import Watched
 from recovery_app.consumers import RecoveryConsumerMixin
 from recovery_app.signals import observers
@@ -56,7 +56,7 @@ STATE = {"count": 7, "items": ["x" * 40] * 3, "note": "y" * 40}
 Work = Callable[["Side"], Awaitable[None]]
 
 
-class Silent(Announcer):
+class Silent(Notifier):
     """Tell nobody."""
 
     def recovered(self, *_: Any) -> None:

@@ -14,17 +14,17 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class Forkable(Protocol):
+class ForkAware(Protocol):
     """An object that can put itself in order in a forked child."""
 
     def after_fork(self) -> None:
         """Replace locks, and forget threads, that belonged to the parent."""
 
 
-_forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_forkables: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
-def survive_fork(forkable: Forkable) -> None:
+def register_after_fork(forkable: ForkAware) -> None:
     """Have ``forkable.after_fork()`` called in each forked child, as long as it lives."""
     _forkables.add(forkable)
 
@@ -38,13 +38,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class Ticker:
+class MonotonicTimestamps:
     """Give time stamps in microseconds, never the same twice."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = 0
-        survive_fork(self)
+        register_after_fork(self)
 
     def tick(self, now_us: int) -> int:
         """Give ``now_us``, or the next number after the last one given."""
@@ -57,22 +57,22 @@ class Ticker:
         self._lock = threading.Lock()
 
 
-_tickers: weakref.WeakKeyDictionary[Clock, Ticker] = weakref.WeakKeyDictionary()
+_by_clock: weakref.WeakKeyDictionary[Clock, MonotonicTimestamps] = weakref.WeakKeyDictionary()
 
 
-def ticker_of(clock: Clock) -> Ticker:
+def timestamps_of(clock: Clock) -> MonotonicTimestamps:
     """Give the one ticker of all in this process who go by the same clock.
 
     Each clock has its own: one that is ahead would drag the others along.
     """
     try:
-        return _tickers.setdefault(clock, Ticker())
+        return _by_clock.setdefault(clock, MonotonicTimestamps())
     except TypeError:
         # It can't be a key, so nobody else can ask for the same one.
-        return Ticker()
+        return MonotonicTimestamps()
 
 
-class Recent(Generic[Key, Value]):
+class LRUCache(Generic[Key, Value]):
     """Remember the ``limit`` values used last, and at most twice as many.
 
     There are two generations: when the young one is full it becomes the old one, and what of

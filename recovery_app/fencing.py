@@ -25,15 +25,20 @@ class Verdict(enum.Enum):
     """What came of an attempt to change what is stored."""
 
     DONE = "done"
-    ABSENT = "absent"
+    NOT_FOUND = "absent"
     FENCED = "fenced"
     REVOKED = "revoked"
-    FOREIGN = "foreign"
-    """The stored snapshot is bound to somebody else."""
-    NEWER = "newer"
+    BINDING_MISMATCH = "foreign"
+    """The stored snapshot is bound to another consumer, view or person."""
+    VERSION_TOO_NEW = "newer"
     """A newer version of the application wrote the state."""
     UNREADABLE = "unreadable"
     """The bytes can't be read here, so they are left as they are."""
+
+    # The names that storages written for version 0.1 use.
+    ABSENT = "absent"
+    FOREIGN = "foreign"
+    NEWER = "newer"
 
 
 # Neither of these two is frozen or keyword-only, as they are made for each call: that would
@@ -73,7 +78,7 @@ def decide_touch(stored: bytes | None, claim: Claim) -> Decision:
     old = _admit(stored, claim)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
-    return Decision(verdict=Verdict.ABSENT if old.revoked else Verdict.DONE, data=stored)
+    return Decision(verdict=Verdict.NOT_FOUND if old.revoked else Verdict.DONE, data=stored)
 
 
 def decide_takeover(
@@ -84,9 +89,9 @@ def decide_takeover(
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
     if old.revoked:
-        return Decision(verdict=Verdict.ABSENT)
+        return Decision(verdict=Verdict.NOT_FOUND)
     if newest_version is not None and old.version > newest_version:
-        return Decision(verdict=Verdict.NEWER, data=stored)
+        return Decision(verdict=Verdict.VERSION_TOO_NEW, data=stored)
     raised = replace(old, fence=raise_fence(old, claim, now_us))
     return Decision(verdict=Verdict.DONE, data=raised.put_on(stored or b""))
 
@@ -97,7 +102,7 @@ def decide_renewal(stored: bytes | None, claim: Claim, *, now_us: int, binding: 
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
     if old.revoked:
-        return Decision(verdict=Verdict.ABSENT)
+        return Decision(verdict=Verdict.NOT_FOUND)
     raised = replace(old, fence=raise_fence(old, claim, now_us), binding=binding)
     return Decision(verdict=Verdict.DONE, data=raised.put_on(stored or b""))
 
@@ -110,7 +115,7 @@ def decide_revocation(stored: bytes | None, claim: Claim, *, now_us: int) -> Dec
         with contextlib.suppress(SnapshotCorrupt, VersionMismatch):
             old = Header.read(stored)
     if old.binding != claim.binding:
-        return Decision(verdict=Verdict.FOREIGN)
+        return Decision(verdict=Verdict.BINDING_MISMATCH)
     fence = raise_fence(old, claim, now_us)
     marker = replace(old, fence=fence, floor=fence, created_us=now_us, saved_us=now_us)
     return Decision(verdict=Verdict.DONE, data=revoked_marker(marker))
@@ -124,17 +129,17 @@ def raise_fence(old: Header, claim: Claim, now_us: int) -> int:
 def refuse(header: Header, claim: Claim, *, by_floor: bool = False) -> Verdict | None:
     """Say why a claim doesn't hold against a stored header, or ``None``."""
     if header.binding != claim.binding:
-        return Verdict.FOREIGN
+        return Verdict.BINDING_MISMATCH
     if claim.issued_us >= (header.floor if by_floor else header.fence):
         return None
     if header.revoked:
-        return Verdict.ABSENT if by_floor else Verdict.REVOKED
+        return Verdict.NOT_FOUND if by_floor else Verdict.REVOKED
     return Verdict.FENCED
 
 
 def _admit(stored: bytes | None, claim: Claim, *, by_floor: bool = False) -> Header | Verdict:
     if stored is None:
-        return Verdict.ABSENT
+        return Verdict.NOT_FOUND
     try:
         header = Header.read(stored)
     except (SnapshotCorrupt, VersionMismatch):

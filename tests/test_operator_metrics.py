@@ -14,7 +14,7 @@ from django.apps import apps
 from prometheus_client import CollectorRegistry
 
 from recovery_app import RecoveryManager
-from recovery_app._core.cleanup import Cleaner
+from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.telemetry import OPERATIONS
 from recovery_app._live.session import Outcome
 from recovery_app.exceptions import SnapshotCorrupt, StorageError, StorageUnavailable
@@ -306,7 +306,7 @@ def test_live_snapshots_are_counted_by_the_clean_up_where_that_is_cheap(
     hearing = Hearing()
     observers.add(own)
     observers.add(hearing)
-    cleaner = Cleaner(storage, 0.001)
+    cleaner = CleanupThread(storage, 0.001)
     try:
         cleaner.start()
         assert counted.wait(PATIENCE_SECONDS)
@@ -324,7 +324,7 @@ def test_a_failed_clean_up_is_counted() -> None:
             raise StorageUnavailable("The storage", "clean-up")
 
     failed = threading.Event()
-    cleaner = Cleaner(Broken(), 0.001)
+    cleaner = CleanupThread(Broken(), 0.001)
     with counting() as changes:
         cleaner.start()
         assert failed.wait(PATIENCE_SECONDS)

@@ -175,7 +175,7 @@ async def test_different_calls_go_together(storage: RedisStorage, counted: Proce
             if command["client_type"] != "lua":
                 seen.append(command["command"].split()[0])
     assert sorted(seen) == ["DEL", "EVALSHA", "MGET", "SET"]
-    assert done[:6] == [Verdict.DONE, None, None, None, True, Verdict.ABSENT]
+    assert done[:6] == [Verdict.DONE, None, None, None, True, Verdict.NOT_FOUND]
     assert done[6].data == snapshot_bytes(9, floor=2)
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 from recovery_app.signals import observers
 from recovery_app.storages import Storage
 
@@ -17,7 +17,7 @@ JOIN_SECONDS = 5
 logger = logging.getLogger("recovery_app")
 
 
-class Cleaner:
+class CleanupThread:
     """Remove what has expired from a storage, every ``interval`` seconds.
 
     The thread knows the storage and not the manager, so a manager that nobody holds any
@@ -31,7 +31,7 @@ class Cleaner:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        survive_fork(self)
+        register_after_fork(self)
 
     def start(self) -> None:
         """Start the thread, unless it runs already or was stopped."""

@@ -31,7 +31,7 @@ class _Nothing:
 NOTHING = _Nothing()
 
 
-class Announcer:
+class Notifier:
     """Announce what came of recoveries, in the name of ``sender``."""
 
     def __init__(self, sender: type, socket_ids: SocketIds) -> None:

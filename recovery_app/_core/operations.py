@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from recovery_app._concurrency import Recent, ticker_of
+from recovery_app._concurrency import LRUCache, timestamps_of
 from recovery_app._core.state_codec import Codec
-from recovery_app._core.tokens import Claims, TokenSigner
+from recovery_app._core.tokens import TokenPayload, TokenSigner
 from recovery_app.clock import MICROSECONDS, Clock, to_us
 from recovery_app.exceptions import (
     InvalidSignature,
@@ -35,7 +35,7 @@ REMEMBERED_PERMITS = 5_000
 
 
 @dataclass(slots=True, kw_only=True)
-class Labels:
+class SnapshotMetadata:
     """What a snapshot says of its state; `ValueError` for what can't be stored.
 
     ``confirmed_us`` is the timestamp of the newest token that the client has shown to have
@@ -71,7 +71,7 @@ class Recovered(NamedTuple):
     version: int
 
 
-class Permit(Claim):
+class Grant(Claim):
     """A token that was found good: what it says, and for whom.
 
     ``key`` names the socket in the storage, ``bound_to`` is what the token is bound to; the
@@ -96,7 +96,7 @@ class Permit(Claim):
             error.socket_hash = error.socket_hash or self.key
 
 
-class Rulebook:
+class Operations:
     """Verify tokens, seal and open snapshots, and put a storage's verdict into an error."""
 
     def __init__(
@@ -113,11 +113,11 @@ class Rulebook:
         # An open page shows the same token with each event, mostly to the process that issued
         # it. Only good ones are remembered, and in the same memory as the secret; their age is
         # looked at each time.
-        self._permits: Recent[tuple[str, bytes], Permit] = Recent(REMEMBERED_PERMITS)
+        self._permits: LRUCache[tuple[str, bytes], Grant] = LRUCache(REMEMBERED_PERMITS)
         self._ttl = ttl
         self._token_max_age = token_max_age
         self._clock = clock
-        self._ticker = ticker_of(clock)
+        self._ticker = timestamps_of(clock)
 
     def tick(self) -> int:
         """Give the time in microseconds, never the same twice from one process."""
@@ -125,9 +125,9 @@ class Rulebook:
 
     def issue(self, socket_hash: bytes, issued_us: int, binding: bytes) -> str:
         """Sign a token."""
-        return self._sign(Permit(socket_hash, issued_us, binding, digest_binding(binding)))
+        return self._sign(Grant(socket_hash, issued_us, binding, digest_binding(binding)))
 
-    def admit(self, token: object, binding: bytes) -> Permit:
+    def admit(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; `TokenError`."""
         # What is of another type may be no key for a dictionary, or a false one.
         permit = None
@@ -142,7 +142,9 @@ class Rulebook:
                 raise TokenExpired(age_seconds=age, limit_seconds=limit, socket_hash=permit.key)
         return permit
 
-    def seal(self, permit: Permit, payload: bytes, socket_id: str, labels: Labels) -> bytes:
+    def seal(
+        self, permit: Grant, payload: bytes, socket_id: str, labels: SnapshotMetadata
+    ) -> bytes:
         """Give the bytes to store, with the token's timestamp as the fence."""
         issued_us, bound = permit.issued_us, permit.binding
         confirmed_us = issued_us if labels.confirmed_us is None else labels.confirmed_us
@@ -153,7 +155,7 @@ class Rulebook:
         texts = socket_id, labels.view, labels.topic, self.codec.name
         return join_parts(header, texts, labels.replies, payload)
 
-    def open(self, permit: Permit, data: bytes | None) -> Recovered:
+    def open(self, permit: Grant, data: bytes | None) -> Recovered:
         """Give what is stored to whoever holds a permit."""
         if data is None:
             raise self.missing(permit)
@@ -161,20 +163,20 @@ class Rulebook:
         (socket_id, _view, _topic, serializer), _replies, payload = split_parts(data)
         verdict = refuse(header, permit, by_floor=True)
         if verdict is None and header.revoked:
-            verdict = Verdict.ABSENT
+            verdict = Verdict.NOT_FOUND
         if verdict is not None:
             raise self.refusal(permit, verdict)
         state = self.codec.decode(payload, serializer)
         return Recovered(state, socket_id, header.applied_seq, header.version)
 
-    def hand_over(self, permit: Permit, decision: Decision, newest: int | None) -> Takeover:
+    def hand_over(self, permit: Grant, decision: Decision, newest: int | None) -> Takeover:
         """Give what a takeover gave, or raise what refused it."""
         if decision.verdict is not Verdict.DONE:
             raise self.refusal(permit, decision.verdict, decision.data, newest)
         data = decision.data or b""
         header = Header.read(data)
         (socket_id, view, topic, serializer), replies, payload = split_parts(data)
-        following = Permit(permit.socket_hash, header.fence, permit.bound_to, permit.binding)
+        following = Grant(permit.socket_hash, header.fence, permit.bound_to, permit.binding)
         return Takeover(
             state=self.codec.decode(payload, serializer),
             socket_id=socket_id,
@@ -189,25 +191,25 @@ class Rulebook:
             replies=replies,
         )
 
-    def renewed(self, permit: Permit, decision: Decision, binding: bytes) -> str:
+    def renewed(self, permit: Grant, decision: Decision, binding: bytes) -> str:
         """Give the token that a renewal made, or raise what refused it."""
         if decision.verdict is not Verdict.DONE:
             raise self.refusal(permit, decision.verdict, decision.data)
         fence = Header.read(decision.data or b"").fence
         return self.issue(permit.socket_hash, fence, binding)
 
-    def settle(self, permit: Permit, verdict: Verdict) -> None:
+    def settle(self, permit: Grant, verdict: Verdict) -> None:
         """Raise what refused a save or a revocation, if anything did."""
         if verdict is not Verdict.DONE:
             raise self.refusal(permit, verdict)
 
-    def touched(self, permit: Permit, verdict: Verdict) -> bool:
+    def touched(self, permit: Grant, verdict: Verdict) -> bool:
         """Say whether there was a snapshot to touch, or raise what refused it."""
-        if verdict in (Verdict.DONE, Verdict.ABSENT):
+        if verdict in (Verdict.DONE, Verdict.NOT_FOUND):
             return verdict is Verdict.DONE
         raise self.refusal(permit, verdict)
 
-    def missing(self, permit: Permit) -> RecoveryError:
+    def missing(self, permit: Grant) -> RecoveryError:
         """Tell a token that has outlived every snapshot from one whose snapshot is gone."""
         age = self._age(permit)
         if age > self._ttl:
@@ -216,38 +218,40 @@ class Rulebook:
 
     def refusal(
         self,
-        permit: Permit,
+        permit: Grant,
         verdict: Verdict,
         data: bytes | None = None,
         newest: int | None = None,
     ) -> RecoveryError:
         """Put a verdict into the error that tells it."""
         key = permit.key
-        if verdict is Verdict.ABSENT:
+        if verdict is Verdict.NOT_FOUND:
             return self.missing(permit)
-        if verdict is Verdict.FOREIGN:
+        if verdict is Verdict.BINDING_MISMATCH:
             return InvalidSignature(socket_hash=key)
-        if verdict is Verdict.NEWER and data is not None and newest is not None:
+        if verdict is Verdict.VERSION_TOO_NEW and data is not None and newest is not None:
             stored = Header.read(data).version
             return VersionMismatch(stored=stored, supported=newest, socket_hash=key)
         if verdict is Verdict.UNREADABLE:
             return _unreadable(data, key)
         return TokenSuperseded(revoked=verdict is Verdict.REVOKED, socket_hash=key)
 
-    def _verify(self, token: object, binding: bytes) -> Permit:
+    def _verify(self, token: object, binding: bytes) -> Grant:
         claims = self._signer.verify(token, binding)
-        permit = Permit(claims.socket_hash, claims.issued_us, binding, digest_binding(binding))
+        permit = Grant(claims.socket_hash, claims.issued_us, binding, digest_binding(binding))
         if type(token) is str and type(binding) is bytes:
             self._permits.put((token, binding), permit)
         return permit
 
-    def _sign(self, permit: Permit) -> str:
-        token = self._signer.sign(Claims(permit.socket_hash, permit.issued_us), permit.bound_to)
+    def _sign(self, permit: Grant) -> str:
+        token = self._signer.sign(
+            TokenPayload(permit.socket_hash, permit.issued_us), permit.bound_to
+        )
         if type(permit.bound_to) is bytes:
             self._permits.put((token, permit.bound_to), permit)
         return token
 
-    def _age(self, permit: Permit) -> float:
+    def _age(self, permit: Grant) -> float:
         return self._clock() - permit.issued_us / MICROSECONDS
 
 

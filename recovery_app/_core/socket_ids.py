@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from recovery_app._concurrency import Recent
+from recovery_app._concurrency import LRUCache
 
 
 class SocketIds:
     """Remember the socket ids seen last by their hash: ``limit`` of them, or twice as many."""
 
     def __init__(self, limit: int) -> None:
-        self._ids: Recent[str, str] = Recent(limit)
+        self._ids: LRUCache[str, str] = LRUCache(limit)
         self.find = self._ids.get
         """Give the socket id with this hash, where it is still known."""
 

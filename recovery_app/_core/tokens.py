@@ -33,7 +33,7 @@ _TOKEN_SIZE = _CLAIMS.size + hashlib.sha256().digest_size
 
 # Not frozen, and not keyword-only, as it is made for each call: that would take much longer.
 @dataclass(slots=True)
-class Claims:
+class TokenPayload:
     """What a verified token says: ``issued_us`` in microseconds since 1970."""
 
     socket_hash: bytes
@@ -63,13 +63,13 @@ class TokenSigner:
                 )
         self._keys = tuple(map(_Key, secrets))
 
-    def sign(self, claims: Claims, binding: bytes = b"") -> str:
+    def sign(self, claims: TokenPayload, binding: bytes = b"") -> str:
         """Give the token that says ``claims`` and is good for ``binding`` alone."""
         said = _CLAIMS.pack(claims.socket_hash, claims.issued_us)
         signed = b2a_base64(said + self._keys[0].mac(said, binding), newline=False).decode()
         return signed.replace("+", "-").replace("/", "_")
 
-    def verify(self, token: object, binding: bytes = b"") -> Claims:
+    def verify(self, token: object, binding: bytes = b"") -> TokenPayload:
         """Give what a token says, once its signature is known to be good.
 
         ``token`` may be anything that a client sent. Raises `MalformedToken` or
@@ -79,7 +79,7 @@ class TokenSigner:
         said, mac = raw[: _CLAIMS.size], raw[_CLAIMS.size :]
         for key in self._keys:
             if hmac.compare_digest(mac, key.mac(said, binding)):
-                return Claims(*_CLAIMS.unpack(said))
+                return TokenPayload(*_CLAIMS.unpack(said))
         raise InvalidSignature
 
 

@@ -16,7 +16,7 @@ from recovery_app.signals import observers
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
-    from recovery_app.consumers.application import Host
+    from recovery_app.consumers.application import TopicApplication
 
 logger = logging.getLogger("recovery_app")
 
@@ -34,7 +34,7 @@ class Join:
 
     def __init__(
         self,
-        host: Host,
+        host: TopicApplication,
         frame: phoenix.Frame,
         *,
         manager: RecoveryManager,

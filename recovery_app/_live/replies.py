@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     response: bytes
 
 
-class Sequence:
+class ReplyCache:
     """Count a socket's events, and keep the replies that the client may still ask for.
 
     ``applied`` is the number of the last event applied; ``safe`` that of the last one whose

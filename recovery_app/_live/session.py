@@ -15,9 +15,9 @@ from typing import Any
 
 from recovery_app._core import outages
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.operations import Labels
+from recovery_app._core.operations import SnapshotMetadata
 from recovery_app._core.tokens import issued_us_of, key_of
-from recovery_app._live.replies import Sequence
+from recovery_app._live.replies import ReplyCache
 from recovery_app.clock import MICROSECONDS, to_us
 from recovery_app.exceptions import (
     RecoveryError,
@@ -90,7 +90,7 @@ class Session:
         self.manager = manager
         self.outcome = Outcome.NEW
         self.token: str | None = None
-        self.sequence = Sequence()
+        self.sequence = ReplyCache()
         """The client's numbered events: it is stored with the state, in one step."""
         self.good: bytes | None = None
         """The last state that was whole, serialized: what a failed handler goes back to."""
@@ -121,7 +121,7 @@ class Session:
             return None
         self.outcome = Outcome.RECOVERED
         self.token = takeover.token
-        self.sequence = Sequence(takeover.applied_seq or 0, takeover.replies)
+        self.sequence = ReplyCache(takeover.applied_seq or 0, takeover.replies)
         self.good = takeover.payload
         self._saved = takeover.payload if takeover.version == self._version else None
         self._socket_id = takeover.socket_id
@@ -135,7 +135,7 @@ class Session:
         if self.token is not None:
             error.socket_hash = error.socket_hash or key_of(self.token)
         self.token = self.good = self._saved = None
-        self.sequence = Sequence()
+        self.sequence = ReplyCache()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
         await self.manager.announcer.afailed(error)
 
@@ -267,7 +267,7 @@ class Session:
 
     async def _store(self, token: str, socket_id: str, payload: bytes, confirmed_us: int) -> None:
         applied = self.sequence.applied
-        labels = Labels(
+        labels = SnapshotMetadata(
             applied_seq=applied or None,
             version=self._version,
             view=self._view,

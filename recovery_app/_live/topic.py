@@ -15,7 +15,7 @@ from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.replies import Answer
 from recovery_app._live.session import Session
-from recovery_app.consumers.application import Host, Link
+from recovery_app.consumers.application import Link, TopicApplication
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.signals import observers
@@ -39,7 +39,7 @@ class Topic:
         self._link = link
         self._after = after
         self._channel = TopicChannel(link.consumer, self.mailbox.post, self._handle_message)
-        self._host = Host(link, self, self._channel)
+        self._host = TopicApplication(link, self, self._channel)
         self._session: Session | None = None
         self._touch_timer: asyncio.TimerHandle | None = None
         self._touch_waits = False

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 from recovery_app._live.session import Outcome, outcome_of
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError
@@ -52,7 +52,7 @@ class Outcomes(Observer):
 
     def __init__(self, clock: Clock = time.time) -> None:
         self._clock = clock
-        survive_fork(self)
+        register_after_fork(self)
         self.after_fork()
 
     def recovered(self) -> None:

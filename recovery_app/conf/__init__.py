@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.crypto import salted_hmac
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 from recovery_app._core.manager import (
     DEFAULT_CLEANUP_INTERVAL,
     DEFAULT_MAX_STATE_BYTES,
@@ -118,7 +118,7 @@ class _Singleton:
     def __init__(self) -> None:
         self._manager: RecoveryManager | None = None
         self._lock = threading.RLock()
-        survive_fork(self)
+        register_after_fork(self)
 
     def get(self) -> RecoveryManager:
         # A second look under the lock, so that nobody waits for it once there is one.

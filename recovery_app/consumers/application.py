@@ -31,7 +31,7 @@ class Link:
     forget: Callable[[Topic], None]
 
 
-class Host:
+class TopicApplication:
     """The consumer of one topic: ``self`` in its hooks and handlers."""
 
     def __init__(self, link: Link, topic: Topic, channel: TopicChannel) -> None:

@@ -23,7 +23,7 @@ class HasChannel(Protocol):
     channel_layer: Any
 
 
-async def receive_at_last(receive: Callable[[], Awaitable[Message]]) -> Message:
+async def receive_with_retry(receive: Callable[[], Awaitable[Message]]) -> Message:
     """Give the next message of a channel layer, however often it fails until then.
 
     A layer that is away takes no connection down with it, and is logged once.
@@ -39,7 +39,7 @@ async def receive_at_last(receive: Callable[[], Awaitable[Message]]) -> Message:
             await asyncio.sleep(RETRY_SECONDS)
 
 
-class GroupKeeper:
+class GroupTrackingLayer:
     """A channel layer that remembers which groups it was asked to add channels to."""
 
     def __init__(self, layer: Any) -> None:
@@ -80,7 +80,7 @@ class TopicChannel:
         handle: Callable[[Message], Awaitable[None]],
     ) -> None:
         layer = origin.channel_layer
-        self._layer = None if layer is None else GroupKeeper(layer)
+        self._layer = None if layer is None else GroupTrackingLayer(layer)
         self._post = post
         self._handle = handle
         self._name = ""
@@ -129,8 +129,8 @@ class TopicChannel:
         if self._layer is not None and self._pump is None and not self._closed:
             self._pump = asyncio.create_task(self._receive(self._layer))
 
-    async def _receive(self, layer: GroupKeeper) -> None:
+    async def _receive(self, layer: GroupTrackingLayer) -> None:
         receive = partial(layer.receive, self._name)
         while True:
-            message = await receive_at_last(receive)
+            message = await receive_with_retry(receive)
             await self._post(partial(self._handle, message))

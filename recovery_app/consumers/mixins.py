@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app._live.connection import Connection
 from recovery_app.consumers.db import close_old_connections
-from recovery_app.consumers.groups import receive_at_last
+from recovery_app.consumers.groups import receive_with_retry
 from recovery_app.consumers.hooks import Hooks, SyncHooks
 from recovery_app.consumers.identity import bind_to_person
 from recovery_app.values import Takeover
@@ -104,7 +104,7 @@ class RecoveryMixin(Base):
 
     @channel_receive.setter
     def channel_receive(self, receive: Receive) -> None:
-        self._recovery_receive = partial(receive_at_last, receive)
+        self._recovery_receive = partial(receive_with_retry, receive)
 
     async def dispatch(self, message: Message) -> None:
         """Take what concerns topics; leave the rest to Channels."""

@@ -22,7 +22,7 @@ from typing import Any
 import prometheus_client
 from prometheus_client.metrics_core import Metric
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 from recovery_app.metrics.counts import Count
 
 MOST_NOTES = 256
@@ -39,7 +39,7 @@ class Tallies:
         self._waiting: list[tuple[Histogram, deque[float]]] = []
         # Reentrant: what runs in between, a finalizer say, may note something too.
         self._lock = threading.RLock()
-        survive_fork(self)
+        register_after_fork(self)
         if self._is_in_files:
             atexit.register(self.write)
 

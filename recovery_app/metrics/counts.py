@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 
 
 class Count:
@@ -20,7 +20,7 @@ class Count:
         """Count one more."""
         self._lock = threading.Lock()
         self._taken = 0
-        survive_fork(self)
+        register_after_fork(self)
 
     def take(self) -> int:
         """Give how often it was, and begin anew."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 from recovery_app._core.telemetry import OPERATIONS
 from recovery_app._live.session import Outcome
 from recovery_app.conf import get_metrics_namespace
@@ -65,7 +65,7 @@ class OperatorMetrics(Observer):
         }
         self._live: Gauge | None = None
         self._lock = threading.Lock()
-        survive_fork(self)
+        register_after_fork(self)
 
     def joined(self, outcome: str) -> None:
         self._count_outcome[outcome]()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage, describe
 from recovery_app.storages.cache.storage import CacheStorage
 from recovery_app.storages.database.storage import DatabaseStorage
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheStorage",
+    "Claim",
     "DatabaseStorage",
+    "Decision",
     "Entry",
     "EntryPage",
     "MemoryStorage",
     "RedisStorage",
     "Storage",
+    "Verdict",
     "describe",
 ]
 

@@ -22,7 +22,7 @@ from recovery_app.fencing import (
     decide_takeover,
     decide_touch,
 )
-from recovery_app.storages.browsing import describe_head
+from recovery_app.storages.browsing import describe_prefix
 from recovery_app.storages.thread_pool import ThreadPool
 from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
@@ -289,4 +289,4 @@ class Storage:
 
 def describe(entry: Entry) -> SnapshotInfo:
     """Tell what a listing shows of a stored value, readable or not."""
-    return describe_head(entry.key, entry.data, len(entry.data), entry.expires_in)
+    return describe_prefix(entry.key, entry.data, len(entry.data), entry.expires_in)

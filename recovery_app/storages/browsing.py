@@ -77,7 +77,7 @@ def is_behind(place: Place, other: Place | None, order: str) -> bool:
     return one < two if order.startswith("-") else one > two
 
 
-def describe_head(key: str, head: bytes, total_bytes: int, expires_in: float) -> SnapshotInfo:
+def describe_prefix(key: str, head: bytes, total_bytes: int, expires_in: float) -> SnapshotInfo:
     """Tell what the first bytes of a stored value say, readable or not."""
     try:
         found = Head.read(head, total_bytes)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import Clock
 from recovery_app.snapshots import is_marker, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage, describe
@@ -46,7 +46,7 @@ class MemoryStorage(Storage):
         self.clock = clock
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._lock = threading.RLock()
-        survive_fork(self)
+        register_after_fork(self)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
         with self._lock:

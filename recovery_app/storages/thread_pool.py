@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from asgiref.sync import sync_to_async
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 
 END_SECONDS = 10
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ class ThreadPool:
         self._at_end = at_end
         self._lock = threading.Lock()
         self._running: _Running | None = None
-        survive_fork(self)
+        register_after_fork(self)
 
     async def run(self, call: Callable[[], Result]) -> Result:
         """Give the result of ``call``, made on one of the threads."""

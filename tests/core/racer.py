@@ -14,7 +14,7 @@ import django
 from django.db import connections
 
 from recovery_app import RecoveryManager
-from recovery_app._core.tokens import Claims, TokenSigner, hash_socket_id
+from recovery_app._core.tokens import TokenPayload, TokenSigner, hash_socket_id
 from recovery_app.exceptions import TokenSuperseded
 from recovery_app.snapshots import Snapshot
 from recovery_app.storages import DatabaseStorage
@@ -26,7 +26,7 @@ HASH = hash_socket_id(SOCKET)
 
 def token_of(issued_us: int) -> str:
     """Sign a token with this timestamp."""
-    return TokenSigner(SECRET).sign(Claims(socket_hash=HASH, issued_us=issued_us))
+    return TokenSigner(SECRET).sign(TokenPayload(socket_hash=HASH, issued_us=issued_us))
 
 
 def stored_in(manager: RecoveryManager) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app._core.operations import Labels
+from recovery_app._core.operations import SnapshotMetadata
 from recovery_app.clock import Clock
 from recovery_app.exceptions import SnapshotNotFound, TokenSuperseded
 from recovery_app.signals import recovery_failed, state_recovered
@@ -182,7 +182,7 @@ async def test_the_floor_follows_what_the_client_has_shown() -> None:
             payload,
             binding=b"",
             socket_id=SOCKET,
-            labels=Labels(confirmed_us=confirmed_us),
+            labels=SnapshotMetadata(confirmed_us=confirmed_us),
         )
 
     # The client hasn't shown the new token: the older one still opens.

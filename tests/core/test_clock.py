@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from recovery_app._concurrency import Ticker, ticker_of
+from recovery_app._concurrency import MonotonicTimestamps, timestamps_of
 from recovery_app._core.tokens import issued_us_of
 from recovery_app.clock import to_us
 from tests.clock import FakeClock
@@ -22,7 +22,7 @@ def test_seconds_are_whole_microseconds() -> None:
 
 
 def test_a_clock_that_stands_still_or_goes_back_gives_rising_timestamps() -> None:
-    ticker = Ticker()
+    ticker = MonotonicTimestamps()
     assert [ticker.tick(now) for now in (10, 10, 5, 20, 20, 1)] == [10, 11, 12, 20, 21, 22]
 
 
@@ -46,9 +46,9 @@ def test_tokens_are_never_the_same_twice_in_threads_and_managers(
 
 
 def test_all_who_go_by_one_clock_share_its_ticker(clock: FakeClock) -> None:
-    assert ticker_of(time.time) is ticker_of(time.time)
-    assert ticker_of(clock) is ticker_of(clock)
-    assert ticker_of(clock) is not ticker_of(FakeClock())
+    assert timestamps_of(time.time) is timestamps_of(time.time)
+    assert timestamps_of(clock) is timestamps_of(clock)
+    assert timestamps_of(clock) is not timestamps_of(FakeClock())
     first, second = make_manager(clock=clock), make_manager(clock=clock)
     assert first.create_token("the socket") != second.create_token("the socket")
 
@@ -70,5 +70,5 @@ class Unhashable:
 
 @pytest.mark.parametrize("clock", [Unhashable(), FakeClock().__call__, lambda: 1.0])
 def test_any_callable_is_a_clock(clock: Callable[[], float]) -> None:
-    ticker = ticker_of(clock)
+    ticker = timestamps_of(clock)
     assert ticker.tick(to_us(clock())) < ticker.tick(to_us(clock()))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app._core.cleanup import Cleaner
+from recovery_app._core.cleanup import CleanupThread
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.signals import Observer, observers
 from recovery_app.storages import MemoryStorage
@@ -216,7 +216,7 @@ def test_there_is_no_clean_up_without_need(interval: float | None) -> None:
 
 
 def test_a_cleaner_that_was_abandoned_does_not_start() -> None:
-    cleaner = Cleaner(WatchedStorage(), SOON)
+    cleaner = CleanupThread(WatchedStorage(), SOON)
     cleaner.abandon()
     cleaner.start()
     cleaner.stop()

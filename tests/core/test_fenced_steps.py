@@ -60,7 +60,7 @@ def test_a_save_keeps_when_the_snapshot_was_made_and_the_higher_floor(storage: S
 def test_nobody_else_can_save(storage: Storage) -> None:
     storage.save_fenced(KEY, snapshot_bytes(20), TTL)
     foreign = snapshot_bytes(30, binding=SOMEBODY)
-    assert storage.save_fenced(KEY, foreign, TTL) is Verdict.FOREIGN
+    assert storage.save_fenced(KEY, foreign, TTL) is Verdict.BINDING_MISMATCH
     assert storage.load(KEY) == snapshot_bytes(20)
 
 
@@ -81,14 +81,14 @@ def test_a_touch_restarts_the_ttl_and_changes_nothing(storage: Storage, clock: F
     assert storage.load(KEY) == snapshot_bytes(20)
     assert storage.touch_fenced(KEY, claim_of(20), TTL) is Verdict.DONE
     assert is_gone_in(storage, clock, TTL)
-    assert storage.touch_fenced(KEY, claim_of(20), TTL) is Verdict.ABSENT
+    assert storage.touch_fenced(KEY, claim_of(20), TTL) is Verdict.NOT_FOUND
 
 
 def test_a_refused_touch_restarts_no_ttl(storage: Storage, clock: FakeClock) -> None:
     storage.save_fenced(KEY, snapshot_bytes(20), TTL)
     clock.advance(seconds=10)
     assert storage.touch_fenced(KEY, claim_of(19), TTL) is Verdict.FENCED
-    assert storage.touch_fenced(KEY, claim_of(30, SOMEBODY), TTL) is Verdict.FOREIGN
+    assert storage.touch_fenced(KEY, claim_of(30, SOMEBODY), TTL) is Verdict.BINDING_MISMATCH
     assert is_gone_in(storage, clock, TTL - 10)
 
 
@@ -132,7 +132,7 @@ def test_a_renewal_raises_the_fence_and_binds_anew(
     assert decision.verdict is Verdict.DONE
     expected = snapshot_bytes(fence, b"state", binding=SOMEBODY, floor=10, version=1)
     assert decision.data == storage.load(KEY) == expected
-    assert storage.touch_fenced(KEY, claim_of(fence), TTL) is Verdict.FOREIGN
+    assert storage.touch_fenced(KEY, claim_of(fence), TTL) is Verdict.BINDING_MISMATCH
     assert storage.touch_fenced(KEY, claim_of(fence, SOMEBODY), TTL) is Verdict.DONE
 
 
@@ -167,7 +167,12 @@ def test_a_renewal_goes_by_the_fence(storage: Storage) -> None:
 
 @pytest.mark.parametrize(
     ("stored", "newest", "verdict"),
-    [(2, 1, Verdict.NEWER), (2, 2, Verdict.DONE), (2, None, Verdict.DONE), (0, 0, Verdict.DONE)],
+    [
+        (2, 1, Verdict.VERSION_TOO_NEW),
+        (2, 2, Verdict.DONE),
+        (2, None, Verdict.DONE),
+        (0, 0, Verdict.DONE),
+    ],
 )
 def test_a_state_of_a_newer_version_is_left_as_it_is(
     storage: Storage, clock: FakeClock, stored: int, newest: int | None, verdict: Verdict
@@ -177,7 +182,7 @@ def test_a_state_of_a_newer_version_is_left_as_it_is(
     clock.advance(seconds=10)
     decision = storage.take_over(KEY, claim_of(20), TTL, now_us=30, newest_version=newest)
     assert decision.verdict is verdict
-    if verdict is Verdict.NEWER:
+    if verdict is Verdict.VERSION_TOO_NEW:
         assert decision.data == storage.load(KEY) == data
         assert is_gone_in(storage, clock, TTL - 10)
 
@@ -187,7 +192,7 @@ def test_who_may_not_take_over_changes_nothing(storage: Storage, clock: FakeCloc
     clock.advance(seconds=10)
     for claim, verdict in (
         (claim_of(19), Verdict.FENCED),
-        (claim_of(30, SOMEBODY), Verdict.FOREIGN),
+        (claim_of(30, SOMEBODY), Verdict.BINDING_MISMATCH),
     ):
         taken = storage.take_over(KEY, claim, TTL, now_us=30, newest_version=None)
         renewed = storage.renew(KEY, claim, TTL, now_us=30, binding=claim.binding)
@@ -201,7 +206,7 @@ def test_nothing_can_be_taken_over_where_nothing_is(storage: Storage, clock: Fak
     clock.advance(seconds=TTL)
     taken = storage.take_over(KEY, claim_of(20), TTL, now_us=30, newest_version=None)
     renewed = storage.renew(KEY, claim_of(20), TTL, now_us=30, binding=claim_of(0).binding)
-    assert (taken.verdict, renewed.verdict) == (Verdict.ABSENT, Verdict.ABSENT)
+    assert (taken.verdict, renewed.verdict) == (Verdict.NOT_FOUND, Verdict.NOT_FOUND)
     assert storage.load(KEY) is None
 
 
@@ -222,17 +227,17 @@ def test_a_revocation_refuses_all_tokens_so_far(storage: Storage, issued_us: int
     assert storage.touch_fenced(KEY, late, TTL) is Verdict.REVOKED
     renewed = storage.renew(KEY, late, TTL, now_us=99, binding=late.binding)
     taken = storage.take_over(KEY, late, TTL, now_us=99, newest_version=None)
-    assert (renewed.verdict, taken.verdict) == (Verdict.REVOKED, Verdict.ABSENT)
+    assert (renewed.verdict, taken.verdict) == (Verdict.REVOKED, Verdict.NOT_FOUND)
     assert header_in(storage) == header
 
 
 def test_after_a_revocation_a_new_token_starts_anew(storage: Storage) -> None:
     storage.revoke(KEY, claim_of(20), TTL, now_us=30)
     new = claim_of(30)
-    assert storage.touch_fenced(KEY, new, TTL) is Verdict.ABSENT
+    assert storage.touch_fenced(KEY, new, TTL) is Verdict.NOT_FOUND
     renewed = storage.renew(KEY, new, TTL, now_us=99, binding=new.binding)
     taken = storage.take_over(KEY, new, TTL, now_us=99, newest_version=None)
-    assert (renewed.verdict, taken.verdict) == (Verdict.ABSENT, Verdict.ABSENT)
+    assert (renewed.verdict, taken.verdict) == (Verdict.NOT_FOUND, Verdict.NOT_FOUND)
     assert storage.save_fenced(KEY, snapshot_bytes(30, b"new"), TTL) is Verdict.DONE
     assert Snapshot.from_bytes(storage.load(KEY) or b"").state == b"new"
 
@@ -255,7 +260,7 @@ def test_revoking_again_raises_the_fence_again(storage: Storage) -> None:
 
 def test_nobody_else_can_revoke(storage: Storage) -> None:
     storage.save_fenced(KEY, snapshot_bytes(20), TTL)
-    assert storage.revoke(KEY, claim_of(30, SOMEBODY), TTL, now_us=40) is Verdict.FOREIGN
+    assert storage.revoke(KEY, claim_of(30, SOMEBODY), TTL, now_us=40) is Verdict.BINDING_MISMATCH
     assert storage.load(KEY) == snapshot_bytes(20)
 
 

@@ -17,7 +17,7 @@ import asyncio, os, sys, threading, warnings
 import django
 django.setup()
 from recovery_app import RecoveryManager, get_manager
-from recovery_app._concurrency import ticker_of
+from recovery_app._concurrency import timestamps_of
 from recovery_app.storages import MemoryStorage, Storage
 warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
 
@@ -76,7 +76,7 @@ locks = [
     manager.storage._lock,
     manager._cleaner._lock,
     conf._singleton._lock,
-    ticker_of(manager.clock)._lock,
+    timestamps_of(manager.clock)._lock,
 ]
 held, done = threading.Event(), threading.Event()
 
@@ -138,8 +138,8 @@ class Forked:
         print("forked", flush=True)
 
 kept, gone = Forked(), Forked()
-forking.survive_fork(kept)
-forking.survive_fork(gone)
+forking.register_after_fork(kept)
+forking.register_after_fork(gone)
 del gone
 gc.collect()
 in_child(lambda: None)

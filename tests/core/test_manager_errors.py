@@ -70,7 +70,7 @@ def test_what_cannot_be_stored_leaves_the_older_state(
     assert manager.recover(token) == STATE
 
 
-# Labels, ids and options.
+# SnapshotMetadata, ids and options.
 
 
 @pytest.mark.parametrize(

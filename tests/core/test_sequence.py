@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery_app._live.replies import MAX_REPLIES, MAX_REPLY_BYTES, Answer, Sequence
+from recovery_app._live.replies import MAX_REPLIES, MAX_REPLY_BYTES, Answer, ReplyCache
 
 ANSWERS = st.lists(st.builds(Answer, st.booleans(), st.binary(max_size=40)), max_size=100)
 
@@ -15,8 +15,8 @@ def answer(number: int) -> Answer:
     return Answer(number % 3 > 0, b'{"number":%d}' % number)
 
 
-def sequence_of(count: int) -> Sequence:
-    sequence = Sequence()
+def sequence_of(count: int) -> ReplyCache:
+    sequence = ReplyCache()
     for number in range(1, count + 1):
         sequence.answered(answer(number))
     return sequence
@@ -28,8 +28,8 @@ def test_each_answer_is_found_by_its_number() -> None:
 
 
 def test_what_was_never_applied_has_no_answer() -> None:
-    assert Sequence().find(1) is None
-    assert Sequence(7).find(7) is None
+    assert ReplyCache().find(1) is None
+    assert ReplyCache(7).find(7) is None
     assert [sequence_of(3).find(number) for number in (0, 4, 5)] == [None] * 3
 
 
@@ -58,7 +58,7 @@ def test_of_too_many_answers_the_oldest_go() -> None:
 
 
 def test_of_too_large_answers_the_oldest_are_emptied() -> None:
-    sequence = Sequence()
+    sequence = ReplyCache()
     half, refusal = Answer(True, b"x" * (MAX_REPLY_BYTES // 2)), Answer(False, b"x" * 100)
     for each in (refusal, half, half, half):
         sequence.answered(each)
@@ -81,16 +81,16 @@ def test_only_what_is_stored_is_safe() -> None:
     assert (sequence.applied, sequence.safe, sequence.is_safe) == (2, 0, False)
     sequence.safe = 2
     assert sequence.is_safe
-    assert Sequence(2).is_safe
+    assert ReplyCache(2).is_safe
 
 
 @given(ANSWERS, st.integers(0, 100))
 def test_what_is_packed_comes_back(answers: list[Answer], acknowledged: int) -> None:
-    sequence = Sequence()
+    sequence = ReplyCache()
     for each in answers:
         sequence.answered(each)
     sequence.acknowledge(acknowledged)
-    again = Sequence(sequence.applied, sequence.pack())
+    again = ReplyCache(sequence.applied, sequence.pack())
     for number in range(1, len(answers) + 1):
         assert again.find(number) == sequence.find(number)
     assert again.pack() == sequence.pack()
@@ -99,5 +99,5 @@ def test_what_is_packed_comes_back(answers: list[Answer], acknowledged: int) -> 
 @pytest.mark.parametrize("cut", [1, 4, 5, 6, 20])
 def test_answers_that_are_cut_short_are_all_forgotten(cut: int) -> None:
     packed = sequence_of(3).pack()
-    found = Sequence(3, packed[:-cut])
+    found = ReplyCache(3, packed[:-cut])
     assert [found.find(number) for number in (1, 2, 3)] == [None] * 3

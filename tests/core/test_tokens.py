@@ -12,13 +12,19 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from recovery_app._core.tokens import Claims, TokenSigner, hash_socket_id, issued_us_of, key_of
+from recovery_app._core.tokens import (
+    TokenPayload,
+    TokenSigner,
+    hash_socket_id,
+    issued_us_of,
+    key_of,
+)
 from recovery_app.exceptions import InvalidSignature, MalformedToken, TokenError
 from tests.core.support import ME, OTHER_SECRET, SECRET, SOMEBODY
 
 ALPHABET = string.ascii_letters + string.digits + "-_"
 ISSUED_US = 1_790_000_000_123_456
-CLAIMS = Claims(socket_hash=hash_socket_id("the socket"), issued_us=ISSUED_US)
+CLAIMS = TokenPayload(socket_hash=hash_socket_id("the socket"), issued_us=ISSUED_US)
 SIGNER = TokenSigner(SECRET)
 TOKEN = SIGNER.sign(CLAIMS, ME)
 TEN_MEGABYTES = 10_000_000
@@ -47,7 +53,7 @@ def refusal_of(token: object, binding: bytes = ME) -> type[TokenError]:
 @pytest.mark.parametrize("issued_us", [0, 1, ISSUED_US, 2**63 - 1])
 @pytest.mark.parametrize("socket_id", ["a", "the socket", "é\U0001f600"])
 def test_a_token_is_as_the_contract_says(socket_id: str, issued_us: int, binding: bytes) -> None:
-    claims = Claims(socket_hash=hash_socket_id(socket_id), issued_us=issued_us)
+    claims = TokenPayload(socket_hash=hash_socket_id(socket_id), issued_us=issued_us)
     token = SIGNER.sign(claims, binding)
     assert token == spelled_by_hand(SECRET, socket_id, issued_us, binding)
     assert len(token) == 64
@@ -113,7 +119,7 @@ def test_a_token_has_one_spelling(other: str) -> None:
 
 
 def test_the_other_base64_alphabet_is_refused() -> None:
-    claims = Claims(socket_hash=b"\xfb\xff\xbf" * 2 + b"\xfb\xff", issued_us=ISSUED_US)
+    claims = TokenPayload(socket_hash=b"\xfb\xff\xbf" * 2 + b"\xfb\xff", issued_us=ISSUED_US)
     token = SIGNER.sign(claims, ME)
     assert {"-", "_"} <= set(token)
     assert refusal_of(token.replace("-", "+").replace("_", "/")) is MalformedToken

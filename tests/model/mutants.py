@@ -8,9 +8,9 @@ from typing import Any
 
 from recovery_app import fencing
 from recovery_app._live import numbering, topic
-from recovery_app._live.replies import Answer, Sequence
+from recovery_app._live.replies import Answer, ReplyCache
 from recovery_app._live.session import Session
-from recovery_app.consumers.application import Host
+from recovery_app.consumers.application import TopicApplication
 from recovery_app.fencing import Verdict, decide_save, decide_takeover
 from recovery_app.snapshots import Header
 from tests.model.storage import Cellar
@@ -32,11 +32,11 @@ def forget_the_number(patch: Any) -> None:
 
 
 def forget_the_replies(patch: Any) -> None:
-    patch.setattr(Sequence, "pack", lambda self: b"")
+    patch.setattr(ReplyCache, "pack", lambda self: b"")
 
 
 def trim_replies_that_are_wanted(patch: Any) -> None:
-    patch.setattr(Sequence, "acknowledge", lambda self, number: self._answers.clear())
+    patch.setattr(ReplyCache, "acknowledge", lambda self, number: self._answers.clear())
 
 
 def apply_repeats(patch: Any) -> None:
@@ -52,8 +52,8 @@ async def apply_anything(self: Any, session: Session, frame: Any, numbers: Any) 
 
 
 def trim_one_reply_too_many(patch: Any) -> None:
-    acknowledge = Sequence.acknowledge
-    patch.setattr(Sequence, "acknowledge", lambda self, number: acknowledge(self, number + 1))
+    acknowledge = ReplyCache.acknowledge
+    patch.setattr(ReplyCache, "acknowledge", lambda self, number: acknowledge(self, number + 1))
 
 
 def keep_too_few_replies(patch: Any) -> None:
@@ -66,7 +66,7 @@ def save_only_what_changed_the_state(patch: Any) -> None:
 
 def tell_as_safe_what_is_not(patch: Any) -> None:
     safe = property(lambda self: self.applied, lambda self, _: None)
-    patch.setattr(Sequence, "safe", safe, raising=False)
+    patch.setattr(ReplyCache, "safe", safe, raising=False)
 
 
 def tell_of_events_before_they_are_saved(patch: Any) -> None:
@@ -77,19 +77,19 @@ def tell_of_events_before_they_are_saved(patch: Any) -> None:
 
 
 def count_no_event_that_fails(patch: Any) -> None:
-    answered = Sequence.answered
+    answered = ReplyCache.answered
 
-    def only_good(self: Sequence, answer: Answer) -> None:
+    def only_good(self: ReplyCache, answer: Answer) -> None:
         if answer.is_ok:
             answered(self, answer)
 
-    patch.setattr(Sequence, "answered", only_good)
+    patch.setattr(ReplyCache, "answered", only_good)
 
 
 def roll_nothing_back(patch: Any) -> None:
-    async def nothing(self: Host, payload: bytes | None) -> None: ...
+    async def nothing(self: TopicApplication, payload: bytes | None) -> None: ...
 
-    patch.setattr(Host, "roll_back", nothing)
+    patch.setattr(TopicApplication, "roll_back", nothing)
 
 
 def ignore_the_fence(patch: Any) -> None:
@@ -140,7 +140,7 @@ def fork_with_no_numbers(patch: Any) -> None:
 
     async def afresh(self: Session, payload: bytes, *, tell: bool = False) -> bool:
         if tell:
-            self.sequence = Sequence()
+            self.sequence = ReplyCache()
         return await start(self, payload, tell=tell)
 
     patch.setattr(Session, "_start_own", afresh)
@@ -151,7 +151,7 @@ def recover_without_the_numbers(patch: Any) -> None:
 
     async def afresh(self: Session, token: object) -> Any:
         takeover = await claim(self, token)
-        self.sequence = Sequence()
+        self.sequence = ReplyCache()
         return takeover
 
     patch.setattr(Session, "claim", afresh)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from recovery_app._core.manager.base import State, page_of
 from recovery_app._core.manager.sync import SyncCalls
-from recovery_app._core.operations import Labels, Permit, check_listing
+from recovery_app._core.operations import Grant, SnapshotMetadata, check_listing
 from recovery_app._core.telemetry import Watched
 from recovery_app.exceptions import RecoveryError
 from recovery_app.signals import observers
@@ -51,7 +51,7 @@ class AsyncCalls(SyncCalls):
         topic: str = "",
     ) -> None:
         """Do as `save`."""
-        labels = Labels(applied_seq=applied_seq, version=version, view=view, topic=topic)
+        labels = SnapshotMetadata(applied_seq=applied_seq, version=version, view=view, topic=topic)
         permit = self._rules.admit(token, binding)
         with permit:
             payload = self.codec.encode(state)
@@ -63,7 +63,13 @@ class AsyncCalls(SyncCalls):
         self._note_saved(payload)
 
     async def asave_payload(
-        self, token: str, payload: bytes, *, binding: bytes, socket_id: str, labels: Labels
+        self,
+        token: str,
+        payload: bytes,
+        *,
+        binding: bytes,
+        socket_id: str,
+        labels: SnapshotMetadata,
     ) -> None:
         """Do as `save`, with a state that ``codec.encode`` has serialized already."""
         permit = self._rules.admit(token, binding)
@@ -136,7 +142,7 @@ class AsyncCalls(SyncCalls):
                 verdict = await self.storage.arevoke(permit.key, permit, self.ttl, now_us=now_us)
             self._rules.settle(permit, verdict)
 
-    async def _alook_up_id(self, permit: Permit) -> str:
+    async def _alook_up_id(self, permit: Grant) -> str:
         with Watched(self._watch, "load"):
             data = await self.storage.aload(permit.key)
         return self._adopt_id(permit, data)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from recovery_app._core.cleanup import Cleaner
-from recovery_app._core.notifier import Announcer
-from recovery_app._core.operations import Permit, Rulebook, check_name
+from recovery_app._core.cleanup import CleanupThread
+from recovery_app._core.notifier import Notifier
+from recovery_app._core.operations import Grant, Operations, check_name
 from recovery_app._core.socket_ids import SocketIds
 from recovery_app._core.state_codec import Codec
 from recovery_app._core.telemetry import Watch
@@ -58,7 +58,7 @@ class ManagerBase:
         self.codec = Codec(
             serializer=serializer or JSONSerializer(), max_state_bytes=max_state_bytes
         )
-        self._rules = Rulebook(
+        self._rules = Operations(
             signer=TokenSigner(_as_bytes(secret), map(_as_bytes, secret_fallbacks)),
             codec=self.codec,
             ttl=self.ttl,
@@ -66,7 +66,7 @@ class ManagerBase:
             clock=clock,
         )
         self._socket_ids = SocketIds(_REMEMBERED_IDS)
-        self.announcer = Announcer(type(self), self._socket_ids)
+        self.announcer = Notifier(type(self), self._socket_ids)
         self._cleaner = self._make_cleaner(cleanup_interval)
 
     @property
@@ -87,18 +87,18 @@ class ManagerBase:
         observers.token_created()
         return self._rules.issue(socket_hash, self._rules.tick(), binding)
 
-    def _make_cleaner(self, interval: float | timedelta | None) -> Cleaner | None:
+    def _make_cleaner(self, interval: float | timedelta | None) -> CleanupThread | None:
         if interval is None or self.storage.expires_by_itself:
             return None
-        cleaner = Cleaner(self.storage, _seconds("cleanup_interval", interval))
+        cleaner = CleanupThread(self.storage, _seconds("cleanup_interval", interval))
         weakref.finalize(self, cleaner.abandon)
         return cleaner
 
-    def _note(self, permit: Permit, takeover: Takeover) -> None:
+    def _note(self, permit: Grant, takeover: Takeover) -> None:
         self._socket_ids.remember(permit.key, takeover.socket_id)
         observers.token_created()
 
-    def _adopt_id(self, permit: Permit, data: bytes | None) -> str:
+    def _adopt_id(self, permit: Grant, data: bytes | None) -> str:
         """Give the id of a socket that another process made: as stored, else its hash."""
         socket_id = socket_id_in(data or b"") or permit.key
         self._socket_ids.remember(permit.key, socket_id)

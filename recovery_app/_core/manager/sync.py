@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from recovery_app._core.manager.base import ManagerBase, State, page_of
-from recovery_app._core.operations import Labels, Permit, check_listing
+from recovery_app._core.operations import Grant, SnapshotMetadata, check_listing
 from recovery_app._core.telemetry import Watched
 from recovery_app.exceptions import RecoveryError
 from recovery_app.signals import observers
@@ -37,7 +37,7 @@ class SyncCalls(ManagerBase):
         `StateTooLarge` and `UnserializableState` (the older snapshot stays),
         `StorageError`, and `ValueError` for labels that can't be stored.
         """
-        labels = Labels(applied_seq=applied_seq, version=version, view=view, topic=topic)
+        labels = SnapshotMetadata(applied_seq=applied_seq, version=version, view=view, topic=topic)
         permit = self._rules.admit(token, binding)
         with permit:
             payload = self.codec.encode(state)
@@ -135,7 +135,7 @@ class SyncCalls(ManagerBase):
         observers.token_created()
         return renewed
 
-    def _look_up_id(self, permit: Permit) -> str:
+    def _look_up_id(self, permit: Grant) -> str:
         with Watched(self._watch, "load"):
             data = self.storage.load(permit.key)
         return self._adopt_id(permit, data)

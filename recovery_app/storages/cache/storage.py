@@ -22,7 +22,7 @@ from django.db import Error as DatabaseFailure
 from django.db import close_old_connections, connections
 from django.utils.module_loading import import_string
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import MICROSECONDS, Clock, to_us
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Claim, Decision, Verdict, decide_touch
@@ -97,7 +97,7 @@ class CacheStorage(Storage):
         )
         self._as_text = False
         self._own = threading.local()
-        survive_fork(self)
+        register_after_fork(self)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
         self._keep(key, data, ttl)

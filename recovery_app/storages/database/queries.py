@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Substr
 
 from recovery_app.clock import MICROSECONDS
-from recovery_app.storages.browsing import Place, describe_head, field_of, moment
+from recovery_app.storages.browsing import Place, describe_prefix, field_of, moment
 from recovery_app.storages.database.columns import MAX_TEXT_LENGTH
 from recovery_app.values import Query, Sample, SnapshotInfo
 
@@ -161,7 +161,7 @@ def _problems(rows: Rows, keys: list[str]) -> dict[str, str]:
     if not keys:
         return {}
     found = rows.filter(key__in=keys).values_list("key", "data")
-    return {key: describe_head(key, bytes(data), len(data), 0).problem for key, data in found}
+    return {key: describe_prefix(key, bytes(data), len(data), 0).problem for key, data in found}
 
 
 def _info_of(row: dict[str, Any], now_us: int, problem: str = "") -> SnapshotInfo:

@@ -14,7 +14,7 @@ from typing import Any
 
 from recovery_app.snapshots import HEAD_BYTES, is_marker, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage
-from recovery_app.storages.browsing import describe_head
+from recovery_app.storages.browsing import describe_prefix
 from recovery_app.storages.redis.async_client import Talk
 from recovery_app.storages.redis.requests import Command
 from recovery_app.storages.redis.topology import Address, Chart
@@ -285,7 +285,7 @@ def _wanted(
 
 
 def _is_like(name: str, head: Any, query: Query) -> bool:
-    return isinstance(head, bytes) and query.admits(describe_head(name, head, sys.maxsize, 0))
+    return isinstance(head, bytes) and query.admits(describe_prefix(name, head, sys.maxsize, 0))
 
 
 def _heads(keys: Keys, address: Address, names: Sequence[str]) -> Talk[list[SnapshotInfo | None]]:
@@ -304,7 +304,7 @@ def _info(name: str, head: Any, size: Any, ttl_ms: Any) -> SnapshotInfo | None:
         return None
     if ttl_ms == GONE or is_marker(head):
         return None
-    return describe_head(name, head, size, ttl_ms / 1000)
+    return describe_prefix(name, head, size, ttl_ms / 1000)
 
 
 def _batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:

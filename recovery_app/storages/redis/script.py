@@ -20,11 +20,11 @@ from recovery_app.snapshots import Header
 SAVE, TOUCH, TAKE_OVER, RENEW, REVOKE = range(5)
 VERDICTS = (
     Verdict.DONE,
-    Verdict.ABSENT,
+    Verdict.NOT_FOUND,
     Verdict.FENCED,
     Verdict.REVOKED,
-    Verdict.FOREIGN,
-    Verdict.NEWER,
+    Verdict.BINDING_MISMATCH,
+    Verdict.VERSION_TOO_NEW,
     Verdict.UNREADABLE,
 )
 ANY_VERSION = 2**32

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from recovery_app._concurrency import survive_fork
+from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import Clock
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage
@@ -118,7 +118,7 @@ class RedisStorage(Storage):
                 raise ValueError(f"The connection is the cache's: set it at {cache!r} in CACHES.")
             check_alias(cache)
         self._stations = Stations(lambda: Station(self._topology, self._manner, self._limits))
-        survive_fork(self)
+        register_after_fork(self)
 
     @property
     def blocking_timeout(self) -> float | None:
