@@ -68,7 +68,9 @@ class Connection:
                 try:
                     content = from_json(text)
                 except ValueError:
-                    _log_ignored("A frame that isn't JSON was ignored.")
+                    logger.debug(
+                        "A frame that isn't JSON was ignored.", extra={"event": "frame_ignored"}
+                    )
                     return
                 found = self._protocol.read(content)
             if found is not None:
@@ -127,7 +129,9 @@ class Connection:
             if topic is None:
                 await self.send(self._protocol.reply(message, UNMATCHED, ok=False))
             elif message.join_ref not in (None, topic.join_message.join_ref):
-                _log_ignored("A frame of an old join was ignored.")
+                logger.debug(
+                    "A frame of an old join was ignored.", extra={"event": "frame_ignored"}
+                )
             elif not topic.try_receive(message):
                 await topic.receive(message)
         elif kind is Kind.HEARTBEAT:
@@ -159,7 +163,7 @@ class Connection:
         if topic is None:
             await self.send(self._protocol.reply(message, {}, ok=True))
         elif message.join_ref not in (None, topic.join_message.join_ref):
-            _log_ignored("A frame of an old join was ignored.")
+            logger.debug("A frame of an old join was ignored.", extra={"event": "frame_ignored"})
         else:
             self._forget(topic)
             await topic.leave(message)
@@ -181,7 +185,3 @@ class Connection:
         """Wait while too many topics are ending: a flood of joins would pile them up."""
         while len(self._ending) >= self._consumer.max_topics:
             await next(iter(self._ending)).mailbox.ended()
-
-
-def _log_ignored(message: str) -> None:
-    logger.debug(message, extra={"event": "frame_ignored"})

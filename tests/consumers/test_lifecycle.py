@@ -173,6 +173,7 @@ async def test_the_trip_is_for_code_of_the_applications(
             trips.append("disconnect")
 
     monkeypatch.setattr(care, "aclose_old_connections", go)
+    monkeypatch.setattr(care, "CARE_SECONDS", 0)
     async with connected(Plain, manager):
         pass
     assert trips == []
