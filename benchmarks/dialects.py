@@ -16,7 +16,6 @@ class Phoenix:
     opening: bytes | None = None
     joined = b"["
     event = frame_of(json.dumps(["1", "2", TOPIC, "count", {}]).encode())
-    announce: bytes | None = None
 
     def join(self, kept: Any) -> bytes:
         """Return the frame of a join, with the token if there is one."""
@@ -41,8 +40,6 @@ class SocketIO:
     opening: bytes | None = b"0"
     joined = b"40"
     event = frame_of(b'421["count",{}]')
-    announce: bytes | None = frame_of(b'42["announce"]')
-    announced = b"42"
 
     def join(self, kept: Any) -> bytes:
         """Return the packet that connects to the namespace, to go on where there is a session."""

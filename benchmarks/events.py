@@ -101,11 +101,12 @@ def measure(servers: Servers, rounds: int, seconds: float) -> dict[str, list[Tur
 
 def row_of(row: Comparison, turns: dict[str, list[Turn]]) -> Row:
     """Return one row."""
-    pairs = zip(turns[row.ours], turns[row.theirs], strict=True)
+    pairs = list(zip(turns[row.ours], turns[row.theirs], strict=True))
     pair = compare((ours.rate, theirs.rate) for ours, theirs in pairs)
+    cpu = compare((theirs.cpu, ours.cpu) for ours, theirs in pairs)
     return Row(
         what=f"events a second, {CLIENTS} clients: {row.what}",
-        measured=f"{pair.ours:,.0f} / {pair.theirs:,.0f} a second",
+        measured=f"{pair.ours:,.0f} / {pair.theirs:,.0f} a second; by the servers' CPU {cpu.ratio:.2f}",
         ratio=pair.ratio,
         aim=row.aim,
         at_least=True,

@@ -48,15 +48,13 @@ class Crowd:
     async def join(self) -> dict[str, float]:
         """Have all join at once, from the first that is sent to the last reply."""
         frames = [self.dialect.join(kept) for kept in self.kept]
-        is_first = all(kept is None for kept in self.kept)
         start = time.perf_counter()
         for page, frame in zip(self.pages, frames, strict=True):
             page.send(frame, self.dialect.joined)
         answers = await self._answers()
         seconds = time.perf_counter() - start
         failures = sum(not self._keep(place, answer) for place, answer in enumerate(answers))
-        if is_first and isinstance(self.dialect, SocketIO):
-            await self._hear_offset(self.dialect)
+        await self._hear_offsets()
         return {"seconds": seconds, "failures": failures}
 
     async def rejoin(self) -> dict[str, float]:
@@ -74,6 +72,7 @@ class Crowd:
         seconds = time.perf_counter() - start
         self.pages = [page for page, _ in found]
         failures = sum(not self._keep(place, answer) for place, (_, answer) in enumerate(found))
+        await self._hear_offsets()
         return {"seconds": seconds, "failures": failures}
 
     async def events(self, seconds: float) -> dict[str, float]:
@@ -102,14 +101,13 @@ class Crowd:
         waiting = asyncio.gather(*(page.answer() for page in self.pages), return_exceptions=True)
         return await asyncio.wait_for(waiting, WAIT_SECONDS)
 
-    async def _hear_offset(self, dialect: SocketIO) -> None:
-        """Have the server say something to all: only who has heard something can go on."""
-        for page in self.pages:
-            page.expect(dialect.announced)
-        self.pages[0]._transport.write(dialect.announce or b"")
-        for place, packet in enumerate(await self._answers()):
-            if isinstance(packet, bytes):
-                self.kept[place] = dialect.note(packet, self.kept[place])
+    async def _hear_offsets(self) -> None:
+        """Wait until each page has heard an event: only then can it go on later."""
+        if isinstance(self.dialect, SocketIO):
+            for place, page in enumerate(self.pages):
+                while page.heard is None:
+                    await asyncio.sleep(0.005)
+                self.kept[place] = self.dialect.note(page.heard, self.kept[place])
 
     def _keep(self, place: int, answer: bytes | BaseException) -> bool:
         if not isinstance(answer, bytes):

@@ -102,6 +102,7 @@ class Section:
 
     name: str
     title: str
+    is_older: bool = False
     results: list[Result] = field(default_factory=list)
 
     @property

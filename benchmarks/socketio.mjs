@@ -10,8 +10,8 @@ const io = new Server(http, {
 
 io.on("connection", (socket) => {
   socket.on("count", (payload, reply) => reply({ status: "ok", response: {} }));
-  // Only who has heard something can be recovered: it is the offset to go on from.
-  socket.on("announce", () => io.emit("hello"));
+  // What a page shows first. Only who has heard an event can be recovered: it has the offset.
+  socket.emit("hello");
 });
 
 // The backlog is that of uvicorn.

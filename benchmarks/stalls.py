@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from typing import Any
 
 from benchmarks.application import configure
 from benchmarks.results import Row
-from benchmarks.servers import redis_url
+from benchmarks.servers import directory, redis_url
 from benchmarks.subject import Options, main
 from tests.support.processes import TOP
 
@@ -96,18 +97,24 @@ def row_of(storage: str, found: tuple[float, float]) -> Row:
     )
 
 
-def start_seconds(*, ours: bool) -> float:
-    """Return the CPU seconds of one start."""
+def start_seconds(cache: str, *, ours: bool) -> float:
+    """Return the CPU seconds of one start, with compiled modules in ``cache``."""
     apps = [*APPS, "recovery_app"] if ours else APPS
     script = START.format(apps=apps, then="import recovery_app.consumers" if ours else "")
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(command, cwd=TOP, env=env, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def import_row(rounds: int) -> Row:
     """Return the row of the import."""
-    pairs = [(start_seconds(ours=True), start_seconds(ours=False)) for _ in range(rounds + 1)][1:]
+    with directory() as home:
+        pairs = [
+            (start_seconds(str(home), ours=True), start_seconds(str(home), ours=False))
+            for _ in range(rounds + 1)
+        ][1:]
     ours, theirs = (median(each) * 1000 for each in zip(*pairs, strict=True))
     return Row(
         what="import of `recovery_app` beyond Django, Channels and the libraries it needs (CPU)",

@@ -16,7 +16,7 @@ from tests.support.processes import HOST
 
 TEXT, PING, PONG = 0x81, 0x89, 0x8A
 MASK = b"\0\0\0\0"
-ENGINE_PING, ENGINE_PONG = b"2", b"3"
+ENGINE_PING, ENGINE_PONG, ENGINE_EVENT = b"2", b"3", b"42"
 
 
 def frame_of(data: bytes, kind: int = TEXT) -> bytes:
@@ -41,6 +41,7 @@ class Page(asyncio.Protocol):
 
     def __init__(self, path: str) -> None:
         self.answers = 0
+        self.heard: bytes | None = None
         self.lost = asyncio.Event()
         self._path = path
         self._data = b""
@@ -114,7 +115,10 @@ class Page(asyncio.Protocol):
             self.answers += 1
             if self._event is not None:
                 self._transport.write(self._event)
-            elif text.startswith(self._wanted):
+                return
+            if text.startswith(ENGINE_EVENT):
+                self.heard = text
+            if text.startswith(self._wanted):
                 self._settle(text)
         elif kind == TEXT:
             self._transport.write(frame_of(ENGINE_PONG))
