@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.output import Places
-from benchmarks.results import Result, Row, Section, loads
+from benchmarks.results import Result, Section, loads
 from benchmarks.subject import MISSED, Printer, parser_of
 
 TOP = Path(__file__).resolve().parents[1]
@@ -56,9 +56,7 @@ def results_of(name: str, *, quick: bool) -> Iterator[Result]:
 
 def measure(name: str, *, quick: bool) -> Section:
     """Run one subject and print its results."""
-    section = Section(
-        name=name, title={**SUBJECTS, **OLDER}[name], is_older=name in OLDER
-    )
+    section = Section(name=name, title={**SUBJECTS, **OLDER}[name], is_older=name in OLDER)
     print(f"\n## {section.title}\n", flush=True)
     start, printer = time.monotonic(), Printer()
     for result in results_of(name, quick=quick):

@@ -29,15 +29,18 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
-def configure() -> None:
-    """Set up Django, with recovery, for one server or for a benchmark's own process."""
+def configure(*, with_app: bool = True) -> None:
+    """Set up Django for one server or for a benchmark's own process.
+
+    Without the app nothing is counted: metrics and tracing start with it.
+    """
     import django
     from django.conf import settings
 
     layer = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     settings.configure(
         SECRET_KEY="the secret of the benchmarks, as long as a real one",
-        INSTALLED_APPS=["channels", "recovery_app"],
+        INSTALLED_APPS=["channels", *(["recovery_app"] if with_app else [])],
         CHANNEL_LAYERS=layer if os.environ.get("BENCH_LAYER") else {},
         RECOVERY={"STORAGE": storage_setting()},
     )

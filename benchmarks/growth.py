@@ -8,21 +8,20 @@ The first three are CPU time of this process, in memory; the storms are those of
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from benchmarks.application import configure, make_consumers
+from benchmarks.application import configure
 from benchmarks.memory import filled, state_of
 from benchmarks.rejoins import Storms
 from benchmarks.results import Plot
+from benchmarks.sockets import Socket
 from benchmarks.subject import Options, main
 
-ROUNDS = 7
-MAX_TOPICS = 1000
+ROUNDS = 5
 Curves = dict[str, list[tuple[float, float]]]
 Work = Callable[[str], Coroutine[Any, Any, Any]]
 
@@ -68,7 +67,7 @@ def by_snapshots(options: Options) -> Plot:
     """Return the cost of calls where there are more and more snapshots."""
 
     def costs() -> Iterator[tuple[float, dict[str, float]]]:
-        for number in options.pick((100, 1000, 10_000, 100_000, 500_000), (100, 1000, 30_000)):
+        for number in options.pick((100, 1000, 10_000, 100_000, 500_000), (100, 1000, 10_000)):
             manager, tokens, _ = filled(number)
             yield number, asyncio.run(call_costs(manager, tokens[:500], state_of(300)))
             manager.close()
@@ -98,39 +97,6 @@ def by_size() -> Plot:
         y_label="µs of CPU",
         curves=gather(costs()),
     )
-
-
-class Socket:
-    """One WebSocket over ASGI, without a server, on which topics are joined."""
-
-    def __init__(self) -> None:
-        live, _ = make_consumers()
-        live.recovery_max_topics = MAX_TOPICS
-        self._sent: asyncio.Queue[Any] = asyncio.Queue()
-        self._received: asyncio.Queue[Any] = asyncio.Queue()
-        scope = {"type": "websocket", "path": "/", "headers": []}
-        self._task = asyncio.ensure_future(
-            live.as_asgi()(scope, self._received.get, self._sent.put)
-        )
-
-    async def open(self) -> None:
-        """Connect."""
-        self._received.put_nowait({"type": "websocket.connect"})
-        await self._sent.get()
-
-    async def push(self, topic: str, event: str) -> Any:
-        """Send an event and return the reply."""
-        frame = json.dumps(["1", "1", topic, event, {}])
-        self._received.put_nowait({"type": "websocket.receive", "text": frame})
-        reply = json.loads((await self._sent.get())["text"])
-        if reply[4]["status"] != "ok":
-            raise RuntimeError(f"{event} of {topic}: {reply}")
-        return reply
-
-    async def close(self) -> None:
-        """Disconnect."""
-        self._received.put_nowait({"type": "websocket.disconnect", "code": 1001})
-        await self._task
 
 
 async def topic_costs(number: int) -> dict[str, float]:
@@ -165,7 +131,7 @@ def by_clients(options: Options) -> Plot:
     """Return joins a second of larger and larger storms."""
 
     def rates() -> Iterator[tuple[float, dict[str, float]]]:
-        for clients in options.pick((100, 500, 1000, 2000, 3500, 5000), (100, 1000)):
+        for clients in options.pick((100, 500, 1000, 2000, 3500, 5000), (300, 1000)):
             with ExitStack() as stack:
                 storms = Storms(stack, clients)
                 found = storms.measure(options.pick(3, 1), opening=False)

@@ -105,9 +105,7 @@ class Crowd:
         """Wait until each page has heard an event: only then can it go on later."""
         if isinstance(self.dialect, SocketIO):
             for place, page in enumerate(self.pages):
-                while page.heard is None:
-                    await asyncio.sleep(0.005)
-                self.kept[place] = self.dialect.note(page.heard, self.kept[place])
+                self.kept[place] = self.dialect.note(await page.event(), self.kept[place])
 
     def _keep(self, place: int, answer: bytes | BaseException) -> bool:
         if not isinstance(answer, bytes):

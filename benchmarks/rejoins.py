@@ -21,7 +21,7 @@ from benchmarks.load import Load
 from benchmarks.results import Row
 from benchmarks.servers import directory, has_socketio, socketio, uvicorn, wait_quiet
 from benchmarks.subject import Options, main
-from benchmarks.timing import Pair, compare
+from benchmarks.timing import compare
 
 CLIENTS = 1000
 AIMS = {"plain": ("a plain consumer's joins", 1.6), "socket.io": ("Socket.IO's recoveries", 1.7)}

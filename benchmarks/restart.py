@@ -135,9 +135,7 @@ class Guests:
         self.tokens[place], is_whole = Phoenix().keep(await guest.answer(), self.tokens[place])
         return is_whole
 
-    async def _come_back(
-        self, port: int, place: int, guest: Page, chance: random.Random
-    ) -> Return:
+    async def _come_back(self, port: int, place: int, guest: Page, chance: random.Random) -> Return:
         await guest.lost.wait()
         for tries in count():
             await asyncio.sleep(chance.random() * min(CAP_SECONDS, BASE_SECONDS * 2**tries))
@@ -160,9 +158,8 @@ def restart(server: AsgiServer) -> float:
 
 async def measure(server: AsgiServer, clients: int, rounds: int) -> dict[str, Guests]:
     """Restart the server for both crowds in turns."""
-    crowds = {
-        name: Guests(path, [None] * clients) for name, path in (("recovery", LIVE), ("plain", PLAIN))
-    }
+    paths = {"recovery": LIVE, "plain": PLAIN}
+    crowds = {name: Guests(path, [None] * clients) for name, path in paths.items()}
     for turn in range(rounds):
         for name in crowds if turn % 2 else reversed(crowds):
             crowds[name].restarts.append(await crowds[name].see_restart(server, turn))

@@ -41,7 +41,7 @@ class Page(asyncio.Protocol):
 
     def __init__(self, path: str) -> None:
         self.answers = 0
-        self.heard: bytes | None = None
+        self._heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.lost = asyncio.Event()
         self._path = path
         self._data = b""
@@ -86,6 +86,10 @@ class Page(asyncio.Protocol):
         """Wait for what is to come next."""
         return await self._answer
 
+    async def event(self) -> bytes:
+        """Wait for the first event that Socket.IO's server sends by itself."""
+        return await self._heard
+
     def expect(self, start: bytes = b"") -> None:
         """Let the next text that starts so be the `answer`."""
         self._wanted = start
@@ -116,8 +120,8 @@ class Page(asyncio.Protocol):
             if self._event is not None:
                 self._transport.write(self._event)
                 return
-            if text.startswith(ENGINE_EVENT):
-                self.heard = text
+            if text.startswith(ENGINE_EVENT) and not self._heard.done():
+                self._heard.set_result(text)
             if text.startswith(self._wanted):
                 self._settle(text)
         elif kind == TEXT:
