@@ -1,6 +1,6 @@
 """What the clean-up of a million expired snapshots costs beside a plain DELETE.
 
-    python benchmarks/cleanup.py [--quick] [--rows N] [--batch-size N] [sqlite] [postgresql] [mariadb]
+    python benchmarks/cleanup.py [--quick] [--rows N] [--batch-size N] [database ...]
 
 Each database is a private one, filled anew for each way. While a way works, another
 connection saves a snapshot each hundredth of a second: the longest of these saves is what
@@ -40,7 +40,7 @@ from recovery_app.storages import DatabaseStorage, MemoryStorage
 from tests.support.databases import SERVERS, running
 
 DEFAULT_BATCH = 5000
-DEFAULTS = ["sqlite"]
+DEFAULTS = ["sqlite", "postgresql"]
 SECRET = b"the secret of this benchmark, 32 bytes"
 LIVE_ROWS = 10_000
 STATE_BYTES = 300
@@ -222,9 +222,12 @@ HEADS = ["database", "way", "time", "longest save meanwhile", "saves failed", "m
 def run(
     options: Options, names: list[str] | None = None, asked: Asked | None = None
 ) -> Iterator[Table]:
-    """Yield the table of the databases that were asked for, or of SQLite."""
+    """Yield the table of the databases that were asked for, or of `DEFAULTS`."""
     django.setup()
-    aliases = ["default" if name == "sqlite" else name for name in names or DEFAULTS]
+    aliases = [
+        "default" if name == "sqlite" else name
+        for name in names or options.pick(DEFAULTS, DEFAULTS[:1])
+    ]
     size = asked or Asked(options.pick(1_000_000, 20_000), DEFAULT_BATCH)
     with databases(aliases):
         lines = [line for alias in aliases for line in compare(alias, size)]

@@ -104,9 +104,10 @@ def row_of(row: Comparison, turns: dict[str, list[Turn]]) -> Row:
     pairs = list(zip(turns[row.ours], turns[row.theirs], strict=True))
     pair = compare((ours.rate, theirs.rate) for ours, theirs in pairs)
     cpu = compare((theirs.cpu, ours.cpu) for ours, theirs in pairs)
+    rates = f"{pair.ours:,.0f} / {pair.theirs:,.0f} a second"
     return Row(
         what=f"events a second, {CLIENTS} clients: {row.what}",
-        measured=f"{pair.ours:,.0f} / {pair.theirs:,.0f} a second; by the servers' CPU {cpu.ratio:.2f}",
+        measured=f"{rates}; by the servers' CPU {cpu.ratio:.2f}",
         ratio=pair.ratio,
         aim=row.aim,
         at_least=True,

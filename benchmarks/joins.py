@@ -124,7 +124,7 @@ def run(
     """Yield the rows, then what is behind them."""
     lines: list[list[str]] = []
     for number in clients or options.pick([1000, 5000], [1000]):
-        visits = measure(number, options.pick(7, 3), layer=layer)
+        visits = measure(number, options.pick(7, 2), layer=layer)
         yield from rows_of(number, visits)
         lines += lines_of(number, visits)
     yield Table(title="Joins with Redis, by consumer", columns=COLUMNS, lines=lines)

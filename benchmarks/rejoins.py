@@ -90,7 +90,7 @@ def run(options: Options) -> Iterator[Row]:
     with ExitStack() as stack:
         storms = Storms(stack, CLIENTS)
         for opening in (False, True):
-            rates = storms.measure(options.pick(9, 2 if opening else 3), opening=opening)
+            rates = storms.measure(options.pick(9, 1 if opening else 3), opening=opening)
             yield from rows_of(rates, opening=opening)
 
 
