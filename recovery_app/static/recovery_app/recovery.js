@@ -84,11 +84,11 @@ var RecoveryApp = (() => {
   // ---------------------------------------------------------------------------------------------- Tokens
 
   /** How long a reloaded page waits for the lock of the page before it. */
-  const LOCK_WAIT_MS = 500;
+  const LOCK_TIMEOUT_MS = 500;
 
   /** Give what `action` gives, or null where the browser forbids it: storage may throw at any touch.
    * @template T @param {() => T} action @returns {T | null} */
-  function attempt(action) {
+  function tryOrNull(action) {
     try {
       return action();
     } catch {
@@ -98,7 +98,7 @@ var RecoveryApp = (() => {
 
   /** Hold a Web Lock until what this gives is called; null where there is none to be had.
    * @param {string} name @param {LockOptions} options @returns {Promise<(() => void) | null>} */
-  function lock(name, options) {
+  function requestLock(name, options) {
     return new Promise((resolve, reject) => {
       const hold = (/** @type {Lock | null} */ granted) => {
         if (granted === null) return resolve(null);
@@ -109,29 +109,29 @@ var RecoveryApp = (() => {
   }
 
   /** Take a lock that is free, or one that the page before is about to release. @param {string} name */
-  async function lockForThisPage(name) {
-    const free = await lock(name, { ifAvailable: true });
+  async function acquirePageLock(name) {
+    const free = await requestLock(name, { ifAvailable: true });
     if (free !== null) return free;
-    const patience = new AbortController();
-    setTimeout(() => patience.abort(), LOCK_WAIT_MS);
-    return lock(name, { signal: patience.signal });
+    const timeout = new AbortController();
+    setTimeout(() => timeout.abort(), LOCK_TIMEOUT_MS);
+    return requestLock(name, { signal: timeout.signal });
   }
 
   /** @type {Map<string, TokenStore>} */
-  const stores = new Map();
+  const tokenStores = new Map();
 
   /** The token of one view: in memory as long as the page lives, and in the storage where there is one. */
   class TokenStore {
     /** @type {string | null} */ #token;
     /** @type {StorageKind} */ #storage;
     #key;
-    #shown = false;
+    #isPresented = false;
 
     /** Give the page's one store for a view. @param {string} viewId @param {StorageKind} storage */
-    static of(viewId, storage) {
+    static forView(viewId, storage) {
       const name = `${storage} ${viewId}`;
-      const store = stores.get(name) ?? new TokenStore(viewId, storage);
-      stores.set(name, store);
+      const store = tokenStores.get(name) ?? new TokenStore(viewId, storage);
+      tokenStores.set(name, store);
       return store;
     }
 
@@ -144,7 +144,7 @@ var RecoveryApp = (() => {
       this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
       this.#token = this.#read();
       /** Resolves once it is known which token is this tab's; only localStorage takes time. */
-      this.ready = storage === "localStorage" ? this.#claim() : Promise.resolve();
+      this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
     }
 
     get token() {
@@ -152,41 +152,41 @@ var RecoveryApp = (() => {
     }
 
     /** Give the token to a join. */
-    show() {
-      this.#shown = true;
+    present() {
+      this.#isPresented = true;
       return this.#token;
     }
 
     /** @param {string} token */
-    keep(token) {
+    save(token) {
       this.#token = token;
-      attempt(() => this.#shelf()?.setItem(this.#key, token));
+      tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
     }
 
-    forget() {
+    remove() {
       this.#token = null;
-      attempt(() => this.#shelf()?.removeItem(this.#key));
+      tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
     }
 
     /**
      * Become the tab that owns the token in localStorage. A tab with a token of its own in sessionStorage stays
      * with that one, and so does a tab that joined before it knew: a second tab must never show the first one's.
      */
-    async #claim() {
+    async #acquireOwnership() {
       if (this.#token !== null) return;
-      const release = await lockForThisPage(this.#key).catch(() => null);
-      if (this.#shown || this.#token !== null) return release?.();
+      const release = await acquirePageLock(this.#key).catch(() => null);
+      if (this.#isPresented || this.#token !== null) return release?.();
       if (release === null) return;
       this.#storage = "localStorage";
       this.#token = this.#read();
     }
 
     #read() {
-      return attempt(() => this.#shelf()?.getItem(this.#key)) || null;
+      return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
     }
 
     /** @returns {Storage | null} */
-    #shelf() {
+    #webStorage() {
       return this.#storage === "none" ? null : globalThis[this.#storage];
     }
   }
@@ -194,7 +194,7 @@ var RecoveryApp = (() => {
   // ---------------------------------------------------------------------------------------------- Events
 
   /** How many events may be without a reply at once: the server keeps its replies to twice as many. */
-  const MAX_ON_WIRE = 32;
+  const MAX_IN_FLIGHT = 32;
 
   /** The reply to an event that has none, or none but an error: `name` tells which. */
   class EventError extends Error {
@@ -211,29 +211,29 @@ var RecoveryApp = (() => {
   const MAX_DEPTH = 500;
 
   /** @param {unknown} value @param {number} levels @returns {boolean} */
-  function isDeeper(value, levels) {
+  function isDeeperThan(value, levels) {
     if (value === null || typeof value !== "object") return false;
-    return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+    return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
   }
 
   /** Copy what a page pushes, as it is now. Throws at what no server would take for an event: all behind it would wait.
    * @param {string} event @param {Payload} payload @returns {PageEvent} */
-  function copied(event, payload) {
+  function copyEvent(event, payload) {
     if (typeof event !== "string") throw new TypeError("an event's name is a string");
     if (event.startsWith("phx_")) throw new TypeError(`${event} is the protocol's own`);
     const copy = JSON.parse(JSON.stringify(payload));
     if (copy === null || typeof copy !== "object" || Array.isArray(copy)) throw new TypeError("a payload is an object");
-    if (isDeeper(copy, MAX_DEPTH)) throw new TypeError(`a payload is at most ${MAX_DEPTH} deep`);
+    if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload is at most ${MAX_DEPTH} deep`);
     return { event, payload: copy };
   }
 
   /** @typedef {PageEvent & { seq: number | null, isEarly: boolean, isAnswered: boolean }} StoredEvent */
-  /** @typedef {{ answered(reply: Reply): void, lost(error: Error): void }} Listener hears one of them, once */
+  /** @typedef {{ onReply(reply: Reply): void, onLost(error: Error): void }} Listener hears one of them, once */
 
   /** An event of the page, from its push until it is safe. */
-  class KeptEvent {
-    /** Where it is on this connection: to be sent, sent, or replied to. @type {"here" | "wire" | "there"} */
-    place = "here";
+  class QueuedEvent {
+    /** Where it is on this connection: to be sent, sent, or replied to. @type {"queued" | "sent" | "replied"} */
+    stage = "queued";
     #listener;
 
     /** @param {StoredEvent} stored @param {Listener} listener */
@@ -250,17 +250,17 @@ var RecoveryApp = (() => {
     }
 
     /** Take a reply; the page hears the first. @param {Reply} reply */
-    answer(reply) {
-      this.place = "there";
+    handleReply(reply) {
+      this.stage = "replied";
       if (this.isAnswered) return;
       this.isAnswered = true;
-      this.#listener.answered(reply);
+      this.#listener.onReply(reply);
     }
 
     /** @param {LostReason} reason */
-    lose(reason) {
+    markLost(reason) {
       this.isAnswered = true;
-      this.#listener.lost(new EventError(this, reason));
+      this.#listener.onLost(new EventError(this, reason));
     }
 
     /** @param {number} seq */
@@ -282,68 +282,69 @@ var RecoveryApp = (() => {
   }
 
   /** The place of a view's events in the tab's storage: `lv_recovery_<viewId>:events`. */
-  class EventShelf {
+  class EventStorage {
     #key;
-    #storage;
+    #getStorage;
 
     /** @param {string} viewId @param {StorageKind} storage */
     constructor(viewId, storage) {
       this.#key = `lv_recovery_${viewId}:events`;
-      this.#storage = () => (storage === "none" ? null : globalThis.sessionStorage);
+      this.#getStorage = () => (storage === "none" ? null : globalThis.sessionStorage);
     }
 
     /** @returns {StoredEvent[]} */
     load() {
-      return attempt(() => JSON.parse(this.#storage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+      return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
     }
 
-    /** @param {KeptEvent[]} events */
+    /** @param {QueuedEvent[]} events */
     save(events) {
-      const isKept = attempt(() => {
-        if (events.length > 0) this.#storage()?.setItem(this.#key, JSON.stringify(events));
+      const isSaved = tryOrNull(() => {
+        if (events.length > 0) this.#getStorage()?.setItem(this.#key, JSON.stringify(events));
         return events.length > 0;
       });
       // an old copy is worse than none: it may hold, as never sent, what was sent since
-      if (!isKept) attempt(() => this.#storage()?.removeItem(this.#key));
+      if (!isSaved) tryOrNull(() => this.#getStorage()?.removeItem(this.#key));
     }
   }
 
   /**
-   * The events of one view, oldest first, each kept until the server has it safe or the page is told that it is lost.
+   * The events of one view, oldest first, each kept until the server has it safe or the page
+   * is told that it is lost.
    *
-   * It decides what a join means for those kept; a `Delivery` brings them to the server.
+   * It decides what a join means for those kept; a `Sender` brings them to the server.
    */
   class EventQueue {
-    /** @type {KeptEvent[]} */ events;
-    /** @type {Delivery | null} */ #delivery = null;
-    #safe = 0;
+    /** @type {QueuedEvent[]} */ events;
+    /** @type {Sender | null} */ #sender = null;
+    #durableSeq = 0;
     #hasJoined = false;
     #isClosed = false;
-    #shelf;
+    #storage;
     #limits;
-    #tell;
+    #emit;
 
     /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
-    /** @param {EventShelf} shelf @param {Limits} limits @param {(type: string, detail: unknown) => void} tell */
-    constructor(shelf, limits, tell) {
-      this.#shelf = shelf;
+    /** @param {EventStorage} storage @param {Limits} limits @param {(type: string, detail: unknown) => void} emit */
+    constructor(storage, limits, emit) {
+      this.#storage = storage;
       this.#limits = limits;
-      this.#tell = tell;
-      this.events = shelf.load().map((stored) => new KeptEvent(stored, this.#heirOf(stored)));
+      this.#emit = emit;
+      this.events = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
     }
 
     /** Keep an event, and promise its reply. @param {string} event @param {Payload} payload */
     add(event, payload) {
       const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
-        const stored = { ...copied(event, payload), seq: null, isEarly: !this.#hasJoined, isAnswered: false };
-        const kept = new KeptEvent(stored, {
-          answered: ({ status, response }) =>
+        const stored = { ...copyEvent(event, payload), seq: null, isEarly: !this.#hasJoined, isAnswered: false };
+        const queued = new QueuedEvent(stored, {
+          onReply: ({ status, response }) =>
             status === "ok" ? resolve(response) : reject(new EventError(stored, "refused", response)),
-          lost: reject,
+          onLost: reject,
         });
-        if (this.#isClosed) this.lose([kept], "left");
-        else if (!this.#hasRoomFor(kept)) this.lose([kept], "full");
-        else this.#keep(kept);
+        if (this.#isClosed) this.discard([queued], "left");
+        else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
+        else this.#enqueue(queued);
       });
       reply.catch(() => {}); // a page that listens to "lost" need not catch each promise too
       return reply;
@@ -354,91 +355,91 @@ var RecoveryApp = (() => {
      * as what was pushed on a state that is gone must not be applied to a fresh one.
      * @param {Outcome | null} outcome @param {number} seq
      */
-    joined(outcome, seq) {
-      if (outcome === "recovered") this.resume(seq);
-      else this.lose(this.events.filter(({ isEarly }) => !isEarly), outcome);
-      this.#safe = seq;
-      this.release(seq);
+    handleJoin(outcome, seq) {
+      if (outcome === "recovered") this.requeueAfter(seq);
+      else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);
+      this.#durableSeq = seq;
+      this.releaseUpTo(seq);
       this.#hasJoined = true;
-      for (const kept of this.events) kept.isEarly = false;
+      for (const queued of this.events) queued.isEarly = false;
       this.save();
     }
 
-    /** Send what is kept, and what comes, until `interrupt`. @param {Delivery} delivery */
-    open(delivery) {
-      this.#delivery = delivery;
-      delivery.flush();
+    /** Send what is queued, and what comes, until `stopSending`. @param {Sender} sender */
+    startSending(sender) {
+      this.#sender = sender;
+      sender.flush();
     }
 
     /** Take note that the connection is gone. */
-    interrupt() {
-      this.#delivery?.stop();
-      this.#delivery = null;
-      for (const kept of this.events) kept.place = "here";
+    stopSending() {
+      this.#sender?.stop();
+      this.#sender = null;
+      for (const queued of this.events) queued.stage = "queued";
     }
 
     /** Send all that comes after an event; where the one right after it is gone, those behind it are lost.
      * @param {number} seq */
-    resume(seq) {
-      const later = this.events.filter((kept) => !kept.isUpTo(seq));
-      for (const kept of later) kept.place = "here";
-      const next = later[0]?.seq ?? this.#safe + 1;
-      if (next > seq + 1) this.lose(later, "rolled_back");
+    requeueAfter(seq) {
+      const later = this.events.filter((queued) => !queued.isUpTo(seq));
+      for (const queued of later) queued.stage = "queued";
+      const next = later[0]?.seq ?? this.#durableSeq + 1;
+      if (next > seq + 1) this.discard(later, "rolled_back");
     }
 
     /** Let go of what is safe and has its reply. @param {number} seq up to which all is safe */
-    release(seq) {
-      this.#safe = Math.max(this.#safe, seq);
-      this.events = this.events.filter((kept) => !(kept.isAnswered && kept.isUpTo(this.#safe)));
+    releaseUpTo(seq) {
+      this.#durableSeq = Math.max(this.#durableSeq, seq);
+      this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
     }
 
-    /** @param {KeptEvent[]} events */
+    /** @param {QueuedEvent[]} events */
     remove(events) {
-      this.events = this.events.filter((kept) => !events.includes(kept));
+      this.events = this.events.filter((queued) => !events.includes(queued));
     }
 
-    /** @param {KeptEvent[]} lost @param {LostReason} reason */
-    lose(lost, reason) {
-      this.remove(lost);
+    /** @param {QueuedEvent[]} events @param {LostReason} reason */
+    discard(events, reason) {
+      this.remove(events);
       this.save();
-      for (const kept of lost) kept.lose(reason);
-      if (lost.length > 0) this.#tell("lost", { reason, events: lost.map(told) });
+      for (const queued of events) queued.markLost(reason);
+      if (events.length > 0) this.#emit("lost", { reason, events: events.map(toPageEvent) });
     }
 
     /** Give up all events, those to come too; one that has its reply is as good as safe. */
     close() {
       this.#isClosed = true;
       this.events = this.events.filter(({ isAnswered }) => !isAnswered);
-      this.lose(this.events, "left");
+      this.discard(this.events, "left");
     }
 
     save() {
-      this.#shelf.save(this.events);
+      this.#storage.save(this.events);
     }
 
-    /** @param {KeptEvent} kept */
+    /** @param {QueuedEvent} queued */
     #hasRoomFor({ chars }) {
       const { maxKept, maxKeptChars } = this.#limits;
       return this.events.length < maxKept && this.events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
     }
 
-    /** @param {KeptEvent} kept */
-    #keep(kept) {
-      this.events.push(kept);
-      if (this.#delivery) this.#delivery.flush();
+    /** @param {QueuedEvent} queued */
+    #enqueue(queued) {
+      this.events.push(queued);
+      if (this.#sender) this.#sender.flush();
       else this.save();
     }
 
     /** Tell the page of now: whoever pushed it went with the page of before. @param {PageEvent} pushed
      * @returns {Listener} */
-    #heirOf(pushed) {
-      const answered = (/** @type {Reply} */ reply) => this.#tell("reply", { ...told(pushed), ...reply });
-      return { answered, lost: () => {} };
+    #orphanListener(pushed) {
+      const onReply = (/** @type {Reply} */ reply) => this.#emit("reply", { ...toPageEvent(pushed), ...reply });
+      return { onReply, onLost: () => {} };
     }
   }
 
-  /** Give what the page knows of an event. @param {PageEvent} kept @returns {PageEvent} */
-  function told({ event, payload }) {
+  /** Give what the page knows of an event. @param {PageEvent} queued @returns {PageEvent} */
+  function toPageEvent({ event, payload }) {
     return { event, payload };
   }
 
@@ -446,22 +447,22 @@ var RecoveryApp = (() => {
    * The sending of events during one join: in order, a few at a time, and once more where that is needed.
    *
    * `isNumbered`: whether the server sorts out what it has had already. One that doesn't is sent nothing twice.
-   * @typedef {Transport & { seq: number, isNumbered: boolean, timeoutMs: number }} Terms
+   * @typedef {Transport & { seq: number, isNumbered: boolean, timeoutMs: number }} SenderOptions
    */
-  class Delivery {
+  class Sender {
     #queue;
-    #terms;
-    /** Up to which number events were applied or sent. */ #sent;
+    #options;
+    /** Up to which number events were applied or sent. */ #lastSentSeq;
     #round = 0;
-    /** The last event before a gap that was told once already. @type {number | null} */ #gap = null;
-    #isOver = false;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */ #patience;
+    /** The last event before a gap that was told once already. @type {number | null} */ #lastGap = null;
+    #isStopped = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
-    /** @param {EventQueue} queue @param {Terms} terms */
-    constructor(queue, terms) {
+    /** @param {EventQueue} queue @param {SenderOptions} options */
+    constructor(queue, options) {
       this.#queue = queue;
-      this.#terms = terms;
-      this.#sent = terms.seq;
+      this.#options = options;
+      this.#lastSentSeq = options.seq;
     }
 
     /**
@@ -469,111 +470,111 @@ var RecoveryApp = (() => {
      * too, as a tab duplicated now must not give them others once the first one's are in the state.
      */
     flush() {
-      if (this.#isOver) return this.#queue.save();
-      const room = this.#terms.isNumbered ? MAX_ON_WIRE - this.#at("wire").length : Infinity;
-      const waiting = this.#at("here");
-      let last = this.#lastGiven();
-      for (const kept of waiting) kept.seq ??= ++last;
+      if (this.#isStopped) return this.#queue.save();
+      const room = this.#options.isNumbered ? MAX_IN_FLIGHT - this.#inStage("sent").length : Infinity;
+      const waiting = this.#inStage("queued");
+      let last = this.#lastAssignedSeq();
+      for (const queued of waiting) queued.seq ??= ++last;
       // further from the first without a reply, the server might know that reply no more
-      const farthest = this.#terms.isNumbered ? this.#acknowledged() + MAX_ON_WIRE : Infinity;
-      const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= farthest);
-      for (const kept of ready) kept.place = "wire";
+      const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
+      const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
+      for (const queued of ready) queued.stage = "sent";
       this.#queue.save();
-      for (const kept of ready) this.#send(kept);
-      this.#expectReply();
+      for (const queued of ready) this.#send(queued);
+      this.#startTimer();
     }
 
     /** Take note that no reply comes any more. */
     stop() {
-      this.#isOver = true;
-      clearTimeout(this.#patience);
-      if (!this.#terms.isNumbered) this.#queue.lose(this.#at("wire"), "unconfirmed");
+      this.#isStopped = true;
+      clearTimeout(this.#timer);
+      if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
     }
 
-    /** @param {KeptEvent} kept */
-    #send(kept) {
+    /** @param {QueuedEvent} queued */
+    #send(queued) {
       const round = this.#round;
-      this.#sent = Math.max(this.#sent, kept.seq ?? 0);
-      const numbers = this.#terms.isNumbered ? { _seq: kept.seq, _ack: this.#acknowledged() } : {};
-      const isSent = this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
-        if (!this.#isOver) this.#receive(kept, reply, round);
+      this.#lastSentSeq = Math.max(this.#lastSentSeq, queued.seq ?? 0);
+      const numbers = this.#options.isNumbered ? { _seq: queued.seq, _ack: this.#acknowledgedSeq() } : {};
+      const isSent = this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
+        if (!this.#isStopped) this.#handleReply(queued, reply, round);
       });
-      if (!isSent) kept.place = "here";
+      if (!isSent) queued.stage = "queued";
     }
 
-    /** @param {KeptEvent} kept @param {Reply} reply @param {number} round in which it was sent */
-    #receive(kept, { status, response }, round) {
-      const { _recovery, ...own } = response ?? {};
-      if (status === "timeout") return this.#missed(kept);
-      if (_recovery && status === "error" && own.reason === "seq_gap") return this.#goOn(own.seq, round);
-      if (this.#terms.isNumbered && !_recovery && own.reason === "unmatched topic") return this.#terms.rejoin();
-      this.#gap = null;
-      kept.answer({ status, response: own });
-      if (_recovery) this.#queue.release(_recovery.seq);
-      else this.#queue.remove([kept]);
-      this.#calm();
+    /** @param {QueuedEvent} queued @param {Reply} reply @param {number} round in which it was sent */
+    #handleReply(queued, { status, response }, round) {
+      const { _recovery, ...rest } = response ?? {};
+      if (status === "timeout") return this.#handleTimeout(queued);
+      if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
+      if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
+      this.#lastGap = null;
+      queued.handleReply({ status, response: rest });
+      if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
+      else this.#queue.remove([queued]);
+      this.#clearTimer();
       this.flush();
     }
 
-    /** The transport has given up on a reply; a numbered event is sent again in time. @param {KeptEvent} kept */
-    #missed(kept) {
-      if (!this.#terms.isNumbered && kept.place === "wire") this.#queue.lose([kept], "unconfirmed");
+    /** The transport has given up on a reply; a numbered event is sent again in time. @param {QueuedEvent} queued */
+    #handleTimeout(queued) {
+      if (!this.#options.isNumbered && queued.stage === "sent") this.#queue.discard([queued], "unconfirmed");
     }
 
     /** The server misses an event. All that were sent after it are answered so, and go out again once; where that was
      * in vain they go out again in time, as after a reply that doesn't come.
      * @param {number} applied @param {number} round */
-    #goOn(applied, round) {
-      if (round !== this.#round || applied === this.#gap) return;
-      this.#gap = applied;
+    #handleGap(applied, round) {
+      if (round !== this.#round || applied === this.#lastGap) return;
+      this.#lastGap = applied;
       this.#round += 1;
-      this.#sent = applied;
-      this.#queue.resume(applied);
-      this.#calm();
+      this.#lastSentSeq = applied;
+      this.#queue.requeueAfter(applied);
+      this.#clearTimer();
       this.flush();
     }
 
     /** Wait for any reply; that a handler is slow is no reason to give up the connection. */
-    #expectReply() {
-      if (!this.#terms.isNumbered || this.#queue.events.length === 0) return;
-      this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);
+    #startTimer() {
+      if (!this.#options.isNumbered || this.#queue.events.length === 0) return;
+      this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);
     }
 
-    #sendAgain() {
-      this.#calm();
+    #resend() {
+      this.#clearTimer();
       this.#round += 1;
-      for (const kept of this.#at("wire")) kept.place = "here";
+      for (const queued of this.#inStage("sent")) queued.stage = "queued";
       // what was saved since the last reply is told with a reply alone, and a full queue would send nothing any more
       const last = this.#queue.events.at(-1);
-      if (last && this.#at("there").length === this.#queue.events.length) last.place = "here";
+      if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
       this.flush();
     }
 
-    #calm() {
-      clearTimeout(this.#patience);
-      this.#patience = undefined;
+    #clearTimer() {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
     }
 
-    /** @param {KeptEvent["place"]} place */
-    #at(place) {
-      return this.#queue.events.filter((kept) => kept.place === place);
+    /** @param {QueuedEvent["stage"]} stage */
+    #inStage(stage) {
+      return this.#queue.events.filter((queued) => queued.stage === stage);
     }
 
     /** Give the highest number up to which each event has its reply. */
-    #acknowledged() {
+    #acknowledgedSeq() {
       const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
-      return (first?.seq ?? this.#lastGiven() + 1) - 1;
+      return (first?.seq ?? this.#lastAssignedSeq() + 1) - 1;
     }
 
-    #lastGiven() {
-      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#sent);
+    #lastAssignedSeq() {
+      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#lastSentSeq);
     }
   }
 
   // ---------------------------------------------------------------------------------------------- One view
 
   /** Outcomes that leave the state where it is: nothing is sent until a later join brings it back. */
-  const WITHHELD = ["version", "unavailable"];
+  const RETRY_OUTCOMES = ["version", "unavailable"];
 
   /**
    * The recovery of one view: its token, its events, how its connection is, and what became of its state.
@@ -588,10 +589,10 @@ var RecoveryApp = (() => {
     #timeoutMs;
     #rejoinAfterMs;
     /** @type {Transport | null} */ #transport = null;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoining;
-    #withheld = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoinTimer;
+    #retries = 0;
     #isForgotten = false;
-    /** @type {number | null} */ #since = null;
+    /** @type {number | null} */ #disconnectedAt = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
 
@@ -604,8 +605,9 @@ var RecoveryApp = (() => {
       // half of what browsers let a tab store, as the page may have things of its own there
       const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = options;
       const limits = { maxKept, maxKeptChars };
-      this.#tokens = TokenStore.of(viewId, storage);
-      this.#queue = new EventQueue(new EventShelf(viewId, storage), limits, (type, detail) => this.tell(type, detail));
+      this.#tokens = TokenStore.forView(viewId, storage);
+      const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
+      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, emit);
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
@@ -620,21 +622,21 @@ var RecoveryApp = (() => {
 
     /** The events that have no reply yet, oldest first: pushed here, or before a reload. @returns {PageEvent[]} */
     get pending() {
-      return this.#queue.events.filter(({ isAnswered }) => !isAnswered).map(told);
+      return this.#queue.events.filter(({ isAnswered }) => !isAnswered).map(toPageEvent);
     }
 
     /** Send an event, now or after the next join, in order. Rejects with an EventError.
      * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
     push(event, payload = {}) {
-      if (this.#withheld > 0 && this.#rejoining === undefined) this.#rejoin(this.#withheld);
+      if (this.#retries > 0 && this.#rejoinTimer === undefined) this.#scheduleRejoin(this.#retries);
       return this.#queue.add(event, payload);
     }
 
     /** Remove the token, and give up the events: the next join starts afresh. */
     forget() {
       this.#isForgotten = true;
-      this.#tokens.forget();
-      this.#queue.lose(this.#queue.events, "forgotten");
+      this.#tokens.remove();
+      this.#queue.discard(this.#queue.events, "forgotten");
     }
 
     /** Give up the events, those to come too. */
@@ -661,11 +663,11 @@ var RecoveryApp = (() => {
       channel.on("recovery:token", (pushed) => this.keep(pushed));
       channel.onError(() => this.dropped());
       channel.onClose(() => this.dropped());
-      this.carry(npmTransport(channel));
+      this.carry(phoenixTransport(channel));
       const push = channel.push.bind(channel);
       channel.push = (/** @type {any[]} */ ...what) => {
         // the page goes on with the fresh state that it was given, which another join would take away
-        if (this.#withheld > 0 && this.#queue.events.length === 0) this.#stay();
+        if (this.#retries > 0 && this.#queue.events.length === 0) this.#cancelRejoin();
         return push(...what);
       };
       return channel;
@@ -673,50 +675,50 @@ var RecoveryApp = (() => {
 
     /** Take note that a connection or a join is tried. */
     connecting() {
-      this.#queue.interrupt();
-      this.#since ??= performance.now();
-      this.#become("connecting");
+      this.#queue.stopSending();
+      this.#disconnectedAt ??= performance.now();
+      this.#setStatus("connecting");
     }
 
     /** Say what to send with a join, which starts now. @param {Params} [params] @returns {Payload} */
     joinPayload(params = {}) {
       this.connecting();
       this.#isForgotten = false;
-      const token = this.#tokens.show();
-      const own = typeof params === "function" ? params() : params;
-      return token === null ? { ...own } : { ...own, _recovery: token };
+      const token = this.#tokens.present();
+      const payload = typeof params === "function" ? params() : params;
+      return token === null ? { ...payload } : { ...payload, _recovery: token };
     }
 
     /** Take a join's ok reply, and give what else is in it. @param {Payload | null} [reply] @returns {Payload} */
     joined(reply) {
       const { _recovery, ...response } = reply ?? {};
       const { outcome = null, ttl = null, token, seq = 0 } = _recovery ?? {};
-      const elapsedMs = performance.now() - (this.#since ?? performance.now());
-      const isWithheld = WITHHELD.includes(outcome);
-      this.#since = null;
+      const elapsedMs = performance.now() - (this.#disconnectedAt ?? performance.now());
+      const mustRetry = RETRY_OUTCOMES.includes(outcome);
+      this.#disconnectedAt = null;
       this.keep({ token });
       this.outcome = outcome;
-      this.#become("connected");
-      if (!isWithheld) this.#queue.joined(outcome, seq);
+      this.#setStatus("connected");
+      if (!mustRetry) this.#queue.handleJoin(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
-      if (isWithheld) this.#rejoin(++this.#withheld);
-      else this.#deliver(seq, outcome !== null);
+      if (mustRetry) this.#scheduleRejoin(++this.#retries);
+      else this.#startSending(seq, outcome !== null);
       return response;
     }
 
     /** Take note that the connection or the channel is gone. */
     dropped() {
-      this.#stay();
-      this.#queue.interrupt();
-      this.#since ??= performance.now();
-      this.#become("disconnected");
+      this.#cancelRejoin();
+      this.#queue.stopSending();
+      this.#disconnectedAt ??= performance.now();
+      this.#setStatus("disconnected");
     }
 
     /** Keep a new token, from a join or from the event `recovery:token`; without one the old one stays, and one of a
      * join that the page has forgotten isn't kept.
      * @param {{ token?: string | null }} pushed */
     keep({ token }) {
-      if (token && !this.#isForgotten) this.#tokens.keep(token);
+      if (token && !this.#isForgotten) this.#tokens.save(token);
     }
 
     /** Tell the page. @param {string} type @param {unknown} detail */
@@ -726,32 +728,32 @@ var RecoveryApp = (() => {
 
     /** Send the events, unless the page has cut the connection by now.
      * @param {number} seq @param {boolean} isNumbered */
-    #deliver(seq, isNumbered) {
-      this.#withheld = 0;
+    #startSending(seq, isNumbered) {
+      this.#retries = 0;
       if (this.#transport === null || this.status !== "connected") return;
       const send = this.#transport.send.bind(this.#transport);
       const rejoin = () => {
-        this.#queue.interrupt();
-        this.#rejoin(1);
+        this.#queue.stopSending();
+        this.#scheduleRejoin(1);
       };
-      this.#queue.open(new Delivery(this.#queue, { send, rejoin, seq, isNumbered, timeoutMs: this.#timeoutMs }));
+      this.#queue.startSending(new Sender(this.#queue, { send, rejoin, seq, isNumbered, timeoutMs: this.#timeoutMs }));
     }
 
     /** @param {number} tries */
-    #rejoin(tries) {
+    #scheduleRejoin(tries) {
       const transport = this.#transport;
       if (transport === null || this.status !== "connected") return;
-      this.#rejoining = setTimeout(() => transport.rejoin(), this.#rejoinAfterMs(tries));
+      this.#rejoinTimer = setTimeout(() => transport.rejoin(), this.#rejoinAfterMs(tries));
     }
 
     /** Join no more by itself. */
-    #stay() {
-      clearTimeout(this.#rejoining);
-      this.#rejoining = undefined;
+    #cancelRejoin() {
+      clearTimeout(this.#rejoinTimer);
+      this.#rejoinTimer = undefined;
     }
 
     /** @param {Status} status */
-    #become(status) {
+    #setStatus(status) {
       if (status === this.status) return;
       this.status = status;
       this.tell("status", status);
@@ -763,7 +765,7 @@ var RecoveryApp = (() => {
    * next join, when the queue sends it too.
    * @param {any} channel @returns {Transport}
    */
-  function npmTransport(channel) {
+  function phoenixTransport(channel) {
     const send = channel.push.bind(channel);
     return {
       send(event, payload, answered) {
@@ -819,7 +821,7 @@ var RecoveryApp = (() => {
       socket.channel = (topic, params) => {
         const channel = make(topic, params);
         channel.onMessage = (/** @type {string} */ event, /** @type {any} */ payload) => {
-          if (topic.startsWith("lv:")) this.#hear(this.view(topic.slice("lv:".length)), event, payload);
+          if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
           return payload;
         };
         return channel;
@@ -828,7 +830,7 @@ var RecoveryApp = (() => {
     }
 
     /** @param {Recovery} view @param {string} event @param {any} payload */
-    #hear(view, event, payload) {
+    #handleMessage(view, event, payload) {
       if (event === "recovery:token") view.keep(payload);
       else if (event === "phx_error" || event === "phx_close") view.dropped();
       else if (event === "phx_reply" && payload?.response?._recovery?.outcome) view.joined(payload.response);
@@ -841,12 +843,12 @@ var RecoveryApp = (() => {
   const [CLOSE_NORMAL, CLOSE_DROPPED] = [1000, 4000];
 
   /**
-   * @typedef {object} OwnSocketOptions
+   * @typedef {object} RecoverySocketOptions
    * @property {string} [viewId] default: the URL's path
    * @property {number} [heartbeatMs] how often to ask for a sign of life
    * @property {number} [timeoutMs] how long a connection, a join or a reply may take
    * @property {Backoff} [reconnectAfterMs]
-   * @typedef {RecoveryOptions & OwnSocketOptions} SocketOptions
+   * @typedef {RecoveryOptions & RecoverySocketOptions} SocketOptions
    */
 
   /**
@@ -857,21 +859,21 @@ var RecoveryApp = (() => {
   class RecoverySocket extends Recovery {
     #url;
     #options;
-    #pushed = new EventTarget();
-    #leaving = new AbortController();
+    #serverEvents = new EventTarget();
+    #leaveController = new AbortController();
 
     #topic = "";
     /** @type {Params} */ #params = {};
     /** @type {WebSocket | null} */ #connection = null;
     /** @type {string | null} */ #joinRef = null;
-    /** @type {(response: Payload) => void} */ #firstJoined = () => {};
-    /** @type {Map<string, (reply: Reply) => void>} */ #unanswered = new Map();
-    #wanted = false;
-    #silent = false;
+    /** @type {(response: Payload) => void} */ #resolveJoin = () => {};
+    /** @type {Map<string, (reply: Reply) => void>} */ #replyCallbacks = new Map();
+    #shouldConnect = false;
+    #isSilent = false;
     #lastRef = 0;
     #tries = 0;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */ #next;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */ #heart;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #heartbeatTimer;
 
     /** @param {string} url as for a WebSocket, or a path of this page's own host @param {SocketOptions} [options] */
     constructor(url, options = {}) {
@@ -882,7 +884,7 @@ var RecoveryApp = (() => {
       this.#options = { heartbeatMs: 30_000, timeoutMs: 10_000, reconnectAfterMs, rejoinAfterMs, ...options };
       this.carry({
         send: (event, payload, answered) => {
-          this.#unanswered.set(this.#send(this.#topic, event, payload), answered);
+          this.#replyCallbacks.set(this.#send(this.#topic, event, payload), answered);
           return true;
         },
         rejoin: () => this.drop(), // by a new connection, which may reach another node
@@ -897,43 +899,43 @@ var RecoveryApp = (() => {
       if (this.#topic) throw new Error(`this socket has joined ${this.#topic}: one topic on one socket`);
       this.#topic = topic;
       this.#params = params;
-      const { signal } = this.#leaving;
+      const { signal } = this.#leaveController;
       for (const type of ["online", "pageshow", "visibilitychange", "resume"]) {
-        globalThis.addEventListener?.(type, () => this.#wake(), { capture: true, signal });
+        globalThis.addEventListener?.(type, () => this.#handleWake(), { capture: true, signal });
       }
       this.connect();
-      return new Promise((resolve) => (this.#firstJoined = resolve));
+      return new Promise((resolve) => (this.#resolveJoin = resolve));
     }
 
     /** Hear what the server pushes. Gives a function that stops it.
      * @param {string} event @param {(payload: any) => void} callback */
     on(event, callback) {
-      const listener = (/** @type {Event} */ heard) => callback(/** @type {CustomEvent} */ (heard).detail);
-      this.#pushed.addEventListener(event, listener);
-      return () => this.#pushed.removeEventListener(event, listener);
+      const listener = (/** @type {Event} */ pushed) => callback(/** @type {CustomEvent} */ (pushed).detail);
+      this.#serverEvents.addEventListener(event, listener);
+      return () => this.#serverEvents.removeEventListener(event, listener);
     }
 
     /** Connect again after `disconnect`. */
     connect() {
-      this.#wanted = !this.#leaving.signal.aborted;
+      this.#shouldConnect = !this.#leaveController.signal.aborted;
       this.ready.then(() => this.#open());
     }
 
     /** Give up the connection until `connect`; what is pushed meanwhile is kept. */
     disconnect() {
-      this.#wanted = false;
-      this.#abandon(CLOSE_NORMAL);
+      this.#shouldConnect = false;
+      this.#closeConnection(CLOSE_NORMAL);
     }
 
     /** Cut the connection, as a bad network would; it comes back by itself. */
     drop() {
-      this.#abandon(CLOSE_DROPPED);
-      if (this.#wanted) this.#after(this.#options.reconnectAfterMs(++this.#tries), () => this.#open());
+      this.#closeConnection(CLOSE_DROPPED);
+      if (this.#shouldConnect) this.#schedule(this.#options.reconnectAfterMs(++this.#tries), () => this.#open());
     }
 
     /** Leave for good. The token stays: `forget` removes it. */
     leave() {
-      this.#leaving.abort();
+      this.#leaveController.abort();
       if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
       this.disconnect();
       this.giveUp();
@@ -942,47 +944,47 @@ var RecoveryApp = (() => {
     // Connection
 
     #open() {
-      if (!this.#wanted || !this.#topic || this.#connection) return;
+      if (!this.#shouldConnect || !this.#topic || this.#connection) return;
       this.connecting();
       const connection = new globalThis.WebSocket(this.#url);
       this.#connection = connection;
       connection.onerror = () => {}; // "close" follows and says it all
-      connection.onopen = () => this.#opened();
-      connection.onmessage = ({ data }) => this.#received(data);
+      connection.onopen = () => this.#handleOpen();
+      connection.onmessage = ({ data }) => this.#handleFrame(data);
       connection.onclose = () => this.drop();
-      this.#after(this.#options.timeoutMs, () => this.drop());
+      this.#schedule(this.#options.timeoutMs, () => this.drop());
     }
 
-    #opened() {
-      this.#heart = setTimeout(() => this.#beat(), this.#options.heartbeatMs);
+    #handleOpen() {
+      this.#heartbeatTimer = setTimeout(() => this.#sendHeartbeat(), this.#options.heartbeatMs);
       this.#join();
     }
 
     /** Let go of the connection at once, whether or not the other side can still hear of it. @param {number} code */
-    #abandon(code) {
-      clearTimeout(this.#next);
-      clearTimeout(this.#heart);
+    #closeConnection(code) {
+      clearTimeout(this.#timer);
+      clearTimeout(this.#heartbeatTimer);
       const connection = this.#connection;
       if (!connection) return;
       this.#connection = null;
       connection.onopen = connection.onmessage = connection.onclose = null;
       connection.close(code);
-      this.#interrupt();
+      this.#markDropped();
     }
 
     /** Ask for a sign of life: whatever arrives is one. @param {number} [withinMs] */
-    #beat(withinMs = this.#options.heartbeatMs) {
-      this.#silent = true;
+    #sendHeartbeat(withinMs = this.#options.heartbeatMs) {
+      this.#isSilent = true;
       this.#send("phoenix", "heartbeat", {});
-      clearTimeout(this.#heart);
-      this.#heart = setTimeout(() => (this.#silent ? this.drop() : this.#beat()), withinMs);
+      clearTimeout(this.#heartbeatTimer);
+      this.#heartbeatTimer = setTimeout(() => (this.#isSilent ? this.drop() : this.#sendHeartbeat()), withinMs);
     }
 
     /** The page is awake or online again: don't wait for timers that slept. */
-    #wake() {
+    #handleWake() {
       if (globalThis.document?.visibilityState === "hidden") return;
-      if (this.status === "connected") return this.#beat(this.#options.timeoutMs);
-      if (this.#wanted) this.connect();
+      if (this.status === "connected") return this.#sendHeartbeat(this.#options.timeoutMs);
+      if (this.#shouldConnect) this.connect();
     }
 
     // Channel
@@ -990,58 +992,59 @@ var RecoveryApp = (() => {
     #join() {
       this.#joinRef = String(this.#lastRef + 1);
       this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
-      // a reply that never comes can't be told from one that is late: only a new connection gets out of both
-      this.#after(this.#options.timeoutMs, () => this.drop());
+      // a reply that never comes can't be toPageEvent from one that is late: only a new connection gets out of both
+      this.#schedule(this.#options.timeoutMs, () => this.drop());
     }
 
     /** @param {unknown} data */
-    #received(data) {
-      this.#silent = false;
-      const frame = attempt(() => JSON.parse(String(data)));
+    #handleFrame(data) {
+      this.#isSilent = false;
+      const frame = tryOrNull(() => JSON.parse(String(data)));
       if (!Array.isArray(frame)) return;
       const [joinRef, ref, topic, event, payload] = frame;
       if (topic !== this.#topic || (joinRef !== null && joinRef !== this.#joinRef)) return;
-      if (event === "phx_reply") ref === this.#joinRef ? this.#answered(payload) : this.#settle(ref, payload);
-      else if (event === "phx_error") this.#rejoin();
+      if (event === "phx_reply" && ref === this.#joinRef) this.#handleJoinReply(payload);
+      else if (event === "phx_reply") this.#handleEventReply(ref, payload);
+      else if (event === "phx_error") this.#scheduleJoin();
       else if (event === "phx_close") this.disconnect();
-      else this.#heard(event, payload);
+      else this.#handleServerEvent(event, payload);
     }
 
     /** @param {string} ref @param {Reply} reply to an event */
-    #settle(ref, reply) {
-      const answered = this.#unanswered.get(ref);
-      this.#unanswered.delete(ref);
+    #handleEventReply(ref, reply) {
+      const answered = this.#replyCallbacks.get(ref);
+      this.#replyCallbacks.delete(ref);
       answered?.(reply);
     }
 
     /** @param {string} event @param {any} payload */
-    #heard(event, payload) {
+    #handleServerEvent(event, payload) {
       if (event === "recovery:token") this.keep(payload);
-      this.#pushed.dispatchEvent(new CustomEvent(event, { detail: payload }));
+      this.#serverEvents.dispatchEvent(new CustomEvent(event, { detail: payload }));
     }
 
     /** @param {{ status: string, response: Payload }} reply to the join */
-    #answered({ status, response }) {
-      if (status !== "ok") return this.#refused(response);
-      clearTimeout(this.#next);
+    #handleJoinReply({ status, response }) {
+      if (status !== "ok") return this.#handleJoinError(response);
+      clearTimeout(this.#timer);
       this.#tries = 0;
-      this.#firstJoined(this.joined(response));
+      this.#resolveJoin(this.joined(response));
     }
 
     /** @param {Payload} response */
-    #refused(response) {
+    #handleJoinError(response) {
       this.tell("refused", response);
-      this.#rejoin();
+      this.#scheduleJoin();
     }
 
-    #rejoin() {
-      this.#interrupt();
-      this.#after(this.#options.rejoinAfterMs(++this.#tries), () => this.#join());
+    #scheduleJoin() {
+      this.#markDropped();
+      this.#schedule(this.#options.rejoinAfterMs(++this.#tries), () => this.#join());
     }
 
-    #interrupt() {
+    #markDropped() {
       this.#joinRef = null;
-      this.#unanswered.clear();
+      this.#replyCallbacks.clear();
       this.dropped();
     }
 
@@ -1054,9 +1057,9 @@ var RecoveryApp = (() => {
     }
 
     /** Do one thing later, instead of what was to be done. @param {number} ms @param {() => void} then */
-    #after(ms, then) {
-      clearTimeout(this.#next);
-      this.#next = setTimeout(then, ms);
+    #schedule(ms, then) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(then, ms);
     }
   }
 
