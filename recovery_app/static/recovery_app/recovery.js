@@ -143,7 +143,7 @@ var RecoveryApp = (() => {
     /** @param {string} viewId @param {StorageKind} storage */
     constructor(viewId, storage) {
       if (!["sessionStorage", "localStorage", "none"].includes(storage)) {
-        throw new TypeError(`storage is "sessionStorage", "localStorage" or "none", not ${storage}`);
+        throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
       }
       this.#key = `lv_recovery_${viewId}`;
       this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
@@ -224,11 +224,13 @@ var RecoveryApp = (() => {
   /** Return a copy of an event. Throw a TypeError for one that no server accepts, as it would block those after it.
    * @param {string} event @param {Payload} payload @returns {PageEvent} */
   function copyEvent(event, payload) {
-    if (typeof event !== "string") throw new TypeError("an event's name is a string");
-    if (event.startsWith("phx_")) throw new TypeError(`${event} is the protocol's own`);
+    if (typeof event !== "string") throw new TypeError("an event's name must be a string");
+    if (event.startsWith("phx_")) throw new TypeError(`${event} is reserved by the protocol`);
     const copy = JSON.parse(JSON.stringify(payload));
-    if (copy === null || typeof copy !== "object" || Array.isArray(copy)) throw new TypeError("a payload is an object");
-    if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload is at most ${MAX_DEPTH} deep`);
+    if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
+      throw new TypeError("a payload must be an object");
+    }
+    if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
     return { event, payload: copy };
   }
 
@@ -904,7 +906,7 @@ var RecoveryApp = (() => {
      * @param {string} topic @param {Params} [params] @returns {Promise<Payload>}
      */
     join(topic, params = {}) {
-      if (this.#topic) throw new Error(`this socket has joined ${this.#topic}: one topic on one socket`);
+      if (this.#topic) throw new Error(`this socket has already joined ${this.#topic}: one topic on one socket`);
       this.#topic = topic;
       this.#params = params;
       const { signal } = this.#leaveController;
