@@ -600,7 +600,7 @@ var RecoveryApp = (() => {
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoinTimer;
     #retries = 0;
     #isForgotten = false;
-    /** @type {number | null} */ #disconnectedAt = null;
+    /** @type {number | null} */ #offlineSince = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
 
@@ -685,7 +685,7 @@ var RecoveryApp = (() => {
     /** Record that a connection or a join is being tried. */
     connecting() {
       this.#queue.stopSending();
-      this.#disconnectedAt ??= performance.now();
+      this.#offlineSince ??= performance.now();
       this.#setStatus("connecting");
     }
 
@@ -702,9 +702,9 @@ var RecoveryApp = (() => {
     joined(reply) {
       const { _recovery, ...response } = reply ?? {};
       const { outcome = null, ttl = null, token, seq = 0 } = _recovery ?? {};
-      const elapsedMs = performance.now() - (this.#disconnectedAt ?? performance.now());
+      const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
       const mustRetry = RETRY_OUTCOMES.includes(outcome);
-      this.#disconnectedAt = null;
+      this.#offlineSince = null;
       this.keep({ token });
       this.outcome = outcome;
       this.#setStatus("connected");
@@ -719,7 +719,7 @@ var RecoveryApp = (() => {
     dropped() {
       this.#cancelRejoin();
       this.#queue.stopSending();
-      this.#disconnectedAt ??= performance.now();
+      this.#offlineSince ??= performance.now();
       this.#setStatus("disconnected");
     }
 
