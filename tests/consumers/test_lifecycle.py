@@ -135,11 +135,12 @@ async def test_joins_at_once_share_the_trip_to_the_databases_thread(
 async def test_connections_that_come_at_once_share_the_trip_too(
     manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = asyncio.Event()
+    gate, set_out = asyncio.Event(), asyncio.Event()
     order: list[str] = []
 
     async def go() -> None:
         order.append("trip")
+        set_out.set()
         await gate.wait()
 
     class Coming(Plain):
@@ -151,8 +152,7 @@ async def test_connections_that_come_at_once_share_the_trip_too(
     application = Coming.as_asgi()
     clients = [WebsocketCommunicator(application, "/ws/websocket") for _ in range(10)]
     coming = [asyncio.create_task(client.connect(timeout=60)) for client in clients]
-    while not order:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(set_out.wait(), timeout=60)
     assert order == ["trip"]
     gate.set()
     assert [is_connected for is_connected, _ in await asyncio.gather(*coming)] == [True] * 10

@@ -201,109 +201,109 @@ SERVER: tuple[Patch, ...] = (
 )
 
 CLIENT: dict[str, tuple[str, str]] = {
-    "number anew after each join": (
-        "for (const kept of waiting) kept.seq ??= ++last;",
-        "for (const kept of waiting) kept.seq = ++last;",
+    "renumber after each join": (
+        "for (const queued of waiting) queued.seq ??= ++last;",
+        "for (const queued of waiting) queued.seq = ++last;",
     ),
-    "go on from the join's number": (
-        "let last = this.#lastGiven();",
-        "let last = this.#sent;",
+    "continue from the join's number": (
+        "let last = this.#lastAssignedSeq();",
+        "let last = this.#lastSentSeq;",
     ),
-    "let go at the reply": (
-        "!(kept.isAnswered && kept.isUpTo(this.#safe))",
-        "!kept.isAnswered",
+    "remove an event at its reply": (
+        "!(queued.isAnswered && queued.isUpTo(this.#durableSeq))",
+        "!queued.isAnswered",
     ),
-    "let go of what is safe without its reply": (
-        "!(kept.isAnswered && kept.isUpTo(this.#safe))",
-        "!kept.isUpTo(this.#safe)",
+    "remove a stored event without a reply": (
+        "!(queued.isAnswered && queued.isUpTo(this.#durableSeq))",
+        "!queued.isUpTo(this.#durableSeq)",
     ),
-    "send again what was not add, and nothing else": (
-        'for (const kept of later) kept.place = "here";',
-        'for (const kept of later) kept.place = kept.isAnswered ? "there" : "here";',
+    "resend only events without a reply": (
+        'for (const queued of later) queued.stage = "queued";',
+        'for (const queued of later) queued.stage = queued.isAnswered ? "replied" : "queued";',
     ),
-    "send again in another order": (
-        'const waiting = this.#at("here");',
-        'const waiting = this.#at("here").reverse();',
+    "resend in reverse order": (
+        'const waiting = this.#inStage("queued");',
+        'const waiting = this.#inStage("queued").reverse();',
     ),
-    "acknowledge what has no reply": (
-        "_ack: this.#acknowledged()",
-        "_ack: this.#sent",
+    "acknowledge events without a reply": (
+        "_ack: this.#acknowledgedSeq()",
+        "_ack: this.#lastSentSeq",
     ),
-    "send before the numbers are stored": (
-        "      this.#queue.save();\n      for (const kept of ready) this.#send(kept);",
-        "      for (const kept of ready) this.#send(kept);",
+    "send before storing the numbers": (
+        "      this.#queue.save();\n      for (const queued of ready) this.#send(queued);",
+        "      for (const queued of ready) this.#send(queued);",
     ),
-    "reply once more": (
-        'this.place = "there";\n      if (this.isAnswered) return;',
-        'this.place = "there";',
+    "settle an event twice": (
+        'this.stage = "replied";\n      if (this.isAnswered) return;',
+        'this.stage = "replied";',
     ),
-    "bring what is kept to a fresh state": (
-        "else this.lose(this.events.filter(({ isEarly }) => !isEarly), outcome);",
-        "else for (const kept of this.events) kept.seq = null;",
+    "send queued events to a fresh state": (
+        "else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);",
+        "else for (const queued of this.events) queued.seq = null;",
     ),
-    "send to a state that stands in for another": (
-        'const WITHHELD = ["version", "unavailable"];',
-        "const WITHHELD = [];",
+    "send to a temporary state": (
+        'const RETRY_OUTCOMES = ["version", "unavailable"];',
+        "const RETRY_OUTCOMES = [];",
     ),
-    "send as much as there is": (
-        "const MAX_ON_WIRE = 32;",
-        "const MAX_ON_WIRE = 1_000;",
+    "send without a limit": (
+        "const MAX_IN_FLIGHT = 32;",
+        "const MAX_IN_FLIGHT = 1_000;",
     ),
-    "ask for nothing that is not known to be safe": (
-        'if (last && this.#at("there").length === this.#queue.events.length) last.place = "here";',
+    "never ask what is stored": (
+        'if (last && this.#inStage("replied").length === this.#queue.events.length)',
+        "if (false)",
+    ),
+    "never resend": (
+        "this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);",
         "",
     ),
-    "wait for ever": (
-        "this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);",
-        "",
-    ),
-    "take an early event for one of an older state": (
+    "treat an early event as one of an older state": (
         "this.events.filter(({ isEarly }) => !isEarly)",
         "this.events",
     ),
-    "lose what it was told nothing of": (
-        'if (outcome === "recovered") this.resume(seq);',
-        'if (outcome === "never") this.resume(seq);',
+    "lose events although the state was recovered": (
+        'if (outcome === "recovered") this.requeueAfter(seq);',
+        'if (outcome === "never") this.requeueAfter(seq);',
     ),
-    "keep what is kept in memory alone": (
-        "this.events = shelf.load()",
+    "ignore stored events": (
+        "this.events = storage.load()",
         "this.events = []",
     ),
-    "take a late reply for one of the next join": (
-        "if (!this.#isOver) this.#receive(kept, reply, round);",
-        "this.#receive(kept, reply, round);",
+    "accept a late reply after the next join": (
+        "if (!this.#isStopped) this.#handleReply(queued, reply, round);",
+        "this.#handleReply(queued, reply, round);",
     ),
-    "keep no token that is pushed": (
-        'if (event === "recovery:token") this.keep(payload);\n      this.#pushed',
-        "this.#pushed",
+    "ignore a pushed token": (
+        'if (event === "recovery:token") this.keep(payload);\n      this.#serverEvents',
+        "this.#serverEvents",
     ),
 }
-"""What of recovery.js is put in the place of what."""
+"""Replacements in the text of recovery.js."""
 
 CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
-    "number only what is sent": (
-        "for (const kept of waiting) kept.seq ??= ++last;",
-        "for (const kept of waiting.slice(0, room)) kept.seq ??= ++last;",
+    "number only events that are sent": (
+        "for (const queued of waiting) queued.seq ??= ++last;",
+        "for (const queued of waiting.slice(0, room)) queued.seq ??= ++last;",
     ),
-    "send nothing again after a cut": (
-        'for (const kept of this.events) kept.place = "here";\n    }\n',
+    "resend nothing after a cut": (
+        'for (const queued of this.events) queued.stage = "queued";\n    }\n',
         "}\n",
     ),
-    "send however far from the first without a reply": (
-        "const farthest = this.#terms.isNumbered ? this.#acknowledged() + MAX_ON_WIRE : Infinity;",
-        "const farthest = Infinity;",
+    "send too far beyond the first event without a reply": (
+        "this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;",
+        "Infinity;",
     ),
-    "go on over a gap": (
-        'own.reason === "seq_gap") return this.#goOn(own.seq, round);',
-        'own.reason === "seq_gap") return undefined;',
+    "ignore a gap": (
+        'rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);',
+        'rest.reason === "seq_gap") return undefined;',
     ),
-    "say nothing of what the storage lost": (
-        'if (next > seq + 1) this.lose(later, "rolled_back");',
-        "if (next > seq + 1) for (const kept of later) kept.seq = null;",
+    "report nothing that the storage lost": (
+        'if (next > seq + 1) this.discard(later, "rolled_back");',
+        "if (next > seq + 1) for (const queued of later) queued.seq = null;",
     ),
-    "wait on a connection that knows no join": (
-        'own.reason === "unmatched topic") return this.#terms.rejoin();',
-        'own.reason === "unmatched topic") return;',
+    "stay on a connection that has lost the join": (
+        'rest.reason === "unmatched topic") return this.#options.rejoin();',
+        'rest.reason === "unmatched topic") return;',
     ),
 }
-"""The same, where the model seldom or never goes: tests/js/events.test.js must find it."""
+"""The same, for cases that the model rarely or never reaches: tests/js/events.test.js must fail."""
