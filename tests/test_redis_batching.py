@@ -14,7 +14,7 @@ import pytest_asyncio
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
-from recovery_app.storages.redis import pipelining as batching
+from recovery_app.storages.redis import pipelining
 from tests.core.redis_storages import on_cluster, on_one
 from tests.core.support import claim_of, make_manager, snapshot_bytes
 from tests.support.processes import HOST, Process
@@ -189,10 +189,10 @@ async def test_a_lone_call_is_a_plain_command(storage: RedisStorage, counted: Pr
 async def test_batches_have_a_limit(
     storage: RedisStorage, counted: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "MAX_CALLS", 30)
+    monkeypatch.setattr(pipelining, "MAX_REQUESTS", 30)
     await asyncio.gather(*map(storage.aload, KEYS))
     assert calls_of(counted.port)["mget"] == 4
-    monkeypatch.setattr(batching, "MAX_CALLS", 1000)
+    monkeypatch.setattr(pipelining, "MAX_REQUESTS", 1000)
     big = b"x" * 400_000
     await asyncio.gather(*(storage.asave_fenced(k, snapshot_bytes(1, big), 60) for k in KEYS[:10]))
     assert calls_of(counted.port)["evalsha"] == 5
@@ -277,15 +277,14 @@ async def test_the_end_of_a_wait_is_not_mistaken_for_a_cancellation(server: Proc
 
 async def test_a_time_out_mixes_up_nobody(storage: RedisStorage, server: Process) -> None:
     await storage.asave("other", b"other", 60)
-    station = storage._stations.known()
-    assert station is not None
-    (batcher,) = station._batchers.values()
+    client = await storage._async.current()
+    (pipeliner,) = client._pipeliners.values()
 
     async def fall_silent() -> None:
-        # As a lane does on which the server has not answered in time.
-        batcher._fail(TimeoutError())
+        # As when the server hasn't answered in time on another connection.
+        pipeliner._report(TimeoutError())
 
-    # The first leads the batch, and is answered before it goes; the second comes after that.
+    # The first request is answered before it is sent; the second comes after that.
     asked = [storage.aload("warm"), fall_silent(), storage.aload("other")]
     done = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), PATIENCE_SECONDS)
     assert type(done[0]) is StorageUnavailable

@@ -11,6 +11,7 @@ from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import RedisStorage
 from tests.core.redis_storages import on_one
 from tests.support.processes import Process
+from tests.support.redis import ask
 
 KEY = "0123456789abcdef"
 PATIENCE_SECONDS = 30
@@ -31,6 +32,7 @@ class Moody(CredentialProvider):
 
 
 async def test_who_has_no_credentials_is_told_so(redis_server: Process) -> None:
+    ask(redis_server.port, "FLUSHALL")
     provider = Moody()
     storage = RedisStorage(**on_one(redis_server), credential_provider=provider)
     for calls in (1, 5):

@@ -20,7 +20,7 @@ from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import MemoryStorage, RedisStorage, Storage
 from recovery_app.storages.redis.options import Limits
-from recovery_app.storages.redis.storage import to_ms
+from recovery_app.storages.redis.requests import to_ms
 from recovery_app.storages.redis.sync_client import FOR
 from tests.clock import FakeClock
 from tests.core.redis_storages import RedisMaker, on_cluster, on_one, on_sentinels
