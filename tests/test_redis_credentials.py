@@ -1,4 +1,4 @@
-"""Let a provider of credentials fail, which may raise whatever it likes."""
+"""Providers of credentials, which may raise any exception."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 30
 
 
 class Moody(CredentialProvider):
-    """Gives credentials, or fails in a way that is none of redis-py's."""
+    """A provider that works, or raises an error that isn't redis-py's."""
 
     fails = True
 

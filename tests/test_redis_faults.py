@@ -1,4 +1,4 @@
-"""Break Redis in each way it can break: the storage says so in time, and works again by itself."""
+"""Failures of Redis: the storage reports each in time, and recovers by itself."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def storage(server: Process) -> Iterator[RedisStorage]:
 
 
 def every_call(storage: Any) -> list[Callable[[], Any]]:
-    """Give one of each call."""
+    """Return one of each call."""
     claim = claim_of(1)
     return [
         lambda: storage.save(KEY, b"data", 60),
@@ -147,7 +147,7 @@ async def test_all_who_wait_in_a_stall_are_told_in_time(server: Process) -> None
             *(storage.aload(KEY) for _ in range(20 * MAX_REQUESTS)), return_exceptions=True
         )
         assert {type(each) for each in done} == {StorageUnavailable}
-        # Far from twenty batches, one after the other.
+        # Far from twenty pipelines, one after the other.
         assert time.monotonic() - start < 10 * TIMEOUT
     finally:
         os.kill(server.pid, signal.SIGCONT)

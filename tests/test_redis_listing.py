@@ -1,4 +1,4 @@
-"""List what Redis holds: pages by SCAN, over more keys than a step and more nodes than one."""
+"""Listings by SCAN, over more keys than a step and more nodes than one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.redis import Cluster, ask, calls_of, client
 
 PAGE = 70
 MANY = 3 * STEP_KEYS + 500
-"""Far enough above 2,048 for Redis to have rehashed: meanwhile SCAN may give a key twice."""
+"""Far enough above 2,048 for Redis to have rehashed: meanwhile SCAN may return a key twice."""
 
 
 def names_of(storage: Storage, limit: int, **options: Any) -> list[str]:
-    """Give the keys of all pages, each of which is full but the last."""
+    """Return the keys of all pages, each of which is full but the last."""
     names: list[str] = []
     cursor = None
     while True:
@@ -105,7 +105,7 @@ def test_a_cursor_is_read_as_it_was_written() -> None:
 
 
 def filled(server: Process, number: int, prefix: str = "many:", others: int = 0) -> RedisStorage:
-    """Give a storage with so many snapshots of a kilobyte, among keys that are none of its."""
+    """Return a storage with so many snapshots of a kilobyte, among keys of others."""
     storage = RedisStorage(**on_one(server), prefix=prefix)
     with client(server.port) as connection:
         connection.flushall()
@@ -200,5 +200,5 @@ def test_pages_by_their_heads_miss_nothing(redis_server: Process) -> None:
 
 
 def hash_of(number: int) -> str:
-    """Give the key of a socket."""
+    """Return the key of a socket."""
     return hash_socket_id(str(number)).hex()

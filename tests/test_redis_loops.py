@@ -1,4 +1,4 @@
-"""Use one storage from many event loops, threads and processes: nothing leaks."""
+"""One storage in many event loops, threads and processes: nothing leaks."""
 
 from __future__ import annotations
 

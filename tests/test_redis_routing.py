@@ -11,9 +11,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from recovery_app.fencing import Decision
+from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.errors import NobodyHasSlot
 from recovery_app.storages.redis.keys import Keys
-from recovery_app.storages.redis.requests import Request, RequestFactory
+from recovery_app.storages.redis.requests import Request
 from recovery_app.storages.redis.routing import (
     MAX_HOPS,
     Action,

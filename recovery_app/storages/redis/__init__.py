@@ -2,7 +2,8 @@
 
 - `storage`: the public class; `options`: its options, checked;
 - `script`: the fenced steps in Lua; `keys`: the names of keys on the server;
-- `requests`: requests and the pipelines they travel in; `errors`: what each failure means;
+- `commands`: the request for each call; `requests`: requests and the pipelines they travel in;
+- `errors`: what each failure means;
 - `topology`: which server holds which key; `routing`: redirects, failovers and seeds, as
   flows without I/O;
 - `sync_client` and `async_client`: drive these flows, blocking or awaiting; `loop_clients`: one

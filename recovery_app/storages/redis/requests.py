@@ -10,9 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from redis.exceptions import NoScriptError
 
-from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.redis import script
-from recovery_app.storages.redis.keys import Keys
 
 Command = tuple[Any, ...]
 Result = TypeVar("Result")
@@ -165,69 +163,3 @@ def _groups(requests: Sequence[Request[Any]]) -> list[list[Request[Any]]]:
         else:
             others.append([request])
     return [*filter(None, (loads, steps)), *others]
-
-
-def _nothing(_reply: Any) -> None:
-    """Return nothing, whatever the reply."""
-
-
-LOAD = CommandSpec(name=GET, operation="load", writes=False)
-TIME_LEFT = CommandSpec(name="PTTL", operation="load", writes=False)
-SAVE = CommandSpec(name="SET", operation="save", read=_nothing)
-DELETE = CommandSpec(name="DEL", operation="delete", read=bool)
-SAVE_FENCED = CommandSpec(name=EVALSHA, operation="save", read=script.read_verdict)
-TOUCH = CommandSpec(name=EVALSHA, operation="touch", read=script.read_verdict)
-TAKE_OVER = CommandSpec(name=EVALSHA, operation="takeover", read=script.read_decision)
-# Sent twice, the second would find the binding that the first has set.
-RENEW = CommandSpec(name=EVALSHA, operation="renewal", read=script.read_decision, repeatable=False)
-REVOKE = CommandSpec(name=EVALSHA, operation="revocation", read=script.read_verdict)
-
-
-class RequestFactory:
-    """The request for each call of the storage; ``ttl`` is in seconds."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._encode = keys.encode
-
-    def load(self, key: str) -> Request[bytes | None]:
-        return Request(LOAD, self._encode(key))
-
-    def time_left(self, key: str) -> Request[int]:
-        return Request(TIME_LEFT, self._encode(key))
-
-    def save(self, key: str, data: bytes, ttl: float) -> Request[None]:
-        return Request(SAVE, self._encode(key), (data, "PX", to_ms(ttl)), len(data))
-
-    def delete(self, key: str) -> Request[bool]:
-        return Request(DELETE, self._encode(key))
-
-    def save_fenced(self, key: str, data: bytes, ttl: float) -> Request[Verdict]:
-        arguments = script.save_arguments(data, to_ms(ttl))
-        return Request(SAVE_FENCED, self._encode(key), arguments, len(data))
-
-    def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Request[Verdict]:
-        return Request(TOUCH, self._encode(key), script.touch_arguments(claim, to_ms(ttl)))
-
-    def take_over(
-        self, key: str, claim: Claim, ttl: float, now_us: int, newest_version: int | None
-    ) -> Request[Decision]:
-        arguments = script.take_over_arguments(
-            claim, to_ms(ttl), now_us=now_us, newest_version=newest_version
-        )
-        return Request(TAKE_OVER, self._encode(key), arguments)
-
-    def renew(
-        self, key: str, claim: Claim, ttl: float, now_us: int, binding: bytes
-    ) -> Request[Decision]:
-        arguments = script.renew_arguments(claim, to_ms(ttl), now_us=now_us, binding=binding)
-        return Request(RENEW, self._encode(key), arguments)
-
-    def revoke(self, key: str, claim: Claim, ttl: float, now_us: int) -> Request[Verdict]:
-        arguments = script.revoke_arguments(claim, to_ms(ttl), now_us=now_us)
-        return Request(REVOKE, self._encode(key), arguments)
-
-
-def to_ms(ttl: float) -> int:
-    """Return seconds as whole milliseconds, at least one."""
-    ms = round(ttl * 1000)
-    return ms if ms > 0 else 1

@@ -14,8 +14,7 @@ import hashlib
 import struct
 from typing import Any
 
-from recovery_app.fencing import Claim, Decision, Verdict, decide_revocation
-from recovery_app.snapshots import Header
+from recovery_app.fencing import Decision, Verdict
 
 SAVE, TOUCH, TAKE_OVER, RENEW, REVOKE = range(5)
 VERDICTS = (
@@ -30,10 +29,6 @@ VERDICTS = (
 ANY_VERSION = 2**32
 INSTRUCTION = struct.Struct(">BQQQ16sq")
 """Step; TTL in ms; timestamp of the token; lowest new fence; binding; newest version."""
-
-HEADER_BYTES = 64
-READABLE = b"RS\x01"
-_FENCE_AND_BINDING = struct.Struct(">8xQ32x16s")
 
 SCRIPT = """
 local SAVE, TOUCH, TAKE_OVER, RENEW, REVOKE = 0, 1, 2, 3, 4
@@ -143,49 +138,6 @@ end
 return replies
 """
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-
-Arguments = tuple[bytes, bytes]
-"""The instruction and the payload of a step."""
-
-
-def save_arguments(data: bytes, ttl_ms: int) -> Arguments:
-    """Store a snapshot, whose fence is its token's timestamp; raise `SnapshotCorrupt`."""
-    if len(data) < HEADER_BYTES or not data.startswith(READABLE):
-        Header.read(data)
-    fence, binding = _FENCE_AND_BINDING.unpack_from(data)
-    return INSTRUCTION.pack(SAVE, ttl_ms, fence, 0, binding, ANY_VERSION), data
-
-
-def touch_arguments(claim: Claim, ttl_ms: int) -> Arguments:
-    """Restart the time to live."""
-    instruction = INSTRUCTION.pack(TOUCH, ttl_ms, claim.issued_us, 0, claim.binding, ANY_VERSION)
-    return instruction, b""
-
-
-def take_over_arguments(
-    claim: Claim, ttl_ms: int, *, now_us: int, newest_version: int | None
-) -> Arguments:
-    """Raise the fence for a new connection."""
-    issued_us = claim.issued_us
-    newest = ANY_VERSION if newest_version is None else newest_version
-    least = max(now_us, issued_us + 1)
-    return INSTRUCTION.pack(TAKE_OVER, ttl_ms, issued_us, least, claim.binding, newest), b""
-
-
-def renew_arguments(claim: Claim, ttl_ms: int, *, now_us: int, binding: bytes) -> Arguments:
-    """Raise the fence for the same connection and bind the snapshot to ``binding``."""
-    issued_us = claim.issued_us
-    least = max(now_us, issued_us + 1)
-    return INSTRUCTION.pack(RENEW, ttl_ms, issued_us, least, claim.binding, ANY_VERSION), binding
-
-
-def revoke_arguments(claim: Claim, ttl_ms: int, *, now_us: int) -> Arguments:
-    """Replace the snapshot by a marker, whose fence the script raises above the stored one."""
-    marker = decide_revocation(None, claim, now_us=now_us).data or b""
-    least = Header.read(marker).fence
-    return INSTRUCTION.pack(
-        REVOKE, ttl_ms, claim.issued_us, least, claim.binding, ANY_VERSION
-    ), marker
 
 
 def read_decision(reply: Any) -> Decision:

@@ -17,6 +17,7 @@ from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage
 from recovery_app.storages.redis import listing
 from recovery_app.storages.redis.async_client import AsyncClient
+from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
 from recovery_app.storages.redis.options import (
@@ -29,7 +30,7 @@ from recovery_app.storages.redis.options import (
     topology_of,
     topology_of_pool,
 )
-from recovery_app.storages.redis.requests import RequestFactory, WriteOptions
+from recovery_app.storages.redis.requests import WriteOptions
 from recovery_app.storages.redis.routing import Start
 from recovery_app.storages.redis.scanning import Cursor
 from recovery_app.storages.redis.sync_client import SyncClient
