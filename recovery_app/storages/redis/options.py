@@ -47,13 +47,29 @@ class Limits:
     lanes: int
 
 
-def limits_in(url: str | None) -> dict[str, Any]:
-    """Return the options of redis-py's pools in a URL, by the names of `Limits`."""
+def limits_of(url: str | None, timeout: float, max_connections: int, lanes: int) -> Limits:
+    """Return the limits; those of redis-py's pools in a URL come first."""
     found: dict[str, Any] = {**async_connections.parse_url(url)} if url is not None else {}
-    return {name: parse(found[name]) for name, parse in _POOLS.items() if name in found}
+    in_url = {name: parse(found[name]) for name, parse in _POOLS.items() if name in found}
+    return Limits(**{"timeout": timeout, "max_connections": max_connections, **in_url}, lanes=lanes)
 
 
-def topology_of(
+def topology_of_options(
+    *, cache: str | None, cluster: bool, arguments: Mapping[str, Any], **server: Any
+) -> Topology | None:
+    """Return the topology, or ``None`` for that of a cache; raise `ValueError` for a bad mix."""
+    if cache is None:
+        return _topology_of(**server, cluster=cluster, arguments=arguments)
+    if cluster or arguments or any(value is not None for value in server.values()):
+        raise ValueError(f"The connection is the cache's: set it at {cache!r} in CACHES.")
+    if cache not in caches.settings:
+        raise ValueError(f"CACHES has no alias {cache!r}.")
+    if not hasattr(import_string(caches.settings[cache]["BACKEND"]), "client"):
+        raise ValueError(f"The cache {cache!r} isn't one of django-redis: use CacheStorage.")
+    return None
+
+
+def _topology_of(
     *,
     url: str | None,
     sentinels: Sequence[Address] | None,
@@ -63,7 +79,6 @@ def topology_of(
     sentinel_kwargs: Mapping[str, Any] | None,
     arguments: Mapping[str, Any],
 ) -> Topology:
-    """Return the topology that options describe; raise `ValueError` for a bad combination."""
     if (service_name is None) != (sentinels is None):
         raise ValueError('"sentinels" and "service_name" go together.')
     if startup_nodes is not None and not cluster:
@@ -131,14 +146,6 @@ def pool_of_alias(alias: str) -> Any:
     return cache.client.get_client(write=True).connection_pool
 
 
-def check_alias(alias: str) -> None:
-    """Raise `ValueError` for an alias that doesn't exist or isn't one of django-redis."""
-    if alias not in caches.settings:
-        raise ValueError(f"CACHES has no alias {alias!r}.")
-    if not hasattr(import_string(caches.settings[alias]["BACKEND"]), "client"):
-        raise ValueError(f"The cache {alias!r} isn't one of django-redis: use CacheStorage.")
-
-
 def connection_arguments(
     address: Address, kind: str, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -152,7 +159,7 @@ def connect_async(address: Address, kind: str, arguments: Mapping[str, Any]) -> 
     return ASYNC_CLASSES[kind](**{**connection_arguments(address, kind, arguments), **_TIMEOUTS})
 
 
-def check_limits(prefix: str, wait_replicas: int, wait_timeout: float, limits: Limits) -> None:
+def check_options(prefix: str, wait_replicas: int, wait_timeout: float, limits: Limits) -> None:
     """Raise `ValueError` for a bad prefix, number or time."""
     if not isinstance(prefix, str) or "{" in prefix or "}" in prefix:
         raise ValueError("prefix must be a string without braces, which are a Cluster's.")

@@ -21,13 +21,11 @@ from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
 from recovery_app.storages.redis.options import (
-    Limits,
-    check_alias,
-    check_limits,
+    check_options,
     has_default_timeout,
-    limits_in,
+    limits_of,
     pool_of_alias,
-    topology_of,
+    topology_of_options,
     topology_of_pool,
 )
 from recovery_app.storages.redis.requests import WriteOptions
@@ -84,9 +82,8 @@ class RedisStorage(Storage):
         clock: Clock = time.time,
         **arguments: Any,
     ) -> None:
-        limits = {"timeout": timeout, "max_connections": max_connections, **limits_in(url)}
-        self._limits = Limits(**limits, lanes=lanes)
-        check_limits(prefix, wait_replicas, wait_timeout, self._limits)
+        self._limits = limits_of(url, timeout, max_connections, lanes)
+        check_options(prefix, wait_replicas, wait_timeout, self._limits)
         self.clock = clock
         self.prefix = prefix
         self.cache = cache
@@ -95,20 +92,16 @@ class RedisStorage(Storage):
         self._write_options = WriteOptions(
             multi_key=not cluster, replicas=wait_replicas, wait_ms=math.ceil(wait_timeout * 1000)
         )
-        server: dict[str, Any] = {
-            "url": url,
-            "sentinels": sentinels,
-            "service_name": service_name,
-            "startup_nodes": startup_nodes,
-            "sentinel_kwargs": sentinel_kwargs,
-        }
-        self._configured: Topology | None = None
-        if cache is None:
-            self._configured = topology_of(**server, cluster=cluster, arguments=arguments)
-        else:
-            if cluster or arguments or any(value is not None for value in server.values()):
-                raise ValueError(f"The connection is the cache's: set it at {cache!r} in CACHES.")
-            check_alias(cache)
+        self._configured = topology_of_options(
+            cache=cache,
+            url=url,
+            sentinels=sentinels,
+            service_name=service_name,
+            cluster=cluster,
+            startup_nodes=startup_nodes,
+            sentinel_kwargs=sentinel_kwargs,
+            arguments=arguments,
+        )
         self._async = LoopClients(self._make_async_client)
         register_after_fork(self)
 
