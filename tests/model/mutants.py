@@ -8,7 +8,7 @@ from typing import Any
 
 from recovery_app import fencing
 from recovery_app._live import numbering, topic
-from recovery_app._live.replies import Answer, ReplyCache
+from recovery_app._live.replies import Reply, ReplyCache
 from recovery_app._live.session import Session
 from recovery_app.consumers.application import TopicApplication
 from recovery_app.fencing import Verdict, decide_save, decide_takeover
@@ -22,11 +22,11 @@ def forget_the_number(patch: Any) -> None:
     store = Session._store
 
     async def without_number(self: Session, *arguments: Any) -> None:
-        applied, self.sequence.applied = self.sequence.applied, 0
+        applied, self.replies.applied = self.replies.applied, 0
         try:
             await store(self, *arguments)
         finally:
-            self.sequence.applied = self.sequence.safe = applied
+            self.replies.applied = self.replies.safe = applied
 
     patch.setattr(Session, "_store", without_number)
 
@@ -36,19 +36,19 @@ def forget_the_replies(patch: Any) -> None:
 
 
 def trim_replies_that_are_wanted(patch: Any) -> None:
-    patch.setattr(ReplyCache, "acknowledge", lambda self, number: self._answers.clear())
+    patch.setattr(ReplyCache, "acknowledge", lambda self, number: self._replies.clear())
 
 
 def apply_repeats(patch: Any) -> None:
     patch.setattr(topic.Topic, "_apply_once", apply_anything)
 
 
-async def apply_anything(self: Any, session: Session, frame: Any, numbers: Any) -> Answer:
-    answer = await self._apply(session, frame)
-    session.sequence.applied = numbers.seq - 1
-    session.sequence.answered(answer)
+async def apply_anything(self: Any, session: Session, message: Any, numbers: Any) -> Reply:
+    reply = await self._apply(session, message)
+    session.replies.applied = numbers.seq - 1
+    session.replies.add(reply)
     await self._keep(session)
-    return numbering.told(answer, safe=session.sequence.safe)
+    return numbering.with_numbers(reply, safe=session.replies.safe)
 
 
 def trim_one_reply_too_many(patch: Any) -> None:
@@ -61,7 +61,7 @@ def keep_too_few_replies(patch: Any) -> None:
 
 
 def save_only_what_changed_the_state(patch: Any) -> None:
-    patch.setattr(Session, "is_safe", property(lambda self: not self._unsafe))
+    patch.setattr(Session, "is_durable", property(lambda self: not self._dirty))
 
 
 def tell_as_safe_what_is_not(patch: Any) -> None:
@@ -71,19 +71,19 @@ def tell_as_safe_what_is_not(patch: Any) -> None:
 
 def tell_of_events_before_they_are_saved(patch: Any) -> None:
     async def keep(self: Any, session: Session) -> None:
-        session.sequence.safe = session.sequence.applied
+        session.replies.safe = session.replies.applied
 
     patch.setattr(topic.Topic, "_keep", keep)
 
 
 def count_no_event_that_fails(patch: Any) -> None:
-    answered = ReplyCache.answered
+    add = ReplyCache.add
 
-    def only_good(self: ReplyCache, answer: Answer) -> None:
-        if answer.is_ok:
-            answered(self, answer)
+    def only_good(self: ReplyCache, reply: Reply) -> None:
+        if reply.is_ok:
+            add(self, reply)
 
-    patch.setattr(ReplyCache, "answered", only_good)
+    patch.setattr(ReplyCache, "add", only_good)
 
 
 def roll_nothing_back(patch: Any) -> None:
@@ -98,7 +98,13 @@ def ignore_the_fence(patch: Any) -> None:
     def at_takeovers_only(header: Header, claim: Any, *, by_floor: bool = False) -> Any:
         return refuse(header, claim, by_floor=True) if by_floor else None
 
+    def without_fence(stored: bytes | None, data: bytes) -> Any:
+        if stored is not None:
+            stored = replace(Header.read(stored), fence=0).put_on(stored)
+        return decide_save(stored, data)
+
     patch.setattr(fencing, "refuse", at_takeovers_only)
+    patch.setattr("recovery_app.storages.base.decide_save", without_fence)
 
 
 def leave_the_floor(patch: Any) -> None:
@@ -127,43 +133,43 @@ def raise_the_floor_at_a_takeover(patch: Any) -> None:
 
 
 def fork_without_a_word(patch: Any) -> None:
-    start = Session._start_own
+    start = Session._fork_socket
 
-    def quietly(self: Session, payload: bytes, *, tell: bool = False) -> Awaitable[bool]:
+    def quietly(self: Session, payload: bytes, *, announce: bool = False) -> Awaitable[bool]:
         return start(self, payload)
 
-    patch.setattr(Session, "_start_own", quietly)
+    patch.setattr(Session, "_fork_socket", quietly)
 
 
 def fork_with_no_numbers(patch: Any) -> None:
-    start = Session._start_own
+    start = Session._fork_socket
 
-    async def afresh(self: Session, payload: bytes, *, tell: bool = False) -> bool:
-        if tell:
-            self.sequence = ReplyCache()
-        return await start(self, payload, tell=tell)
+    async def afresh(self: Session, payload: bytes, *, announce: bool = False) -> bool:
+        if announce:
+            self.replies = ReplyCache()
+        return await start(self, payload, announce=announce)
 
-    patch.setattr(Session, "_start_own", afresh)
+    patch.setattr(Session, "_fork_socket", afresh)
 
 
 def recover_without_the_numbers(patch: Any) -> None:
-    claim = Session.claim
+    take_over = Session.take_over
 
     async def afresh(self: Session, token: object) -> Any:
-        takeover = await claim(self, token)
-        self.sequence = ReplyCache()
+        takeover = await take_over(self, token)
+        self.replies = ReplyCache()
         return takeover
 
-    patch.setattr(Session, "claim", afresh)
+    patch.setattr(Session, "take_over", afresh)
 
 
 def take_the_place_of_a_token_that_is_gone(patch: Any) -> None:
     start = Session.start
 
     async def greedily(self: Session, payload: bytes) -> None:
-        was_kept = self.outcome.keeps_token
+        was_kept = self.outcome.preserves_client_token
         await start(self, payload)
-        self._spares_token = was_kept
+        self._preserves_client_token = was_kept
 
     patch.setattr(Session, "start", greedily)
 
@@ -211,7 +217,7 @@ CLIENT: dict[str, tuple[str, str]] = {
         "!(kept.isAnswered && kept.isUpTo(this.#safe))",
         "!kept.isUpTo(this.#safe)",
     ),
-    "send again what was not answered, and nothing else": (
+    "send again what was not add, and nothing else": (
         'for (const kept of later) kept.place = "here";',
         'for (const kept of later) kept.place = kept.isAnswered ? "there" : "here";',
     ),
@@ -227,7 +233,7 @@ CLIENT: dict[str, tuple[str, str]] = {
         "      this.#queue.save();\n      for (const kept of ready) this.#send(kept);",
         "      for (const kept of ready) this.#send(kept);",
     ),
-    "answer once more": (
+    "reply once more": (
         'this.place = "there";\n      if (this.isAnswered) return;',
         'this.place = "there";',
     ),
