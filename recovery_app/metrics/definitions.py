@@ -6,37 +6,29 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from recovery_app import exceptions
 from recovery_app._core.telemetry import OPERATIONS
 from recovery_app._live.session import Outcome
-from recovery_app.exceptions import (
-    InvalidSignature,
-    MalformedToken,
-    RecoveryError,
-    SnapshotCorrupt,
-    SnapshotNotFound,
-    StorageError,
-    StorageUnavailable,
-    TokenSuperseded,
-    VersionMismatch,
-)
 
 SUBSYSTEM = "recovery"
 SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-OTHER_REASON = RecoveryError.reason
+OTHER_REASON = exceptions.RecoveryError.reason
 """The label of an error whose own ``reason`` isn't one of the values below."""
-REASONS = (
-    MalformedToken.reason,
-    InvalidSignature.reason,
-    TokenSuperseded.reason,
-    SnapshotNotFound.reason,
-    SnapshotCorrupt.reason,
-    VersionMismatch.reason,
-    StorageUnavailable.reason,
-    StorageError.reason,
+STORAGE_REASONS = (
+    exceptions.StorageUnavailable.reason,
+    exceptions.StorageError.reason,
     OTHER_REASON,
 )
-STORAGE_REASONS = (StorageUnavailable.reason, StorageError.reason, OTHER_REASON)
+REASONS = (
+    exceptions.MalformedToken.reason,
+    exceptions.InvalidSignature.reason,
+    exceptions.TokenSuperseded.reason,
+    exceptions.SnapshotNotFound.reason,
+    exceptions.SnapshotCorrupt.reason,
+    exceptions.VersionMismatch.reason,
+    *STORAGE_REASONS,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,34 +8,23 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 import prometheus_client
-from prometheus_client.core import (
-    CollectorRegistry,
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-    Sample,
-)
+from prometheus_client import core
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from recovery_app._concurrency import register_after_fork
-from recovery_app.metrics.definitions import (
-    COUNTERS,
-    HISTOGRAMS,
-    SNAPSHOTS_LIVE,
-    SUBSYSTEM,
-    Definition,
-)
+from recovery_app.metrics import definitions
+from recovery_app.metrics.definitions import SNAPSHOTS_LIVE, Definition
 
 
 class Counter:
     """One series of a counter."""
 
-    __slots__ = ("_lock", "value")
+    __slots__ = ("__weakref__", "_lock", "value")
 
     def __init__(self) -> None:
-        self.reset()
+        self.after_fork()
+        register_after_fork(self)
 
     def inc(self) -> None:
         """Add one."""
@@ -47,7 +36,7 @@ class Counter:
         finally:
             lock.release()
 
-    def reset(self) -> None:
+    def after_fork(self) -> None:
         """Start again at 0, with a new lock."""
         # Reentrant: a signal handler or a finalizer may count while this thread does.
         self._lock = threading.RLock()
@@ -57,11 +46,12 @@ class Counter:
 class Histogram:
     """One series of a histogram."""
 
-    __slots__ = ("_bounds", "_counts", "_lock", "_sum")
+    __slots__ = ("__weakref__", "_bounds", "_counts", "_lock", "_sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
-        self.reset()
+        self.after_fork()
+        register_after_fork(self)
 
     def observe(self, amount: float) -> None:
         """Add ``amount``."""
@@ -79,7 +69,7 @@ class Histogram:
         with self._lock:
             return list(accumulate(self._counts)), self._sum
 
-    def reset(self) -> None:
+    def after_fork(self) -> None:
         """Start again at 0, with a new lock."""
         self._lock = threading.RLock()
         self._counts = [0] * (len(self._bounds) + 1)
@@ -89,11 +79,15 @@ class Histogram:
 class InProcessMetrics(Collector):
     """All series of this process; a forked child starts again at 0."""
 
-    def __init__(self, namespace: str, registry: CollectorRegistry) -> None:
-        self._prefix = f"{namespace}_{SUBSYSTEM}_"
-        self._counters = {each: {values: Counter() for values in each.series} for each in COUNTERS}
+    def __init__(self, namespace: str, registry: core.CollectorRegistry) -> None:
+        self._prefix = f"{namespace}_{definitions.SUBSYSTEM}_"
+        self._counters = {
+            counter: {values: Counter() for values in counter.series}
+            for counter in definitions.COUNTERS
+        }
         self._histograms = {
-            each: {values: Histogram(each.buckets) for values in each.series} for each in HISTOGRAMS
+            histogram: {values: Histogram(histogram.buckets) for values in histogram.series}
+            for histogram in definitions.HISTOGRAMS
         }
         self._live: int | None = None
         self._probe = _make_probe()
@@ -112,15 +106,15 @@ class InProcessMetrics(Collector):
         """Set the number of live snapshots; its series is exported from then on."""
         self._live = snapshots
 
-    def describe(self) -> Iterator[Metric]:
+    def describe(self) -> Iterator[core.Metric]:
         """Yield each metric without samples, for the registry."""
         for counter in self._counters:
-            yield CounterMetricFamily(*self._named(counter))
+            yield core.CounterMetricFamily(*self._named(counter))
         for histogram in self._histograms:
-            yield HistogramMetricFamily(*self._named(histogram))
-        yield GaugeMetricFamily(*self._named(SNAPSHOTS_LIVE))
+            yield core.HistogramMetricFamily(*self._named(histogram))
+        yield core.GaugeMetricFamily(*self._named(SNAPSHOTS_LIVE))
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[core.Metric]:
         """Yield each metric with its samples."""
         created = self._created()
         for counter in self._counters:
@@ -128,27 +122,21 @@ class InProcessMetrics(Collector):
         for histogram in self._histograms:
             yield self._collect_histogram(histogram, created)
         if self._live is not None:
-            yield GaugeMetricFamily(*self._named(SNAPSHOTS_LIVE), value=self._live)
+            yield core.GaugeMetricFamily(*self._named(SNAPSHOTS_LIVE), value=self._live)
 
     def after_fork(self) -> None:
-        """Start again at 0: what the parent has counted is exported by the parent."""
-        for counters in self._counters.values():
-            for counter in counters.values():
-                counter.reset()
-        for histograms in self._histograms.values():
-            for histogram in histograms.values():
-                histogram.reset()
+        """Forget what the parent has counted, as each series does itself."""
         self._live = None
         self._probe = _make_probe()
 
-    def _collect_counter(self, definition: Definition, created: float | None) -> Metric:
-        family = CounterMetricFamily(*self._named(definition), labels=[*definition.labels])
+    def _collect_counter(self, definition: Definition, created: float | None) -> core.Metric:
+        family = core.CounterMetricFamily(*self._named(definition), labels=[*definition.labels])
         for values, counter in self._counters[definition].items():
             family.add_metric(values, counter.value, created)
         return family
 
-    def _collect_histogram(self, definition: Definition, created: float | None) -> Metric:
-        family = HistogramMetricFamily(*self._named(definition), labels=[*definition.labels])
+    def _collect_histogram(self, definition: Definition, created: float | None) -> core.Metric:
+        family = core.HistogramMetricFamily(*self._named(definition), labels=[*definition.labels])
         bounds = [*map(floatToGoString, definition.buckets), "+Inf"]
         for values, histogram in self._histograms[definition].items():
             counts, total = histogram.read()
@@ -156,7 +144,7 @@ class InProcessMetrics(Collector):
             if created is not None:
                 # add_metric() takes no ``created`` for a histogram.
                 labels = dict(zip(definition.labels, values, strict=True))
-                family.samples.append(Sample(f"{family.name}_created", labels, created))
+                family.samples.append(core.Sample(f"{family.name}_created", labels, created))
         return family
 
     def _created(self) -> float | None:

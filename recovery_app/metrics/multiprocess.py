@@ -25,48 +25,40 @@ class MultiprocessMetrics:
     """All series of this process, in metrics of `prometheus_client`."""
 
     def __init__(self, namespace: str, registry: CollectorRegistry) -> None:
-        self._options: dict[str, Any] = {
-            "namespace": namespace,
-            "subsystem": SUBSYSTEM,
-            "registry": registry,
-        }
+        self._options: Any = {"namespace": namespace, "subsystem": SUBSYSTEM, "registry": registry}
         self._live: Gauge | None = None
         self.after_fork()
         register_after_fork(self)
 
     def counter(self, definition: Definition) -> Mapping[tuple[str, ...], Counter]:
         """Return the series of a new counter by their label values."""
-        labels = tuple(definition.labels)
-        counter = Counter(definition.name, definition.help, labels, **self._options)
-        return _series(counter, definition)
+        return self._make(Counter, definition)
 
     def histogram(self, definition: Definition) -> Mapping[tuple[str, ...], Histogram]:
         """Return the series of a new histogram by their label values."""
-        options = {"buckets": definition.buckets, **self._options}
-        labels = tuple(definition.labels)
-        return _series(Histogram(definition.name, definition.help, labels, **options), definition)
+        return self._make(Histogram, definition, buckets=definition.buckets)
 
     def set_live(self, snapshots: int, *, shared: bool) -> None:
         """Set the number of live snapshots; its series is exported from then on.
 
         ``shared``: all processes count the same snapshots, so that the last count is the total.
         """
+        mode: Any = "mostrecent" if shared else "livesum"
         with self._lock:
             if self._live is None:
-                self._live = Gauge(
-                    SNAPSHOTS_LIVE.name,
-                    SNAPSHOTS_LIVE.help,
-                    multiprocess_mode="mostrecent" if shared else "livesum",
-                    **self._options,
-                )
+                named = SNAPSHOTS_LIVE.name, SNAPSHOTS_LIVE.help
+                self._live = Gauge(*named, multiprocess_mode=mode, **self._options)
         self._live.set(snapshots)
 
     def after_fork(self) -> None:
         """Replace the lock, which the parent may have held."""
         self._lock = threading.Lock()
 
-
-def _series(metric: Wrapper, definition: Definition) -> dict[tuple[str, ...], Wrapper]:
-    if not definition.labels:
-        return {(): metric}
-    return {values: metric.labels(*values) for values in definition.series}
+    def _make(
+        self, kind: type[Wrapper], definition: Definition, **options: Any
+    ) -> dict[tuple[str, ...], Wrapper]:
+        labels = tuple(definition.labels)
+        metric = kind(definition.name, definition.help, labels, **options, **self._options)
+        return {
+            values: metric.labels(*values) if values else metric for values in definition.series
+        }
