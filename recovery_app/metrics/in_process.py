@@ -82,12 +82,11 @@ class InProcessMetrics(Collector):
     def __init__(self, namespace: str, registry: core.CollectorRegistry) -> None:
         self._prefix = f"{namespace}_{definitions.SUBSYSTEM}_"
         self._counters = {
-            counter: {values: Counter() for values in counter.series}
-            for counter in definitions.COUNTERS
+            each: {values: Counter() for values in each.series} for each in definitions.COUNTERS
         }
         self._histograms = {
-            histogram: {values: Histogram(histogram.buckets) for values in histogram.series}
-            for histogram in definitions.HISTOGRAMS
+            each: {values: Histogram(each.buckets) for values in each.series}
+            for each in definitions.HISTOGRAMS
         }
         self._live: int | None = None
         self._probe = _make_probe()
@@ -108,19 +107,15 @@ class InProcessMetrics(Collector):
 
     def describe(self) -> Iterator[core.Metric]:
         """Yield each metric without samples, for the registry."""
-        for counter in self._counters:
-            yield core.CounterMetricFamily(*self._named(counter))
-        for histogram in self._histograms:
-            yield core.HistogramMetricFamily(*self._named(histogram))
+        yield from (core.CounterMetricFamily(*self._named(each)) for each in self._counters)
+        yield from (core.HistogramMetricFamily(*self._named(each)) for each in self._histograms)
         yield core.GaugeMetricFamily(*self._named(SNAPSHOTS_LIVE))
 
     def collect(self) -> Iterator[core.Metric]:
         """Yield each metric with its samples."""
         created = self._created()
-        for counter in self._counters:
-            yield self._collect_counter(counter, created)
-        for histogram in self._histograms:
-            yield self._collect_histogram(histogram, created)
+        yield from (self._collect_counter(each, created) for each in self._counters)
+        yield from (self._collect_histogram(each, created) for each in self._histograms)
         if self._live is not None:
             yield core.GaugeMetricFamily(*self._named(SNAPSHOTS_LIVE), value=self._live)
 

@@ -59,6 +59,4 @@ class MultiprocessMetrics:
     ) -> dict[tuple[str, ...], Wrapper]:
         labels = tuple(definition.labels)
         metric = kind(definition.name, definition.help, labels, **options, **self._options)
-        return {
-            values: metric.labels(*values) if values else metric for values in definition.series
-        }
+        return {each: metric.labels(*each) if each else metric for each in definition.series}
