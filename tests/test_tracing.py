@@ -227,6 +227,7 @@ sys.modules["opentelemetry.trace"] = None
 import django
 django.setup()
 from recovery_app import RecoveryManager
+from recovery_app._core import telemetry
 
 with RecoveryManager(secret="s" * 32) as manager:
     token = manager.create_token("socket")

@@ -155,7 +155,9 @@ class RecoveryManager:
         except RecoveryError as error:
             await self.notifier.afailed(error)
             raise
-        await self.notifier.arecovered(found)
+        announcing = self.notifier.arecovered(found)
+        if announcing is not None:
+            await announcing
         return found.state
 
     def take_over(
@@ -185,7 +187,9 @@ class RecoveryManager:
         except RecoveryError as error:
             await self.notifier.afailed(error)
             raise
-        await self.notifier.arecovered(takeover)
+        announcing = self.notifier.arecovered(takeover)
+        if announcing is not None:
+            await announcing
         return takeover
 
     def touch(self, token: str, *, binding: bytes = b"") -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from recovery_app.exceptions import RecoveryError
@@ -39,11 +39,12 @@ class Notifier:
         if state_recovered.receivers:
             state_recovered.send_robust(self._sender, **_facts(recovery))
 
-    async def arecovered(self, recovery: Recovery) -> None:
-        """Do the same from an event loop."""
+    def arecovered(self, recovery: Recovery) -> Awaitable[object] | None:
+        """Do the same from an event loop; return what is to be awaited, if anything."""
         observers.recovered()
-        if state_recovered.receivers:
-            await state_recovered.asend_robust(self._sender, **_facts(recovery))
+        if not state_recovered.receivers:
+            return None
+        return state_recovered.asend_robust(self._sender, **_facts(recovery))
 
     def failed(self, error: RecoveryError) -> None:
         """Announce a recovery that failed."""

@@ -68,11 +68,15 @@ class Connection:
                 try:
                     content = from_json(text)
                 except ValueError:
-                    _log_ignored("A frame that isn't JSON was ignored.")
+                    logger.debug(
+                        "A frame that isn't JSON was ignored.", extra={"event": "frame_ignored"}
+                    )
                     return
                 found = self._protocol.read(content)
             if found is not None:
-                await self._route(found)
+                pending = self._route(found)
+                if pending is not None:
+                    await pending
             elif text is not None:
                 await self._consumer.handle_json(content)
 
@@ -120,22 +124,22 @@ class Connection:
         for topic in list(self._ending):
             await topic.mailbox.ended()
 
-    async def _route(self, message: Message) -> None:
+    def _route(self, message: Message) -> Awaitable[None] | None:
+        """Bring a message to its topic; return what is to be awaited for that, if anything."""
         kind = message.kind
         if kind is Kind.EVENT:
             topic = self._topics.get(message.topic)
             if topic is None:
-                await self.send(self._protocol.reply(message, UNMATCHED, ok=False))
-            elif message.join_ref not in (None, topic.join_message.join_ref):
-                _log_ignored("A frame of an old join was ignored.")
-            elif not topic.try_receive(message):
-                await topic.receive(message)
-        elif kind is Kind.HEARTBEAT:
-            await self.send(self._protocol.reply(message, {}, ok=True))
-        elif kind is Kind.JOIN:
-            await self._join(message)
-        else:
-            await self._leave(message)
+                return self.send(self._protocol.reply(message, UNMATCHED, ok=False))
+            if message.join_ref not in (None, topic.join_message.join_ref):
+                logger.debug(
+                    "A frame of an old join was ignored.", extra={"event": "frame_ignored"}
+                )
+                return None
+            return None if topic.try_receive(message) else topic.receive(message)
+        if kind is Kind.HEARTBEAT:
+            return self.send(self._protocol.reply(message, {}, ok=True))
+        return self._join(message) if kind is Kind.JOIN else self._leave(message)
 
     async def _join(self, message: Message) -> None:
         if not self._consumer.accepts(message.topic):
@@ -146,20 +150,21 @@ class Connection:
             refusal = {"reason": "too many topics"}
             await self.send(self._protocol.reply(message, refusal, ok=False))
             return
-        await self._limit_endings()
+        if len(self._ending) >= self._consumer.max_topics:
+            await self._limit_endings()
         topic = Topic(self._context, message, after=old or self._last_ending(message.topic))
         self._topics[message.topic] = topic
         if old is not None:
             self._await_end(old)
             await old.replace()
-        await topic.join()
+        topic.join()
 
     async def _leave(self, message: Message) -> None:
         topic = self._topics.get(message.topic)
         if topic is None:
             await self.send(self._protocol.reply(message, {}, ok=True))
         elif message.join_ref not in (None, topic.join_message.join_ref):
-            _log_ignored("A frame of an old join was ignored.")
+            logger.debug("A frame of an old join was ignored.", extra={"event": "frame_ignored"})
         else:
             self._forget(topic)
             await topic.leave(message)
@@ -181,7 +186,3 @@ class Connection:
         """Wait while too many topics are ending: a flood of joins would pile them up."""
         while len(self._ending) >= self._consumer.max_topics:
             await next(iter(self._ending)).mailbox.ended()
-
-
-def _log_ignored(message: str) -> None:
-    logger.debug(message, extra={"event": "frame_ignored"})

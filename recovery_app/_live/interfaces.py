@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from recovery_app._live.protocol import Payload
 from recovery_app.values import Takeover
@@ -11,6 +11,19 @@ from recovery_app.values import Takeover
 Params = dict[str, Any]
 Extras = Mapping[str, Any]
 """What the application adds to the reply to a join."""
+
+
+class Admission(NamedTuple):
+    """On which terms a client joins."""
+
+    view: str
+    """The view that a token is for."""
+    binding: bytes
+    """The binding to consumer, view and person."""
+    may_recover: bool
+    """Whether a token that was shown may be used."""
+
+
 Work = Callable[[], Awaitable[None]]
 
 
@@ -25,11 +38,8 @@ class Application(Protocol):
     def save_interval(self) -> float:
         """Seconds for which saves are gathered; 0 for a save after each event."""
 
-    async def authorize_join(self, params: Params) -> None:
-        """Raise `JoinRefused` to refuse the join."""
-
-    async def should_recover(self, params: Params) -> bool:
-        """Return whether a token that was shown may be used."""
+    async def admit(self, params: Params, *, shows_token: bool) -> Admission:
+        """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
 
     async def identify(self) -> tuple[str, bytes]:
         """Return the view that a token is for, and the binding to consumer, view and person."""
@@ -37,14 +47,14 @@ class Application(Protocol):
     async def mount(self, params: Params) -> Extras:
         """Start afresh."""
 
-    async def recover(self, takeover: Takeover) -> tuple[Takeover, Extras]:
-        """Take a state back, migrated to `version`; return the takeover with that state."""
+    async def recover(self, takeover: Takeover) -> tuple[Takeover, Extras, bytes]:
+        """Take a state back, migrated to `version`.
+
+        Return the takeover with that state, and the state as `encode` does.
+        """
 
     async def encode(self) -> bytes:
         """Return the serialized state; raise `SnapshotError` where it can't be stored."""
-
-    def still_holds(self, takeover: Takeover) -> bool:
-        """Return whether the state is what was taken over, so that it needs no encoding."""
 
     async def roll_back(self, payload: bytes | None) -> None:
         """Go back to a serialized state, where there is one."""
@@ -52,14 +62,14 @@ class Application(Protocol):
     def reset(self) -> None:
         """Drop everything that a failed recovery left behind."""
 
-    async def handle_event(self, event: str, payload: Payload) -> Mapping[str, Any] | None:
-        """Handle an event; return the reply's response."""
+    async def handle_event(self, event: str, payload: Payload) -> tuple[object, bytes]:
+        """Handle an event; return the reply's response, and the state as `encode` does."""
 
     def find_handler(self, message: dict[str, Any]) -> str | None:
         """Return the name of the handler for a group message; ``None`` where there is none."""
 
-    async def handle_message(self, handler: str, message: dict[str, Any]) -> None:
-        """Handle a group message."""
+    async def handle_message(self, handler: str, message: dict[str, Any]) -> bytes:
+        """Handle a group message; return the state as `encode` does."""
 
 
 class GroupChannel(Protocol):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeAlias
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.operations import SnapshotMetadata
-from recovery_app._core.telemetry import tracing
+from recovery_app._core.telemetry import Tracer, tracing
 from recovery_app._live.interfaces import Application, Extras
 from recovery_app._live.numbering import RECOVERY
 from recovery_app._live.protocol import Message, Payload, to_json
 from recovery_app._live.session import Session
 from recovery_app.exceptions import SnapshotCorrupt, SnapshotError
 from recovery_app.signals import observers
+
+Joined: TypeAlias = "tuple[Session, dict[str, Any]]"
 
 logger = logging.getLogger("recovery_app")
 
@@ -36,47 +38,50 @@ class Join:
         self._manager = manager
         self._announce = announce
 
-    async def carry_out(self) -> tuple[Session, dict[str, Any]]:
+    def carry_out(self) -> Coroutine[Any, Any, Joined]:
         """Return the session, and the response that tells the client.
 
         Raises `JoinRefused`, and whatever ``mount`` or ``authorize_join`` raises.
         """
         tracer = tracing.active()
-        if tracer is None:
-            return await self._carry_out()
+        return self._carry_out() if tracer is None else self._carry_out_traced(tracer)
+
+    async def _carry_out_traced(self, tracer: Tracer) -> Joined:
         with tracer.open("recovery.join") as span:
             span.set_attribute("recovery.topic", self._topic)
             session, response = await self._carry_out()
             span.set_attribute("recovery.outcome", session.outcome.value)
             return session, response
 
-    async def _carry_out(self) -> tuple[Session, dict[str, Any]]:
-        await self._application.authorize_join(self._params)
-        view, binding = await self._application.identify()
+    async def _carry_out(self) -> Joined:
+        shows_token = self._token is not None
+        admission = await self._application.admit(self._params, shows_token=shows_token)
         session = Session(
             self._manager,
-            binding=binding,
-            metadata=SnapshotMetadata(self._application.version, view, self._topic),
+            binding=admission.binding,
+            metadata=SnapshotMetadata(self._application.version, admission.view, self._topic),
             announce=self._announce,
         )
-        extras = await self._recover(session)
+        extras = await self._recover(session) if admission.may_recover else None
         if extras is None:
-            extras = await self._mount(session)
+            extras = await self._application.mount(self._params)
+            try:
+                await session.start(await self._application.encode())
+            except SnapshotError:
+                logger.exception(
+                    "A fresh state can't be kept.",
+                    extra={"event": "mount_unsaved", "topic": self._topic},
+                )
         observers.joined(session.outcome.value)
         return session, {**extras, RECOVERY: session.join_reply()}
 
     async def _recover(self, session: Session) -> Extras | None:
         """Return the reply's extra keys of a recovered state; ``None`` where there is none."""
-        if self._token is None or not await self._application.should_recover(self._params):
-            return None
         takeover = await session.take_over(self._token)
         if takeover is None:
             return None
         try:
-            takeover, extras = await self._application.recover(takeover)
-            payload = takeover.payload
-            if payload is None or not self._application.still_holds(takeover):
-                payload = await self._application.encode()
+            takeover, extras, payload = await self._application.recover(takeover)
             to_json(extras)
         except Exception:
             logger.exception(
@@ -86,19 +91,12 @@ class Join:
             await session.discard(SnapshotCorrupt("the application couldn't restore it"))
             self._application.reset()
             return None
-        await self._manager.notifier.arecovered(takeover)
-        await session.save(payload)
-        return extras
-
-    async def _mount(self, session: Session) -> Extras:
-        extras = await self._application.mount(self._params)
-        try:
-            await session.start(await self._application.encode())
-        except SnapshotError:
-            logger.exception(
-                "A fresh state can't be kept.",
-                extra={"event": "mount_unsaved", "topic": self._topic},
-            )
+        announcing = self._manager.notifier.arecovered(takeover)
+        if announcing is not None:
+            await announcing
+        session.last_state = payload
+        if not session.is_saved:
+            await session.save()
         return extras
 
 

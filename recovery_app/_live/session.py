@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.operations import SnapshotMetadata
 from recovery_app._core.telemetry import wrap_unexpected_errors
@@ -183,41 +184,44 @@ class Session:
         """Whether the last attempt to store a state, and its number, went well."""
         return not self._dirty and self.replies.is_safe
 
-    async def save_last_state(self) -> None:
-        """Make the last consistent state durable, where there is one."""
-        if self.last_state is not None:
-            await self.save(self.last_state)
+    @property
+    def is_saved(self) -> bool:
+        """Whether the last consistent state is the one that is stored, with its number."""
+        return self.last_state == self._saved and self.is_durable
 
-    async def save(self, payload: bytes, *, force: bool = False) -> bool:
-        """Make a state durable, unless it is already; return whether it is.
+    async def save(self, *, force: bool = False) -> None:
+        """Make the last consistent state durable, unless it is already or there is none.
 
         Refused, because a newer connection took over, it goes on under a socket id of its
         own. An outage leaves it dirty until the next save or touch.
         """
-        self.last_state = payload
-        if self._preserves_client_token:
-            # A snapshot of its own would take the client's token from it, which may be valid:
-            # only an event of the client's may do that, and no group message.
-            return False
-        if payload == self._saved and self.is_durable and not force:
-            return True
+        payload = self.last_state
+        # While the client's own token may be valid, a snapshot of our own would take it from the
+        # client: only an event of the client's may do that, and no group message.
+        if payload is None or self._preserves_client_token or (self.is_saved and not force):
+            return
         if self._socket is None:
-            return await self._fork_socket(payload, announce=True)
+            await self._fork_socket(payload, announce=True)
+            return
+        applied = self.replies.applied
+        flow = self._saving(self._socket, payload, self._confirmed_us)
         try:
-            await self._store(self._socket, payload, self._confirmed_us)
+            with _SAVE:
+                await self.manager.driver.arun(flow, "recovery.save")
         except StorageError as error:
-            return self._leave_dirty(error)
+            self._leave_dirty(error)
         except (TokenError, SnapshotError) as error:
             self._note_fenced(error)
-            return await self._fork_socket(payload, announce=True)
-        return True
+            await self._fork_socket(payload, announce=True)
+        else:
+            self._note_saved(payload, applied)
 
     async def touch(self) -> None:
         """Show that the connection lives, and renew a token that has half its age behind it."""
         if self.last_state is None or (self._socket is None and not self._dirty):
             return
         if self._socket is None or self._dirty or not await self._touch(self._socket.grant):
-            await self.save(self.last_state, force=True)
+            await self.save(force=True)
         if self._socket is not None and self._is_half_spent(self._socket.grant):
             await self.renew(self._binding)
 
@@ -255,7 +259,8 @@ class Session:
             with _TOUCH:
                 return await self.manager.driver.arun(self.manager.operations.touch(grant))
         except StorageError as error:
-            return not self._leave_dirty(error)
+            self._leave_dirty(error)
+            return True
         except RecoveryError:
             return False
 
@@ -266,30 +271,33 @@ class Session:
             socket_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
             grant = self.manager.operations.create(socket_id, self._binding)
             self._pending_socket = Socket(socket_id, grant)
-        socket = self._pending_socket
+        socket, applied = self._pending_socket, self.replies.applied
+        flow = self._saving(socket, payload, 0)
         try:
-            await self._store(socket, payload, 0)
+            with _SAVE:
+                await self.manager.driver.arun(flow, "recovery.save")
         except StorageError as error:
-            return self._leave_dirty(error)
+            self._leave_dirty(error)
+            return False
+        self._note_saved(payload, applied)
         self._socket, self._pending_socket = socket, None
         self._replied_us = self._confirmed_us = 0
         if announce:
             await self._announce(socket.grant.token)
         return True
 
-    async def _store(self, socket: Socket, payload: bytes, confirmed_us: int) -> None:
-        applied = self.replies.applied
-        flow = self.manager.operations.save_payload(
+    def _saving(self, socket: Socket, payload: bytes, confirmed_us: int) -> Flow[None]:
+        return self.manager.operations.save_payload(
             socket.grant,
             payload,
             socket_id=socket.id,
             metadata=self._metadata,
-            applied_seq=applied or None,
+            applied_seq=self.replies.applied or None,
             confirmed_us=confirmed_us,
             replies=self.replies.pack(),
         )
-        with _SAVE:
-            await self.manager.driver.arun(flow, "recovery.save")
+
+    def _note_saved(self, payload: bytes, applied: int) -> None:
         self._saved = payload
         self._dirty = False
         self.replies.safe = applied
@@ -298,12 +306,11 @@ class Session:
         observers.connection_fenced()
         logger.info("A connection was fenced: %s", error, extra=self._facts("fenced", error))
 
-    def _leave_dirty(self, error: StorageError) -> bool:
+    def _leave_dirty(self, error: StorageError) -> None:
         if not self._dirty:
             # There may be thousands of these; the outage itself has a warning of its own.
             logger.info("A state isn't safe: %s", error, extra=self._facts("unsafe", error))
         self._dirty = True
-        return False
 
     def _facts(self, event: str, error: RecoveryError) -> dict[str, Any]:
         return {

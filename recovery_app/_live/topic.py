@@ -84,9 +84,9 @@ class Topic:
         """Have work done in its turn."""
         await self.mailbox.post(work)
 
-    async def join(self) -> None:
+    def join(self) -> None:
         """Start the join; it is done in its turn."""
-        await self.mailbox.post(self._join)
+        self.mailbox.try_post(self._join)
 
     async def receive(self, message: Message) -> None:
         """Take an event from the client, to be handled in its turn."""
@@ -173,7 +173,8 @@ class Topic:
         else:
             if numbers is None:
                 reply = await self._apply(session, message)
-                await self._keep(session)
+                if not self._gathers_save():
+                    await session.save()
             else:
                 reply = await self._apply_once(session, message, numbers)
         await self._send(self._protocol.reply(message, reply.response, ok=reply.is_ok))
@@ -192,19 +193,20 @@ class Topic:
         else:
             reply = await self._apply(session, message)
             replies.add(reply)
-        await self._keep(session)
+        if not self._gathers_save():
+            await session.save()
         return with_numbers(reply, safe=replies.safe, is_repeat=is_repeat)
 
     async def _apply(self, session: Session, message: Message) -> Reply:
         """Handle an event; after an error go back to the last consistent state."""
         try:
-            response = await self._application.handle_event(message.event, message.payload)
+            response, state = await self._application.handle_event(message.event, message.payload)
             if not isinstance(response, (Mapping, type(None))):
                 raise TypeError(
                     f"handle_event returned {type(response).__name__}, not a dict or None."
                 )
             reply = Reply(is_ok=True, response=to_json(response or {}))
-            session.last_state = await self._application.encode()
+            session.last_state = state
         except Exception as error:
             await self._roll_back(session, error)
             if isinstance(error, SnapshotError):
@@ -220,22 +222,23 @@ class Topic:
             logger.warning("A group message has no handler.", extra=self._facts("unhandled"))
         elif session is not None:
             try:
-                await self._application.handle_message(handler, message)
-                session.last_state = await self._application.encode()
+                session.last_state = await self._application.handle_message(handler, message)
             except Exception as error:
                 await self._roll_back(session, error)
-            await self._keep(session)
+            if not self._gathers_save():
+                await session.save()
 
     async def _roll_back(self, session: Session, error: Exception) -> None:
         logger.error("A handler failed.", exc_info=error, extra=self._facts("handler_failed"))
         await self._application.roll_back(session.last_state)
 
-    async def _keep(self, session: Session) -> None:
-        """Make the state durable, now or with what else comes soon."""
+    def _gathers_save(self) -> bool:
+        """Leave the save to a later flush, where saves are gathered; return whether they are."""
         if not self._application.save_interval:
-            await session.save_last_state()
-        elif self._flush_timer is None:
+            return False
+        if self._flush_timer is None:
             self._schedule_flush()
+        return True
 
     def _schedule_flush(self) -> None:
         self._flush_timer = asyncio.get_running_loop().call_later(
@@ -249,7 +252,7 @@ class Topic:
     async def _flush(self) -> None:
         self._flush_timer = None
         if self._session is not None:
-            await self._session.save_last_state()
+            await self._session.save()
 
     def _schedule_touch(self) -> None:
         # Spread out, or connections that came back at once would touch at once for ever.

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.operations import check_name
-from recovery_app._live.interfaces import Extras, Params, TopicHandle
+from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import Payload
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
-from recovery_app.consumers.identity import bind_to_person, bind_to_view, combine
+from recovery_app.consumers.identity import bind_to_person, bind_to_view, combine, person_of
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
     from recovery_app.consumers.mixins import RecoveryMixin
+
+_IDENTIFYING = ("get_recovery_view", "get_recovery_binding")
 
 logger = logging.getLogger("recovery_app")
 
@@ -107,16 +109,20 @@ class TopicApplication:
 
     # Joining.
 
-    async def authorize_join(self, params: Params) -> None:
-        """Raise `JoinRefused` to refuse the join."""
-        if "authorize_join" in self._hooks.own:
+    async def admit(self, params: Params, *, shows_token: bool) -> Admission:
+        """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
+        own = self._hooks.own
+        if "authorize_join" in own:
             await self._call("authorize_join", self._topic.name, params)
-
-    async def should_recover(self, params: Params) -> bool:
-        """Return whether a token that was shown may be used."""
-        if "should_recover" not in self._hooks.own:
-            return True
-        return bool(await self._call("should_recover", self._topic.name, params))
+        if own.isdisjoint(_IDENTIFYING) and (person := person_of(self.consumer.scope)) is not None:
+            view = self._topic.name
+            binding = self._binding(view, person)
+        else:
+            view, binding = await self.identify()
+        may_recover = shows_token
+        if shows_token and "should_recover" in own:
+            may_recover = bool(await self._call("should_recover", self._topic.name, params))
+        return Admission(view, binding, may_recover)
 
     async def identify(self) -> tuple[str, bytes]:
         """Return the view that a token is for, and the binding to consumer, view and person."""
@@ -127,48 +133,60 @@ class TopicApplication:
             person = combine("own", await self._call("get_recovery_binding") or b"")
         else:
             person = await bind_to_person(self.consumer.scope)
-        kind: type = type(self.consumer)
-        return view, bind_to_view(kind, view) + combine(person)
+        return view, self._binding(view, person)
 
     async def mount(self, params: Params) -> Extras:
         """Start afresh."""
         return _checked("mount", await self._call("mount", self._topic.name, params))
 
-    async def recover(self, takeover: Takeover) -> tuple[Takeover, Extras]:
-        """Take a state back, migrated to `version`; return the takeover with that state."""
+    async def recover(self, takeover: Takeover) -> tuple[Takeover, Extras, bytes]:
+        """Take a state back, migrated to `version`.
+
+        Return the takeover with that state, and the state as `encode` does.
+        """
         if takeover.version < self.version:
             state = await self._call("migrate_state", takeover.state, takeover.version)
             takeover = replace(takeover, state=state)
-        await self._restore(takeover.state)
-        if "after_recover" not in self._hooks.own:
-            return takeover, {}
-        return takeover, _checked("after_recover", await self._call("after_recover", takeover))
-
-    def still_holds(self, takeover: Takeover) -> bool:
-        """Return whether the state is what was taken over, so that it needs no encoding."""
-        # All that was stored came back, and no code of the application's had a say since.
+        if "restore_state" in self._hooks.own:
+            await self._call("restore_state", takeover.state)
+        else:
+            self.consumer._write_recovery_fields(takeover.state)
+        extras: Extras = {}
+        if "after_recover" in self._hooks.own:
+            extras = _checked("after_recover", await self._call("after_recover", takeover))
+        payload = takeover.payload
         is_whole = takeover.state.keys() == set(self.consumer.recovery_fields)
-        return is_whole and not self._hooks.has_own_restoring
+        if payload is None or not is_whole or self._hooks.has_own_restoring:
+            payload = await self.encode()
+        # Otherwise all that was stored came back, and no code of the application's ran since.
+        return takeover, extras, payload
 
     # Living.
 
-    async def handle_event(self, event: str, payload: Payload) -> Mapping[str, Any] | None:
-        """Handle an event; return the reply's response."""
-        response: Mapping[str, Any] | None = await self._call("handle_event", event, payload)
-        return response
+    async def handle_event(self, event: str, payload: Payload) -> tuple[object, bytes]:
+        """Handle an event; return the reply's response, and the state as `encode` does."""
+        response = await self._call("handle_event", event, payload)
+        return response, self._encode_fields() or await self.encode()
 
     def find_handler(self, message: dict[str, Any]) -> str | None:
         """Return the name of the handler for a group message; ``None`` where there is none."""
         return self._hooks.find_handler(self.consumer, message)
 
-    async def handle_message(self, handler: str, message: dict[str, Any]) -> None:
-        """Handle a group message."""
+    async def handle_message(self, handler: str, message: dict[str, Any]) -> bytes:
+        """Handle a group message; return the state as `encode` does."""
         await self._call(handler, message)
+        return self._encode_fields() or await self.encode()
 
     async def encode(self) -> bytes:
         """Return the serialized state; raise `SnapshotError` where it can't be stored."""
         if "get_recoverable_state" in self._hooks.own:
             return self._codec.encode(await self._call("get_recoverable_state"))
+        return self._codec.encode(self.consumer._read_recovery_fields())
+
+    def _encode_fields(self) -> bytes | None:
+        """Return the serialized fields, where they are the state; ``None`` where a hook has it."""
+        if "get_recoverable_state" in self._hooks.own:
+            return None
         return self._codec.encode(self.consumer._read_recovery_fields())
 
     async def roll_back(self, payload: bytes | None) -> None:
@@ -180,18 +198,19 @@ class TopicApplication:
             if "get_recoverable_state" not in self._hooks.own:
                 for name in set(self.consumer.recovery_fields) - state.keys():
                     vars(self.consumer).pop(name, None)
-            await self._restore(state)
+            if "restore_state" in self._hooks.own:
+                await self._call("restore_state", state)
+            else:
+                self.consumer._write_recovery_fields(state)
         except Exception:
             logger.exception(
                 "A state couldn't be rolled back.",
                 extra={"event": "rollback_failed", "topic": self._topic.name},
             )
 
-    async def _restore(self, state: dict[str, Any]) -> None:
-        if "restore_state" in self._hooks.own:
-            await self._call("restore_state", state)
-        else:
-            self.consumer._write_recovery_fields(state)
+    def _binding(self, view: str, person: bytes) -> bytes:
+        kind: type = type(self.consumer)
+        return bind_to_view(kind, view) + combine(person)
 
     def _call(self, name: str, *arguments: object) -> Awaitable[Any]:
         return self._hooks.call(self.consumer, name, *arguments)

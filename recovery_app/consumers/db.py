@@ -62,8 +62,8 @@ async def close_old_connections() -> None:
 
 async def _set_out(loop: asyncio.AbstractEventLoop, care: _Care) -> None:
     care.trip = None
-    care.due_at = loop.time() + CARE_SECONDS
     await aclose_old_connections()
+    care.due_at = loop.time() + CARE_SECONDS
 
 
 def _has_own_thread() -> bool:

@@ -31,10 +31,21 @@ def bind_to_view(kind: type, view: str) -> bytes:
 
 
 async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
-    """Return the part that names the user, else the loaded session, else nobody.
+    """Return the part that names the user, else the session, else nobody."""
+    person = person_of(scope)
+    if person is None:
+        # Until it is loaded, session_key repeats whatever the cookie says.
+        session = scope["session"]
+        await database_sync_to_async(session.has_key)("")
+        person = _session_part(session)
+    return person
+
+
+def person_of(scope: Mapping[str, Any]) -> bytes | None:
+    """Return that part, or ``None`` where the session has to be loaded first.
 
     A user's part has the session auth hash, so a changed password ends recovery too.
-    Without either, the token is a bearer token.
+    Without a user and a session, the token is a bearer token.
     """
     user = scope.get("user")
     if user is not None and user.is_authenticated:
@@ -43,7 +54,8 @@ async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
     session = scope.get("session")
     if session is None:
         return _NOBODY
-    if not hasattr(session, "_session_cache"):
-        # Until it is loaded, session_key repeats whatever the cookie says.
-        await database_sync_to_async(session.has_key)("")
+    return _session_part(session) if hasattr(session, "_session_cache") else None
+
+
+def _session_part(session: Any) -> bytes:
     return combine("session", session.session_key) if session.session_key else _NOBODY

@@ -263,6 +263,8 @@ async def test_a_full_mailbox_only_puts_off_what_is_gathered(
     try_post = Mailbox.try_post
 
     def full_at_first(self: Mailbox, work: Any) -> bool:
+        if getattr(work, "__name__", "") != "_flush":
+            return try_post(self, work)
         posted.append(work)
         if len(posted) > 1:
             again.set()

@@ -19,16 +19,16 @@ Patch = Callable[[Any], None]
 
 
 def forget_the_number(patch: Any) -> None:
-    store = Session._store
+    saving = Session._saving
 
-    async def without_number(self: Session, *arguments: Any) -> None:
+    def without_number(self: Session, *arguments: Any) -> Any:
         applied, self.replies.applied = self.replies.applied, 0
         try:
-            await store(self, *arguments)
+            return saving(self, *arguments)
         finally:
-            self.replies.applied = self.replies.safe = applied
+            self.replies.applied = applied
 
-    patch.setattr(Session, "_store", without_number)
+    patch.setattr(Session, "_saving", without_number)
 
 
 def forget_the_replies(patch: Any) -> None:
@@ -47,7 +47,7 @@ async def apply_anything(self: Any, session: Session, message: Any, numbers: Any
     reply = await self._apply(session, message)
     session.replies.applied = numbers.seq - 1
     session.replies.add(reply)
-    await self._keep(session)
+    await session.save()
     return numbering.with_numbers(reply, safe=session.replies.safe)
 
 
@@ -70,10 +70,10 @@ def tell_as_safe_what_is_not(patch: Any) -> None:
 
 
 def tell_of_events_before_they_are_saved(patch: Any) -> None:
-    async def keep(self: Any, session: Session) -> None:
-        session.replies.safe = session.replies.applied
+    async def save(self: Session, *, force: bool = False) -> None:
+        self.replies.safe = self.replies.applied
 
-    patch.setattr(topic.Topic, "_keep", keep)
+    patch.setattr(Session, "save", save)
 
 
 def count_no_event_that_fails(patch: Any) -> None:

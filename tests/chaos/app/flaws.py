@@ -20,7 +20,7 @@ def _apply_repeats() -> None:
         if numbers.seq > session.replies.applied:
             return await apply_once(self, session, message, numbers)
         reply = await self._apply(session, message)
-        await self._keep(session)
+        await session.save()
         return numbering.with_numbers(reply, safe=session.replies.safe)
 
     Topic._apply_once = forget  # type: ignore[method-assign]
@@ -28,14 +28,14 @@ def _apply_repeats() -> None:
 
 def _save_later() -> None:
     """Say that each event is safe, and save now and then."""
-    save_last_state = Session.save_last_state
+    save = Session.save
 
-    async def boast(self: Session) -> None:
+    async def boast(self: Session, *, force: bool = False) -> None:
         if self.replies.applied % SAVE_EVERY == 0:
-            await save_last_state(self)
+            await save(self, force=force)
         self.replies.safe = self.replies.applied
 
-    Session.save_last_state = boast  # type: ignore[method-assign]
+    Session.save = boast  # type: ignore[method-assign]
 
 
 FLAWS: dict[str, Callable[[], None]] = {
