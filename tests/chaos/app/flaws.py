@@ -1,4 +1,4 @@
-"""Own what could be wrong with a server, for the kit to find: the name is in ``CHAOS_FLAW``."""
+"""Bugs of a server that the kit must find; ``CHAOS_FLAW`` is the name of one."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ SAVE_EVERY = 8
 
 
 def _apply_repeats() -> None:
-    """Apply an event that comes again a second time."""
+    """Apply an event again when it is sent again."""
     apply_once = Topic._apply_once
 
-    async def forget(self: Topic, session: Session, frame: Any, numbers: Any) -> Any:
+    async def apply_always(self: Topic, session: Session, frame: Any, numbers: Any) -> Any:
         if numbers.seq > session.sequence.applied:
             return await apply_once(self, session, frame, numbers)
         answer = await self._apply(session, frame)
         await self._keep(session)
         return numbering.told(answer, safe=session.sequence.safe)
 
-    Topic._apply_once = forget  # type: ignore[method-assign]
+    Topic._apply_once = apply_always  # type: ignore[method-assign]
 
 
 def _save_later() -> None:
-    """Say that each event is safe, and save now and then."""
+    """Claim that each event is saved, but save only some."""
     save_good = Session.save_good
 
-    async def boast(self: Session) -> None:
+    async def save_some(self: Session) -> None:
         if self.sequence.applied % SAVE_EVERY == 0:
             await save_good(self)
         self.sequence.safe = self.sequence.applied
 
-    Session.save_good = boast  # type: ignore[method-assign]
+    Session.save_good = save_some  # type: ignore[method-assign]
 
 
 FLAWS: dict[str, Callable[[], None]] = {
@@ -44,7 +44,7 @@ FLAWS: dict[str, Callable[[], None]] = {
 }
 
 
-def have(name: str | None) -> None:
-    """Break the server in this way, or leave it alone."""
+def apply(name: str | None) -> None:
+    """Apply the flaw with this name, if any."""
     if name:
         FLAWS[name]()
