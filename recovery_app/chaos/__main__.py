@@ -7,10 +7,10 @@ import asyncio
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from recovery_app.chaos.compare import Comparer
 from recovery_app.chaos.options import PORT, parse
@@ -19,11 +19,11 @@ from recovery_app.chaos.processes import HOST, Process, free_port
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.run import MIN_EVENTS, Setup, run
 from recovery_app.chaos.scripted_client import require_websockets
-from recovery_app.chaos.scripts import BadScript, load
+from recovery_app.chaos.scripts import BadScript, Line, load
 from recovery_app.chaos.storages import failing_over, stopping
 from recovery_app.chaos.storm import FaultAction, Storm, format_counts
 
-Work: TypeAlias = "Callable[[], Coroutine[Any, Any, int]]"
+Faults: TypeAlias = Mapping[str, FaultAction]
 
 EXIT_EQUAL, EXIT_DIFFERENT, EXIT_ERROR = 0, 1, 2
 MAX_DIFFERENCES = 20
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     plan = Plan.make(options.seed, {kind: getattr(options, kind.name) for kind in Kind})
     _print(str(plan) if options.show_plan else f"seed {plan.seed}")
+    script = None if options.seconds else _load_script(options)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs = options.logs or scratch
@@ -51,76 +52,67 @@ def _run(options: argparse.Namespace) -> int:
         redis = _redis(options, logs, scratch)
         env = {"REDIS_URL": f"redis://{HOST}:{redis.port}/0"} if redis else {}
         nodes = [_node(number, text, logs, env) for number, text in enumerate(options.node, 1)]
-        prepare = _prepare_proxy if options.seconds else _prepare_script
-        work = prepare(options, plan, nodes, _storage_faults(options, redis))
         for server in filter(None, (redis, *nodes)):
             stack.enter_context(server)
-        return asyncio.run(work())
+        also: dict[str, FaultAction] = {}
+        if redis:
+            also[Kind.REDIS_STOP] = stopping(redis)
+        if options.failover:
+            also[Kind.FAILOVER] = failing_over(options.failover)
+        if script is None:
+            return asyncio.run(_run_proxy(options, plan, nodes, also))
+        return asyncio.run(_run_script(options, plan, nodes, also, script))
 
 
-def _storage_faults(options: argparse.Namespace, redis: Process | None) -> dict[str, FaultAction]:
-    actions: dict[str, FaultAction] = {}
-    if redis:
-        actions[Kind.REDIS_STOP] = stopping(redis)
-    if options.failover:
-        actions[Kind.FAILOVER] = failing_over(options.failover)
-    return actions
-
-
-def _prepare_proxy(
-    options: argparse.Namespace,
-    plan: Plan,
-    nodes: Sequence[Process],
-    also: Mapping[str, FaultAction],
-) -> Work:
-    """Return a coroutine function that applies faults to any connection for some time."""
-
-    async def run_proxy() -> int:
-        async with Proxy([node.port for node in nodes], port=options.port) as proxy:
-            _print(f"the proxy is at {proxy.url} for {options.seconds:g} seconds")
-            storm = Storm(plan, proxy, nodes, also=also)
-            await storm.run_for(options.seconds)
-            _print(f"faults: {format_counts(storm.done)}")
-        return EXIT_EQUAL
-
-    return run_proxy
-
-
-def _prepare_script(
-    options: argparse.Namespace,
-    plan: Plan,
-    nodes: Sequence[Process],
-    also: Mapping[str, FaultAction],
-) -> Work:
-    """Load the script; return a coroutine function that runs it and prints the differences."""
+def _load_script(options: argparse.Namespace) -> list[Line]:
     require_websockets()
     script = load(options.script)
-    events = options.events or len(script)
-    if events < MIN_EVENTS:
+    options.events = options.events or len(script)
+    if options.events < MIN_EVENTS:
         raise BadScript(
-            f"{events} events are too few. Use --events {MIN_EVENTS} or more to repeat the script."
+            f"{options.events} events are too few. "
+            f"Use --events {MIN_EVENTS} or more to repeat the script."
         )
+    return script
+
+
+async def _run_proxy(
+    options: argparse.Namespace, plan: Plan, nodes: Sequence[Process], also: Faults
+) -> int:
+    """Apply faults to any connection through the proxy for some time."""
+    async with Proxy([node.port for node in nodes], port=options.port) as proxy:
+        _print(f"the proxy is at {proxy.url} for {options.seconds:g} seconds")
+        storm = Storm(plan, proxy, nodes, also=also)
+        await storm.run_for(options.seconds)
+        _print(f"faults: {format_counts(storm.done)}")
+    return EXIT_EQUAL
+
+
+async def _run_script(
+    options: argparse.Namespace,
+    plan: Plan,
+    nodes: Sequence[Process],
+    also: Faults,
+    script: Sequence[Line],
+) -> int:
+    """Run the script without and with faults, and print the differences."""
     setup = Setup(
         nodes=nodes,
         path=options.path,
         topic=options.topic,
         script=script,
         clients=options.clients,
-        events=events,
+        events=options.events,
         params=options.params,
         headers=dict(options.header),
         also=also,
         comparer=Comparer(ignored=frozenset(options.ignore), applied=options.applied),
     )
-
-    async def run_script() -> int:
-        comparison = await run(setup, plan, _print)
-        for difference in comparison.differences[:MAX_DIFFERENCES]:
-            _print(difference)
-        _print(f"{comparison} (seed {plan.seed})")
-        return EXIT_EQUAL if comparison.is_equal else EXIT_DIFFERENT
-
-    return run_script
+    comparison = await run(setup, plan, _print)
+    for difference in comparison.differences[:MAX_DIFFERENCES]:
+        _print(difference)
+    _print(f"{comparison} (seed {plan.seed})")
+    return EXIT_EQUAL if comparison.is_equal else EXIT_DIFFERENT
 
 
 def _node(number: int, text: str, logs: Path, env: Mapping[str, str]) -> Process:

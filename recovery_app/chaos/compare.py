@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from recovery_app.chaos.client import EventReply
 
@@ -21,6 +21,9 @@ class ClientResult:
     state: dict[str, Any]
     problems: Sequence[str] = ()
     repeats: int = 0
+
+
+Results: TypeAlias = Sequence[ClientResult]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,47 +63,40 @@ class Comparer:
     ignored: frozenset[str] = frozenset()
     applied: str | None = None
 
-    def compare(
-        self, expected: Sequence[ClientResult], actual: Sequence[ClientResult]
-    ) -> Comparison:
-        """Return the differences over all clients."""
+    def compare(self, before: Results, after: Results) -> Comparison:
+        """Return the differences between the results without and with faults."""
         comparison = Comparison()
-        for number, (before, after) in enumerate(zip(expected, actual, strict=True)):
-            comparison.repeats += after.repeats
-            self._count(comparison, before, after)
-            differences = [*after.problems, *self._differences(before, after)]
+        for number, (expected, actual) in enumerate(zip(before, after, strict=True)):
+            self._count(comparison, expected, actual)
+            differences = [*actual.problems, *self._differences(expected, actual)]
             comparison.differences += [
-                f"client {number}, without faults: {each}" for each in before.problems
+                *(f"client {number}, without faults: {each}" for each in expected.problems),
+                *(f"client {number}: {each}" for each in differences),
             ]
-            comparison.differences += [f"client {number}: {each}" for each in differences]
-            comparison.forgotten += sum(
-                bool(reply and reply.is_forgotten) for reply in after.replies
-            )
         return comparison
 
     def _count(self, comparison: Comparison, before: ClientResult, after: ClientResult) -> None:
-        unanswered = sum(reply is None for reply in after.replies)
+        comparison.repeats += after.repeats
+        comparison.forgotten += sum(bool(reply and reply.is_forgotten) for reply in after.replies)
+        unanswered = after.replies.count(None)
         if self.applied is None:
             comparison.lost += unanswered
             return
-        expected, actual = (Counter(map(str, each.state[self.applied])) for each in (before, after))
+        expected = Counter(map(str, before.state[self.applied]))
+        actual = Counter(map(str, after.state[self.applied]))
         comparison.lost += max(unanswered, (expected - actual).total())
         comparison.applied_twice += (actual - expected).total()
 
     def _differences(self, before: ClientResult, after: ClientResult) -> Iterator[str]:
-        for number, (expected, actual) in enumerate(
-            zip(before.replies, after.replies, strict=True)
-        ):
+        replies = zip(before.replies, after.replies, strict=True)
+        for number, (expected, actual) in enumerate(replies):
             if actual is None:
                 yield f"event {number} has no reply"
             elif expected is None:
                 yield f"event {number} had no reply without faults"
             elif not actual.is_forgotten:
-                yield from self._difference(
-                    f"event {number}'s reply",
-                    (expected.status, expected.response),
-                    (actual.status, actual.response),
-                )
+                pair = ((each.status, each.response) for each in (expected, actual))
+                yield from self._difference(f"event {number}'s reply", *pair)
         yield from self._difference("the state", before.state, after.state)
 
     def _difference(self, what: str, expected: Any, actual: Any) -> Iterator[str]:
@@ -111,11 +107,8 @@ class Comparer:
 
     def _without_ignored(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return {
-                key: self._without_ignored(each)
-                for key, each in value.items()
-                if key not in self.ignored
-            }
+            kept = [key for key in value if key not in self.ignored]
+            return {key: self._without_ignored(value[key]) for key in kept}
         if isinstance(value, (list, tuple)):
             return type(value)(map(self._without_ignored, value))
         return value

@@ -15,34 +15,22 @@ from recovery_app.chaos.plan import Kind
 Number = TypeVar("Number", int, float)
 
 PORT = "{port}"
-DEFAULT_COUNTS = {
-    Kind.CUT: 20,
-    Kind.HALF_OPEN: 2,
-    Kind.DELAY: 10,
-    Kind.LOST_JOIN: 5,
-    Kind.LOST_REPLY: 10,
-    Kind.DUPLICATE: 5,
-    Kind.KILL: 4,
-    Kind.TERM: 2,
-    Kind.STALL: 1,
-    Kind.REDIS_STOP: 2,
-    Kind.FAILOVER: 2,
+FAULTS = {
+    Kind.CUT: (20, "connections that are reset"),
+    Kind.HALF_OPEN: (2, "connections that stop carrying data but aren't closed"),
+    Kind.DELAY: (10, "connections that stall for up to 2 s"),
+    Kind.LOST_JOIN: (5, "joins whose reply is dropped"),
+    Kind.LOST_REPLY: (10, "events whose reply is dropped"),
+    Kind.DUPLICATE: (5, "joins that are replayed on another connection"),
+    Kind.KILL: (4, "nodes killed with SIGKILL and restarted"),
+    Kind.TERM: (2, "nodes stopped with SIGTERM and restarted"),
+    Kind.STALL: (1, "nodes suspended with SIGSTOP for 15 s"),
+    Kind.REDIS_STOP: (2, "stops of the --redis server, with SIGKILL or SIGTERM"),
+    Kind.FAILOVER: (2, "runs of the --failover command"),
 }
+"""The default number of faults of each kind, and the help."""
 REQUIRED_OPTIONS = {Kind.REDIS_STOP: "redis", Kind.FAILOVER: "failover"}
 """The option without which a kind of fault can't happen."""
-FAULT_HELP = {
-    Kind.CUT: "connections that are reset",
-    Kind.HALF_OPEN: "connections that stop carrying data but aren't closed",
-    Kind.DELAY: "connections that stall for up to 2 s",
-    Kind.LOST_JOIN: "joins whose reply is dropped",
-    Kind.LOST_REPLY: "events whose reply is dropped",
-    Kind.DUPLICATE: "joins that are replayed on another connection",
-    Kind.KILL: "nodes killed with SIGKILL and restarted",
-    Kind.TERM: "nodes stopped with SIGTERM and restarted",
-    Kind.STALL: "nodes suspended with SIGSTOP for 15 s",
-    Kind.REDIS_STOP: "stops of the --redis server, with SIGKILL or SIGTERM",
-    Kind.FAILOVER: "runs of the --failover command",
-}
 DESCRIPTION = """\
 Start nodes of your application behind a proxy, run a script of events without faults and again with
 faults, and report whether any event was lost or applied twice. With --for there is no script: the
@@ -60,22 +48,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     _add_clients(parser)
     _add_run(parser)
     faults = parser.add_argument_group("number of faults of each kind")
-    for kind in Kind:
-        faults.add_argument(
-            f"--{_plural(kind)}",
-            dest=kind.name,
-            type=count,
-            metavar="N",
-            help=f"{FAULT_HELP[kind]} (default: {DEFAULT_COUNTS[kind]})",
-        )
+    for kind, (default, text) in FAULTS.items():
+        faults.add_argument(f"--{_plural(kind)}", dest=kind.name, type=count, metavar="N",
+            help=f"{text} (default: {default})")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.script is None and options.seconds is None:
         parser.error("either --script FILE or --for SECONDS is required")
-    for kind in Kind:
+    for kind, (default, _) in FAULTS.items():
         required = REQUIRED_OPTIONS.get(kind)
         is_possible = required is None or getattr(options, required) is not None
         if getattr(options, kind.name) is None:
-            setattr(options, kind.name, DEFAULT_COUNTS[kind] if is_possible else 0)
+            setattr(options, kind.name, default if is_possible else 0)
         elif getattr(options, kind.name) and not is_possible:
             parser.error(f"--{_plural(kind)} requires --{required} COMMAND")
     return options

@@ -29,7 +29,7 @@ async def test_after_a_cut_the_form_is_as_it_was(desk):
         await desk.cut()
         assert await desk.form() == before
         assert await desk.took_ms() < SECOND_MS
-    await expect(desk.page.locator("#away")).to_contain_text("The connection was lost for")
+    await expect(desk.page.locator("#away")).to_contain_text("Disconnected for")
 
 
 async def test_after_the_network_went_the_form_is_as_it_was(chromium, shared_server):

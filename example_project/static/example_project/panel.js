@@ -4,8 +4,8 @@ const STATUS = { connected: "Connected", connecting: "Connecting", disconnected:
 const GLOW = [{ boxShadow: "0 0 0 3px var(--good)" }, { boxShadow: "0 0 0 3px transparent" }];
 
 const OUTCOMES = {
-  new: "This is a new form: there was nothing to recover.",
-  recovered: "Everything is as you left it.",
+  new: "This is a new form.",
+  recovered: "Your form is restored.",
   expired: "You were away for too long. This is a new form.",
   not_found: "The server no longer has your form. This is a new form.",
   superseded: "Another page has taken over your form. This is a new form.",
@@ -55,7 +55,7 @@ export class Panel {
     setText("#outcome", outcome);
     document.querySelector("#outcome").dataset.outcome = outcome;
     setText("#outcome-text", OUTCOMES[outcome]);
-    setText("#away", this.#isReturn ? `The connection was lost for ${duration(elapsedMs)}.` : "");
+    setText("#away", this.#isReturn ? `Disconnected for ${duration(elapsedMs)}.` : "");
     setText("#status-more", isBack ? `recovered in ${tookMs} ms` : "");
     if (isBack) glow(document.querySelector("#last"));
     this.note(isBack || outcome === "new" ? "good" : "bad", `${outcome} in ${tookMs} ms`, OUTCOMES[outcome]);
