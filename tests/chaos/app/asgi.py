@@ -21,7 +21,7 @@ from recovery_app.consumers import RecoveryConsumerMixin  # noqa: E402
 from recovery_app.values import Takeover  # noqa: E402
 from tests.chaos.app import flaws  # noqa: E402
 
-flaws.apply(os.environ.get("CHAOS_FLAW"))
+flaws.have(os.environ.get("CHAOS_FLAW"))
 
 
 class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
