@@ -133,7 +133,7 @@ def test_cleaning_up_takes_more_than_one_batch(storage: Storage, clock: FakeCloc
         storage.save(f"{number:016x}", b"data", 10)
     clock.advance(seconds=10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recovery_app.storages.database.storage.DELETE_BATCH", 3)
+        patch.setattr("recovery_app.storages.database.cleanup.DELETE_BATCH", 3)
         assert storage.cleanup_expired() == 7
 
 
