@@ -180,7 +180,7 @@ def _read() -> tuple[dict[str, Any], list[Problem]]:
     for key, value in raw.items():
         parse = PARSERS.get(key)
         if parse is None:
-            message = f"{SETTING} has an unknown key {key!r}. The keys are {', '.join(PARSERS)}."
+            message = f"{SETTING} has no key {key!r}, only {', '.join(PARSERS)}."
             problems.append(Problem(key=str(key), message=message))
             continue
         try:
