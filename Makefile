@@ -12,7 +12,7 @@ DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test test-suite model chaos lint types layers docs build clean
+.PHONY: help demo superuser test test-suite model chaos bench lint types layers docs build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ chaos: export CHAOS = long
 chaos: export SEED ?=
 chaos: $(DEV)/.installed node_modules/.installed ## Run the chaos kit at full size, an hour or so (SEED=..., ARGS="-k 'npm and redis'")
 	@$(DEV)/bin/python -m pytest --no-cov -s -o faulthandler_timeout=0 tests/chaos/test_run.py $(ARGS)
+
+bench: $(DEV)/.installed node_modules/.installed ## Run the benchmarks, half an hour or so (ARGS=--quick for minutes, ARGS="events redis" for some)
+	@$(DEV)/bin/python -m benchmarks $(ARGS)
 
 lint: $(DEV)/.installed ## Check style and format
 	@$(DEV)/bin/ruff check .

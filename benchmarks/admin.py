@@ -1,21 +1,21 @@
-"""Time the admin's pages on 100,000 snapshots in a Redis of its own.
+"""The admin's pages on 100,000 snapshots in a Redis of its own.
 
-    python benchmarks/admin.py [--snapshots 100000]
+    python benchmarks/admin.py [--quick] [--snapshots 100000]
 
 For each page the median and the best of `ROUNDS` by the clock, which depends on what else the
 machine does; the median in CPU time of this process; and how long Redis worked for one.
 """
 
-# ruff: noqa: E402, PLC0415
+# ruff: noqa: E402 - the path is set first
 
 from __future__ import annotations
 
-import argparse
+import asyncio
 import os
 import statistics
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,45 +28,30 @@ from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
 
-from recovery_app import RecoveryManager
-from recovery_app._core.tokens import hash_socket_id
-from recovery_app.middleware import override_manager
-from recovery_app.snapshots import Header, Snapshot, digest_binding
-from recovery_app.storages import RedisStorage
+from benchmarks.results import Table
+from benchmarks.servers import directory
+from benchmarks.subject import Options, parser_of, report
+from recovery_app import RecoveryManager, get_manager
 from tests.support.processes import HOST
 from tests.support.redis import client, make_redis
 
 ROUNDS = 15
-BATCH = 5000
+BATCH = 500
 TTL = 3600
-SECRET = b"the secret of the benchmark of admin"
 LIST = "/admin/recovery_app/snapshot/"
 STATE = {"fields": {"customer": "Alder & Finch", "notes": "x" * 400}, "items": [1, 2, 3]}
 
 
-def fill(manager: RecoveryManager, port: int, number: int) -> None:
-    """Store snapshots as an application would, in pipelines."""
-    state = manager.codec.encode(STATE)
-    now_us = int(time.time() * 1_000_000)
-    header = Header(
-        fence=now_us, floor=now_us, binding=digest_binding(b""), created_us=now_us, saved_us=now_us
-    )
-    with client(port) as connection, connection.pipeline(transaction=False) as pipeline:
-        for place in range(number):
-            socket_id = f"socket-{place:06}"
-            data = Snapshot(
-                header=header,
-                socket_id=socket_id,
-                view=f"view-{place % 7}",
-                topic=f"lv:{place % 977}",
-                serializer="json",
-                state=state,
-            ).to_bytes()
-            key = hash_socket_id(socket_id).hex()
-            pipeline.set(f"golivekit:recovery:{{{key}}}", data, ex=TTL)
-            if place % BATCH == BATCH - 1:
-                pipeline.execute()
-        pipeline.execute()
+async def fill(manager: RecoveryManager, number: int) -> None:
+    """Store snapshots as an application does, many at once."""
+
+    async def save(place: int) -> None:
+        token = manager.create_token(f"socket-{place:06}")
+        view, topic = f"view-{place % 7}", f"lv:{place % 977}"
+        await manager.asave(token, STATE, view=view, topic=topic)
+
+    for start in range(0, number, BATCH):
+        await asyncio.gather(*(save(place) for place in range(start, min(start + BATCH, number))))
 
 
 def busy_ms(port: int) -> float:
@@ -93,44 +78,57 @@ def measure(browser: Client, port: int, address: str) -> list[float]:
     return [*(each * 1000 for each in found), spent]
 
 
-def report(port: int, number: int) -> None:
-    """Print the table."""
-    from django.contrib.auth.models import User
+def table_of(port: int, number: int) -> Table:
+    """Return the table."""
+    # Only now: the apps are there.
+    from django.contrib.auth.models import User  # noqa: PLC0415
 
     browser = Client(headers={"host": "localhost"})
     browser.force_login(User.objects.create_superuser("admin"))
     last = f"socket-{number - 1:06}"
+    (found,) = get_manager().snapshots(prefix=last).items
     pages = {
         "the list": LIST,
         "search by a whole socket id": f"{LIST}?q={last}",
         "search by how ids start": f"{LIST}?q=socket-0999",
         "filter by view": f"{LIST}?view=view-3",
-        "one snapshot": f"{LIST}{hash_socket_id(last).hex()}/change/",
+        "one snapshot": f"{LIST}{found.socket_hash}/change/",
     }
-    print("| page | median | best | CPU | Redis |\n|---|---|---|---|---|")
-    for title, address in pages.items():
-        row = " | ".join(f"{figure:.0f} ms" for figure in measure(browser, port, address))
-        print(f"| {title} | {row} |", flush=True)
+    lines = [
+        [title, *(f"{figure:.0f} ms" for figure in measure(browser, port, address))]
+        for title, address in pages.items()
+    ]
+    columns = ["page", "median", "best", "CPU", "Redis"]
+    return Table(title=f"The admin at {number:,} snapshots", columns=columns, lines=lines)
 
 
-def main() -> None:
-    """Start Redis, fill it, and report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--snapshots", type=int, default=100_000)
-    number = parser.parse_args().snapshots
-    settings.ROOT_URLCONF = "tests.admin.urls"
-    settings.DATABASES = {"default": {**settings.DATABASES["default"], "NAME": ":memory:"}}
-    django.setup()
-    call_command("migrate", verbosity=0)
-    with tempfile.TemporaryDirectory() as directory, make_redis(Path(directory)) as server:
-        storage = RedisStorage(url=f"redis://{HOST}:{server.port}/0")
-        with (
-            RecoveryManager(secret=SECRET, storage=storage) as manager,
-            override_manager(manager),
-        ):
-            fill(manager, server.port, number)
-            report(server.port, number)
+def run(options: Options, number: int | None = None) -> Iterator[Table]:
+    """Start Redis, fill it, and yield the table."""
+    with directory() as home, make_redis(home) as server:
+        url = f"redis://{HOST}:{server.port}/0"
+        settings.RECOVERY = {
+            "TTL": TTL,
+            "STORAGE": {
+                "BACKEND": "recovery_app.storages.RedisStorage",
+                "OPTIONS": {"url": url},
+            },
+        }
+        settings.ROOT_URLCONF = "tests.admin.urls"
+        settings.DATABASES = {"default": {**settings.DATABASES["default"], "NAME": ":memory:"}}
+        django.setup()
+        call_command("migrate", verbosity=0)
+        snapshots = number or options.pick(100_000, 5000)
+        asyncio.run(fill(get_manager(), snapshots))
+        yield table_of(server.port, snapshots)
+
+
+def main() -> int:
+    """Run with as many snapshots as were asked for."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--snapshots", type=int)
+    asked = parser.parse_args()
+    return report(run(Options(quick=asked.quick), asked.snapshots), as_json=asked.json)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,13 +1,13 @@
-"""Print how long so many pages are away when their server is restarted, with recovery and without.
+"""How long so many pages are away when their server is restarted, with recovery and without.
 
     python benchmarks/restart.py [--quick] [clients]
 
-The server and its two consumers are those of ``benchmarks/joins.py``: one with recovery from a
+The server and its two consumers are those of ``joins.py``: one with recovery from a
 Redis of its own, and a plain one of Channels that replies and keeps nothing. All pages have
 joined; then uvicorn gets a SIGTERM, and is started again on the same port as soon as it has
 ended. The pages come back as those of ``recovery.js`` do, with full jitter: a random part of
 100 ms, doubled with each try up to 5 s. In turns, with the same random numbers for both; the
-medians of `ROUNDS`. By the pages' clock, from SIGTERM: until the process has ended, until the
+medians of all rounds. By the pages' clock, from SIGTERM: until the process has ended, until the
 first WebSocket opens again ("away"), and until the last page is back; then the time between those
 two, how long the joins took, and how long it was from the try that went well until the page had
 joined ("back"). Last, the CPU time of the new server until all are back, which
@@ -15,33 +15,36 @@ other work on the machine hardly changes. The aim is that pages wait no longer t
 recovery (`AIMS`), within `NOISE`, and that every state is back.
 """
 
-# ruff: noqa: E402
+# ruff: noqa: E402 - the path is set first
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import random
-import resource
 import statistics
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count, repeat
 from pathlib import Path
+from typing import Any
 
+# Instead of the directory of this file, where redis.py has the name of redis-py.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.joins import LIVE, OPENING_AT_ONCE, PLAIN, Crowd, Page, cpu_seconds, quiet
+from benchmarks.application import LIVE, PLAIN
+from benchmarks.dialects import Phoenix
+from benchmarks.load import raise_limit
+from benchmarks.results import Row, Table
+from benchmarks.servers import PATIENT, directory, redis_url, uvicorn, wait_quiet
+from benchmarks.subject import Options, parser_of, report
+from benchmarks.timing import cpu_seconds
+from benchmarks.wire import Page, connect
 from tests.support.asgi import AsgiServer
-from tests.support.processes import HOST
-from tests.support.redis import make_redis
 
-ROUNDS = 5
-# Else uvicorn cancels, on a busy machine, those that are still taking their leave.
-PATIENT = ("--timeout-graceful-shutdown", "15")
+OPENING_AT_ONCE = 200
 FIGURES = (
     *("stopping", "away", "until_last", "since_first"),
     *("join_p50", "join_p99", "back_p50", "back_p99", "cpu"),
@@ -50,22 +53,6 @@ AIMS = ("until_last", "join_p50", "join_p99")
 NOISE = 1.1
 PATIENCE_SECONDS = 10
 BASE_SECONDS, CAP_SECONDS = 0.1, 5
-
-
-class Guest(Page):
-    """A page that knows when its connection is lost."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.lost = asyncio.Event()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Take note, and give up."""
-        super().connection_lost(exc)
-        if not self._answer.cancelled():
-            # Who waited too long for it asks no more.
-            self._answer.exception()
-        self.lost.set()
 
 
 @dataclass(frozen=True)
@@ -95,16 +82,18 @@ class Restart:
 
 
 @dataclass
-class Guests(Crowd):
+class Guests:
     """Pages that come back by themselves."""
 
+    path: str
+    tokens: list[Any]
     restarts: list[Restart] = field(default_factory=list)
 
     async def see_restart(self, server: AsgiServer, turn: int) -> Restart:
         """Have all join, restart the server, and wait until all are back."""
         self.tokens = [None] * len(self.tokens)
         guests = await self._gather(server.port)
-        await quiet(server.pid)
+        await asyncio.to_thread(wait_quiet, server.pid)
         chances = [random.Random(f"{turn} {place}") for place in range(len(guests))]
         told = time.perf_counter()
         stopped, *returns = await asyncio.gather(
@@ -127,10 +116,10 @@ class Guests(Crowd):
             whole=sum(each.is_whole for each in returns),
         )
 
-    async def _gather(self, port: int) -> list[Guest]:
+    async def _gather(self, port: int) -> list[Page]:
         turn = asyncio.Semaphore(OPENING_AT_ONCE)
 
-        async def come(place: int) -> Guest:
+        async def come(place: int) -> Page:
             async with turn:
                 guest = await self._connect(port)
                 await self._join(guest, place)
@@ -138,19 +127,15 @@ class Guests(Crowd):
 
         return await asyncio.gather(*(come(place) for place in range(len(self.tokens))))
 
-    async def _connect(self, port: int) -> Guest:
-        loop = asyncio.get_running_loop()
-        _, guest = await loop.create_connection(lambda: Guest(self.path), HOST, port)
-        await guest.answer()
-        return guest
+    async def _connect(self, port: int) -> Page:
+        return await connect(port, lambda: Page(self.path))
 
-    async def _join(self, guest: Guest, place: int) -> bool:
-        guest.send(self._join_frame(self.tokens[place]))
-        return self._keep(place, await guest.answer())
+    async def _join(self, guest: Page, place: int) -> bool:
+        guest.send(Phoenix().join(self.tokens[place]))
+        self.tokens[place], is_whole = Phoenix().keep(await guest.answer(), self.tokens[place])
+        return is_whole
 
-    async def _come_back(
-        self, port: int, place: int, guest: Guest, chance: random.Random
-    ) -> Return:
+    async def _come_back(self, port: int, place: int, guest: Page, chance: random.Random) -> Return:
         await guest.lost.wait()
         for tries in count():
             await asyncio.sleep(chance.random() * min(CAP_SECONDS, BASE_SECONDS * 2**tries))
@@ -171,57 +156,69 @@ def restart(server: AsgiServer) -> float:
     return stopped
 
 
-def row_of(name: str, crowd: Guests) -> dict[str, float]:
-    """Print the medians of a crowd, and give them."""
-    medians = {
+async def measure(server: AsgiServer, clients: int, rounds: int) -> dict[str, Guests]:
+    """Restart the server for both crowds in turns."""
+    paths = {"recovery": LIVE, "plain": PLAIN}
+    crowds = {name: Guests(path, [None] * clients) for name, path in paths.items()}
+    for turn in range(rounds):
+        for name in crowds if turn % 2 else reversed(crowds):
+            crowds[name].restarts.append(await crowds[name].see_restart(server, turn))
+            # Those that are back are sent away, and the next find a server without history.
+            await asyncio.to_thread(server.restart)
+    return crowds
+
+
+def medians_of(crowd: Guests) -> dict[str, float]:
+    """Return the median of each figure."""
+    return {
         figure: statistics.median(getattr(restart, figure) for restart in crowd.restarts)
         for figure in FIGURES
     }
-    back = sum(restart.whole for restart in crowd.restarts)
-    cells = " | ".join(f"{seconds:.3f} s" for seconds in medians.values())
-    print(f"| {name} | {cells} | {back:,} of {len(crowd.tokens) * len(crowd.restarts):,} |")
-    return medians
 
 
-async def measure(server: AsgiServer, clients: int, rounds: int) -> bool:
-    """Print the figures of both crowds; say whether the aims are met."""
-    live, plain = crowds = [Guests(path, [None] * clients) for path in (LIVE, PLAIN)]
-    for turn in range(rounds):
-        for crowd in crowds if turn % 2 else reversed(crowds):
-            crowd.restarts.append(await crowd.see_restart(server, turn))
-            # Those that are back are sent away, and the next find a server without history.
-            await asyncio.to_thread(server.restart)
-    print(f"| | {' | '.join(FIGURES)} | back |\n|---|{'---|' * (len(FIGURES) + 1)}")
-    ours, theirs = row_of("recovery", live), row_of("plain", plain)
-    ratios = {figure: ours[figure] / theirs[figure] for figure in FIGURES}
-    print("| ratio | " + " | ".join(f"{ratio:.2f}" for ratio in ratios.values()) + " | |")
-    all_back = all(restart.whole == clients for restart in live.restarts)
-    return all_back and all(ratios[figure] <= NOISE for figure in AIMS)
+def results_of(crowds: dict[str, Guests], clients: int) -> Iterator[Row | Table]:
+    """Yield the rows, then all figures of both crowds."""
+    ours, theirs = (medians_of(crowd) for crowd in crowds.values())
+    for figure in AIMS:
+        yield Row(
+            what=f"a restart under {clients:,} pages, {figure}: recovery from Redis / plain",
+            measured=f"{ours[figure]:.3f} / {theirs[figure]:.3f} s",
+            ratio=ours[figure] / theirs[figure],
+            aim=NOISE,
+        )
+    back = sum(restart.whole for restart in crowds["recovery"].restarts)
+    everybody = clients * len(crowds["recovery"].restarts)
+    yield Row(
+        what="a restart: states that came back, of all",
+        measured=f"{back:,} of {everybody:,}",
+        ratio=back / everybody,
+        aim=1,
+        at_least=True,
+    )
+    lines = [
+        [name, *(f"{seconds:.3f} s" for seconds in medians.values())]
+        for name, medians in (("recovery", ours), ("plain", theirs))
+    ]
+    yield Table(title="A restart, by consumer", columns=["consumer", *FIGURES], lines=lines)
+
+
+def run(options: Options, clients: int | None = None) -> Iterator[Row | Table]:
+    """Yield what is found for so many clients."""
+    raise_limit()
+    number = clients or options.pick(2000, 500)
+    with directory() as home, redis_url() as url:
+        server = uvicorn(home, redis=url, arguments=PATIENT)
+        with server:
+            crowds = asyncio.run(measure(server, number, options.pick(5, 1)))
+    yield from results_of(crowds, number)
 
 
 def main() -> int:
     """Run as many clients as were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("clients", nargs="?", type=int, default=2000)
+    parser = parser_of(__doc__)
+    parser.add_argument("clients", nargs="?", type=int)
     asked = parser.parse_args()
-    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    with tempfile.TemporaryDirectory() as directory, make_redis(Path(directory)) as redis:
-        env = {
-            "JOINS_REDIS_URL": f"redis://{HOST}:{redis.port}/0",
-            "JOINS_LAYER": "",
-            "UVICORN_FACTORY": "1",
-            "UVICORN_LOG_LEVEL": "warning",
-        }
-        application = "benchmarks.joins:make_application"
-        server = AsgiServer(
-            data=Path(directory), application=application, arguments=PATIENT, env=env
-        )
-        with server:
-            met = asyncio.run(measure(server, asked.clients, 2 if asked.quick else ROUNDS))
-    print("The aims are met." if met else "The aims are NOT met.")
-    return 0 if met else 1
+    return report(run(Options(quick=asked.quick), asked.clients), as_json=asked.json)
 
 
 if __name__ == "__main__":

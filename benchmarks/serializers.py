@@ -1,18 +1,21 @@
-"""Compare the serializers with the bare libraries, side by side in one run.
+"""The serializers beside the bare libraries, in one run.
 
-Run ``python benchmarks/serializers.py``. Each line is one kind of state: the time of the bare
+    python benchmarks/serializers.py [--quick]
+
+Each line is one kind of state: the time of the bare
 library and of the serializer, both the best of many interleaved rounds, and their ratio. The
 bare library loses what the serializer keeps (NaN, UUIDs, enums), or refuses it (rich values:
 there, bare is the time for the same state with texts in their place).
 """
 
+# ruff: noqa: E402 - the path is set first
+
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -22,15 +25,21 @@ from uuid import UUID
 import msgpack
 import orjson
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+# Instead of the directory of this file, where redis.py has the name of redis-py.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.results import Table
+from benchmarks.subject import Options, main
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
 
-SECONDS_A_LINE = 0.5
 ROWS = {"200 B": 1, "10 KB": 70, "100 KB": 700}
 
 
+Pair = tuple[str, Callable[[], object], Callable[[], object]]
+
+
 def plain_row(number: int) -> dict[str, Any]:
+    """Return one row of a state."""
     return {
         "id": number,
         "name": f"Item number {number}",
@@ -42,6 +51,7 @@ def plain_row(number: int) -> dict[str, Any]:
 
 
 def state(rows: int, **more: Any) -> dict[str, Any]:
+    """Return a state with so many rows."""
     return {
         "title": "An order",
         "total": 12.5,
@@ -60,48 +70,55 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def best(*functions: Callable[[], object]) -> list[float]:
-    """Give the least time of each function in microseconds, taken by turns."""
+def best(seconds: float, *functions: Callable[[], object]) -> list[float]:
+    """Return the least time of each function in microseconds, taken by turns."""
     least = [float("inf")] * len(functions)
-    end = time.perf_counter() + SECONDS_A_LINE
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         for place, function in enumerate(functions):
             start = time.perf_counter()
             function()
             least[place] = min(least[place], time.perf_counter() - start)
-    return [seconds * 1e6 for seconds in least]
+    return [each * 1e6 for each in least]
 
 
-def line(title: str, bare: Callable[[], object], ours: Callable[[], object]) -> None:
-    bare_us, our_us = best(bare, ours)
-    print(f"{title:42}{bare_us:10.1f}{our_us:10.1f}{our_us / bare_us:8.2f}")
-
-
-def lines(name: str, mine: dict[str, Any], bare: dict[str, Any]) -> None:
+def pairs_of(name: str, mine: dict[str, Any], bare: dict[str, Any]) -> Iterator[Pair]:
+    """Yield what is compared for one state, the bare library first."""
     as_json, as_msgpack = JSONSerializer(), MsgPackSerializer()
     text, packed = orjson.dumps(bare), msgpack.packb(bare)
     my_text, my_packed = as_json.dumps(mine), as_msgpack.dumps(mine)
-    line(f"{name}: json dumps", lambda: orjson.dumps(bare), lambda: as_json.dumps(mine))
-    line(f"{name}: json loads", lambda: orjson.loads(text), lambda: as_json.loads(my_text))
-    line(f"{name}: msgpack dumps", lambda: msgpack.packb(bare), lambda: as_msgpack.dumps(mine))
-    line(
+    yield f"{name}: json dumps", lambda: orjson.dumps(bare), lambda: as_json.dumps(mine)
+    yield f"{name}: json loads", lambda: orjson.loads(text), lambda: as_json.loads(my_text)
+    yield f"{name}: msgpack dumps", lambda: msgpack.packb(bare), lambda: as_msgpack.dumps(mine)
+    yield (
         f"{name}: msgpack loads",
         lambda: msgpack.unpackb(packed),
         lambda: as_msgpack.loads(my_packed),
     )
 
 
-def main() -> None:
-    print(f"Python {platform.python_version()}, orjson {orjson.__version__}, msgpack", end=" ")
-    print(".".join(map(str, msgpack.version)), end="\n\n")
-    print(f"{'':42}{'bare µs':>10}{'ours µs':>10}{'ratio':>8}")
+def pairs() -> Iterator[Pair]:
+    """Yield all that is compared."""
     for kind, (in_mine, in_bare) in KINDS.items():
         for size, rows in ROWS.items():
-            lines(f"{kind}, {size}", state(rows, **in_mine), state(rows, **in_bare))
+            yield from pairs_of(f"{kind}, {size}", state(rows, **in_mine), state(rows, **in_bare))
     large = state(ROWS["100 KB"])
-    print("\nFor comparison, bare being the standard library's json:")
-    line("plain, 100 KB: dumps", lambda: json.dumps(large), lambda: JSONSerializer().dumps(large))
+    yield (
+        "plain, 100 KB: dumps, bare being the standard library's json",
+        lambda: json.dumps(large),
+        lambda: JSONSerializer().dumps(large),
+    )
+
+
+def run(options: Options) -> Iterator[Table]:
+    """Yield the table."""
+    lines = []
+    for title, bare, ours in pairs():
+        bare_us, our_us = best(options.pick(0.5, 0.06), bare, ours)
+        lines.append([title, f"{our_us:.1f}", f"{bare_us:.1f}", f"{our_us / bare_us:.2f}"])
+    columns = ["state", "ours µs", "bare µs", "ratio"]
+    yield Table(title="Serializers beside the bare libraries", columns=columns, lines=lines)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, run)

@@ -16,7 +16,7 @@ extensions = ["myst_parser"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = True
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "benchmarks"]
 
 html_theme = "furo"
 html_title = f"{project} {release}"

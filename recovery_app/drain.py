@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from types import FrameType
 from typing import Any
 
-from recovery_app._live.connection import LIVE, SERVICE_RESTART, Connection
+from recovery_app._live.connection import SERVICE_RESTART, Connection, open_connections
 from recovery_app.middleware import ASGIApp
 
 logger = logging.getLogger("recovery_app")
@@ -129,7 +129,7 @@ def _find_handler() -> Any:
 def _live() -> set[Connection]:
     """Give the connections of the running event loop; others may come and go meanwhile."""
     loop = asyncio.get_running_loop()
-    return {connection for connection in LIVE.copy() if connection.loop is loop}
+    return {connection for connection in open_connections.copy() if connection.loop is loop}
 
 
 async def _staggered(connections: set[Connection], seconds: float) -> AsyncIterator[Connection]:
@@ -137,7 +137,7 @@ async def _staggered(connections: set[Connection], seconds: float) -> AsyncItera
     loop = asyncio.get_running_loop()
     start = loop.time()
     for place, connection in enumerate(random.sample([*connections], len(connections))):
-        if connection in LIVE:
+        if connection in open_connections:
             await asyncio.sleep(start + seconds * place / len(connections) - loop.time())
             yield connection
 

@@ -17,7 +17,12 @@ import enum
 from dataclasses import dataclass, replace
 
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
-from recovery_app.snapshots import Header, revoked_marker
+from recovery_app.snapshots import (
+    FENCE_FLOOR_BINDING,
+    Header,
+    is_readable,
+    revoked_marker,
+)
 
 
 class Verdict(enum.Enum):
@@ -59,18 +64,27 @@ class Decision:
 def decide_save(stored: bytes | None, data: bytes) -> Decision:
     """Return whether a snapshot, whose fence is its token's timestamp, may be stored."""
     if stored is None:
-        return Decision(verdict=Verdict.DONE, data=data)
-    new = Header.read(data)
-    old = _admit(stored, Claim(issued_us=new.fence, binding=new.binding))
-    if isinstance(old, Verdict):
-        return Decision(verdict=old, data=stored)
-    merged = replace(new, floor=max(old.floor, new.floor), created_us=old.created_us)
-    return Decision(verdict=Verdict.DONE, data=merged.put_on(data))
+        return Decision(Verdict.DONE, data)
+    if not is_readable(data):
+        Header.read(data)
+    if not is_readable(stored):
+        return Decision(Verdict.UNREADABLE, stored)
+    issued_us, floor, binding = FENCE_FLOOR_BINDING.unpack_from(data)
+    old_fence, old_floor, old_binding = FENCE_FLOOR_BINDING.unpack_from(stored)
+    if binding != old_binding:
+        return Decision(Verdict.BINDING_MISMATCH, stored)
+    if issued_us < old_fence:
+        verdict = Verdict.REVOKED if Header.read(stored).revoked else Verdict.FENCED
+        return Decision(verdict, stored)
+    # Floor and time of creation are kept; `recovery_app.snapshots` has their offsets.
+    kept_floor = data[16:24] if floor >= old_floor else stored[16:24]
+    merged = b"".join((data[:16], kept_floor, data[24:32], stored[32:40], data[40:]))
+    return Decision(Verdict.DONE, merged)
 
 
 def decide_touch(stored: bytes | None, claim: Claim) -> Decision:
     """Return whether the TTL of the snapshot may restart."""
-    old = _admit(stored, claim)
+    old = _read_allowed(stored, claim)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
     return Decision(verdict=Verdict.NOT_FOUND if old.revoked else Verdict.DONE, data=stored)
@@ -80,7 +94,7 @@ def decide_takeover(
     stored: bytes | None, claim: Claim, *, now_us: int, newest_version: int | None
 ) -> Decision:
     """Return whether a new connection may take over, with the fence raised for it."""
-    old = _admit(stored, claim, by_floor=True)
+    old = _read_allowed(stored, claim, by_floor=True)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
     if old.revoked:
@@ -93,7 +107,7 @@ def decide_takeover(
 
 def decide_renewal(stored: bytes | None, claim: Claim, *, now_us: int, binding: bytes) -> Decision:
     """Return whether a connection may get a newer token, with the snapshot's new binding."""
-    old = _admit(stored, claim)
+    old = _read_allowed(stored, claim)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
     if old.revoked:
@@ -132,7 +146,9 @@ def refuse(header: Header, claim: Claim, *, by_floor: bool = False) -> Verdict |
     return Verdict.FENCED
 
 
-def _admit(stored: bytes | None, claim: Claim, *, by_floor: bool = False) -> Header | Verdict:
+def _read_allowed(
+    stored: bytes | None, claim: Claim, *, by_floor: bool = False
+) -> Header | Verdict:
     if stored is None:
         return Verdict.NOT_FOUND
     try:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
 
@@ -44,14 +45,22 @@ HEAD_BYTES = 4096
 Texts = tuple[str, str, str, str]
 """Socket id, view, topic and the name of the serializer."""
 _MAGIC = b"RS"
+READABLE = _MAGIC + bytes((FORMAT,))
+"""The first bytes of all snapshots that this version reads."""
 _HEADER = struct.Struct(f">2sBBIQQQQQ{DIGEST_SIZE}s")
 _LENGTHS = struct.Struct(">HHHHI")
-_TEXTS = _HEADER.size + _LENGTHS.size
+_PREFIX = struct.Struct(_HEADER.format + _LENGTHS.format[1:])
+_TEXTS = _PREFIX.size
+HEADER_BYTES = _HEADER.size
+FENCE_FLOOR_BINDING = struct.Struct(f">8xQQ24x{DIGEST_SIZE}s")
+"""The fields of a header that decide whether a save may replace it."""
+_TIMES = struct.Struct(">8xQQ8xQQ")
 
 
 _NO_BINDING = hashlib.sha256()
 
 
+@lru_cache(maxsize=1_000)
 def digest_binding(binding: bytes) -> bytes:
     """Return the digest of a binding, 16 bytes, by which a snapshot knows its owner."""
     # Copying saves OpenSSL's lookup of the algorithm, which is half of the time.
@@ -127,8 +136,9 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """Return the bytes to store."""
-        texts = self.socket_id, self.view, self.topic, self.serializer
-        return join_parts(self.header, texts, self.replies, self.state)
+        texts = [text.encode() for text in (self.socket_id, self.view, self.topic, self.serializer)]
+        lengths = _LENGTHS.pack(*map(len, texts), len(self.replies))
+        return b"".join((self.header.pack(), lengths, *texts, self.replies, self.state))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
@@ -173,17 +183,38 @@ class Head:
         )
 
 
-def join_parts(header: Header, texts: Texts, replies: bytes, state: bytes) -> bytes:
-    """Return the bytes of a snapshot with these parts."""
-    socket_id, view, topic, serializer = texts
-    id_, view_, topic_, name_ = (
-        socket_id.encode(),
-        view.encode(),
-        topic.encode(),
-        serializer.encode(),
+def encode_snapshot(
+    claim_us: int,
+    floor_us: int,
+    binding: bytes,
+    *,
+    now_us: int,
+    version: int,
+    applied_seq: int | None,
+    texts: Texts,
+    replies: bytes,
+    state: bytes,
+) -> bytes:
+    """Return the bytes of a snapshot that is saved at ``now_us``."""
+    id_, view, topic, name = [text.encode() for text in texts]
+    prefix = _PREFIX.pack(
+        _MAGIC,
+        FORMAT,
+        0,
+        version,
+        claim_us,
+        floor_us,
+        0 if applied_seq is None else applied_seq + 1,
+        now_us,
+        now_us,
+        binding,
+        len(id_),
+        len(view),
+        len(topic),
+        len(name),
+        len(replies),
     )
-    lengths = _LENGTHS.pack(len(id_), len(view_), len(topic_), len(name_), len(replies))
-    return b"".join((header.pack(), lengths, id_, view_, topic_, name_, replies, state))
+    return b"".join((prefix, id_, view, topic, name, replies, state))
 
 
 def split_parts(data: bytes) -> tuple[Texts, bytes, bytes]:
@@ -200,6 +231,14 @@ def revoked_marker(header: Header) -> bytes:
     return Snapshot(
         header=marker, socket_id="", view="", topic="", serializer="", state=b""
     ).to_bytes()
+
+
+def is_readable(data: bytes) -> bool:
+    """Return whether `Header.read` can read these bytes."""
+    if len(data) < HEADER_BYTES or not data.startswith(READABLE):
+        return False
+    latest: int = max(_TIMES.unpack_from(data))
+    return latest <= MAX_US
 
 
 def is_marker(data: bytes) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 import recovery_app
 from recovery_app import RecoveryManager
-from recovery_app._core import outages
+from recovery_app._core import telemetry
 from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
@@ -165,7 +165,7 @@ async def test_what_no_storage_should_raise_is_told_once_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, storage = FakeClock(), Odd(FakeClock())
-    monkeypatch.setattr(outages, "faults", outages.Faults(clock))
+    monkeypatch.setattr(telemetry, "throttle", telemetry.LogThrottle(clock))
     async with make_manager(storage=storage) as manager:
         for minute in (1, 2):
             storage.broken = False
@@ -179,7 +179,7 @@ async def test_what_no_storage_should_raise_is_told_once_a_minute(
             found = [record for record in caplog.records if record.levelname == "ERROR"]
             assert len(found) == minute
             assert found[-1].exc_info is not None
-            clock.advance(seconds=outages.TOLD_SECONDS)
+            clock.advance(seconds=telemetry.THROTTLE_SECONDS)
 
 
 async def test_a_fenced_connection_is_told(

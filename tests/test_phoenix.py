@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery_app._live import phoenix
-from recovery_app._live.phoenix import Frame, Shape
+from recovery_app._live.phoenix import PhoenixProtocol, Shape
+from recovery_app._live.protocol import Kind, Message, from_json, to_json
+
+PROTOCOL = PhoenixProtocol()
 
 refs = st.none() | st.text(max_size=5) | st.integers()
 payloads = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
@@ -28,15 +30,36 @@ def test_each_shape_is_read_as_it_was_written(
     join_ref: Any, ref: Any, topic: str, event: str, payload: dict[str, Any]
 ) -> None:
     named = {"join_ref": join_ref, "ref": ref, "event": event, "payload": payload}
-    expected = Frame(shape=Shape.V2, topic=topic, **named)
-    assert phoenix.parse([join_ref, ref, topic, event, payload]) == expected
-    assert phoenix.parse({**named, "topic": topic}) == Frame(shape=Shape.V1, topic=topic, **named)
-    assert phoenix.parse(named) == Frame(shape=Shape.BARE, topic="", **named)
+    kind = Kind.EVENT if event not in ("heartbeat", "phx_join", "phx_leave") else None
+    for read, shape, to in (
+        (PROTOCOL.read([join_ref, ref, topic, event, payload]), Shape.V2, topic),
+        (PROTOCOL.read({**named, "topic": topic}), Shape.V1, topic),
+        (PROTOCOL.read(named), Shape.BARE, ""),
+    ):
+        assert read is not None
+        assert read == Message(kind or read.kind, to, event, payload, ref, join_ref, shape)
+
+
+@pytest.mark.parametrize(
+    ("topic", "event", "kind"),
+    [
+        ("lv:x", "phx_join", Kind.JOIN),
+        ("lv:x", "phx_leave", Kind.LEAVE),
+        ("phoenix", "heartbeat", Kind.HEARTBEAT),
+        ("", "heartbeat", Kind.HEARTBEAT),
+        ("lv:x", "heartbeat", Kind.EVENT),
+        ("lv:x", "add", Kind.EVENT),
+    ],
+)
+def test_the_event_says_what_a_message_is_for(topic: str, event: str, kind: Kind) -> None:
+    message = PROTOCOL.read([None, "1", topic, event, {}])
+    assert message is not None
+    assert message.kind is kind
 
 
 @given(st.lists(json_values, min_size=4, max_size=6) | json_values)
 def test_nothing_that_is_json_breaks_the_reader(content: Any) -> None:
-    frame = phoenix.parse(content)
+    frame = PROTOCOL.read(content)
     if frame is not None:
         assert isinstance(frame.topic, str)
         assert isinstance(frame.event, str)
@@ -50,9 +73,9 @@ def test_a_text_is_json_or_a_value_error(text: str) -> None:
         expected = json.loads(text, parse_constant=_refuse)
     except ValueError:
         with pytest.raises(ValueError, match=r"."):
-            phoenix.loads(text)
+            from_json(text)
     else:
-        assert phoenix.loads(text) == expected
+        assert from_json(text) == expected
 
 
 def _refuse(constant: str) -> None:
@@ -61,7 +84,7 @@ def _refuse(constant: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
-    frame = phoenix.parse_binary(data)
+    frame = PROTOCOL.read_bytes(data)
     if frame is not None:
         assert data[0] == 0
         assert isinstance(frame.payload, bytes)
@@ -76,21 +99,21 @@ def test_a_binary_push_is_read_as_the_client_writes_it(
 ) -> None:
     fields = [text.encode() for text in (join_ref, ref, topic, event)]
     written = bytes([0, *map(len, fields)]) + b"".join(fields) + data
-    assert phoenix.parse_binary(written) == Frame(
-        shape=Shape.V2, join_ref=join_ref, ref=ref, topic=topic, event=event, payload=data
+    assert PROTOCOL.read_bytes(written) == Message(
+        Kind.EVENT, topic, event, data, ref, join_ref, Shape.V2
     )
     for cut in range(5 + sum(map(len, fields))):
-        assert phoenix.parse_binary(written[:cut]) is None
+        assert PROTOCOL.read_bytes(written[:cut]) is None
 
 
 def test_what_a_state_may_hold_can_be_sent() -> None:
     values = [Decimal("1.50"), UUID(int=1), None, "ä"]
-    assert json.loads(phoenix.dumps(values)) == ["1.50", str(UUID(int=1)), None, "ä"]
+    assert json.loads(to_json(values)) == ["1.50", str(UUID(int=1)), None, "ä"]
 
 
 def test_what_json_cannot_carry_is_refused() -> None:
     with pytest.raises(TypeError):
-        phoenix.dumps({"odd": object()})
+        to_json({"odd": object()})
 
 
 @pytest.mark.parametrize(
@@ -102,10 +125,10 @@ def test_what_json_cannot_carry_is_refused() -> None:
     ],
 )
 def test_half_a_surrogate_pair_becomes_a_replacement(text: str, expected: object) -> None:
-    assert phoenix.loads(text) == expected
+    assert from_json(text) == expected
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '["\\ud83d",'])
 def test_deep_nesting_is_a_value_error(opening: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        phoenix.loads(opening * 100_000)
+        from_json(opening * 100_000)

@@ -1,4 +1,4 @@
-"""Hold the batches to their promises: one round trip for a turn, no harm to neighbours."""
+"""Pipelining: one round trip for a turn of the loop, and no harm to other callers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest_asyncio
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
-from recovery_app.storages.redis import pipelining as batching
+from recovery_app.storages.redis import pipelining
 from tests.core.redis_storages import on_cluster, on_one
 from tests.core.support import claim_of, make_manager, snapshot_bytes
 from tests.support.processes import HOST, Process
 from tests.support.proxy import Tripmeter
 from tests.support.redis import Cluster, ask, calls_of, client, connections_of
 
-NAME = "batches"
+NAME = "pipelining"
 PAUSE_MS = 1000
 PATIENCE_SECONDS = 30
 KEYS = [f"{number:016x}" for number in range(100)]
@@ -68,21 +68,21 @@ async def line(server: Process) -> AsyncIterator[Tripmeter]:
 
 
 def sent_on(line: Tripmeter) -> list[list[tuple[str, int]]]:
-    """Give the commands of each round trip since the last time, and how many keys each names."""
-    trips = [list(commands_in(bytes(packet))) for packet in line.trips]
+    """Return the commands of each round trip since the last call, with their numbers of keys."""
+    trips = [list(commands_in(bytes(sent))) for sent in line.trips]
     line.trips.clear()
     return trips
 
 
-def commands_in(packet: bytes) -> Iterator[tuple[str, int]]:
-    """Read a packet as the protocol has it: lists of strings, each with its length in front."""
-    while packet:
-        count, _, packet = packet.removeprefix(b"*").partition(b"\r\n")
+def commands_in(sent: bytes) -> Iterator[tuple[str, int]]:
+    """Parse what was sent: lists of strings, each behind its length."""
+    while sent:
+        count, _, sent = sent.removeprefix(b"*").partition(b"\r\n")
         words = []
         for _ in range(int(count)):
-            length, _, packet = packet.removeprefix(b"$").partition(b"\r\n")
-            words.append(packet[: int(length)])
-            packet = packet[int(length) + 2 :]
+            length, _, sent = sent.removeprefix(b"$").partition(b"\r\n")
+            words.append(sent[: int(length)])
+            sent = sent[int(length) + 2 :]
         name = words[0].decode()
         yield name, int(words[2]) if name.startswith("EVAL") else len(words) - 1
 
@@ -186,13 +186,13 @@ async def test_a_lone_call_is_a_plain_command(storage: RedisStorage, counted: Pr
     assert "mget" not in calls
 
 
-async def test_batches_have_a_limit(
+async def test_pipelines_have_a_limit(
     storage: RedisStorage, counted: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "MAX_CALLS", 30)
+    monkeypatch.setattr(pipelining, "MAX_REQUESTS", 30)
     await asyncio.gather(*map(storage.aload, KEYS))
     assert calls_of(counted.port)["mget"] == 4
-    monkeypatch.setattr(batching, "MAX_CALLS", 1000)
+    monkeypatch.setattr(pipelining, "MAX_REQUESTS", 1000)
     big = b"x" * 400_000
     await asyncio.gather(*(storage.asave_fenced(k, snapshot_bytes(1, big), 60) for k in KEYS[:10]))
     assert calls_of(counted.port)["evalsha"] == 5
@@ -238,7 +238,7 @@ async def test_who_gives_up_alone_leaves_a_storage_that_works(
     assert connections_of(server.port, NAME) <= 4
 
 
-async def test_a_listing_gets_a_lane_however_many_calls_want_one(server: Process) -> None:
+async def test_a_listing_gets_a_connection_however_many_calls_want_one(server: Process) -> None:
     storage = RedisStorage(**on_one(server), lanes=1)
     await storage.asave("warm", snapshot_bytes(1), 60)
     over = asyncio.Event()
@@ -277,15 +277,14 @@ async def test_the_end_of_a_wait_is_not_mistaken_for_a_cancellation(server: Proc
 
 async def test_a_time_out_mixes_up_nobody(storage: RedisStorage, server: Process) -> None:
     await storage.asave("other", b"other", 60)
-    station = storage._stations.known()
-    assert station is not None
-    (batcher,) = station._batchers.values()
+    client = await storage._async.current()
+    (pipeliner,) = client._pipeliners.values()
 
     async def fall_silent() -> None:
-        # As a lane does on which the server has not answered in time.
-        batcher._fail(TimeoutError())
+        # As when the server hasn't answered in time on another connection.
+        pipeliner._report(TimeoutError())
 
-    # The first leads the batch, and is answered before it goes; the second comes after that.
+    # The first request is answered before it is sent; the second comes after that.
     asked = [storage.aload("warm"), fall_silent(), storage.aload("other")]
     done = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), PATIENCE_SECONDS)
     assert type(done[0]) is StorageUnavailable
@@ -293,7 +292,7 @@ async def test_a_time_out_mixes_up_nobody(storage: RedisStorage, server: Process
     assert await storage.aload("warm") == snapshot_bytes(1)
 
 
-async def test_batches_on_a_cluster_go_to_each_node(redis_cluster: Cluster) -> None:
+async def test_a_cluster_gets_a_pipeline_for_each_node(redis_cluster: Cluster) -> None:
     ports = [node.port for node in redis_cluster.nodes]
     for port in ports:
         ask(port, "FLUSHALL")
@@ -304,7 +303,7 @@ async def test_batches_on_a_cluster_go_to_each_node(redis_cluster: Cluster) -> N
         for watcher in watchers:
             watcher.config_resetstat()
         assert await asyncio.gather(*map(storage.aload, KEYS)) == [snapshot_bytes(1)] * 100
-        # One packet at each, and the one that asks.
+        # One pipeline at each, and the command that asks.
         assert [each.info("stats")["total_reads_processed"] for each in watchers] == [2] * 3
     counts = [calls_of(port)["get"] for port in ports]
     assert sum(counts) == 100

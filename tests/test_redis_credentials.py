@@ -1,4 +1,4 @@
-"""Let a provider of credentials fail, which may raise whatever it likes."""
+"""Providers of credentials, which may raise any exception."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import RedisStorage
 from tests.core.redis_storages import on_one
 from tests.support.processes import Process
+from tests.support.redis import ask
 
 KEY = "0123456789abcdef"
 PATIENCE_SECONDS = 30
 
 
 class Moody(CredentialProvider):
-    """Gives credentials, or fails in a way that is none of redis-py's."""
+    """A provider that works, or raises an error that isn't redis-py's."""
 
     fails = True
 
@@ -31,6 +32,7 @@ class Moody(CredentialProvider):
 
 
 async def test_who_has_no_credentials_is_told_so(redis_server: Process) -> None:
+    ask(redis_server.port, "FLUSHALL")
     provider = Moody()
     storage = RedisStorage(**on_one(redis_server), credential_provider=provider)
     for calls in (1, 5):

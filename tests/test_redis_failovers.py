@@ -1,4 +1,4 @@
-"""Give Redis another master under a page: the page goes on, and no older save wins."""
+"""Another master for Redis under a page: the page goes on, and no older save wins."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_a_failover_under_load(tmp_path: Path, manage: Manage) -> None:
 
 
 def is_level(master: Process, replica: Process) -> bool:
-    """Say whether a replica has all that its master has."""
+    """Return whether a replica has all that its master has."""
     with client(master.port) as connection:
         info = connection.info("replication")
     found = info.get("slave0", {"port": None})
@@ -84,7 +84,7 @@ def is_level(master: Process, replica: Process) -> bool:
 
 
 def has_switched(trio: SentinelTrio, replica: Process) -> bool:
-    """Say whether all Sentinels name the replica as the master."""
+    """Return whether all Sentinels name the replica as the master."""
     return all(
         int(ask(port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1]) == replica.port
         for _, port in trio.addresses
@@ -160,7 +160,7 @@ async def page_on(
 
 
 def key_on_server(manager: RecoveryManager, page: Page) -> str:
-    """Give the key of the page's snapshot, as the server knows it."""
+    """Return the key of the page's snapshot, as the server knows it."""
     assert page.token is not None
     storage = manager.storage
     assert isinstance(storage, RedisStorage)
@@ -172,7 +172,7 @@ def slot_of(nodes: Cluster, key: str) -> int:
 
 
 def is_promoted(replica: Process, nodes: Cluster) -> bool:
-    """Say whether all that are left name the replica as a master."""
+    """Return whether all that are left name the replica as a master."""
     return all(
         any(int(master[1]) == replica.port for _, _, master, *_ in slots_of(node.port))
         for node in (*nodes.nodes[1:], replica)

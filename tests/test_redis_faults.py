@@ -1,4 +1,4 @@
-"""Break Redis in each way it can break: the storage says so in time, and works again by itself."""
+"""Failures of Redis: the storage reports each in time, and recovers by itself."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from redis.exceptions import AskError, MovedError
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
-from recovery_app.storages.redis.errors import as_redirect, translated
-from recovery_app.storages.redis.pipelining import MAX_CALLS
+from recovery_app.storages.redis.errors import as_redirect, translate_error
+from recovery_app.storages.redis.pipelining import MAX_REQUESTS
 from recovery_app.storages.redis.sync_client import FOR
 from tests.core.redis_storages import on_cluster, on_one, on_sentinels
 from tests.core.support import CALLS, claim_of, make_manager, snapshot_bytes
@@ -54,7 +54,7 @@ def storage(server: Process) -> Iterator[RedisStorage]:
 
 
 def every_call(storage: Any) -> list[Callable[[], Any]]:
-    """Give one of each call."""
+    """Return one of each call."""
     claim = claim_of(1)
     return [
         lambda: storage.save(KEY, b"data", 60),
@@ -144,10 +144,10 @@ async def test_all_who_wait_in_a_stall_are_told_in_time(server: Process) -> None
     try:
         start = time.monotonic()
         done = await asyncio.gather(
-            *(storage.aload(KEY) for _ in range(20 * MAX_CALLS)), return_exceptions=True
+            *(storage.aload(KEY) for _ in range(20 * MAX_REQUESTS)), return_exceptions=True
         )
         assert {type(each) for each in done} == {StorageUnavailable}
-        # Far from twenty batches, one after the other.
+        # Far from twenty pipelines, one after the other.
         assert time.monotonic() - start < 10 * TIMEOUT
     finally:
         os.kill(server.pid, signal.SIGCONT)
@@ -179,7 +179,7 @@ def test_threads_wait_for_a_connection(server: Process) -> None:
 def test_a_pool_that_stays_dry_is_unavailable(server: Process) -> None:
     storage = RedisStorage(**on_one(server), max_connections=1, timeout=TIMEOUT)
     storage.save(KEY, b"data", 60)
-    (pool,) = storage._servers._pools.values()
+    (pool,) = storage._sync._pools.values()
     connection = pool.get_connection(*FOR)
     with pytest.raises(StorageUnavailable):
         storage.load(KEY)
@@ -273,7 +273,7 @@ def test_who_may_not_is_told_so_and_no_password_is_shown(server: Process) -> Non
     ],
 )
 def test_each_error_of_redis_is_one_of_ours(error: Exception, kind: type[Exception]) -> None:
-    assert type(translated(error, "save")) is kind
+    assert type(translate_error(error, "save")) is kind
 
 
 # What redis-py before 6 and 7 has in other ways. It is run by tox (py312-redis5 and others).
@@ -297,7 +297,7 @@ def test_a_pool_that_can_only_close_all_keeps_what_is_in_use(
     monkeypatch.setattr(redis_py.BlockingConnectionPool, "disconnect", close_all)
     before = connections_of(server.port)
     storage.save(KEY, b"data", 60)
-    (pool,) = storage._servers._pools.values()
+    (pool,) = storage._sync._pools.values()
     used, idle = pool.get_connection(*FOR), pool.get_connection(*FOR)
     pool.release(idle)
     storage.close()

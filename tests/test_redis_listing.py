@@ -1,4 +1,4 @@
-"""List what Redis holds: pages by SCAN, over more keys than a step and more nodes than one."""
+"""Listings by SCAN, over more keys than a step and more nodes than one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.storages import RedisStorage, Storage
-from recovery_app.storages.redis.listing import STEP_KEYS, Cursor
+from recovery_app.storages.redis.scanning import STEP_KEYS, Cursor
 from recovery_app.values import Query, Sample
 from tests.core.redis_storages import on_cluster, on_one
 from tests.core.support import CALLS, claim_of, snapshot_bytes
@@ -18,11 +18,11 @@ from tests.support.redis import Cluster, ask, calls_of, client
 
 PAGE = 70
 MANY = 3 * STEP_KEYS + 500
-"""Far enough above 2,048 for Redis to have rehashed: meanwhile SCAN may give a key twice."""
+"""Far enough above 2,048 for Redis to have rehashed: meanwhile SCAN may return a key twice."""
 
 
 def names_of(storage: Storage, limit: int, **options: Any) -> list[str]:
-    """Give the keys of all pages, each of which is full but the last."""
+    """Return the keys of all pages, each of which is full but the last."""
     names: list[str] = []
     cursor = None
     while True:
@@ -61,7 +61,7 @@ def test_pages_over_many_steps_miss_nothing(redis_server: Process) -> None:
         data = snapshot_bytes(1)
         with connection.pipeline(transaction=False) as pipeline:
             for number in range(MANY):
-                key = storage._keys.full(f"{number:016x}")
+                key = storage._keys.encode(f"{number:016x}")
                 pipeline.set(key, data, ex=60)
             pipeline.execute()
     other.save("0", data, 60)
@@ -95,24 +95,24 @@ def test_a_cursor_goes_on_behind_what_is_gone(redis_server: Process) -> None:
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
     for cursor in (Cursor(), Cursor(key="a"), Cursor(key="a", step="7", node=2), Cursor(step="9")):
-        assert Cursor.read(str(cursor)) == cursor
+        assert Cursor.parse(str(cursor)) == cursor
     for text in ("a@b", "@1.x", "a@1", "@٣.0", f"@{2**64}.0", "@0." + "9" * 30):
         with pytest.raises(ValueError, match="cursor"):
-            Cursor.read(text)
+            Cursor.parse(text)
 
 
 # For people who look
 
 
 def filled(server: Process, number: int, prefix: str = "many:", others: int = 0) -> RedisStorage:
-    """Give a storage with so many snapshots of a kilobyte, among keys that are none of its."""
+    """Return a storage with so many snapshots of a kilobyte, among keys of others."""
     storage = RedisStorage(**on_one(server), prefix=prefix)
     with client(server.port) as connection:
         connection.flushall()
         with connection.pipeline(transaction=False) as pipeline:
             for place in range(number):
                 data = snapshot_bytes(1, b"s" * 1000, socket_id=f"socket {place:06}")
-                pipeline.set(storage._keys.full(f"{place:016x}"), data, ex=60)
+                pipeline.set(storage._keys.encode(f"{place:016x}"), data, ex=60)
             for place in range(others):
                 pipeline.set(f"session:{place}", b"somebody else's")
             pipeline.execute()
@@ -200,5 +200,5 @@ def test_pages_by_their_heads_miss_nothing(redis_server: Process) -> None:
 
 
 def hash_of(number: int) -> str:
-    """Give the key of a socket."""
+    """Return the key of a socket."""
     return hash_socket_id(str(number)).hex()

@@ -1,4 +1,4 @@
-"""Use one storage from many event loops, threads and processes: nothing leaks."""
+"""One storage in many event loops, threads and processes: nothing leaks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_loop_closes_its_connections(url: str, redis_server: Process) -> No
         + """
 for _ in range(3):
     asyncio.run(use())
-    assert not [loop for loop in storage._stations._of if not loop.is_closed()]
+    assert not [loop for loop in storage._async._clients if not loop.is_closed()]
 gc.collect()
 assert storage.load("1") == b"data"
 storage.close()
@@ -157,7 +157,7 @@ def test_a_child_may_be_forked_while_another_thread_holds_a_lock(url: str) -> No
         + """
 import signal
 storage.load("1")
-with storage._stations._lock, storage._servers._lock:
+with storage._async._lock, storage._sync._lock:
     child = os.fork()
     if not child:
         signal.alarm(30)

@@ -1,4 +1,4 @@
-"""Take away the server that was named, or its rank: the one in its place is found and asked."""
+"""Servers that go or are demoted: the one in their place is found and asked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 30
 
 
 def give_way(trio: SentinelTrio) -> tuple[Process, Process]:
-    """Have the Sentinels put the replica in the master's place; both live on."""
+    """Make the Sentinels promote the replica; both servers live on."""
     old = trio.master
     new = next(server for server in trio.servers if server is not old)
     ask(trio.sentinels[0].port, "SENTINEL", "FAILOVER", SERVICE)
@@ -97,7 +97,7 @@ async def test_a_listing_finds_the_new_master(tmp_path: Path) -> None:
 
 @contextmanager
 def on_the_first_of(nodes: Cluster) -> Iterator[RedisStorage]:
-    """Give a storage that was told of one node alone."""
+    """Yield a storage whose settings name one node alone."""
     url = f"redis://{HOST}:{nodes.nodes[0].port}"
     storage = RedisStorage(cluster=True, url=url, timeout=TIMEOUT)
     yield storage
@@ -105,7 +105,7 @@ def on_the_first_of(nodes: Cluster) -> Iterator[RedisStorage]:
 
 
 def keys_of(nodes: Cluster, storage: RedisStorage) -> list[str]:
-    """Give a key for each master."""
+    """Return a key for each master."""
     found: dict[int, str] = {}
     number = 0
     while len(found) < len(nodes.nodes):

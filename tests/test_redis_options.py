@@ -1,4 +1,4 @@
-"""Reach Redis in each way that may be said, and hear what can't be."""
+"""The options of the storage: each way to reach Redis, and those that are refused."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from recovery_app.checks import check_setting
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import MemoryStorage, RedisStorage, Storage
+from recovery_app.storages.redis.commands import to_ms
 from recovery_app.storages.redis.options import Limits
-from recovery_app.storages.redis.storage import to_ms
 from recovery_app.storages.redis.sync_client import FOR
 from tests.clock import FakeClock
 from tests.core.redis_storages import RedisMaker, on_cluster, on_one, on_sentinels
@@ -47,20 +47,20 @@ def check(**options: Any) -> None:
     """Save and load in both ways."""
     storage = RedisStorage(**options)
 
-    async def twins() -> bytes | None:
+    async def save_and_load() -> bytes | None:
         assert await storage.asave_fenced(KEY, snapshot_bytes(2), 60) is Verdict.DONE
         return await storage.aload(KEY)
 
     storage.delete(KEY)
     assert storage.save_fenced(KEY, snapshot_bytes(1), 60) is Verdict.DONE
-    assert asyncio.run(twins()) == snapshot_bytes(2)
+    assert asyncio.run(save_and_load()) == snapshot_bytes(2)
     assert storage.load(KEY) == snapshot_bytes(2)
     assert storage.delete(KEY)
     storage.close()
 
 
 def refused(why: type[Exception], **options: Any) -> None:
-    """Be told in both ways that there is no way in."""
+    """Fail to load in both ways, with this cause."""
     storage = RedisStorage(**options)
     for call in (storage.load, lambda key: asyncio.run(storage.aload(key))):
         with pytest.raises(StorageUnavailable) as caught:
@@ -233,6 +233,21 @@ def test_what_cannot_be_said_is_told_by_the_check(settings: Any) -> None:
         storage = {"BACKEND": "recovery_app.storages.RedisStorage", "OPTIONS": options}
         settings.RECOVERY = {"STORAGE": storage}
         assert [message.id for message in check_setting()] == ["recovery_app.E007"]
+
+
+@pytest.mark.parametrize("has_default", [True, False])
+def test_a_pool_that_may_wait_forever_is_reported(
+    redis_server: Process, monkeypatch: pytest.MonkeyPatch, has_default: bool
+) -> None:
+    release = "8.0.0" if has_default else "7.4.1"
+    monkeypatch.setattr("recovery_app.storages.redis.options.version", lambda _name: release)
+    by_cache = RedisStorage(cache="recovery")
+    found = [message.id for message in by_cache.check()]
+    assert found == ([] if has_default else ["recovery_app.W009"])
+    by_url = RedisStorage(**on_one(redis_server))
+    assert by_url.check() == []
+    by_cache.close()
+    by_url.close()
 
 
 def test_a_url_may_speak_of_the_pool(redis_server: Process) -> None:

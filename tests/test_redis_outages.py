@@ -1,4 +1,4 @@
-"""Break Redis under a page: the page goes on, its token is good, and no older save wins."""
+"""Failures of Redis under a page: it goes on, its token is good, and no older save wins."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ async def test_a_page_of_the_example_outlives_its_redis(
 
 
 async def tell(socket: ClientConnection, event: str, payload: Any) -> Any:
-    """Send an event and give the payload of the answer."""
+    """Send an event and return the payload of the reply."""
     await socket.send(json.dumps(["1", "1", "quote", event, payload]))
     frame = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE_SECONDS))
     assert frame[3] == "phx_reply"

@@ -1,4 +1,4 @@
-"""Race processes for the same keys: no older save ever wins.
+"""A race of processes for the same keys: no older save ever wins.
 
 ``RECOVERY_RACE_PROCESSES`` and ``RECOVERY_RACE_SAVES`` make it longer, say 16 and 10000.
 """
@@ -64,7 +64,7 @@ print(json.dumps(won))
 
 
 def race(storage: RedisStorage, options: object) -> None:
-    """Let the processes race, and see that what is stored is the newest that anyone saved."""
+    """Run the processes, and check that what is stored is the newest that any of them saved."""
     arguments = [json.dumps([options, n, PROCESSES, SAVES, KEYS]) for n in range(PROCESSES)]
     racers = [
         subprocess.Popen(

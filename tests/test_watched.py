@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
 
-from recovery_app._core.telemetry import QUIET_SECONDS, Watch, Watched
+from recovery_app._core.telemetry import QUIET_SECONDS, StorageMonitor
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotCorrupt,
@@ -49,13 +48,17 @@ def away() -> Away:
 
 @pytest.fixture
 def call(away: Away, timer: Timer) -> Callable[..., None]:
-    """Give a function that makes the watched call and takes what it raises."""
-    watch = Watch("TheStorage", clock=timer)
+    """Return a function that makes the monitored call."""
+    monitor = StorageMonitor("TheStorage", clock=timer)
 
     def make(operation: str = "load") -> None:
-        expected = nullcontext() if away.error is None else pytest.raises(type(away.error))
-        with expected, Watched(watch, operation):
+        start = timer()
+        try:
             away()
+        except Exception as error:
+            monitor.failed(operation, start, error)
+        else:
+            monitor.succeeded(operation, start)
 
     return make
 

@@ -1,4 +1,4 @@
-"""Own the automatic clean-up: a daemon thread for each manager that needs one."""
+"""The automatic clean-up: a daemon thread for each manager that needs one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger("recovery_app")
 
 
 class CleanupThread:
-    """Remove what has expired from a storage, every ``interval`` seconds.
+    """A thread that removes what has expired from a storage, every ``interval`` seconds.
 
-    The thread knows the storage and not the manager, so a manager that nobody holds any
-    more can be collected, which stops its cleaner.
+    It knows the storage and not the manager, so that a manager which nobody uses any more can
+    be collected, which stops the thread.
     """
 
     def __init__(self, storage: Storage, interval: float) -> None:
@@ -34,7 +34,7 @@ class CleanupThread:
         register_after_fork(self)
 
     def start(self) -> None:
-        """Start the thread, unless it runs already or was stopped."""
+        """Start the thread, unless it is running or was stopped."""
         if self._thread is not None or self._stopped:
             return
         with self._lock:
@@ -56,16 +56,16 @@ class CleanupThread:
             thread.join(JOIN_SECONDS)
 
     def abandon(self) -> None:
-        """Let the thread end by itself.
+        """Have the thread end by itself.
 
-        Takes no lock and waits for nothing, as the garbage collector may call it on any
-        thread at any time, even within a clean-up.
+        Takes no lock and waits for nothing: the garbage collector may call this on any thread
+        at any time, even within a clean-up.
         """
         self._stopped = True
         self._stopping.set()
 
     def after_fork(self) -> None:
-        """Forget the parent's thread; the child starts one of its own when it needs it."""
+        """Forget the parent's thread; the child starts its own when it needs one."""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = None
@@ -80,11 +80,11 @@ def _clean(storage: Storage, interval: float, stopping: threading.Event) -> None
 
 
 def _clean_up(storage: Storage, *, was_well: bool) -> bool:
-    """Remove what has expired, and count what is left; say whether that went well."""
+    """Remove what has expired, and count what is left; return whether that went well."""
     try:
-        with _told("cleanup"):
+        with _reported("cleanup"):
             removed = storage.on_thread(storage.cleanup_expired)
-        with _told("count"):
+        with _reported("count"):
             live = storage.on_thread(storage.estimate_count)
     except Exception:
         # An outage lasts for many rounds, and is one line.
@@ -106,8 +106,8 @@ def _clean_up(storage: Storage, *, was_well: bool) -> bool:
 
 
 @contextmanager
-def _told(operation: str) -> Iterator[None]:
-    """Tell observers how long a call took, and what it raised, if anything."""
+def _reported(operation: str) -> Iterator[None]:
+    """Report to observers how long a call took, and what it raised, if anything."""
     start = time.perf_counter()
     try:
         yield

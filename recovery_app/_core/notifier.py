@@ -1,18 +1,19 @@
-"""Own how the manager tells the world: observers at once, signal receivers robustly."""
+"""How recoveries are announced: to observers at once, to signal receivers robustly."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from recovery_app._core.socket_ids import SocketIds
 from recovery_app.exceptions import RecoveryError
 from recovery_app.signals import observers, recovery_failed, state_recovered
 
 
-class Given(Protocol):
-    """What is known of a state that is given back."""
+class Recovery(Protocol):
+    """The part of `Recovered` and `Takeover` that is announced."""
 
+    @property
+    def state(self) -> dict[str, Any]: ...
     @property
     def socket_id(self) -> str: ...
     @property
@@ -21,54 +22,49 @@ class Given(Protocol):
     def applied_seq(self) -> int | None: ...
 
 
-class _Nothing:
-    """Nothing to wait for, at a third of the cost of a coroutine that ends at once."""
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        yield from ()
-
-
-NOTHING = _Nothing()
-
-
 class Notifier:
-    """Announce what came of recoveries, in the name of ``sender``."""
+    """Announces what came of recoveries, in the name of ``sender``.
 
-    def __init__(self, sender: type, socket_ids: SocketIds) -> None:
+    ``find_socket_id`` returns the socket id with a hash where it is known; elsewhere the hash
+    stands in for it.
+    """
+
+    def __init__(self, sender: type, find_socket_id: Callable[[str], str | None]) -> None:
         self._sender = sender
-        self._socket_ids = socket_ids
+        self._find_socket_id = find_socket_id
 
-    def recovered(self, given: Given, state: dict[str, Any]) -> None:
-        """Tell of a state given back."""
+    def recovered(self, recovery: Recovery) -> None:
+        """Announce a state that was recovered."""
         observers.recovered()
         if state_recovered.receivers:
-            state_recovered.send_robust(self._sender, state=state, **_facts(given))
+            state_recovered.send_robust(self._sender, **_facts(recovery))
 
-    def arecovered(self, given: Given, state: dict[str, Any]) -> Awaitable[object]:
-        """Do as `recovered`."""
+    def arecovered(self, recovery: Recovery) -> Awaitable[object] | None:
+        """Do the same from an event loop; return what is to be awaited, if anything."""
         observers.recovered()
-        if state_recovered.receivers:
-            return state_recovered.asend_robust(self._sender, state=state, **_facts(given))
-        return NOTHING
+        if not state_recovered.receivers:
+            return None
+        return state_recovered.asend_robust(self._sender, **_facts(recovery))
 
     def failed(self, error: RecoveryError) -> None:
-        """Tell of a state that couldn't be given back."""
+        """Announce a recovery that failed."""
         observers.failed(error)
         recovery_failed.send_robust(self._sender, socket_id=self._id_for(error), error=error)
 
     async def afailed(self, error: RecoveryError) -> None:
-        """Do as `failed`."""
+        """Do the same from an event loop."""
         observers.failed(error)
         await recovery_failed.asend_robust(self._sender, socket_id=self._id_for(error), error=error)
 
     def _id_for(self, error: RecoveryError) -> str | None:
         key = error.socket_hash
-        return None if key is None else self._socket_ids.find(key) or key
+        return None if key is None else self._find_socket_id(key) or key
 
 
-def _facts(given: Given) -> dict[str, Any]:
+def _facts(recovery: Recovery) -> dict[str, Any]:
     return {
-        "socket_id": given.socket_id,
-        "version": given.version,
-        "applied_seq": given.applied_seq,
+        "state": recovery.state,
+        "socket_id": recovery.socket_id,
+        "version": recovery.version,
+        "applied_seq": recovery.applied_seq,
     }

@@ -1,13 +1,20 @@
-"""Own what the manager decides without any storage: the part that sync and async share."""
+"""What each call of the manager does, written once and without I/O.
+
+An operation is a generator (`recovery_app._core.driver.Flow`): it yields the storage calls that
+it needs, and the driver sends back what they return. Blocking and asynchronous code share it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from recovery_app._concurrency import LRUCache, timestamps_of
-from recovery_app._core.state_codec import Codec
-from recovery_app._core.tokens import TokenPayload, TokenSigner
+from recovery_app._core.cleanup import CleanupThread
+from recovery_app._core.driver import Flow
+from recovery_app._core.state_codec import StateCodec
+from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
 from recovery_app.clock import MICROSECONDS, Clock, to_us
 from recovery_app.exceptions import (
     InvalidSignature,
@@ -19,41 +26,34 @@ from recovery_app.exceptions import (
     VersionMismatch,
 )
 from recovery_app.fencing import Claim, Decision, Verdict, refuse
+from recovery_app.signals import observers
 from recovery_app.snapshots import (
     MAX_SEQ,
     MAX_VERSION,
     Header,
+    Snapshot,
     digest_binding,
-    join_parts,
-    split_parts,
+    encode_snapshot,
+    socket_id_in,
 )
 from recovery_app.values import Takeover
 
 MAX_NAME_LENGTH = 255
 MAX_PAGE = 10_000
-REMEMBERED_PERMITS = 5_000
+REMEMBERED_IDS = 5_000
+REMEMBERED_GRANTS = 5_000
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class SnapshotMetadata:
-    """What a snapshot says of its state; `ValueError` for what can't be stored.
+    """What a snapshot says of its state; `ValueError` for what no storage could keep."""
 
-    ``confirmed_us`` is the timestamp of the newest token that the client has shown to have
-    (``None``: of the token that saves); older ones can't take over from then on. ``replies``:
-    what was replied to the last events, as `recovery_app._live.replies` packs it.
-    """
-
-    applied_seq: int | None = None
     version: int = 0
     view: str = ""
     topic: str = ""
-    confirmed_us: int | None = None
-    replies: bytes = b""
 
     def __post_init__(self) -> None:
-        # A look at what is nearly always so takes a tenth of the time of a check.
-        if self.applied_seq is not None:
-            _check_number("applied_seq", self.applied_seq, MAX_SEQ)
+        # Nearly always these have their defaults, and a look takes a tenth of a check.
         if self.version or type(self.version) is not int:
             _check_number("version", self.version, MAX_VERSION)
         if self.view != "":
@@ -63,7 +63,7 @@ class SnapshotMetadata:
 
 
 class Recovered(NamedTuple):
-    """What of a snapshot whoever recovers is given, or told."""
+    """What `Operations.recover` returns."""
 
     state: dict[str, Any]
     socket_id: str
@@ -71,188 +71,273 @@ class Recovered(NamedTuple):
     version: int
 
 
-class Grant(Claim):
-    """A token that was found good: what it says, and for whom.
-
-    ``key`` names the socket in the storage, ``bound_to`` is what the token is bound to; the
-    rest is what the storage compares with what it holds. Inside of ``with permit:`` each error
-    names the socket: the token was no forgery.
-    """
-
-    __slots__ = ("bound_to", "key", "socket_hash")
-
-    def __init__(self, socket_hash: bytes, issued_us: int, bound_to: bytes, digest: bytes) -> None:
-        self.socket_hash = socket_hash
-        self.key = socket_hash.hex()
-        self.issued_us = issued_us
-        self.bound_to = bound_to
-        self.binding = digest
-
-    def __enter__(self) -> None:
-        """Name the socket in errors from here on."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, RecoveryError):
-            error.socket_hash = error.socket_hash or self.key
-
-
 class Operations:
-    """Verify tokens, seal and open snapshots, and put a storage's verdict into an error."""
+    """Issues and verifies tokens, and makes storage calls of what a manager is asked to do."""
 
     def __init__(
         self,
         *,
         signer: TokenSigner,
-        codec: Codec,
+        codec: StateCodec,
         ttl: float,
         token_max_age: float | None,
         clock: Clock,
+        cleanup: CleanupThread | None = None,
     ) -> None:
         self.codec = codec
         self._signer = signer
-        # An open page shows the same token with each event, mostly to the process that issued
-        # it. Only good ones are remembered, and in the same memory as the secret; their age is
-        # looked at each time.
-        self._permits: LRUCache[tuple[str, bytes], Grant] = LRUCache(REMEMBERED_PERMITS)
         self._ttl = ttl
         self._token_max_age = token_max_age
         self._clock = clock
-        self._ticker = timestamps_of(clock)
+        self._timestamps = timestamps_of(clock)
+        self._cleanup = cleanup
+        # In the same memory as the secret, and only what was verified or issued here; the age of
+        # a token is checked each time.
+        self._grants: LRUCache[tuple[object, bytes], Grant] = LRUCache(REMEMBERED_GRANTS)
+        # Tokens carry only the hash of a socket id.
+        self._socket_ids: LRUCache[str, str] = LRUCache(REMEMBERED_IDS)
 
-    def tick(self) -> int:
-        """Give the time in microseconds, never the same twice from one process."""
-        return self._ticker.tick(to_us(self._clock()))
+    # Tokens.
 
-    def issue(self, socket_hash: bytes, issued_us: int, binding: bytes) -> str:
-        """Sign a token."""
-        return self._sign(Grant(socket_hash, issued_us, binding, digest_binding(binding)))
+    def now_us(self) -> int:
+        """Return the time in microseconds, never the same twice from one process."""
+        return self._timestamps.tick(to_us(self._clock()))
 
-    def admit(self, token: object, binding: bytes) -> Grant:
-        """Verify a token, its signature before anything else; `TokenError`."""
-        # What is of another type may be no key for a dictionary, or a false one.
-        permit = None
-        if type(token) is str and type(binding) is bytes:
-            permit = self._permits.get((token, binding))
-        if permit is None:
-            permit = self._verify(token, binding)
+    def create(self, socket_id: str, binding: bytes) -> Grant:
+        """Issue a token for a new socket."""
+        socket_hash = hash_socket_id(socket_id)
+        self._remember(socket_hash.hex(), socket_id)
+        observers.token_created()
+        return self._issue(socket_hash, self.now_us(), binding)
+
+    def verify(self, token: object, binding: bytes) -> Grant:
+        """Verify a token, its signature before anything else; raise `TokenError`."""
+        # An open page shows the same token with each event, mostly to the process that issued
+        # it. What is of another type may be no key for a dictionary, or a false one.
+        is_plain = type(token) is str and type(binding) is bytes
+        grant = self._grants.get((token, binding)) if is_plain else None
+        if grant is None:
+            payload = self._signer.verify(token, binding)
+            grant = self._grant(str.__str__(cast("str", token)), payload, binding)
+        self.check_age(grant)
+        return grant
+
+    def check_age(self, grant: Grant) -> None:
+        """Raise `TokenExpired` for a token that is older than any may be."""
         limit = self._token_max_age
         if limit is not None:
-            age = self._age(permit)
+            age = self.age_of(grant)
             if age > limit:
-                raise TokenExpired(age_seconds=age, limit_seconds=limit, socket_hash=permit.key)
-        return permit
+                raise TokenExpired(age_seconds=age, limit_seconds=limit, socket_hash=grant.key)
 
-    def seal(
-        self, permit: Grant, payload: bytes, socket_id: str, labels: SnapshotMetadata
-    ) -> bytes:
-        """Give the bytes to store, with the token's timestamp as the fence."""
-        issued_us, bound = permit.issued_us, permit.binding
-        confirmed_us = issued_us if labels.confirmed_us is None else labels.confirmed_us
-        floor = min(confirmed_us, issued_us)
-        now_us = to_us(self._clock())
-        version, seq = labels.version, labels.applied_seq
-        header = Header(issued_us, floor, bound, 0, version, seq, now_us, now_us)
-        texts = socket_id, labels.view, labels.topic, self.codec.name
-        return join_parts(header, texts, labels.replies, payload)
+    def age_of(self, grant: Grant) -> float:
+        """Return the seconds since a token was issued."""
+        return self._clock() - grant.claim.issued_us / MICROSECONDS
 
-    def open(self, permit: Grant, data: bytes | None) -> Recovered:
-        """Give what is stored to whoever holds a permit."""
-        if data is None:
-            raise self.missing(permit)
-        header = Header.read(data)
-        (socket_id, _view, _topic, serializer), _replies, payload = split_parts(data)
-        verdict = refuse(header, permit, by_floor=True)
-        if verdict is None and header.revoked:
-            verdict = Verdict.NOT_FOUND
-        if verdict is not None:
-            raise self.refusal(permit, verdict)
-        state = self.codec.decode(payload, serializer)
-        return Recovered(state, socket_id, header.applied_seq, header.version)
+    def find_socket_id(self, key: str) -> str | None:
+        """Return the socket id with this hash, where this process has seen it."""
+        return self._socket_ids.get(key)
 
-    def hand_over(self, permit: Grant, decision: Decision, newest: int | None) -> Takeover:
-        """Give what a takeover gave, or raise what refused it."""
-        if decision.verdict is not Verdict.DONE:
-            raise self.refusal(permit, decision.verdict, decision.data, newest)
-        data = decision.data or b""
-        header = Header.read(data)
-        (socket_id, view, topic, serializer), replies, payload = split_parts(data)
-        following = Grant(permit.socket_hash, header.fence, permit.bound_to, permit.binding)
-        return Takeover(
-            state=self.codec.decode(payload, serializer),
-            socket_id=socket_id,
-            token=self._sign(following),
-            applied_seq=header.applied_seq,
-            version=header.version,
-            view=view,
-            topic=topic,
-            issued_us=header.fence,
-            shown_us=permit.issued_us,
-            payload=payload if serializer == self.codec.name else None,
-            replies=replies,
+    # States.
+
+    def save(
+        self,
+        token: str,
+        state: Mapping[str, Any],
+        *,
+        binding: bytes,
+        applied_seq: int | None,
+        metadata: SnapshotMetadata,
+    ) -> Flow[None]:
+        """Store a state."""
+        if applied_seq is not None:
+            _check_number("applied_seq", applied_seq, MAX_SEQ)
+        grant = self.verify(token, binding)
+        try:
+            payload = self.codec.encode(state)
+        except RecoveryError as error:
+            error.socket_hash = grant.key
+            raise
+        socket_id = self._socket_ids.get(grant.key)
+        if socket_id is None:
+            data = yield "load", "load", (grant.key,), {}
+            socket_id = socket_id_in(data or b"") or grant.key
+            self._remember(grant.key, socket_id)
+        yield from self.save_payload(
+            grant, payload, socket_id=socket_id, metadata=metadata, applied_seq=applied_seq
         )
 
-    def renewed(self, permit: Grant, decision: Decision, binding: bytes) -> str:
-        """Give the token that a renewal made, or raise what refused it."""
-        if decision.verdict is not Verdict.DONE:
-            raise self.refusal(permit, decision.verdict, decision.data)
-        fence = Header.read(decision.data or b"").fence
-        return self.issue(permit.socket_hash, fence, binding)
+    def save_payload(
+        self,
+        grant: Grant,
+        payload: bytes,
+        *,
+        socket_id: str,
+        metadata: SnapshotMetadata,
+        applied_seq: int | None = None,
+        confirmed_us: int | None = None,
+        replies: bytes = b"",
+    ) -> Flow[None]:
+        """Store a state that is serialized already, with the token's timestamp as the fence.
 
-    def settle(self, permit: Grant, verdict: Verdict) -> None:
-        """Raise what refused a save or a revocation, if anything did."""
+        ``confirmed_us`` is the timestamp of the newest token that the client has shown to have
+        (``None``: of this one); older ones can't take over from then on. ``replies`` are those
+        to the last events, as `recovery_app._live.replies` packs them.
+        """
+        self.check_age(grant)
+        issued_us = grant.claim.issued_us
+        data = encode_snapshot(
+            issued_us,
+            issued_us if confirmed_us is None else min(confirmed_us, issued_us),
+            grant.claim.binding,
+            now_us=to_us(self._clock()),
+            version=metadata.version,
+            applied_seq=applied_seq,
+            texts=(socket_id, metadata.view, metadata.topic, self.codec.name),
+            replies=replies,
+            state=payload,
+        )
+        verdict = yield "save", "save_fenced", (grant.key, data, self._ttl), {}
         if verdict is not Verdict.DONE:
-            raise self.refusal(permit, verdict)
+            raise self._refusal(grant, verdict)
+        observers.state_saved(len(payload))
+        if self._cleanup is not None:
+            self._cleanup.start()
 
-    def touched(self, permit: Grant, verdict: Verdict) -> bool:
-        """Say whether there was a snapshot to touch, or raise what refused it."""
+    def recover(self, token: object, binding: bytes) -> Flow[Recovered]:
+        """Read a state; nothing changes."""
+        grant = self.verify(token, binding)
+        data: bytes | None = yield "load", "load", (grant.key,), {}
+        if data is None:
+            raise self._missing(grant)
+        try:
+            snapshot = Snapshot.from_bytes(data)
+            header = snapshot.header
+            verdict = refuse(header, grant.claim, by_floor=True)
+            if verdict is not None or header.revoked:
+                raise self._refusal(grant, verdict or Verdict.NOT_FOUND)
+            state = self.codec.decode(snapshot.state, snapshot.serializer)
+        except RecoveryError as error:
+            error.socket_hash = grant.key
+            raise
+        self._remember(grant.key, snapshot.socket_id)
+        return Recovered(state, snapshot.socket_id, header.applied_seq, header.version)
+
+    def take_over(
+        self, token: object, binding: bytes, newest_version: int | None
+    ) -> Flow[tuple[Takeover, Grant]]:
+        """Continue a socket on a new connection, under a new token."""
+        grant = self.verify(token, binding)
+        options = {"now_us": self.now_us(), "newest_version": newest_version}
+        decision: Decision = yield (
+            "takeover",
+            "take_over",
+            (grant.key, grant.claim, self._ttl),
+            options,
+        )
+        if decision.verdict is not Verdict.DONE:
+            raise self._refusal(grant, decision.verdict, decision.data, newest_version)
+        try:
+            snapshot = Snapshot.from_bytes(decision.data or b"")
+            state = self.codec.decode(snapshot.state, snapshot.serializer)
+        except RecoveryError as error:
+            error.socket_hash = grant.key
+            raise
+        header = snapshot.header
+        following = self._issue(grant.socket_hash, header.fence, binding)
+        self._remember(grant.key, snapshot.socket_id)
+        observers.token_created()
+        takeover = Takeover(
+            state=state,
+            socket_id=snapshot.socket_id,
+            token=following.token,
+            applied_seq=header.applied_seq,
+            version=header.version,
+            view=snapshot.view,
+            topic=snapshot.topic,
+            issued_us=header.fence,
+            shown_us=grant.claim.issued_us,
+            payload=snapshot.state if snapshot.serializer == self.codec.name else None,
+            replies=snapshot.replies,
+        )
+        return takeover, following
+
+    def touch(self, grant: Grant) -> Flow[bool]:
+        """Restart the time to live; return whether there was a snapshot."""
+        self.check_age(grant)
+        verdict = yield "touch", "touch_fenced", (grant.key, grant.claim, self._ttl), {}
         if verdict in (Verdict.DONE, Verdict.NOT_FOUND):
             return verdict is Verdict.DONE
-        raise self.refusal(permit, verdict)
+        raise self._refusal(grant, verdict)
 
-    def missing(self, permit: Grant) -> RecoveryError:
+    def revoke(self, grant: Grant) -> Flow[None]:
+        """Put a marker in the snapshot's place, which refuses every token issued so far."""
+        arguments = grant.key, grant.claim, self._ttl
+        verdict = yield "revocation", "revoke", arguments, {"now_us": self.now_us()}
+        if verdict is not Verdict.DONE:
+            raise self._refusal(grant, verdict)
+
+    def renew(self, grant: Grant, new_binding: bytes) -> Flow[Grant]:
+        """Issue a newer token for the same connection, bound to ``new_binding``."""
+        self.check_age(grant)
+        options = {"now_us": self.now_us(), "binding": digest_binding(bytes(new_binding))}
+        decision: Decision = yield (
+            "renewal",
+            "renew",
+            (grant.key, grant.claim, self._ttl),
+            options,
+        )
+        if decision.verdict is not Verdict.DONE:
+            raise self._refusal(grant, decision.verdict, decision.data)
+        fence = Header.read(decision.data or b"").fence
+        observers.token_created()
+        return self._issue(grant.socket_hash, fence, new_binding)
+
+    # Errors.
+
+    def _missing(self, grant: Grant) -> RecoveryError:
         """Tell a token that has outlived every snapshot from one whose snapshot is gone."""
-        age = self._age(permit)
+        age = self.age_of(grant)
         if age > self._ttl:
-            return TokenExpired(age_seconds=age, limit_seconds=self._ttl, socket_hash=permit.key)
-        return SnapshotNotFound(socket_hash=permit.key)
+            return TokenExpired(age_seconds=age, limit_seconds=self._ttl, socket_hash=grant.key)
+        return SnapshotNotFound(socket_hash=grant.key)
 
-    def refusal(
+    def _refusal(
         self,
-        permit: Grant,
+        grant: Grant,
         verdict: Verdict,
         data: bytes | None = None,
-        newest: int | None = None,
+        newest_version: int | None = None,
     ) -> RecoveryError:
-        """Put a verdict into the error that tells it."""
-        key = permit.key
+        """Return the error that says what a verdict means."""
+        key = grant.key
         if verdict is Verdict.NOT_FOUND:
-            return self.missing(permit)
+            return self._missing(grant)
         if verdict is Verdict.BINDING_MISMATCH:
             return InvalidSignature(socket_hash=key)
-        if verdict is Verdict.VERSION_TOO_NEW and data is not None and newest is not None:
+        if verdict is Verdict.VERSION_TOO_NEW and data is not None and newest_version is not None:
             stored = Header.read(data).version
-            return VersionMismatch(stored=stored, supported=newest, socket_hash=key)
+            return VersionMismatch(stored=stored, supported=newest_version, socket_hash=key)
         if verdict is Verdict.UNREADABLE:
             return _unreadable(data, key)
         return TokenSuperseded(revoked=verdict is Verdict.REVOKED, socket_hash=key)
 
-    def _verify(self, token: object, binding: bytes) -> Grant:
-        claims = self._signer.verify(token, binding)
-        permit = Grant(claims.socket_hash, claims.issued_us, binding, digest_binding(binding))
-        if type(token) is str and type(binding) is bytes:
-            self._permits.put((token, binding), permit)
-        return permit
+    def _issue(self, socket_hash: bytes, issued_us: int, binding: bytes) -> Grant:
+        payload = TokenPayload(socket_hash, issued_us)
+        return self._grant(self._signer.sign(payload, binding), payload, binding)
 
-    def _sign(self, permit: Grant) -> str:
-        token = self._signer.sign(
-            TokenPayload(permit.socket_hash, permit.issued_us), permit.bound_to
-        )
-        if type(permit.bound_to) is bytes:
-            self._permits.put((token, permit.bound_to), permit)
-        return token
+    def _grant(self, token: str, payload: TokenPayload, binding: bytes) -> Grant:
+        socket_hash, issued_us = payload
+        binding = bytes(binding)
+        claim = Claim(issued_us, digest_binding(binding))
+        grant = Grant(token, socket_hash.hex(), socket_hash, binding, claim)
+        self._grants.put((token, binding), grant)
+        return grant
 
-    def _age(self, permit: Grant) -> float:
-        return self._clock() - permit.issued_us / MICROSECONDS
+    def _remember(self, key: str, socket_id: str) -> None:
+        # The hash itself stands in until a process that knows the id has saved.
+        if socket_id != key:
+            self._socket_ids.put(key, socket_id)
 
 
 def check_name(what: str, name: str) -> None:

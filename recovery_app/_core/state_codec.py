@@ -1,9 +1,8 @@
-"""Own the way between a state and the bytes that are stored of it."""
+"""The way between a state and the bytes that are stored of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from recovery_app.exceptions import (
@@ -15,38 +14,23 @@ from recovery_app.exceptions import (
 from recovery_app.serializers import BUILTIN, Serializer, serializer_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
-    """Turn states into payloads with one serializer, and back with whichever wrote them."""
+class StateCodec:
+    """Turns states into payloads with one serializer, and back with whichever wrote them.
 
-    serializer: Serializer
-    max_state_bytes: int
-    name: str = field(init=False)
-    """What snapshots call the serializer."""
+    ``name`` is what snapshots call the serializer; ``max_state_bytes`` is the largest payload.
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", serializer_name(self.serializer))
+    __slots__ = ("max_state_bytes", "name", "serializer")
+
+    def __init__(self, *, serializer: Serializer, max_state_bytes: int) -> None:
+        self.serializer = serializer
+        self.max_state_bytes = max_state_bytes
+        self.name = serializer_name(serializer)
 
     def encode(self, state: Mapping[str, Any]) -> bytes:
-        """Serialize a state; `UnserializableState`, `StateTooLarge`."""
-        payload = self._dumps(state)
-        if len(payload) > self.max_state_bytes:
-            raise StateTooLarge(size_bytes=len(payload), limit_bytes=self.max_state_bytes)
-        return payload
-
-    def decode(self, payload: bytes, serializer: str | None = None) -> dict[str, Any]:
-        """Give back a state, by the serializer of that name; `SnapshotCorrupt`."""
-        if serializer is None or serializer == self.name:
-            return self._loads(payload)
-        if serializer in BUILTIN:
-            return BUILTIN[serializer].loads(payload)
-        wanted = self.name
-        raise SnapshotCorrupt(f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {wanted!r}")
-
-    # A serializer of the application's own may raise anything. What it raised isn't chained,
-    # as its text may hold parts of the state.
-
-    def _dumps(self, state: Mapping[str, Any]) -> bytes:
+        """Serialize a state; raise `UnserializableState` or `StateTooLarge`."""
+        # A serializer of the application's own may raise anything. What it raised isn't
+        # chained, as its text may hold parts of the state.
         try:
             payload: object = self.serializer.dumps(state)
         except RecoveryError:
@@ -55,9 +39,21 @@ class Codec:
             problem = f"{self.name} raised {type(error).__name__}"
             raise UnserializableState("state", problem) from None
         if not isinstance(payload, bytes):
-            problem = f"{self.name} gave {type(payload).__name__}, not bytes"
+            problem = f"{self.name} returned {type(payload).__name__}, not bytes"
             raise UnserializableState("state", problem)
+        if len(payload) > self.max_state_bytes:
+            raise StateTooLarge(size_bytes=len(payload), limit_bytes=self.max_state_bytes)
         return payload
+
+    def decode(self, payload: bytes, serializer: str | None = None) -> dict[str, Any]:
+        """Return a state, read by the serializer of that name; raise `SnapshotCorrupt`."""
+        if serializer is None or serializer == self.name:
+            return self._loads(payload)
+        if serializer in BUILTIN:
+            return BUILTIN[serializer].loads(payload)
+        raise SnapshotCorrupt(
+            f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {self.name!r}"
+        )
 
     def _loads(self, payload: bytes) -> dict[str, Any]:
         try:
@@ -67,5 +63,5 @@ class Codec:
         except Exception as error:
             raise SnapshotCorrupt(f"{self.name} raised {type(error).__name__}") from None
         if not isinstance(state, dict):
-            raise SnapshotCorrupt(f"{self.name} gave {type(state).__name__}, not a dict")
+            raise SnapshotCorrupt(f"{self.name} returned {type(state).__name__}, not a dict")
         return state

@@ -1,13 +1,16 @@
-"""Own how a manager's calls on its storage are watched: how long each takes, and outages.
+"""What the core tells operators: how storage calls go, outages in the log, and spans.
 
-Observers hear of each call. The log has two lines for an outage, one when it begins and one
-when it is over, however many connections it hits.
+Observers (`recovery_app.signals`) are told of each call. The log has two lines for an outage,
+one when it begins and one when it is over, however many connections it hits.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
@@ -26,78 +29,93 @@ OPERATIONS = (
     "listing",
     "count",
 )
-"""What a call is told as."""
+"""The names under which storage calls are reported."""
 QUIET_SECONDS = 5
 """How long no call must have failed before an outage counts as over."""
+THROTTLE_SECONDS = 60
+"""For how long the same unexpected error isn't logged again."""
 
 
-class Watch:
-    """Time the calls on a storage, and know whether it is away."""
+# Spans.
+
+
+class Span(Protocol):
+    """The part of an OpenTelemetry span that is used here."""
+
+    def set_attribute(self, key: str, value: str) -> None: ...
+
+
+class Tracer(Protocol):
+    """Opens spans. `recovery_app.tracing` has the only one there is."""
+
+    def is_recording(self) -> bool:
+        """Return whether anybody takes spans at this moment."""
+
+    def open(self, name: str) -> AbstractContextManager[Span]:
+        """Return a block that is a span, marked by the error that leaves it."""
+
+
+class Tracing:
+    """The tracer of this process, if it has one."""
+
+    tracer: Tracer | None = None
+
+    def active(self) -> Tracer | None:
+        """Return the tracer while somebody takes its spans."""
+        tracer = self.tracer
+        return tracer if tracer is not None and tracer.is_recording() else None
+
+
+tracing = Tracing()
+
+
+# Outages.
+
+
+class StorageMonitor:
+    """Times the calls on one storage, and knows whether it is away."""
 
     def __init__(self, storage: str, *, clock: Clock = time.perf_counter) -> None:
         self.clock = clock
         self._storage = storage
-        self._outage: Outage | None = None
+        self._outage: _Outage | None = None
 
-    def done(self, operation: str, start: float) -> None:
-        """Hear of a call that went well."""
+    def succeeded(self, operation: str, start: float) -> None:
+        """Report a call that began at ``start`` and went well."""
         now = self.clock()
         observers.storage_called(operation, now - start, None)
         if self._outage is not None and self._outage.is_over(now):
             outage, self._outage = self._outage, None
-            outage.tell_end(self._storage, now)
+            outage.log_end(self._storage)
 
     def failed(self, operation: str, start: float, error: Exception) -> None:
-        """Hear of a call that raised."""
+        """Report a call that began at ``start`` and raised."""
         now = self.clock()
         observers.storage_called(operation, now - start, error if _is_of_storage(error) else None)
         if _is_outage(operation, error):
             if self._outage is None:
-                self._outage = Outage(now)
-                _tell_begin(self._storage, operation, error)
-            self._outage.note(now)
+                self._outage = _Outage(now)
+                _log_begin(self._storage, operation, error)
+            self._outage.count(now)
 
 
-class Watched:
-    """A block with one call on the storage in it, of which ``watch`` is told.
-
-    A block and no wrapper, as that would be one more coroutine for each call.
-    """
-
-    __slots__ = ("_operation", "_start", "_watch")
-
-    def __init__(self, watch: Watch, operation: str) -> None:
-        self._watch = watch
-        self._operation = operation
-        self._start = watch.clock()
-
-    def __enter__(self) -> None:
-        """Begin; the time counts from before."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None:
-            self._watch.done(self._operation, self._start)
-        elif isinstance(error, Exception):
-            self._watch.failed(self._operation, self._start, error)
-
-
-class Outage:
+class _Outage:
     """A time in which calls fail."""
 
     def __init__(self, now: float) -> None:
         self._began = self._last = now
         self._failed = 0
 
-    def note(self, now: float) -> None:
+    def count(self, now: float) -> None:
         """Count a call that failed."""
         self._last = now
         self._failed += 1
 
     def is_over(self, now: float) -> bool:
-        """Say whether calls have gone well for long enough; they may go either way for a while."""
+        """Return whether calls have gone well for long enough; at first they may go either way."""
         return now - self._last >= QUIET_SECONDS
 
-    def tell_end(self, storage: str, now: float) -> None:
+    def log_end(self, storage: str) -> None:
         """Log how long it was."""
         seconds = self._last - self._began
         logger.warning(
@@ -115,17 +133,17 @@ class Outage:
 
 
 def _is_of_storage(error: Exception) -> bool:
-    # Of the other errors of ours the state is the cause, or who asks for it.
+    # Our other errors are caused by the state, or by whoever asks for it.
     return isinstance(error, StorageError) or not isinstance(error, RecoveryError)
 
 
 def _is_outage(operation: str, error: Exception) -> bool:
     # Some storages can't list or count, and say so.
-    says_no = isinstance(error, StorageError) and operation in ("listing", "count")
-    return _is_of_storage(error) and (isinstance(error, StorageUnavailable) or not says_no)
+    is_refusal = isinstance(error, StorageError) and operation in ("listing", "count")
+    return _is_of_storage(error) and (isinstance(error, StorageUnavailable) or not is_refusal)
 
 
-def _tell_begin(storage: str, operation: str, error: Exception) -> None:
+def _log_begin(storage: str, operation: str, error: Exception) -> None:
     cause = error.__cause__ or error
     logger.warning(
         "%s fails, and states aren't safe until it is back: %s",
@@ -139,3 +157,51 @@ def _tell_begin(storage: str, operation: str, error: Exception) -> None:
             "cause": type(cause).__name__,
         },
     )
+
+
+# Errors that no storage should raise.
+
+
+class LogThrottle:
+    """Knows what was logged lately: an error that lasts is met by each call of each page."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._logged: dict[tuple[str, str], float] = {}
+
+    def should_log(self, operation: str, error: Exception) -> bool:
+        """Return whether this kind of error is due in the log; then it isn't for a while."""
+        kind = operation, type(error).__qualname__
+        now = self._clock()
+        if now - self._logged.get(kind, -math.inf) < THROTTLE_SECONDS:
+            return False
+        self._logged[kind] = now
+        return True
+
+
+throttle = LogThrottle()
+
+
+class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a function
+    """A block in which whatever a custom storage raises becomes `StorageUnavailable`.
+
+    One object serves all blocks of an operation, as it holds nothing of them.
+    """
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        """Begin; there is nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, RecoveryError):
+            return
+        if throttle.should_log(self._operation, error):
+            logger.error(
+                "The storage failed in a way that it shouldn't.",
+                exc_info=error,
+                extra={"event": "storage_broken", "operation": self._operation},
+            )
+        name = f"The storage ({type(error).__name__})"
+        raise StorageUnavailable(name, self._operation) from error

@@ -1,20 +1,21 @@
-"""Own the order in which one topic does its work: one thing after the other."""
+"""The order in which one topic does its work: one thing after the other."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+
+from recovery_app._live.interfaces import Work
 
 logger = logging.getLogger("recovery_app")
 
-Work = Callable[[], Awaitable[None]]
 CAPACITY = 1_000
 
 
 class Mailbox:
-    """Do posted work in order, in a task of its own; what fails is logged and passed by.
+    """Does posted work in order, in a task of its own; what fails is logged and passed over.
 
     Lighter than an `asyncio.Queue`: there is one for each topic of each connection.
     """
@@ -23,30 +24,30 @@ class Mailbox:
         self._works: deque[Work] = deque()
         self._closing = False
         self._loop = asyncio.get_running_loop()
-        self._news: asyncio.Future[None] | None = None
+        self._arrival: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._task = self._loop.create_task(self._run())
 
     async def post(self, work: Work) -> None:
         """Add work; wait while the mailbox is full, which slows the sender down."""
-        while not self._has_room():
+        while not self.try_post(work):
             if self._room is None or self._room.done():
                 self._room = self._loop.create_future()
             # Another sender may wait for the same.
             await asyncio.shield(self._room)
-        self._add(work)
 
     def try_post(self, work: Work) -> bool:
-        """Add work unless the mailbox is full; say whether it was added."""
-        if not self._has_room():
+        """Add work unless the mailbox is full; return whether it was added."""
+        if len(self._works) >= CAPACITY:
             return False
-        self._add(work)
+        self._works.append(work)
+        _wake(self._arrival)
         return True
 
     def close(self) -> None:
-        """End once all that was posted is done; may be called by that work itself."""
+        """End once all that was posted is done; that work itself may call this."""
         self._closing = True
-        _fulfil(self._news)
+        _wake(self._arrival)
 
     def cancel(self) -> None:
         """Stop at once, in the midst of what is being done."""
@@ -60,28 +61,21 @@ class Mailbox:
         """Have ``call`` called once the mailbox has ended."""
         self._task.add_done_callback(lambda _task: call())
 
-    def _has_room(self) -> bool:
-        return len(self._works) < CAPACITY
-
-    def _add(self, work: Work) -> None:
-        self._works.append(work)
-        _fulfil(self._news)
-
     async def _run(self) -> None:
         while self._works or not self._closing:
             if not self._works:
-                self._news = self._loop.create_future()
-                await self._news
+                self._arrival = self._loop.create_future()
+                await self._arrival
                 continue
             work = self._works.popleft()
-            _fulfil(self._room)
+            _wake(self._room)
             try:
                 await work()
             except Exception:
                 logger.exception("A topic's work failed.", extra={"event": "work_failed"})
 
 
-def _fulfil(awaited: asyncio.Future[None] | None) -> None:
+def _wake(awaited: asyncio.Future[None] | None) -> None:
     """Let those go on who wait for this, if any do."""
     if awaited is not None and not awaited.done():
         awaited.set_result(None)

@@ -1,13 +1,11 @@
-"""Own the numbers that a client puts into the payload of an event, and the ones it is told."""
+"""The numbers that a client puts into the payload of an event, and the ones it is told."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import orjson
-
-from recovery_app._live import phoenix
-from recovery_app._live.replies import MAX_NUMBER, Answer
+from recovery_app._live.protocol import Payload
+from recovery_app._live.replies import MAX_NUMBER, Reply
 
 NUMBER, ACKNOWLEDGED = "_seq", "_ack"
 RECOVERY = "_recovery"
@@ -20,31 +18,30 @@ class Numbers(NamedTuple):
     ack: int
 
 
-def read(payload: phoenix.Payload) -> Numbers | None:
-    """Give an event's numbers, ``None`` where it has none; `ValueError` for anything else."""
-    if not isinstance(payload, dict) or NUMBER not in payload:
+def take_numbers(payload: Payload) -> Numbers | None:
+    """Take an event's numbers out of its payload; ``None`` where it has none.
+
+    Raises `ValueError` for anything but whole numbers.
+    """
+    if not isinstance(payload, dict):
         return None
-    seq, ack = payload[NUMBER], payload.get(ACKNOWLEDGED, 0)
+    has_number = NUMBER in payload
+    seq, ack = payload.pop(NUMBER, None), payload.pop(ACKNOWLEDGED, 0)
+    if not has_number:
+        return None
     if not (_is_number(seq) and seq >= 1 and _is_number(ack)):
         raise ValueError("an event's numbers are whole numbers from 1 on")
     return Numbers(seq, ack)
 
 
-def without(payload: phoenix.Payload) -> phoenix.Payload:
-    """Give the payload that is the application's."""
-    if not isinstance(payload, dict):
-        return payload
-    return {key: value for key, value in payload.items() if key not in (NUMBER, ACKNOWLEDGED)}
-
-
-def told(answer: Answer, *, safe: int, is_repeat: bool = False) -> Answer:
-    """Add to an answer which events are safe, and whether this one was answered before."""
-    part = {"seq": safe, "repeat": True} if is_repeat else {"seq": safe}
-    body = answer.response.removesuffix(b"}")
+def with_numbers(reply: Reply, *, safe: int, is_repeat: bool = False) -> Reply:
+    """Return a reply that also says which events are safe, and whether this is a repetition."""
+    body = reply.response.removesuffix(b"}")
     comma = b"" if body == b"{" else b","
-    # Of a key that comes twice, JSON's readers take the last.
-    response = b'%b%b"%b":%b}' % (body, comma, RECOVERY.encode(), orjson.dumps(part))
-    return Answer(answer.is_ok, response)
+    repeat = b',"repeat":true' if is_repeat else b""
+    # Of a key that comes twice, JSON readers take the last.
+    response = b'%b%b"_recovery":{"seq":%d%b}}' % (body, comma, safe, repeat)
+    return Reply(reply.is_ok, response)
 
 
 def _is_number(value: object) -> bool:

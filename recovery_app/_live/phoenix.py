@@ -1,4 +1,4 @@
-"""Own the wire: frames of the Phoenix channels protocol, in and out.
+"""The Phoenix channels protocol, as the npm client ``phoenix`` speaks it.
 
 Three shapes come in, and an answer has the shape of its question: version 2 arrays
 ``[join_ref, ref, topic, event, payload]`` (as text, or a push as bytes), version 1 objects,
@@ -8,153 +8,97 @@ and bare objects without a topic. Source: ``assets/js/phoenix/serializer.js`` of
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeGuard
 
 import orjson
+
+from recovery_app._live.protocol import Kind, Message, Ref, to_json
 
 JOIN = "phx_join"
 LEAVE = "phx_leave"
 REPLY = "phx_reply"
 CLOSE = "phx_close"
 HEARTBEAT = "heartbeat"
-TOKEN = "recovery:token"
 SYSTEM_TOPIC = "phoenix"
 _OBJECT_KEYS = {"join_ref", "ref", "topic", "event", "payload"}
 _BINARY_PUSH = 0
 _BINARY_HEAD = 5
-
-Ref: TypeAlias = "str | int | None"
-Payload: TypeAlias = "dict[str, Any] | bytes"
+_KINDS = {JOIN: Kind.JOIN, LEAVE: Kind.LEAVE}
 
 
 class Shape(enum.Enum):
-    """How the client writes its frames."""
+    """How a client writes its frames."""
 
     V2 = "array"
     V1 = "object"
     BARE = "object without topic"
 
 
-# Not frozen, as it is made for each message: that would take several times as long.
-@dataclass(slots=True, kw_only=True)
-class Frame:
-    """One message from the client. ``payload`` is bytes in a binary push."""
+class PhoenixProtocol:
+    """Reads and writes the frames of Phoenix channels."""
 
-    shape: Shape
-    topic: str
-    event: str
-    payload: Payload = field(repr=False)
-    ref: Ref = None
-    join_ref: Ref = None
+    def read(self, content: object) -> Message | None:
+        """Return the message in decoded JSON; ``None`` where it has none of the three shapes."""
+        if isinstance(content, list) and len(content) == 5:
+            join_ref, ref, topic, event, payload = content
+            return _message(Shape.V2, topic, event, payload, ref, join_ref)
+        if isinstance(content, dict) and "event" in content and content.keys() <= _OBJECT_KEYS:
+            return _message(
+                Shape.V1 if "topic" in content else Shape.BARE,
+                content.get("topic", ""),
+                content["event"],
+                content.get("payload"),
+                content.get("ref"),
+                content.get("join_ref"),
+            )
+        return None
 
-    @property
-    def is_heartbeat(self) -> bool:
-        """Tell the client's sign of life, which belongs to no topic."""
-        return self.event == HEARTBEAT and self.topic in (SYSTEM_TOPIC, "")
+    def read_bytes(self, data: bytes) -> Message | None:
+        """Return the message in a version 2 binary push; ``None`` for any other bytes."""
+        if len(data) < _BINARY_HEAD or data[0] != _BINARY_PUSH:
+            return None
+        texts = []
+        position = _BINARY_HEAD
+        for length in data[1:_BINARY_HEAD]:
+            texts.append(data[position : position + length])
+            position += length
+        if position > len(data):
+            return None
+        try:
+            join_ref, ref, topic, event = (text.decode() for text in texts)
+        except UnicodeDecodeError:
+            return None
+        return _message(Shape.V2, topic, event, data[position:], ref or None, join_ref or None)
 
-    def reply(self, status: str, response: Mapping[str, Any] | bytes) -> str:
-        """Write the answer to this frame; ``status`` is ``"ok"`` or ``"error"``.
-
-        A response in bytes is what `encode` gave.
-        """
+    def reply(self, message: Message, response: Mapping[str, Any] | bytes, *, ok: bool) -> str:
+        """Write the answer to a message. A response in bytes is what `to_json` returned."""
         body = orjson.Fragment(response) if isinstance(response, bytes) else response
-        payload = {"status": status, "response": body}
-        if self.shape is Shape.V2:
-            return dumps([self.join_ref, self.ref, self.topic, REPLY, payload])
-        answer = {"topic": self.topic, "event": REPLY, "payload": payload, "ref": self.ref}
-        if self.join_ref is not None:
-            answer["join_ref"] = self.join_ref
-        return dumps(answer)
+        payload = {"status": "ok" if ok else "error", "response": body}
+        return _write(message, message.ref, REPLY, payload)
 
-    def push(self, event: str, payload: Mapping[str, Any], *, ref: Ref = None) -> str:
-        """Write a message to the topic that this frame joined."""
-        if self.shape is Shape.V2:
-            return dumps([self.join_ref, ref, self.topic, event, payload])
-        message = {"topic": self.topic, "event": event, "payload": payload, "ref": ref}
-        if self.join_ref is not None:
-            message["join_ref"] = self.join_ref
-        return dumps(message)
+    def push(self, join: Message, event: str, payload: Mapping[str, Any]) -> str:
+        """Write an event for the topic that ``join`` has joined."""
+        return _write(join, None, event, payload)
 
-    def close(self) -> str:
-        """Write that the join of this frame has ended."""
-        return self.push(CLOSE, {}, ref=self.join_ref)
+    def close(self, join: Message) -> str:
+        """Write that the topic which ``join`` has joined is closed."""
+        return _write(join, join.join_ref, CLOSE, {})
 
 
-def loads(text: str) -> Any:
-    """Read JSON from the wire; `ValueError` for anything else.
-
-    A page may send half of a surrogate pair (a text cut by ``maxlength``): it becomes
-    U+FFFD, as no storage could keep it.
-    """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        if "\\u" not in text:
-            raise
-    try:
-        mended = json.dumps(json.loads(text), ensure_ascii=False)
-    except RecursionError as error:
-        raise ValueError("the JSON is nested too deeply") from error
-    return orjson.loads(mended.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+def _write(message: Message, ref: Ref, event: str, payload: Mapping[str, Any]) -> str:
+    """Write a frame for the topic of a message, in its shape."""
+    if message.shape is Shape.V2:
+        return to_json([message.join_ref, ref, message.topic, event, payload]).decode()
+    frame = {"topic": message.topic, "event": event, "payload": payload, "ref": ref}
+    if message.join_ref is not None:
+        frame["join_ref"] = message.join_ref
+    return to_json(frame).decode()
 
 
-def dumps(value: object) -> str:
-    """Write JSON for the wire; `TypeError` for what JSON can't carry.
-
-    Dates, UUIDs and decimals, which a state may hold, become strings; any mapping becomes
-    an object.
-    """
-    return encode(value).decode()
-
-
-def encode(value: object) -> bytes:
-    """Do as `dumps`, in bytes."""
-    return orjson.dumps(value, default=_default)
-
-
-def parse(content: object) -> Frame | None:
-    """Read a decoded JSON frame; ``None`` where it has none of the three shapes."""
-    if isinstance(content, list) and len(content) == 5:
-        join_ref, ref, topic, event, payload = content
-        return _frame(Shape.V2, topic, event, payload, ref, join_ref)
-    if isinstance(content, dict) and "event" in content and content.keys() <= _OBJECT_KEYS:
-        shape = Shape.V1 if "topic" in content else Shape.BARE
-        return _frame(
-            shape,
-            content.get("topic", ""),
-            content["event"],
-            content.get("payload"),
-            content.get("ref"),
-            content.get("join_ref"),
-        )
-    return None
-
-
-def parse_binary(data: bytes) -> Frame | None:
-    """Read a version 2 binary push; ``None`` for any other bytes."""
-    if len(data) < _BINARY_HEAD or data[0] != _BINARY_PUSH:
-        return None
-    texts = []
-    position = _BINARY_HEAD
-    for length in data[1:_BINARY_HEAD]:
-        texts.append(data[position : position + length])
-        position += length
-    if position > len(data):
-        return None
-    try:
-        join_ref, ref, topic, event = (text.decode() for text in texts)
-    except UnicodeDecodeError:
-        return None
-    return _frame(Shape.V2, topic, event, data[position:], ref or None, join_ref or None)
-
-
-def _frame(
+def _message(
     shape: Shape, topic: object, event: object, payload: object, ref: object, join_ref: object
-) -> Frame | None:
+) -> Message | None:
     if payload is None:
         payload = {}
     if (
@@ -164,19 +108,15 @@ def _frame(
         and _is_ref(ref)
         and _is_ref(join_ref)
     ):
-        return Frame(
-            shape=shape, topic=topic, event=event, payload=payload, ref=ref, join_ref=join_ref
-        )
+        return Message(_kind(topic, event), topic, event, payload, ref, join_ref, shape)
     return None
+
+
+def _kind(topic: str, event: str) -> Kind:
+    if event == HEARTBEAT and topic in (SYSTEM_TOPIC, ""):
+        return Kind.HEARTBEAT
+    return _KINDS.get(event, Kind.EVENT)
 
 
 def _is_ref(value: object) -> TypeGuard[Ref]:
     return value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))
-
-
-def _default(value: object) -> object:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} can't be sent as JSON")

@@ -1,4 +1,4 @@
-"""Own the numbered events of one socket: which is next, and what was replied to the last ones.
+"""The numbered events of one socket: which is next, and what was replied to the last ones.
 
 A client that wants each event applied exactly once numbers them 1, 2, 3, … through all its
 connections, and says up to which number it has the replies. Number and replies are stored
@@ -19,81 +19,83 @@ _HEAD = struct.Struct(">?I")
 _EMPTY = b"{}"
 
 
-class Answer(NamedTuple):
-    """What an event was answered: whether it went well, and the response as a JSON object."""
+class Reply(NamedTuple):
+    """The reply to an event: whether it went well, and the response as a JSON object."""
 
     is_ok: bool
     response: bytes
 
 
 class ReplyCache:
-    """Count a socket's events, and keep the replies that the client may still ask for.
+    """The number of a socket's last event, and the replies that the client may still ask for.
 
-    ``applied`` is the number of the last event applied; ``safe`` that of the last one whose
-    state is stored. ``stored_replies``: what `pack` gave; what can't be read is forgotten.
+    ``applied`` is the number of the last event applied, ``safe`` that of the last one whose
+    state is stored. ``stored_replies``: what `pack` returned; what can't be read is dropped.
     """
 
     def __init__(self, applied: int = 0, stored_replies: bytes = b"") -> None:
         self.applied = applied
         self.safe = applied
         self._size = 0
-        self._answers: deque[Answer] = deque()
-        """Those to the last events, up to the one ``applied``."""
-        for answer in _unpack(stored_replies):
-            self._add(answer)
+        self._replies: deque[Reply] = deque()
+        """The replies to the last events, up to the one ``applied``."""
+        for reply in _unpack(stored_replies):
+            self._append(reply)
 
     @property
     def is_safe(self) -> bool:
-        """Say whether all that was applied is stored."""
+        """Whether all that was applied is stored."""
         return self.safe == self.applied
 
-    def answered(self, answer: Answer) -> None:
-        """Count the next event as applied, and keep its answer."""
+    def add(self, reply: Reply) -> None:
+        """Count the next event as applied, and keep its reply."""
         self.applied += 1
-        self._add(answer)
+        self._append(reply)
 
-    def find(self, number: int) -> Answer | None:
-        """Give the answer to an event that was applied; ``None`` where it isn't kept any more.
+    def find(self, number: int) -> Reply | None:
+        """Return the reply to an event that was applied; ``None`` where it isn't kept any more.
 
-        Of too long ones only whether it went well is kept, with an empty response.
+        Of replies that are too long only the status is kept, with an empty response.
         """
         place = number - self.applied - 1
-        return self._answers[place] if -len(self._answers) <= place < 0 else None
+        return self._replies[place] if -len(self._replies) <= place < 0 else None
 
     def acknowledge(self, number: int) -> None:
-        """Forget the answers up to this one, which the client has."""
-        while self._answers and self.applied - len(self._answers) < number:
+        """Drop the replies up to this one, which the client has."""
+        while self._replies and self.applied - len(self._replies) < number:
             self._drop()
 
     def pack(self) -> bytes:
-        """Give the answers as bytes to store."""
+        """Return the replies as bytes to store."""
+        if not self._replies:
+            return b""
         return b"".join(
-            _HEAD.pack(is_ok, len(response)) + response for is_ok, response in self._answers
+            _HEAD.pack(is_ok, len(response)) + response for is_ok, response in self._replies
         )
 
-    def _add(self, answer: Answer) -> None:
-        self._answers.append(answer)
-        self._size += len(answer.response)
-        if len(self._answers) > MAX_REPLIES:
+    def _append(self, reply: Reply) -> None:
+        self._replies.append(reply)
+        self._size += len(reply.response)
+        if len(self._replies) > MAX_REPLIES:
             self._drop()
         if self._size > MAX_REPLY_BYTES:
             self._shorten()
 
     def _shorten(self) -> None:
-        """Empty the oldest answers; a client must still hear whether the event went well."""
-        for place, answer in enumerate(list(self._answers)):
+        """Empty the oldest replies; a client must still learn whether the event went well."""
+        for place, reply in enumerate(list(self._replies)):
             if self._size <= MAX_REPLY_BYTES:
                 break
-            shorter = min(answer.response, _EMPTY, key=len)
-            self._answers[place] = answer._replace(response=shorter)
-            self._size -= len(answer.response) - len(shorter)
+            shorter = min(reply.response, _EMPTY, key=len)
+            self._replies[place] = reply._replace(response=shorter)
+            self._size -= len(reply.response) - len(shorter)
 
     def _drop(self) -> None:
-        self._size -= len(self._answers.popleft().response)
+        self._size -= len(self._replies.popleft().response)
 
 
-def _unpack(stored: bytes) -> list[Answer]:
-    answers = []
+def _unpack(stored: bytes) -> list[Reply]:
+    replies = []
     position = 0
     while position < len(stored):
         try:
@@ -102,6 +104,6 @@ def _unpack(stored: bytes) -> list[Answer]:
             return []
         start = position + _HEAD.size
         position = start + length
-        answers.append(Answer(is_ok, stored[start:position]))
-    # One that is cut short would make the others answers to the wrong events.
-    return answers if position == len(stored) else []
+        replies.append(Reply(is_ok, stored[start:position]))
+    # One that is cut short would make the others replies to the wrong events.
+    return replies if position == len(stored) else []

@@ -1,7 +1,7 @@
-"""Own the recovery life of one joined topic: which token it holds, what of it is safe.
+"""The recovery of one joined topic: which token it holds, and what of its state is durable.
 
-A session knows the manager and nothing of Channels or of frames. It is used by one task
-at a time, but for `Session.keep_alive`.
+A session knows the manager, and nothing of Channels or of frames. One task at a time uses it,
+except for `Session.keep_alive`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from recovery_app._core import outages
+from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.operations import SnapshotMetadata
-from recovery_app._core.tokens import issued_us_of, key_of
+from recovery_app._core.telemetry import wrap_unexpected_errors
+from recovery_app._core.tokens import Grant
 from recovery_app._live.replies import ReplyCache
-from recovery_app.clock import MICROSECONDS, to_us
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotError,
@@ -34,10 +34,13 @@ from recovery_app.values import Takeover
 logger = logging.getLogger("recovery_app")
 
 SOCKET_ID_BYTES = 16
+_SAVE, _TOUCH, _TAKEOVER, _RENEWAL = map(
+    wrap_unexpected_errors, ("save", "touch", "takeover", "renewal")
+)
 
 
 class Outcome(str, enum.Enum):
-    """What came of a join, as the client is told it."""
+    """What came of a join, in the word that the client is told."""
 
     NEW = "new"
     RECOVERED = "recovered"
@@ -49,13 +52,13 @@ class Outcome(str, enum.Enum):
     UNAVAILABLE = "unavailable"
 
     @property
-    def keeps_token(self) -> bool:
-        """Tell the outcomes after which the client's own token may still be good."""
+    def preserves_client_token(self) -> bool:
+        """Whether the client's own token may still be valid after this outcome."""
         return self in (Outcome.VERSION, Outcome.UNAVAILABLE)
 
 
 def outcome_of(error: RecoveryError) -> Outcome:
-    """Give the one word that tells a client why its state didn't come back."""
+    """Return the one word that tells a client why its state didn't come back."""
     for kind, outcome in _OUTCOMES:
         if isinstance(error, kind):
             return outcome
@@ -71,8 +74,15 @@ _OUTCOMES: tuple[tuple[type[RecoveryError], Outcome], ...] = (
 )
 
 
+class Socket(NamedTuple):
+    """A socket id with the token that may save its state."""
+
+    id: str
+    grant: Grant
+
+
 class Session:
-    """Hold the token of one joined topic, and keep its state safe under it.
+    """Holds the token of one joined topic, and keeps its state durable under it.
 
     ``announce`` is awaited with a token that the client must learn of between joins.
     """
@@ -82,217 +92,225 @@ class Session:
         manager: RecoveryManager,
         *,
         binding: bytes,
-        view: str,
-        topic: str,
-        version: int,
+        metadata: SnapshotMetadata,
         announce: Callable[[str], Awaitable[None]],
     ) -> None:
         self.manager = manager
         self.outcome = Outcome.NEW
-        self.token: str | None = None
-        self.sequence = ReplyCache()
-        """The client's numbered events: it is stored with the state, in one step."""
-        self.good: bytes | None = None
-        """The last state that was whole, serialized: what a failed handler goes back to."""
+        self.replies = ReplyCache()
+        """The client's numbered events: stored with the state, in one step."""
+        self.last_state: bytes | None = None
+        """The last consistent state, serialized: what a failed handler goes back to."""
         self._binding = binding
-        self._view = view
-        self._topic = topic
-        self._version = version
+        self._metadata = metadata
         self._announce = announce
-        self._socket_id = ""
-        self._own: tuple[str, str] | None = None
+        self._socket: Socket | None = None
+        self._pending_socket: Socket | None = None
         self._saved: bytes | None = None
-        self._unsafe = False
-        self._spares_token = False
+        self._dirty = False
+        self._preserves_client_token = False
         self._replied_us = 0
         self._confirmed_us = 0
 
+    @property
+    def token(self) -> str | None:
+        """The token that the client is to show when it comes back."""
+        return None if self._socket is None else self._socket.grant.token
+
     # Joining.
 
-    async def claim(self, token: object) -> Takeover | None:
+    async def take_over(self, token: object) -> Takeover | None:
         """Take over what the token stands for; ``None`` where `outcome` says why not."""
+        flow = self.manager.operations.take_over(token, self._binding, self._metadata.version)
         try:
-            with outages.TAKEOVER:
-                takeover = await self.manager.aclaim(
-                    token, binding=self._binding, newest_version=self._version
-                )
+            with _TAKEOVER:
+                takeover, grant = await self.manager.driver.arun(flow, "recovery.take_over")
         except RecoveryError as error:
-            await self.fail(error)
+            await self.discard(error)
             return None
         self.outcome = Outcome.RECOVERED
-        self.token = takeover.token
-        self.sequence = ReplyCache(takeover.applied_seq or 0, takeover.replies)
-        self.good = takeover.payload
-        self._saved = takeover.payload if takeover.version == self._version else None
-        self._socket_id = takeover.socket_id
+        self.replies = ReplyCache(takeover.applied_seq or 0, takeover.replies)
+        self.last_state = takeover.payload
+        is_current = takeover.version == self._metadata.version
+        self._saved = takeover.payload if is_current else None
+        self._socket = Socket(takeover.socket_id, grant)
         self._replied_us = takeover.issued_us
         self._confirmed_us = takeover.shown_us
         return takeover
 
-    async def fail(self, error: RecoveryError) -> None:
-        """Go on without what was claimed, and announce why."""
+    async def discard(self, error: RecoveryError) -> None:
+        """Go on without what was taken over, and announce why."""
         self.outcome = outcome_of(error)
-        if self.token is not None:
-            error.socket_hash = error.socket_hash or key_of(self.token)
-        self.token = self.good = self._saved = None
-        self.sequence = ReplyCache()
+        if self._socket is not None:
+            error.socket_hash = error.socket_hash or self._socket.grant.key
+        self._socket = self.last_state = self._saved = None
+        self.replies = ReplyCache()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
-        await self.manager.announcer.afailed(error)
+        await self.manager.notifier.afailed(error)
 
     async def start(self, payload: bytes) -> None:
-        """Keep the state of a fresh mount, unless the client's own token may still be good."""
-        self.good = payload
-        if self.outcome.keeps_token:
+        """Store the state of a fresh mount, unless the client's own token may still be valid."""
+        self.last_state = payload
+        if self.outcome.preserves_client_token:
             self._saved = payload
-            self._spares_token = True
+            self._preserves_client_token = True
             return
-        if await self._start_own(payload):
-            self._replied_us = issued_us_of(self.token or "")
+        if await self._fork_socket(payload) and self._socket is not None:
+            self._replied_us = self._socket.grant.issued_us
         else:
-            # A client that showed a token shows it again, and must hear what became of that.
-            self._spares_token = self.outcome is not Outcome.NEW
+            # A client that showed a token shows it again, and must learn what became of that.
+            self._preserves_client_token = self.outcome is not Outcome.NEW
             self.outcome = Outcome.UNAVAILABLE
 
-    def greeting(self) -> dict[str, Any]:
-        """Give the ``_recovery`` part of the reply to a join."""
+    def join_reply(self) -> dict[str, Any]:
+        """Return the ``_recovery`` part of the reply to a join."""
         return {
             "token": self.token,
             "outcome": self.outcome.value,
             "ttl": self.manager.ttl,
-            "seq": self.sequence.applied,
+            "seq": self.replies.applied,
         }
 
-    def confirm(self) -> None:
-        """Note that the client has the token of the join's reply: it sent something since."""
-        self._confirmed_us = max(self._confirmed_us, self._replied_us)
-        self._spares_token = False
+    def acknowledge_token(self) -> None:
+        """Note that the client has the token of the join's reply, as it sent something since."""
+        if self._confirmed_us < self._replied_us:
+            self._confirmed_us = self._replied_us
+        self._preserves_client_token = False
 
     # Living.
 
     @property
-    def is_safe(self) -> bool:
-        """Say whether the last attempt to store a state, and its number, went well."""
-        return not self._unsafe and self.sequence.is_safe
+    def is_durable(self) -> bool:
+        """Whether the last attempt to store a state, and its number, went well."""
+        return not self._dirty and self.replies.is_safe
 
-    async def save_good(self) -> None:
-        """Make the last whole state safe, where there is one."""
-        if self.good is not None:
-            await self.save(self.good)
+    @property
+    def is_saved(self) -> bool:
+        """Whether the last consistent state is the one that is stored, with its number."""
+        return self.last_state == self._saved and self.is_durable
 
-    async def save(self, payload: bytes, *, force: bool = False) -> bool:
-        """Make a state safe, unless it is already; say whether it is.
+    async def save(self, *, force: bool = False) -> None:
+        """Make the last consistent state durable, unless it is already or there is none.
 
         Refused, because a newer connection took over, it goes on under a socket id of its
-        own. An outage leaves it unsafe until the next save or touch.
+        own. An outage leaves it dirty until the next save or touch.
         """
-        self.good = payload
-        if self._spares_token:
-            # A snapshot of its own would take the client's token from it, which may be good:
-            # that is for an event of the client's to do, and for no group message.
-            return False
-        if payload == self._saved and self.is_safe and not force:
-            return True
-        if self.token is None:
-            return await self._start_own(payload, tell=True)
+        payload = self.last_state
+        # While the client's own token may be valid, a snapshot of our own would take it from the
+        # client: only an event of the client's may do that, and no group message.
+        if payload is None or self._preserves_client_token or (self.is_saved and not force):
+            return
+        if self._socket is None:
+            await self._fork_socket(payload, announce=True)
+            return
+        applied = self.replies.applied
+        flow = self._saving(self._socket, payload, self._confirmed_us)
         try:
-            await self._store(self.token, self._socket_id, payload, self._confirmed_us)
+            with _SAVE:
+                await self.manager.driver.arun(flow, "recovery.save")
         except StorageError as error:
-            return self._leave_unsafe(error)
+            self._leave_dirty(error)
         except (TokenError, SnapshotError) as error:
             self._note_fenced(error)
-            return await self._start_own(payload, tell=True)
-        return True
+            await self._fork_socket(payload, announce=True)
+        else:
+            self._note_saved(payload, applied)
 
     async def touch(self) -> None:
         """Show that the connection lives, and renew a token that has half its age behind it."""
-        if self.good is None or (self.token is None and not self._unsafe):
+        if self.last_state is None or (self._socket is None and not self._dirty):
             return
-        if self.token is None or self._unsafe or not await self._touch(self.token):
-            await self.save(self.good, force=True)
-        if self.token is not None and self._is_half_spent(self.token):
+        if self._socket is None or self._dirty or not await self._touch(self._socket.grant):
+            await self.save(force=True)
+        if self._socket is not None and self._is_half_spent(self._socket.grant):
             await self.renew(self._binding)
 
     async def keep_alive(self) -> None:
         """Restart the time to live and change nothing: this may run beside any other call."""
-        if self.token is not None:
-            with suppress(RecoveryError), outages.TOUCH:
-                await self.manager.atouch(self.token, binding=self._binding)
+        if self._socket is not None:
+            with suppress(RecoveryError), _TOUCH:
+                flow = self.manager.operations.touch(self._socket.grant)
+                await self.manager.driver.arun(flow)
 
     async def renew(self, binding: bytes) -> None:
         """Bind the snapshot to ``binding`` under a newer token, and announce that."""
-        token, before = self.token, self._binding
-        self._binding, self._own = binding, None
-        if token is None:
+        socket, before = self._socket, self._binding
+        self._binding, self._pending_socket = binding, None
+        if socket is None:
             return
+        flow = self.manager.operations.renew(socket.grant, binding)
         try:
-            with outages.RENEWAL:
-                self.token = await self.manager.arenew(token, binding=before, new_binding=binding)
+            with _RENEWAL:
+                grant = await self.manager.driver.arun(flow)
         except StorageError as error:
             if binding != before:
                 # Under the old token it would stay with whoever it was bound to.
-                self.token = None
-            self._leave_unsafe(error)
+                self._socket = None
+            self._leave_dirty(error)
         except (TokenError, SnapshotError) as error:
             self._note_fenced(error)
-            await self._start_own(self.good or b"", tell=True)
+            await self._fork_socket(self.last_state or b"", announce=True)
         else:
-            await self._announce(self.token)
+            self._socket = Socket(socket.id, grant)
+            await self._announce(grant.token)
 
-    async def _touch(self, token: str) -> bool:
+    async def _touch(self, grant: Grant) -> bool:
         try:
-            with outages.TOUCH:
-                return await self.manager.atouch(token, binding=self._binding)
+            with _TOUCH:
+                return await self.manager.driver.arun(self.manager.operations.touch(grant))
         except StorageError as error:
-            return not self._leave_unsafe(error)
+            self._leave_dirty(error)
+            return True
         except RecoveryError:
             return False
 
-    async def _start_own(self, payload: bytes, *, tell: bool = False) -> bool:
+    async def _fork_socket(self, payload: bytes, *, announce: bool = False) -> bool:
         """Store the state as the first of a socket that is this connection's alone."""
         # An outage may last for many attempts: they are all for one socket.
-        if self._own is None or self._is_half_spent(self._own[1]):
+        if self._pending_socket is None or self._is_half_spent(self._pending_socket.grant):
             socket_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
-            self._own = socket_id, self.manager.create_token(socket_id, binding=self._binding)
-        socket_id, token = self._own
+            grant = self.manager.operations.create(socket_id, self._binding)
+            self._pending_socket = Socket(socket_id, grant)
+        socket, applied = self._pending_socket, self.replies.applied
+        flow = self._saving(socket, payload, 0)
         try:
-            await self._store(token, socket_id, payload, 0)
+            with _SAVE:
+                await self.manager.driver.arun(flow, "recovery.save")
         except StorageError as error:
-            return self._leave_unsafe(error)
-        self._own = None
-        self.token, self._socket_id = token, socket_id
+            self._leave_dirty(error)
+            return False
+        self._note_saved(payload, applied)
+        self._socket, self._pending_socket = socket, None
         self._replied_us = self._confirmed_us = 0
-        if tell:
-            await self._announce(token)
+        if announce:
+            await self._announce(socket.grant.token)
         return True
 
-    async def _store(self, token: str, socket_id: str, payload: bytes, confirmed_us: int) -> None:
-        applied = self.sequence.applied
-        labels = SnapshotMetadata(
-            applied_seq=applied or None,
-            version=self._version,
-            view=self._view,
-            topic=self._topic,
+    def _saving(self, socket: Socket, payload: bytes, confirmed_us: int) -> Flow[None]:
+        return self.manager.operations.save_payload(
+            socket.grant,
+            payload,
+            socket_id=socket.id,
+            metadata=self._metadata,
+            applied_seq=self.replies.applied or None,
             confirmed_us=confirmed_us,
-            replies=self.sequence.pack(),
+            replies=self.replies.pack(),
         )
-        with outages.SAVE:
-            await self.manager.asave_payload(
-                token, payload, binding=self._binding, socket_id=socket_id, labels=labels
-            )
+
+    def _note_saved(self, payload: bytes, applied: int) -> None:
         self._saved = payload
-        self._unsafe = False
-        self.sequence.safe = applied
+        self._dirty = False
+        self.replies.safe = applied
 
     def _note_fenced(self, error: RecoveryError) -> None:
         observers.connection_fenced()
         logger.info("A connection was fenced: %s", error, extra=self._facts("fenced", error))
 
-    def _leave_unsafe(self, error: StorageError) -> bool:
-        if not self._unsafe:
-            # There may be thousands of these; the outage itself is a warning of its own.
+    def _leave_dirty(self, error: StorageError) -> None:
+        if not self._dirty:
+            # There may be thousands of these; the outage itself has a warning of its own.
             logger.info("A state isn't safe: %s", error, extra=self._facts("unsafe", error))
-        self._unsafe = True
-        return False
+        self._dirty = True
 
     def _facts(self, event: str, error: RecoveryError) -> dict[str, Any]:
         return {
@@ -300,12 +318,9 @@ class Session:
             "outcome": self.outcome.value,
             "reason": error.reason,
             "socket_hash": error.socket_hash,
-            "topic": self._topic,
+            "topic": self._metadata.topic,
         }
 
-    def _is_half_spent(self, token: str) -> bool:
+    def _is_half_spent(self, grant: Grant) -> bool:
         limit = self.manager.token_max_age
-        if limit is None:
-            return False
-        age_us = to_us(self.manager.clock()) - issued_us_of(token)
-        return age_us > limit * MICROSECONDS / 2
+        return limit is not None and self.manager.operations.age_of(grant) > limit / 2

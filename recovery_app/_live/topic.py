@@ -1,45 +1,57 @@
-"""Own one joined topic: its order of things, its timers, its beginning and its end."""
+"""One joined topic: the order of what happens to it, its timers, its beginning and its end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from recovery_app._live import numbering, phoenix
+from recovery_app._core.manager import RecoveryManager
+from recovery_app._live.interfaces import ConnectedConsumer, Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
-from recovery_app._live.replies import Answer
+from recovery_app._live.numbering import Numbers, take_numbers, with_numbers
+from recovery_app._live.protocol import TOKEN_EVENT, Message, WireProtocol, to_json
+from recovery_app._live.replies import Reply
 from recovery_app._live.session import Session
-from recovery_app.consumers.application import Link, TopicApplication
-from recovery_app.consumers.groups import TopicChannel
 from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.signals import observers
 
 logger = logging.getLogger("recovery_app")
-Result = TypeVar("Result")
 
 _SPREAD = (0.8, 1.0)
 
 
-class Topic:
-    """Live one join: from ``phx_join`` until it is left, joined again, or cut.
+@dataclass(slots=True, kw_only=True)
+class ConnectionContext:
+    """What a topic needs of its connection."""
 
-    All that happens to the topic (frames, group messages, timers) goes through one mailbox,
-    so its consumer, like any consumer, does one thing at a time.
+    consumer: ConnectedConsumer
+    protocol: WireProtocol
+    manager: RecoveryManager
+    send: Callable[[str], Awaitable[None]]
+    forget: Callable[[Topic], None]
+
+
+class Topic:
+    """One join: from the client's message until it is left, joined again, or cut.
+
+    All that happens to the topic (events, group messages, timers) goes through one mailbox,
+    so that the application, like any consumer, does one thing at a time.
     """
 
-    def __init__(self, link: Link, frame: phoenix.Frame, *, after: Topic | None) -> None:
-        self.frame = frame
+    def __init__(self, context: ConnectionContext, join: Message, *, after: Topic | None) -> None:
+        self.join_message = join
         self.mailbox = Mailbox()
-        self._link = link
+        self._context = context
+        self._protocol = context.protocol
+        self._send = context.send
         self._after = after
-        self._channel = TopicChannel(link.consumer, self.mailbox.post, self._handle_message)
-        self._host = TopicApplication(link, self, self._channel)
+        self._application, self._channel = context.consumer.make_topic(self)
         self._session: Session | None = None
         self._touch_timer: asyncio.TimerHandle | None = None
         self._touch_waits = False
@@ -48,35 +60,50 @@ class Topic:
 
     # What others may ask for.
 
+    @property
+    def name(self) -> str:
+        """The topic's name."""
+        return self.join_message.topic
+
     async def push(self, event: str, payload: Mapping[str, Any]) -> None:
-        """Send a message to the client, in the shape of its frames."""
-        await self._link.send(self.frame.push(event, payload))
+        """Send an event to the client, in the shape of its messages."""
+        await self._send(self._protocol.push(self.join_message, event, payload))
 
     async def renew(self) -> None:
         """Bind the session to whoever is logged in now, and announce the new token."""
         if self._session is None:
             raise RuntimeError("renew_recovery() works once the topic is joined.")
-        await self._session.renew(await self._host.binding(await self._host.view()))
+        _, binding = await self._application.identify()
+        await self._session.renew(binding)
 
     def listen(self) -> str:
-        """Give the name of the topic's channel, and hear it from now on; from any thread."""
+        """Return the name of the topic's channel, and receive from it; from any thread."""
         return self._channel.listen()
 
-    async def join(self) -> None:
+    async def post(self, work: Work) -> None:
+        """Have work done in its turn."""
+        await self.mailbox.post(work)
+
+    def join(self) -> None:
         """Start the join; it is done in its turn."""
-        await self.mailbox.post(self._join)
+        self.mailbox.try_post(self._join)
 
-    async def receive(self, frame: phoenix.Frame) -> None:
+    async def receive(self, message: Message) -> None:
         """Take an event from the client, to be handled in its turn."""
-        await self.mailbox.post(partial(self._handle_event, frame))
+        await self.mailbox.post(partial(self._handle_event, message))
 
-    async def leave(self, frame: phoenix.Frame) -> None:
+    def try_receive(self, message: Message) -> bool:
+        """Take an event from the client unless too many wait; return whether it was taken."""
+        return self.mailbox.try_post(partial(self._handle_event, message))
+
+    async def leave(self, message: Message) -> None:
         """End because the client left; its state stays, as a slow join looks like a leave."""
-        await self._end(frame.reply("ok", {}), self.frame.close())
+        left = self._protocol.reply(message, {}, ok=True)
+        await self._end(left, self._protocol.close(self.join_message))
 
     async def replace(self) -> None:
         """End because the client joins anew; the new join waits for this."""
-        await self._end(self.frame.close())
+        await self._end(self._protocol.close(self.join_message))
 
     async def disconnect(self) -> None:
         """End because the connection is gone, after all that came before."""
@@ -94,11 +121,16 @@ class Topic:
         if self._after is not None:
             await self._after.mailbox.ended()
             self._after = None
-        join = Join(self._host, self.frame, manager=self._link.manager, announce=self._announce)
+        join = Join(
+            self._application,
+            self.join_message,
+            manager=self._context.manager,
+            announce=self._announce,
+        )
         try:
             await self._channel.open()
             self._session, response = await join.carry_out()
-            answer = self.frame.reply("ok", response)
+            reply = self._protocol.reply(self.join_message, response, ok=True)
         except JoinRefused as refusal:
             await self._refuse(refusal.reason)
         except Exception:
@@ -106,111 +138,111 @@ class Topic:
             await self._refuse("join crashed")
         else:
             self._schedule_touch()
-            await self._link.send(answer)
+            await self._send(reply)
 
     async def _refuse(self, reason: str) -> None:
         self._session = None
-        self._link.forget(self)
+        self._context.forget(self)
         try:
             # The reason may be a lazy translation.
-            await self._link.send(self.frame.reply("error", {"reason": str(reason)}))
+            response = {"reason": str(reason)}
+            await self._send(self._protocol.reply(self.join_message, response, ok=False))
             await self._channel.close()
         finally:
             self.mailbox.close()
 
     def _facts(self, event: str) -> dict[str, str]:
-        return {"event": event, "topic": self.frame.topic}
+        return {"event": event, "topic": self.name}
 
     async def _announce(self, token: str) -> None:
-        await self.push(phoenix.TOKEN, {"token": token, "ttl": self._link.manager.ttl})
+        await self.push(TOKEN_EVENT, {"token": token, "ttl": self._context.manager.ttl})
 
     # Living.
 
-    async def _handle_event(self, frame: phoenix.Frame) -> None:
+    async def _handle_event(self, message: Message) -> None:
         session = self._session
         if session is None:
-            await self._link.send(frame.reply("error", {"reason": "unmatched topic"}))
+            unmatched = {"reason": "unmatched topic"}
+            await self._send(self._protocol.reply(message, unmatched, ok=False))
             return
-        session.confirm()
+        session.acknowledge_token()
         try:
-            numbers = numbering.read(frame.payload)
+            numbers = take_numbers(message.payload)
         except ValueError:
-            answer = numbering.told(_refusal(reason="bad_seq"), safe=session.sequence.safe)
+            reply = with_numbers(_refusal(reason="bad_seq"), safe=session.replies.safe)
         else:
             if numbers is None:
-                answer = await self._apply(session, frame)
-                await self._keep(session)
+                reply = await self._apply(session, message)
+                if not self._gathers_save():
+                    await session.save()
             else:
-                answer = await self._apply_once(session, frame, numbers)
-        await self._link.send(frame.reply("ok" if answer.is_ok else "error", answer.response))
+                reply = await self._apply_once(session, message, numbers)
+        await self._send(self._protocol.reply(message, reply.response, ok=reply.is_ok))
 
-    async def _apply_once(
-        self, session: Session, frame: phoenix.Frame, numbers: numbering.Numbers
-    ) -> Answer:
+    async def _apply_once(self, session: Session, message: Message, numbers: Numbers) -> Reply:
         """Apply an event unless it was, or another is due; its number is stored with the state."""
-        sequence = session.sequence
-        sequence.acknowledge(numbers.ack)
-        if numbers.seq > sequence.applied + 1:
-            gap = _refusal(reason="seq_gap", seq=sequence.applied)
-            return numbering.told(gap, safe=sequence.safe)
-        is_repeat = numbers.seq <= sequence.applied
+        replies = session.replies
+        replies.acknowledge(numbers.ack)
+        if numbers.seq > replies.applied + 1:
+            gap = _refusal(reason="seq_gap", seq=replies.applied)
+            return with_numbers(gap, safe=replies.safe)
+        is_repeat = numbers.seq <= replies.applied
         if is_repeat:
             observers.event_repeated()
-            answer = sequence.find(numbers.seq) or Answer(is_ok=True, response=b"{}")
+            reply = replies.find(numbers.seq) or Reply(is_ok=True, response=b"{}")
         else:
-            answer = await self._apply(session, frame)
-            sequence.answered(answer)
-        await self._keep(session)
-        return numbering.told(answer, safe=sequence.safe, is_repeat=is_repeat)
+            reply = await self._apply(session, message)
+            replies.add(reply)
+        if not self._gathers_save():
+            await session.save()
+        return with_numbers(reply, safe=replies.safe, is_repeat=is_repeat)
 
-    async def _apply(self, session: Session, frame: phoenix.Frame) -> Answer:
+    async def _apply(self, session: Session, message: Message) -> Reply:
+        """Handle an event; after an error go back to the last consistent state."""
         try:
-            response = await self._change(session, partial(self._call_handler, frame))
-        except SnapshotError as error:
-            return _refusal(reason=error.reason)
-        except Exception:
+            response, state = await self._application.handle_event(message.event, message.payload)
+            if not isinstance(response, (Mapping, type(None))):
+                raise TypeError(
+                    f"handle_event returned {type(response).__name__}, not a dict or None."
+                )
+            reply = Reply(is_ok=True, response=to_json(response or {}))
+            session.last_state = state
+        except Exception as error:
+            await self._roll_back(session, error)
+            if isinstance(error, SnapshotError):
+                return _refusal(reason=error.reason)
             return _refusal(reason="event crashed")
-        return Answer(is_ok=True, response=response)
+        return reply
 
-    async def _call_handler(self, frame: phoenix.Frame) -> bytes:
-        await self._host.take_care("handle_event")
-        payload = numbering.without(frame.payload)
-        response = await self._host.call("handle_event", frame.event, payload)
-        if not isinstance(response, (Mapping, type(None))):
-            raise TypeError(f"handle_event gave {type(response).__name__}, not a dict or None.")
-        return phoenix.encode(response or {})
-
-    async def _handle_message(self, message: dict[str, Any]) -> None:
-        name = self._host.find_handler(message)
-        if name is None:
+    async def handle_message(self, message: dict[str, Any]) -> None:
+        """Handle a group message, where the application has a handler for it."""
+        handler = self._application.find_handler(message)
+        session = self._session
+        if handler is None:
             logger.warning("A group message has no handler.", extra=self._facts("unhandled"))
-        elif self._session is not None:
-            await self._host.take_care(name)
-            with contextlib.suppress(Exception):  # _change has logged it.
-                await self._change(self._session, partial(self._host.call, name, message))
-            await self._keep(self._session)
+        elif session is not None:
+            try:
+                session.last_state = await self._application.handle_message(handler, message)
+            except Exception as error:
+                await self._roll_back(session, error)
+            if not self._gathers_save():
+                await session.save()
 
-    async def _change(self, session: Session, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Do what may change the state; after an error go back to the last that was whole."""
-        try:
-            result = await work()
-            session.good = await self._host.encode()
-        except Exception:
-            logger.exception("A handler failed.", extra=self._facts("handler_failed"))
-            await self._host.roll_back(session.good)
-            raise
-        return result
+    async def _roll_back(self, session: Session, error: Exception) -> None:
+        logger.error("A handler failed.", exc_info=error, extra=self._facts("handler_failed"))
+        await self._application.roll_back(session.last_state)
 
-    async def _keep(self, session: Session) -> None:
-        """Make the state safe, now or with what else comes soon."""
-        if not self._host.consumer.recovery_save_interval:
-            await session.save_good()
-        elif self._flush_timer is None:
+    def _gathers_save(self) -> bool:
+        """Leave the save to a later flush, where saves are gathered; return whether they are."""
+        if not self._application.save_interval:
+            return False
+        if self._flush_timer is None:
             self._schedule_flush()
+        return True
 
     def _schedule_flush(self) -> None:
         self._flush_timer = asyncio.get_running_loop().call_later(
-            self._host.consumer.recovery_save_interval, self._post_flush
+            self._application.save_interval, self._post_flush
         )
 
     def _post_flush(self) -> None:
@@ -220,11 +252,11 @@ class Topic:
     async def _flush(self) -> None:
         self._flush_timer = None
         if self._session is not None:
-            await self._session.save_good()
+            await self._session.save()
 
     def _schedule_touch(self) -> None:
         # Spread out, or connections that came back at once would touch at once for ever.
-        delay = self._link.manager.touch_interval * random.uniform(*_SPREAD)
+        delay = self._context.manager.touch_interval * random.uniform(*_SPREAD)
         self._touch_timer = asyncio.get_running_loop().call_later(delay, self._post_touch)
 
     def _post_touch(self) -> None:
@@ -246,19 +278,19 @@ class Topic:
 
     # Ending.
 
-    async def _end(self, *frames: str) -> None:
-        await self.mailbox.post(partial(self._finish, frames))
+    async def _end(self, *texts: str) -> None:
+        await self.mailbox.post(partial(self._finish, texts))
         self.mailbox.close()
 
-    async def _finish(self, frames: tuple[str, ...]) -> None:
+    async def _finish(self, texts: tuple[str, ...]) -> None:
         self._stop_timers()
         if self._flush_timer is not None or (self._session and self._session.token):
             # Saves were gathered, or the storage was away and may be back.
             await self._flush()
         # What was posted behind this (a group message, a touch) comes too late.
         self._session = None
-        for text in frames:
-            await self._link.send(text)
+        for text in texts:
+            await self._send(text)
         await self._channel.close()
 
     def _stop_timers(self) -> None:
@@ -267,5 +299,5 @@ class Topic:
                 timer.cancel()
 
 
-def _refusal(**facts: str | int) -> Answer:
-    return Answer(is_ok=False, response=phoenix.encode(facts))
+def _refusal(**facts: str | int) -> Reply:
+    return Reply(is_ok=False, response=to_json(facts))

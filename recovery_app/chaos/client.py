@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recovery_app._live import phoenix
+from recovery_app._live.protocol import TOKEN_EVENT, from_json, to_json
 
 MAX_ON_WIRE = 32
 KEPT_BACK = ("version", "unavailable")
@@ -103,13 +104,13 @@ class Client:
     def receive(self, text: str, now: float) -> None:
         """Take what the server sends; raise `Drop` where it ends the connection."""
         self._heard_at = now
-        frame = phoenix.parse(phoenix.loads(text))
+        frame = phoenix.PhoenixProtocol().read(from_json(text))
         if frame is None or frame.topic != self.topic:
             return
         payload: Any = frame.payload
         if frame.join_ref not in (None, self._join_ref):
             return
-        if frame.event == phoenix.TOKEN:
+        if frame.event == TOKEN_EVENT:
             self.token = payload["token"]
         elif frame.event in (phoenix.CLOSE, "phx_error"):
             raise Drop(f"the server says {frame.event}")
@@ -171,7 +172,8 @@ class Client:
     def _frame(
         self, join_ref: str | None, topic: str, event: str, payload: Payload, ref: str = ""
     ) -> str:
-        return phoenix.dumps([join_ref, ref or join_ref or self._next_ref(), topic, event, payload])
+        frame = [join_ref, ref or join_ref or self._next_ref(), topic, event, payload]
+        return to_json(frame).decode()
 
     # Joins
 

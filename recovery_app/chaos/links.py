@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from recovery_app._live import phoenix
+from recovery_app._live.protocol import Kind, Message, Ref, from_json
 from recovery_app.chaos.frames import MessageReader
 
 CHUNK = 65_536
@@ -36,15 +37,15 @@ class Stream:
 class Questions:
     """What a client has asked, so that the answers can be told apart."""
 
-    joins: set[phoenix.Ref] = field(default_factory=set)
-    events: set[phoenix.Ref] = field(default_factory=set)
+    joins: set[Ref] = field(default_factory=set)
+    events: set[Ref] = field(default_factory=set)
 
     def ask(self, text: str) -> bool:
         """Take note of a client's message, and say whether it is a join."""
         frame = _parse(text)
-        if frame is None or frame.is_heartbeat or frame.event == phoenix.LEAVE:
+        if frame is None or frame.kind in (Kind.HEARTBEAT, Kind.LEAVE):
             return False
-        is_join = frame.event == phoenix.JOIN
+        is_join = frame.kind is Kind.JOIN
         (self.joins if is_join else self.events).add(frame.ref)
         return is_join
 
@@ -153,8 +154,8 @@ class Link:
                 yield message.raw
 
 
-def _parse(text: str) -> phoenix.Frame | None:
+def _parse(text: str) -> Message | None:
     try:
-        return phoenix.parse(phoenix.loads(text))
+        return phoenix.PhoenixProtocol().read(from_json(text))
     except ValueError:
         return None

@@ -1,114 +1,224 @@
-"""Own one topic's copy of the consumer, and every call into the application."""
+"""The application's code, as a page's connection calls it (`recovery_app._live.interfaces`)."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app._core.operations import check_name
+from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
+from recovery_app._live.protocol import Payload
 from recovery_app.consumers.groups import TopicChannel
-from recovery_app.consumers.hooks import Hooks
-from recovery_app.consumers.identity import bind_to_person, bind_to_view, combine
+from recovery_app.consumers.hooks import HookTable
+from recovery_app.consumers.identity import bind_to_person, bind_to_view, combine, person_of
+from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
-    from recovery_app._live.topic import Topic
     from recovery_app.consumers.mixins import RecoveryMixin
+
+_IDENTIFYING = ("get_recovery_view", "get_recovery_binding")
 
 logger = logging.getLogger("recovery_app")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """What a topic needs of its connection."""
+class ConsumerApplication:
+    """The connected consumer: what it accepts, and a copy of it for each topic."""
 
-    consumer: RecoveryMixin
-    hooks: Hooks
-    manager: RecoveryManager
-    send: Callable[[str], Awaitable[None]]
-    forget: Callable[[Topic], None]
+    def __init__(self, consumer: RecoveryMixin, hooks: HookTable, manager: RecoveryManager) -> None:
+        self.handler_lock = asyncio.Lock()
+        """Held by code of the connected consumer itself, which does one thing at a time."""
+        self._consumer = consumer
+        self._hooks = hooks
+        self._manager = manager
+
+    @property
+    def max_topics(self) -> int:
+        """How many topics one connection may join."""
+        return self._consumer.recovery_max_topics
+
+    def accepts(self, topic: str) -> bool:
+        """Return whether a topic may be joined."""
+        try:
+            check_name("topic", topic)
+        except ValueError:
+            return False
+        return topic == "" or any(
+            topic.startswith(pattern[:-1]) if pattern.endswith("*") else topic == pattern
+            for pattern in self._consumer.recovery_topics
+        )
+
+    def make_topic(self, topic: TopicHandle) -> tuple[TopicApplication, TopicChannel]:
+        """Return the application's code for a topic, and the channel that groups reach it on."""
+        channel = TopicChannel(self._consumer, topic.post, topic.handle_message)
+        application = TopicApplication(
+            self._consumer, topic, channel, hooks=self._hooks, manager=self._manager
+        )
+        return application, channel
+
+    async def handle_json(self, content: object) -> None:
+        """Give JSON that isn't of the protocol to the consumer's own ``receive_json``."""
+        if not self._hooks.has_own_receiver:
+            return
+        async with self.handler_lock:
+            try:
+                await self._hooks.call(self._consumer, "receive_json", content)
+            except Exception:
+                logger.exception("receive_json failed.", extra={"event": "receiver_failed"})
 
 
 class TopicApplication:
     """The consumer of one topic: ``self`` in its hooks and handlers."""
 
-    def __init__(self, link: Link, topic: Topic, channel: TopicChannel) -> None:
-        self._link = link
+    def __init__(
+        self,
+        origin: RecoveryMixin,
+        topic: TopicHandle,
+        channel: TopicChannel,
+        *,
+        hooks: HookTable,
+        manager: RecoveryManager,
+    ) -> None:
+        self._origin = origin
         self._topic = topic
         self._channel = channel
-        self.consumer = self._copy()
+        self._hooks = hooks
+        self._codec = manager.codec
+        self.reset()
 
-    def start_afresh(self) -> None:
-        """Take a new copy, with nothing that a failed restore left behind."""
-        self.consumer = self._copy()
+    @property
+    def version(self) -> int:
+        """The version of the state that this code writes."""
+        return self.consumer.recovery_version
 
-    def call(self, name: str, *args: object) -> Awaitable[Any]:
-        """Call a hook or handler and give what it gives."""
-        return self._link.hooks.call(self.consumer, name, *args)
+    @property
+    def save_interval(self) -> float:
+        """Seconds for which saves are gathered; 0 for a save after each event."""
+        return self.consumer.recovery_save_interval
 
-    def take_care(self, *names: str) -> Awaitable[None]:
-        """Prepare for calls of these, where any is the application's own."""
-        return self._link.hooks.take_care(self.consumer, *names)
+    def reset(self) -> None:
+        """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
+        self.consumer = copy.copy(self._origin)
+        self.consumer.recovery_topic = self._topic.name
+        self.consumer._recovery_joined = self._topic
+        self._channel.attach(self.consumer)
 
-    def has_own(self, *names: str) -> bool:
-        """Say whether any of these is the application's own."""
-        return self._link.hooks.has_own(type(self.consumer), names)
+    # Joining.
+
+    async def admit(self, params: Params, *, shows_token: bool) -> Admission:
+        """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
+        own = self._hooks.own
+        if "authorize_join" in own:
+            await self._call("authorize_join", self._topic.name, params)
+        if own.isdisjoint(_IDENTIFYING) and (person := person_of(self.consumer.scope)) is not None:
+            view = self._topic.name
+            binding = self._binding(view, person)
+        else:
+            view, binding = await self.identify()
+        may_recover = shows_token
+        if shows_token and "should_recover" in own:
+            may_recover = bool(await self._call("should_recover", self._topic.name, params))
+        return Admission(view, binding, may_recover)
+
+    async def identify(self) -> tuple[str, bytes]:
+        """Return the view that a token is for, and the binding to consumer, view and person."""
+        view = self._topic.name
+        if "get_recovery_view" in self._hooks.own:
+            view = str(await self._call("get_recovery_view", view))
+        if "get_recovery_binding" in self._hooks.own:
+            person = combine("own", await self._call("get_recovery_binding") or b"")
+        else:
+            person = await bind_to_person(self.consumer.scope)
+        return view, self._binding(view, person)
+
+    async def mount(self, params: Params) -> Extras:
+        """Start afresh."""
+        return _checked("mount", await self._call("mount", self._topic.name, params))
+
+    async def recover(self, takeover: Takeover) -> tuple[Takeover, Extras, bytes]:
+        """Take a state back, migrated to `version`.
+
+        Return the takeover with that state, and the state as `encode` does.
+        """
+        if takeover.version < self.version:
+            state = await self._call("migrate_state", takeover.state, takeover.version)
+            takeover = replace(takeover, state=state)
+        if "restore_state" in self._hooks.own:
+            await self._call("restore_state", takeover.state)
+        else:
+            self.consumer._write_recovery_fields(takeover.state)
+        extras: Extras = {}
+        if "after_recover" in self._hooks.own:
+            extras = _checked("after_recover", await self._call("after_recover", takeover))
+        payload = takeover.payload
+        is_whole = takeover.state.keys() == set(self.consumer.recovery_fields)
+        if payload is None or not is_whole or self._hooks.has_own_restoring:
+            payload = await self.encode()
+        # Otherwise all that was stored came back, and no code of the application's ran since.
+        return takeover, extras, payload
+
+    # Living.
+
+    async def handle_event(self, event: str, payload: Payload) -> tuple[object, bytes]:
+        """Handle an event; return the reply's response, and the state as `encode` does."""
+        response = await self._call("handle_event", event, payload)
+        return response, self._encode_fields() or await self.encode()
 
     def find_handler(self, message: dict[str, Any]) -> str | None:
-        """Give the method that a group message may call, or ``None``."""
-        return self._link.hooks.find_handler(self.consumer, message)
+        """Return the name of the handler for a group message; ``None`` where there is none."""
+        return self._hooks.find_handler(self.consumer, message)
+
+    async def handle_message(self, handler: str, message: dict[str, Any]) -> bytes:
+        """Handle a group message; return the state as `encode` does."""
+        await self._call(handler, message)
+        return self._encode_fields() or await self.encode()
 
     async def encode(self) -> bytes:
-        """Give the serialized state; `SnapshotError` where it can't be stored."""
-        return self._link.manager.codec.encode(await self.call("get_recoverable_state"))
+        """Return the serialized state; raise `SnapshotError` where it can't be stored."""
+        if "get_recoverable_state" in self._hooks.own:
+            return self._codec.encode(await self._call("get_recoverable_state"))
+        return self._codec.encode(self.consumer._read_recovery_fields())
+
+    def _encode_fields(self) -> bytes | None:
+        """Return the serialized fields, where they are the state; ``None`` where a hook has it."""
+        if "get_recoverable_state" in self._hooks.own:
+            return None
+        return self._codec.encode(self.consumer._read_recovery_fields())
 
     async def roll_back(self, payload: bytes | None) -> None:
         """Go back to a serialized state, where there is one."""
         if payload is None:
             return
         try:
-            state = self._link.manager.codec.decode(payload)
-            self._forget_new_fields(state)
-            await self.restore(state)
+            state = self._codec.decode(payload)
+            if "get_recoverable_state" not in self._hooks.own:
+                for name in set(self.consumer.recovery_fields) - state.keys():
+                    vars(self.consumer).pop(name, None)
+            if "restore_state" in self._hooks.own:
+                await self._call("restore_state", state)
+            else:
+                self.consumer._write_recovery_fields(state)
         except Exception:
             logger.exception(
                 "A state couldn't be rolled back.",
-                extra={"event": "rollback_failed", "topic": self._topic.frame.topic},
+                extra={"event": "rollback_failed", "topic": self._topic.name},
             )
 
-    async def restore(self, state: dict[str, Any]) -> None:
-        """Have the consumer take a state back."""
-        if self.has_own("restore_state"):
-            await self.call("restore_state", state)
-        else:
-            self.consumer._write_recovery_fields(state)
-
-    async def view(self) -> str:
-        """Give the view that a token of this topic is good for."""
-        topic = self._topic.frame.topic
-        if self.has_own("get_recovery_view"):
-            return str(await self.call("get_recovery_view", topic))
-        return topic
-
-    async def binding(self, view: str) -> bytes:
-        """Give the bytes that tie a token to this consumer, the view and the person."""
-        if self.has_own("get_recovery_binding"):
-            person = combine("own", await self.call("get_recovery_binding") or b"")
-        else:
-            person = await bind_to_person(self.consumer.scope)
+    def _binding(self, view: str, person: bytes) -> bytes:
         kind: type = type(self.consumer)
         return bind_to_view(kind, view) + combine(person)
 
-    def _forget_new_fields(self, state: dict[str, Any]) -> None:
-        if not self._link.hooks.overrides(self.consumer, "get_recoverable_state"):
-            for name in set(self.consumer.recovery_fields) - state.keys():
-                vars(self.consumer).pop(name, None)
+    def _call(self, name: str, *arguments: object) -> Awaitable[Any]:
+        return self._hooks.call(self.consumer, name, *arguments)
 
-    def _copy(self) -> RecoveryMixin:
-        consumer = copy.copy(self._link.consumer)
-        consumer.recovery_topic = self._topic.frame.topic
-        consumer._recovery_life = self._topic
-        self._channel.equip(consumer)
-        return consumer
+
+def _checked(hook: str, extras: Any) -> Extras:
+    if extras is None:
+        return {}
+    if isinstance(extras, Mapping):
+        return extras
+    raise TypeError(f"{hook} returned {type(extras).__name__}, not a dict or None.")

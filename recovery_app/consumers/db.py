@@ -1,4 +1,9 @@
-"""Own the care for database connections: one trip to their thread for all who ask at once."""
+"""The care for database connections: one trip to their thread for all who ask at once.
+
+Channels closes old connections before each message, on another thread, which takes as long as
+handling an event. Here it is done at most once in `CARE_SECONDS` for each event loop, and at
+once after application code has raised a database error.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +12,59 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import SyncToAsync
 from channels.db import aclose_old_connections
+from django.db import Error
 
-_NEXT: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+CARE_SECONDS = 1
+
+
+class _Care:
+    """The care for the connections of one event loop."""
+
+    def __init__(self) -> None:
+        self.due_at = 0.0
+        self.trip: asyncio.Task[None] | None = None
+
+
+_care: WeakKeyDictionary[asyncio.AbstractEventLoop, _Care] = WeakKeyDictionary()
+
+
+def is_due() -> bool:
+    """Return whether old connections are to be closed before code that may use them."""
+    loop = asyncio.get_running_loop()
+    care = _care.get(loop)
+    return care is None or loop.time() >= care.due_at or _has_own_thread()
+
+
+def note_error(error: BaseException) -> None:
+    """Have connections closed before the next code if a database error came of this."""
+    care = _care.get(asyncio.get_running_loop())
+    if care is not None and isinstance(error, Error):
+        care.due_at = 0.0
 
 
 async def close_old_connections() -> None:
     """Close old database connections, as Channels does before each message.
 
-    A trip that sets out after it was asked for does for everyone: a thousand joins at once
-    take one. Who has a thread to himself (``ThreadSensitiveContext``) goes alone.
+    A trip that sets out after it was asked for serves everyone: a thousand joins at once take
+    one. Code with a thread of its own (``ThreadSensitiveContext``) goes alone.
     """
-    if SyncToAsync.thread_sensitive_context.get(None) is not None:
+    if _has_own_thread():
         await aclose_old_connections()
         return
     loop = asyncio.get_running_loop()
-    trip = _NEXT.get(loop)
-    if trip is None:
-        trip = _NEXT[loop] = loop.create_task(_set_out(loop))
-    await asyncio.shield(trip)
+    care = _care.get(loop)
+    if care is None:
+        care = _care[loop] = _Care()
+    if care.trip is None:
+        care.trip = loop.create_task(_set_out(loop, care))
+    await asyncio.shield(care.trip)
 
 
-async def _set_out(loop: asyncio.AbstractEventLoop) -> None:
-    del _NEXT[loop]
+async def _set_out(loop: asyncio.AbstractEventLoop, care: _Care) -> None:
+    care.trip = None
     await aclose_old_connections()
+    care.due_at = loop.time() + CARE_SECONDS
+
+
+def _has_own_thread() -> bool:
+    return SyncToAsync.thread_sensitive_context.get(None) is not None

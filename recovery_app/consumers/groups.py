@@ -1,4 +1,4 @@
-"""Own a topic's channel: what groups send it, and its leaving of them when it ends."""
+"""A topic's channel: what groups send it, and how it leaves them when it ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HasChannel(Protocol):
 
 
 async def receive_with_retry(receive: Callable[[], Awaitable[Message]]) -> Message:
-    """Give the next message of a channel layer, however often it fails until then.
+    """Return the next message of a channel layer, however often it fails until then.
 
     A layer that is away takes no connection down with it, and is logged once.
     """
@@ -56,12 +56,12 @@ class GroupTrackingLayer:
         self._joined.add((group, channel))
 
     async def group_discard(self, group: str, channel: str) -> None:
-        """Take a channel out of a group."""
+        """Remove a channel from a group."""
         self._joined.discard((group, channel))
         await self._layer.group_discard(group, channel)
 
     async def discard_all(self) -> None:
-        """Take out of its groups every channel that is still in one."""
+        """Remove every channel from the groups that it is still in."""
         for group, channel in list(self._joined):
             await self.group_discard(group, channel)
 
@@ -94,35 +94,35 @@ class TopicChannel:
         if self._layer is not None:
             self._name = await self._layer.new_channel()
 
-    def equip(self, consumer: HasChannel) -> None:
+    def attach(self, consumer: HasChannel) -> None:
         """Put the channel into a copy of the consumer, which asks for the name itself."""
         if self._layer is not None:
             consumer.channel_layer = self._layer
             vars(consumer).pop("channel_name", None)
 
     def listen(self) -> str:
-        """Give the name, and start to receive; may be called from any thread."""
+        """Return the name, and start to receive; may be called from any thread."""
         if self._name:
-            # In no hook's context: what that set is not for all that comes.
+            # Not in the context of a hook: what that has set isn't meant for every message.
             self._loop.call_soon_threadsafe(self._start, context=self._context)
         return self._name
 
     async def close(self) -> None:
-        """Leave all groups and receive nothing more."""
+        """Leave all groups and stop receiving."""
         self.cancel()
         if self._layer is not None:
             await self._layer.discard_all()
 
     def cancel(self) -> None:
-        """Receive nothing more."""
+        """Stop receiving."""
         if self._layer is None or not self._name or self._closed:
             return
         if self._pump is None and not self._layer.keeps_no_names:
-            # Some layers let go of a name when its receiver is cancelled, and never else.
+            # Some layers release a name only when its receiver is cancelled.
             self._start()
         self._closed = True
         if self._pump is not None:
-            # Behind its start, as a task that has not begun would receive nothing.
+            # After its start, as a task that has not begun would receive nothing.
             self._loop.call_soon(self._pump.cancel)
 
     def _start(self) -> None:

@@ -1,34 +1,62 @@
-"""Own how the application's hooks are called, from asynchronous and from sync consumers."""
+"""What a consumer class has of its own, looked up once for each class.
+
+Nothing of the application's is called that isn't there: the mixin's own hooks do nothing, and
+a thousand joins that come at once feel each look at a class.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.db import database_sync_to_async
 
-from recovery_app.consumers.db import close_old_connections
+from recovery_app.consumers import db
+
+HOOKS = (
+    "mount",
+    "handle_event",
+    "authorize_join",
+    "should_recover",
+    "get_recoverable_state",
+    "restore_state",
+    "after_recover",
+    "get_recovery_binding",
+    "get_recovery_view",
+    "migrate_state",
+)
+_RESTORING = ("migrate_state", "restore_state", "after_recover", "get_recoverable_state")
+_LOOKED_AT = (*HOOKS, "receive_json", "dispatch", "accept", "send", "close")
 
 
-class Hooks:
-    """Call the hooks of an asynchronous consumer; a hook may be a plain function too."""
+class HookTable:
+    """Which hooks of a consumer class are the application's own, and how they are called."""
 
-    def __init__(self, mixin: type) -> None:
+    def __init__(self, kind: type, mixin: type) -> None:
+        self._kind = kind
         self._mixin = mixin
+        self._methods = self._look()
+        self.own = frozenset(
+            name for name in HOOKS if getattr(kind, name) is not getattr(mixin, name)
+        )
+        self.has_own_restoring = not self.own.isdisjoint(_RESTORING)
+        """Whether code of the application's has a say in what a recovered state is."""
+        self.has_own_receiver = _is_own(kind, "receive_json")
+        """Whether the application does anything with frames that aren't of the protocol."""
+        self.has_own_dispatch = kind.__dict__.get("dispatch", None) is not None or (
+            _first_dispatch(kind) is not _first_dispatch(mixin)
+        )
+        self._channels_dispatches = _next_dispatch(kind, mixin) is AsyncConsumer.dispatch
 
-    def overrides(self, consumer: object, name: str) -> bool:
-        """Say whether a method is the application's own."""
-        return getattr(type(consumer), name, None) is not getattr(self._mixin, name, None)
-
-    def has_own(self, kind: type, names: tuple[str, ...]) -> bool:
-        """Say whether a class has any of these methods as its own; it is asked at each join."""
-        return _has_own(self._mixin, kind, names)
+    def is_current(self) -> bool:
+        """Return whether the class still has the same methods; a test may have patched one."""
+        return self._look() == self._methods
 
     def find_handler(self, consumer: object, message: dict[str, Any]) -> str | None:
-        """Give the method that a channel layer's message may call, or ``None``.
+        """Return the method that a channel layer's message may call, or ``None``.
 
         Hooks, and whatever else a mixin or Channels brings along, are no message's to call.
         """
@@ -36,70 +64,65 @@ class Hooks:
             name: str = get_handler_name(message)
         except (ValueError, AttributeError):
             return None
-        reserved = any(hasattr(base, name) for base in (self._mixin, *_channels_bases(consumer)))
+        bases = [base for base in self._kind.__mro__ if base.__module__.startswith("channels.")]
+        reserved = any(hasattr(base, name) for base in (self._mixin, *bases))
         return name if not reserved and callable(getattr(consumer, name, None)) else None
 
     def find_bare_handler(self, consumer: object, message: dict[str, Any]) -> Any:
-        """Give the handler of a message that Channels alone would dispatch, or ``None``."""
-        kind: type = type(consumer)
-        if _next_dispatch(kind, self._mixin) is not AsyncConsumer.dispatch:
+        """Return the handler of a message that Channels alone would dispatch, or ``None``."""
+        if not self._channels_dispatches:
             return None
         return getattr(consumer, get_handler_name(message), None)
 
-    def runs_own_code(self, consumer: object, message: dict[str, Any]) -> bool:
-        """Say whether the handler of a message, or what it calls, is the application's own."""
+    def runs_own_code(self, message: dict[str, Any]) -> bool:
+        """Return whether the handler of a message, or what it calls, is the application's own."""
         name: str = get_handler_name(message)
-        calls = name, name.removeprefix("websocket_"), "accept", "send", "close"
-        return any(_is_own(type(consumer), each) for each in calls)
+        called = name, name.removeprefix("websocket_"), "accept", "send", "close"
+        return any(_is_own(self._kind, each) for each in called)
 
-    def has_own_receiver(self, consumer: object) -> bool:
-        """Say whether the application does anything with frames that aren't ours."""
-        return _is_own(type(consumer), "receive_json")
-
-    async def take_care(self, consumer: object, *names: str) -> None:
-        """Close old database connections, as Channels does, before code that may use them."""
-        if self.has_own(type(consumer), names):
-            await close_old_connections()
-
-    async def call(self, consumer: object, name: str, *args: object) -> Any:
-        """Call a hook or a handler by name and give what it gives."""
+    async def call(self, consumer: object, name: str, *arguments: object) -> Any:
+        """Call a hook or a handler, a coroutine or a plain function, and return its result."""
+        if db.is_due():
+            await db.close_old_connections()
         try:
-            result = getattr(consumer, name)(*args)
-            return await result if inspect.isawaitable(result) else result
+            result = getattr(consumer, name)(*arguments)
+            return await result if hasattr(result, "__await__") else result
         except asyncio.CancelledError as error:
             if _is_being_cancelled():
                 raise
             # It awaited something that was cancelled: its own failure, not our end.
             raise RuntimeError(f"{name} let a CancelledError out.") from error
+        except Exception as error:
+            db.note_error(error)
+            raise
+
+    def _look(self) -> tuple[Any, ...]:
+        return tuple(getattr(self._kind, name, None) for name in _LOOKED_AT)
 
 
-class SyncHooks(Hooks):
-    """Call the hooks of a sync consumer on the thread that Channels keeps for those."""
+class SyncHookTable(HookTable):
+    """The same for a sync consumer, whose hooks run on the thread that Channels keeps for them."""
 
-    async def take_care(self, consumer: object, *names: str) -> None:
-        """Do nothing: each call on the thread takes care of itself."""
-
-    async def call(self, consumer: object, name: str, *args: object) -> Any:
+    async def call(self, consumer: object, name: str, *arguments: object) -> Any:
         """Call a hook or a handler by name, on the thread unless it is the mixin's own."""
         method = getattr(consumer, name)
-        if not self.overrides(consumer, name):
-            return method(*args)
+        if name in HOOKS and name not in self.own:
+            return method(*arguments)
         if inspect.iscoroutinefunction(method):
             raise TypeError(
                 f"{type(consumer).__name__}.{name} is async, and SyncRecoveryConsumerMixin "
                 "calls plain functions: use RecoveryConsumerMixin."
             )
-        return await database_sync_to_async(method)(*args)
+        return await database_sync_to_async(method)(*arguments)
 
 
-@lru_cache(maxsize=1_000)
-def _has_own(mixin: type, kind: type, names: tuple[str, ...]) -> bool:
-    return any(getattr(kind, name, None) is not getattr(mixin, name, None) for name in names)
+def _first_dispatch(kind: type) -> Callable[..., Any]:
+    method: Callable[..., Any] = kind.dispatch  # type: ignore[attr-defined]
+    return method
 
 
-@lru_cache(maxsize=1_000)
 def _next_dispatch(kind: type, mixin: type) -> object:
-    """Give the ``dispatch`` that comes after the mixins' in the order of a class."""
+    """Return the ``dispatch`` that comes after the mixins' in the order of a class."""
     bases = kind.__mro__[kind.__mro__.index(mixin.__mro__[1]) + 1 :]
     return next((vars(base)["dispatch"] for base in bases if "dispatch" in vars(base)), None)
 
@@ -114,7 +137,3 @@ def _is_being_cancelled() -> bool:
 def _is_own(kind: type, name: str) -> bool:
     method = getattr(kind, name, None)
     return method is not None and not str(method.__module__).startswith("channels.")
-
-
-def _channels_bases(consumer: object) -> list[type]:
-    return [base for base in type(consumer).__mro__ if base.__module__.startswith("channels.")]

@@ -1,4 +1,4 @@
-"""Own whom a token is made for: a consumer, a view, and a person as far as one is known."""
+"""Who a token is for: a consumer, a view, and a person as far as one is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LENGTH = struct.Struct(">I")
 
 
 def combine(*parts: str | bytes) -> bytes:
-    """Give bytes that no other list of parts gives."""
+    """Return bytes that no other list of parts gives."""
     whole = b""
     for part in parts:
         encoded = part.encode() if isinstance(part, str) else part
@@ -26,28 +26,36 @@ _NOBODY = combine("nobody")
 
 @lru_cache(maxsize=1_000)
 def bind_to_view(kind: type, view: str) -> bytes:
-    """Bind to a consumer and a view; it is asked at each join."""
+    """Return the part of a binding that names a consumer and a view."""
     return combine(f"{kind.__module__}.{kind.__qualname__}", view)
 
 
 async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
-    """Bind to the user, else to the loaded session, else to nobody.
+    """Return the part that names the user, else the session, else nobody."""
+    person = person_of(scope)
+    if person is None:
+        # Until it is loaded, session_key repeats whatever the cookie says.
+        session = scope["session"]
+        await database_sync_to_async(session.has_key)("")
+        person = _session_part(session)
+    return person
+
+
+def person_of(scope: Mapping[str, Any]) -> bytes | None:
+    """Return that part, or ``None`` where the session has to be loaded first.
 
     A user's part has the session auth hash, so a changed password ends recovery too.
-    Without any, the token is a bearer token.
+    Without a user and a session, the token is a bearer token.
     """
     user = scope.get("user")
     if user is not None and user.is_authenticated:
         auth_hash = getattr(user, "get_session_auth_hash", str)()
         return combine("user", str(user.pk), auth_hash)
     session = scope.get("session")
-    key = None if session is None else await _loaded_key(session)
-    return combine("session", key) if key else _NOBODY
+    if session is None:
+        return _NOBODY
+    return _session_part(session) if hasattr(session, "_session_cache") else None
 
 
-async def _loaded_key(session: Any) -> str | None:
-    if not hasattr(session, "_session_cache"):
-        # Until it is loaded, session_key repeats whatever the cookie says.
-        await database_sync_to_async(session.has_key)("")
-    key: str | None = session.session_key
-    return key
+def _session_part(session: Any) -> bytes:
+    return combine("session", session.session_key) if session.session_key else _NOBODY

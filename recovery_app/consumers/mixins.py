@@ -1,4 +1,4 @@
-"""Own what an application sees: the two mixins and their hooks."""
+"""The two mixins, with the hooks that an application overrides."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 
+from recovery_app._core.manager import RecoveryManager
 from recovery_app._live.connection import Connection
-from recovery_app.consumers.db import close_old_connections
+from recovery_app._live.phoenix import PhoenixProtocol
+from recovery_app.consumers import db
+from recovery_app.consumers.application import ConsumerApplication
 from recovery_app.consumers.groups import receive_with_retry
-from recovery_app.consumers.hooks import Hooks, SyncHooks
+from recovery_app.consumers.hooks import HookTable, SyncHookTable
 from recovery_app.consumers.identity import bind_to_person
+from recovery_app.middleware import current_manager
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
     from channels.consumer import AsyncConsumer as Base
 
-    from recovery_app._live.topic import Topic
+    from recovery_app._live.interfaces import TopicHandle
+    from recovery_app._live.protocol import WireProtocol
 else:
     Base = object
 
@@ -44,7 +49,7 @@ class RecoveryMixin(Base):
     recovery_topics: ClassVar[tuple[str, ...]] = ("*",)
     """Topics that may be joined; ``*`` at the end stands for anything."""
     recovery_fields: ClassVar[tuple[str, ...]] = ()
-    """Attributes that are saved and restored by themselves."""
+    """Attributes that are saved and restored automatically."""
     recovery_version: ClassVar[int] = 0
     """The version of the state; raise it when the state's meaning changes."""
     recovery_save_interval: ClassVar[float] = 0
@@ -55,9 +60,13 @@ class RecoveryMixin(Base):
     recovery_topic: str = ""
     """The topic that this copy of the consumer has joined."""
 
-    _recovery_hooks: ClassVar[Hooks]
+    _recovery_protocol: ClassVar[WireProtocol] = PhoenixProtocol()
+    _recovery_mixin: ClassVar[type]
+    _recovery_table_class: ClassVar[type[HookTable]] = HookTable
+    _recovery_hooks: ClassVar[HookTable]
+    _recovery_application: ConsumerApplication
     _recovery_connection: Connection
-    _recovery_life: Topic | None = None
+    _recovery_joined: TopicHandle | None = None
     _recovery_receive: Receive
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -77,29 +86,39 @@ class RecoveryMixin(Base):
 
         What Channels gives to the connected consumer stands before this.
         """
-        name = self._recovery_life and self._recovery_life.listen()
+        name = self._recovery_joined and self._recovery_joined.listen()
         if not name:
             raise AttributeError("There is no channel layer.", name="channel_name", obj=self)
         return name
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
-        self._recovery_connection = Connection(self, send, self._recovery_hooks)
+        given = scope.get("recovery")
+        manager = given if isinstance(given, RecoveryManager) else current_manager()
+        hooks = self._current_hooks()
+        self._recovery_application = ConsumerApplication(self, hooks, manager)
+        connection = Connection(
+            self._recovery_application, send, manager=manager, protocol=self._recovery_protocol
+        )
+        self._recovery_connection = connection
 
         async def receive_from_client() -> Any:
             # For what it dispatches itself, Channels starts and cancels tasks each time.
             while (message := _FromClient(await receive()))["type"] == "websocket.receive":
-                await self.dispatch(message)
+                if hooks.has_own_dispatch:
+                    await self.dispatch(message)
+                else:
+                    await connection.receive(message)
             return message
 
         try:
             await super().__call__(scope, receive_from_client, send)
         finally:
-            self._recovery_connection.cancel()
+            connection.cancel()
 
     @property
     def channel_receive(self) -> Receive:
-        """Receive from the channel layer, as Channels does, and outlive its outages."""
+        """The function that receives from the channel layer, made to outlive its outages."""
         return self._recovery_receive
 
     @channel_receive.setter
@@ -107,10 +126,10 @@ class RecoveryMixin(Base):
         self._recovery_receive = partial(receive_with_retry, receive)
 
     async def dispatch(self, message: Message) -> None:
-        """Take what concerns topics; leave the rest to Channels."""
+        """Handle what concerns topics; leave the rest to Channels."""
         if not isinstance(message, _FromClient):
             if self._recovery_hooks.find_handler(self, message) is not None:
-                async with self._recovery_connection.turn:
+                async with self._recovery_application.handler_lock:
                     await super().dispatch(message)
         elif message["type"] == "websocket.receive":
             await self._recovery_connection.receive(message)
@@ -121,13 +140,19 @@ class RecoveryMixin(Base):
             if handler is None:
                 await super().dispatch(message)
             else:
-                # What Channels does, but for the trip to the database's thread: it is for code of
-                # the application's, and a thousand connections that come or go at once take one.
-                if self._recovery_hooks.runs_own_code(self, message):
-                    await close_old_connections()
+                if self._recovery_hooks.runs_own_code(message) and db.is_due():
+                    await db.close_old_connections()
                 await handler(message)
             if message["type"] == "websocket.connect":
                 self._recovery_connection.open()
+
+    @classmethod
+    def _current_hooks(cls) -> HookTable:
+        """Return the class's table of hooks, made anew where a test has patched the class."""
+        table = vars(cls).get("_recovery_hooks")
+        if table is None or not table.is_current():
+            table = cls._recovery_hooks = cls._recovery_table_class(cls, cls._recovery_mixin)
+        return table
 
     def _read_recovery_fields(self) -> State:
         return {name: getattr(self, name) for name in self.recovery_fields if hasattr(self, name)}
@@ -137,10 +162,10 @@ class RecoveryMixin(Base):
             if name in state:
                 setattr(self, name, state[name])
 
-    def _joined_topic(self) -> Topic:
-        if self._recovery_life is None:
+    def _joined_topic(self) -> TopicHandle:
+        if self._recovery_joined is None:
             raise RuntimeError("This works in the hooks and handlers of a joined topic only.")
-        return self._recovery_life
+        return self._recovery_joined
 
 
 class RecoveryConsumerMixin(RecoveryMixin):
@@ -150,22 +175,22 @@ class RecoveryConsumerMixin(RecoveryMixin):
     """
 
     async def mount(self, topic: str, params: State) -> Reply:
-        """Start afresh; give the join reply's extra keys. ``params``: the join's payload."""
+        """Start afresh; return the join reply's extra keys. ``params``: the join's payload."""
         return None
 
     async def handle_event(self, event: str, payload: Any) -> Reply:
-        """Handle an event; give the reply's response. ``payload``: a dict, or bytes."""
+        """Handle an event; return the reply's response. ``payload``: a dict, or bytes."""
         return None
 
     async def authorize_join(self, topic: str, params: State) -> None:
         """Raise `JoinRefused` to refuse a join. Runs at every join, before any recovery."""
 
     async def should_recover(self, topic: str, params: State) -> bool:
-        """Say whether a token that was shown may be used."""
+        """Return whether a token that was shown may be used."""
         return True
 
     async def get_recoverable_state(self) -> State:
-        """Give the state to save; by default `recovery_fields`."""
+        """Return the state to save; by default `recovery_fields`."""
         return self._read_recovery_fields()
 
     async def restore_state(self, state: State) -> None:
@@ -173,19 +198,19 @@ class RecoveryConsumerMixin(RecoveryMixin):
         self._write_recovery_fields(state)
 
     async def after_recover(self, takeover: Takeover) -> Reply:
-        """Act on a restored state (join groups again, render); give the join reply's extras."""
+        """Act on a restored state (join groups again, render); return the join reply's extras."""
         return None
 
     async def get_recovery_binding(self) -> bytes | str | None:
-        """Give what stands for the person. By default the user, else the session, else nobody."""
+        """Return what stands for the person: by default the user, else the session, else nobody."""
         return await bind_to_person(self.scope)
 
     async def get_recovery_view(self, topic: str) -> str:
-        """Give the view that a token is good for; by default the topic."""
+        """Return the view that a token is for; by default the topic."""
         return topic
 
     async def migrate_state(self, state: State, version: int) -> State:
-        """Turn the state of an older ``version`` into one of `recovery_version`."""
+        """Return the state of an older ``version`` as one of `recovery_version`."""
         return state
 
     async def push(self, event: str, payload: Mapping[str, Any]) -> None:
@@ -200,23 +225,25 @@ class RecoveryConsumerMixin(RecoveryMixin):
 class SyncRecoveryConsumerMixin(RecoveryMixin):
     """Give the topics of a sync `JsonWebsocketConsumer` their state back: the same hooks."""
 
+    _recovery_table_class = SyncHookTable
+
     def mount(self, topic: str, params: State) -> Reply:
-        """Start afresh; give the join reply's extra keys. ``params``: the join's payload."""
+        """Start afresh; return the join reply's extra keys. ``params``: the join's payload."""
         return None
 
     def handle_event(self, event: str, payload: Any) -> Reply:
-        """Handle an event; give the reply's response. ``payload``: a dict, or bytes."""
+        """Handle an event; return the reply's response. ``payload``: a dict, or bytes."""
         return None
 
     def authorize_join(self, topic: str, params: State) -> None:
         """Raise `JoinRefused` to refuse a join. Runs at every join, before any recovery."""
 
     def should_recover(self, topic: str, params: State) -> bool:
-        """Say whether a token that was shown may be used."""
+        """Return whether a token that was shown may be used."""
         return True
 
     def get_recoverable_state(self) -> State:
-        """Give the state to save; by default `recovery_fields`."""
+        """Return the state to save; by default `recovery_fields`."""
         return self._read_recovery_fields()
 
     def restore_state(self, state: State) -> None:
@@ -224,19 +251,19 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
         self._write_recovery_fields(state)
 
     def after_recover(self, takeover: Takeover) -> Reply:
-        """Act on a restored state (join groups again, render); give the join reply's extras."""
+        """Act on a restored state (join groups again, render); return the join reply's extras."""
         return None
 
     def get_recovery_binding(self) -> bytes | str | None:
-        """Give what stands for the person. By default the user, else the session, else nobody."""
+        """Return what stands for the person: by default the user, else the session, else nobody."""
         return async_to_sync(bind_to_person)(self.scope)
 
     def get_recovery_view(self, topic: str) -> str:
-        """Give the view that a token is good for; by default the topic."""
+        """Return the view that a token is for; by default the topic."""
         return topic
 
     def migrate_state(self, state: State, version: int) -> State:
-        """Turn the state of an older ``version`` into one of `recovery_version`."""
+        """Return the state of an older ``version`` as one of `recovery_version`."""
         return state
 
     def push(self, event: str, payload: Mapping[str, Any]) -> None:
@@ -248,5 +275,5 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
         async_to_sync(self._joined_topic().renew)()
 
 
-RecoveryConsumerMixin._recovery_hooks = Hooks(RecoveryConsumerMixin)
-SyncRecoveryConsumerMixin._recovery_hooks = SyncHooks(SyncRecoveryConsumerMixin)
+for _mixin in (RecoveryConsumerMixin, SyncRecoveryConsumerMixin):
+    _mixin._recovery_mixin = _mixin

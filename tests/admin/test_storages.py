@@ -23,7 +23,7 @@ from recovery_app.storages import (
     RedisStorage,
     Storage,
 )
-from recovery_app.storages.redis.listing import STEP_KEYS
+from recovery_app.storages.redis.scanning import STEP_KEYS
 from tests.admin.support import (
     CLEANUP,
     LIST,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from recovery_app.exceptions import StorageUnavailable
-from recovery_app.storages import MemoryStorage
+from recovery_app.storages import Decision, MemoryStorage, Verdict
 
 Result = TypeVar("Result")
 
@@ -27,12 +27,27 @@ class FlakyStorage(MemoryStorage):
     def start(self) -> None:
         self.error = None
 
-    async def run(self, call: Callable[[], Result]) -> Result:
+    def note_call(self) -> None:
         self.calls += 1
         self.called.set()
         if self.error is not None:
             raise self.error
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        self.note_call()
         return await super().run(call)
+
+    async def aload(self, key: str) -> bytes | None:
+        self.note_call()
+        return await super().aload(key)
+
+    async def asave_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
+        self.note_call()
+        return await super().asave_fenced(key, data, ttl)
+
+    async def atake_over(self, *arguments: Any, **options: Any) -> Decision:
+        self.note_call()
+        return await super().atake_over(*arguments, **options)
 
     async def next_call(self) -> None:
         """Wait until the storage is asked for something."""

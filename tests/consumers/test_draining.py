@@ -15,7 +15,7 @@ import pytest
 from channels.testing import WebsocketCommunicator
 
 from recovery_app import RecoveryManager
-from recovery_app._live.connection import LIVE
+from recovery_app._live.connection import open_connections
 from recovery_app.drain import RecoveryDrain
 from tests.consumers.apps import Counter
 from tests.consumers.pages import eventually
@@ -35,7 +35,7 @@ class Gathering(Counter):
 @pytest.fixture(autouse=True)
 def nothing_stays_live() -> Iterator[None]:
     yield
-    assert not LIVE
+    assert not open_connections
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ async def test_those_that_have_gone_take_no_turn(manager: RecoveryManager) -> No
         start = loop.time()
         draining = asyncio.create_task(app.drain())
         await asyncio.sleep(0.01)
-        (connection, *_) = LIVE
+        (connection, *_) = open_connections
     await draining
     # One turn may have begun, but not the third.
     assert loop.time() - start < 0.9
@@ -285,7 +285,7 @@ async def test_a_second_signal_goes_on_at_once(manager: RecoveryManager, heard: 
         os.kill(os.getpid(), signal.SIGTERM)
         assert heard == [signal.SIGTERM]
         await asyncio.sleep(0.01)
-    await eventually(lambda: not LIVE)
+    await eventually(lambda: not open_connections)
     await asyncio.sleep(0.01)
     assert heard == [signal.SIGTERM]
 

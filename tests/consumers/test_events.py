@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app._live import phoenix
 from recovery_app._live.mailbox import Mailbox
+from recovery_app._live.protocol import from_json
 from recovery_app.snapshots import Snapshot
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.storages import FlakyStorage
@@ -161,7 +161,7 @@ async def test_what_is_no_frame_changes_nothing(
         token = recovery_of(await client.join())["token"]
         await client.raw.send_to(text_data=text)
         with contextlib.suppress(ValueError):
-            own = phoenix.loads(text)
+            own = from_json(text)
             assert json.loads(await client.raw.receive_from()) == {"own": own}
         assert await client.hears_nothing()
         assert (await client.push("add"))["response"]["count"] == 1
@@ -263,6 +263,8 @@ async def test_a_full_mailbox_only_puts_off_what_is_gathered(
     try_post = Mailbox.try_post
 
     def full_at_first(self: Mailbox, work: Any) -> bool:
+        if getattr(work, "__name__", "") != "_flush":
+            return try_post(self, work)
         posted.append(work)
         if len(posted) > 1:
             again.set()

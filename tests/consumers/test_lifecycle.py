@@ -135,11 +135,12 @@ async def test_joins_at_once_share_the_trip_to_the_databases_thread(
 async def test_connections_that_come_at_once_share_the_trip_too(
     manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = asyncio.Event()
+    gate, set_out = asyncio.Event(), asyncio.Event()
     order: list[str] = []
 
     async def go() -> None:
         order.append("trip")
+        set_out.set()
         await gate.wait()
 
     class Coming(Plain):
@@ -150,8 +151,8 @@ async def test_connections_that_come_at_once_share_the_trip_too(
     monkeypatch.setattr(care, "aclose_old_connections", go)
     application = Coming.as_asgi()
     clients = [WebsocketCommunicator(application, "/ws/websocket") for _ in range(10)]
-    coming = [asyncio.create_task(client.connect(timeout=5)) for client in clients]
-    await asyncio.sleep(0.01)
+    coming = [asyncio.create_task(client.connect(timeout=60)) for client in clients]
+    await asyncio.wait_for(set_out.wait(), timeout=60)
     assert order == ["trip"]
     gate.set()
     assert [is_connected for is_connected, _ in await asyncio.gather(*coming)] == [True] * 10
@@ -173,6 +174,7 @@ async def test_the_trip_is_for_code_of_the_applications(
             trips.append("disconnect")
 
     monkeypatch.setattr(care, "aclose_old_connections", go)
+    monkeypatch.setattr(care, "CARE_SECONDS", 0)
     async with connected(Plain, manager):
         pass
     assert trips == []

@@ -1,4 +1,4 @@
-"""Own the Redis storages that the contract suite runs over.
+"""The Redis storages that the contract suite runs over.
 
 Redis expires by a clock of its own that no test can move. So a second of the test's clock is
 `SCALE` of the server's: what a test waits for by itself is nothing then, not even where the
@@ -47,8 +47,8 @@ class OnTestClock:
         found = getattr(self._storage, name)
         if not inspect.ismethod(found):
             return found
-        is_twin = inspect.iscoroutinefunction(found)
-        return partial(self._acall if is_twin else self._call, found)
+        is_async = inspect.iscoroutinefunction(found)
+        return partial(self._acall if is_async else self._call, found)
 
     def _call(self, method: Any, *arguments: Any, **options: Any) -> Any:
         return _unscaled(method(*self._prepared(method, arguments), **options))
@@ -90,7 +90,7 @@ def _unscaled(found: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RedisMaker:
-    """What makes a `RedisStorage` on emptied servers, once a fixture has started them."""
+    """Makes a `RedisStorage` on emptied servers, once a fixture has started them."""
 
     fixture: str
     options: Callable[[Any], dict[str, Any]]
@@ -105,29 +105,29 @@ class RedisMaker:
 
 
 def ports_of(servers: Any) -> list[int]:
-    """Give the ports of the masters."""
+    """Return the ports of the masters."""
     if isinstance(servers, Cluster):
         return [node.port for node in servers.nodes]
     return [servers.master_port if isinstance(servers, SentinelTrio) else servers.port]
 
 
 def on_one(server: Any) -> dict[str, Any]:
-    """Give the options of a storage on one server."""
+    """Return the options of a storage on one server."""
     return {"url": f"redis://{HOST}:{server.port}/0"}
 
 
 def on_alias(_server: Any) -> dict[str, Any]:
-    """Give the options of a storage on the connection of a django-redis cache."""
+    """Return the options of a storage on the connection of a django-redis cache."""
     return {"cache": "recovery"}
 
 
 def on_sentinels(trio: SentinelTrio) -> dict[str, Any]:
-    """Give the options of a storage on a Sentinel's master."""
+    """Return the options of a storage on a Sentinel's master."""
     return {"sentinels": trio.addresses, "service_name": SERVICE}
 
 
 def on_cluster(cluster: Cluster) -> dict[str, Any]:
-    """Give the options of a storage on a Cluster."""
+    """Return the options of a storage on a Cluster."""
     return {"cluster": True, "startup_nodes": cluster.startup_nodes}
 
 

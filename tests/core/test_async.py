@@ -177,13 +177,14 @@ async def test_the_floor_follows_what_the_client_has_shown() -> None:
     payload = manager.codec.encode({"count": 2})
 
     async def save(confirmed_us: int | None) -> None:
-        await manager.asave_payload(
-            first.token,
+        flow = manager.operations.save_payload(
+            manager.operations.verify(first.token, b""),
             payload,
-            binding=b"",
             socket_id=SOCKET,
-            labels=SnapshotMetadata(confirmed_us=confirmed_us),
+            metadata=SnapshotMetadata(),
+            confirmed_us=confirmed_us,
         )
+        await manager.driver.arun(flow)
 
     # The client hasn't shown the new token: the older one still opens.
     for confirmed_us in (0, first.shown_us):
@@ -196,7 +197,7 @@ async def test_the_floor_follows_what_the_client_has_shown() -> None:
     assert (await manager.atake_over(first.token)).state == {"count": 2}
 
 
-async def test_a_claim_is_announced_by_nobody() -> None:
+async def test_an_operation_by_itself_is_announced_by_nobody() -> None:
     heard: list[object] = []
 
     def receive(**facts: object) -> None:
@@ -208,9 +209,10 @@ async def test_a_claim_is_announced_by_nobody() -> None:
         manager = make_manager()
         token = manager.create_token(SOCKET)
         with pytest.raises(SnapshotNotFound):
-            await manager.aclaim(token)
+            await manager.driver.arun(manager.operations.take_over(token, b"", None))
         await manager.asave(token, STATE)
-        takeover = await manager.aclaim(token)
+        flow = manager.operations.take_over(token, b"", None)
+        takeover, _ = await manager.driver.arun(flow)
     finally:
         for signal in (state_recovered, recovery_failed):
             signal.disconnect(receive)

@@ -99,7 +99,7 @@ def test_a_payload_of_the_managers_own_is_given_back() -> None:
     ("serializer", "problem"),
     [
         (OwnSerializer(), "raised TypeError"),
-        (TextSerializer(), "gave str, not bytes"),
+        (TextSerializer(), "returned str, not bytes"),
     ],
 )
 def test_what_an_own_serializer_does_wrong_in_writing_is_a_clean_error(
@@ -115,7 +115,7 @@ def test_what_an_own_serializer_does_wrong_in_writing_is_a_clean_error(
 
 @pytest.mark.parametrize(
     ("stored", "problem"),
-    [(b"secret rubbish", "raised JSONDecodeError"), (b'{"a": 1}', "gave list, not a dict")],
+    [(b"secret rubbish", "raised JSONDecodeError"), (b'{"a": 1}', "returned list, not a dict")],
 )
 def test_what_an_own_serializer_does_wrong_in_reading_is_a_clean_error(
     calls: Callable[[Any], Any], clock: FakeClock, stored: bytes, problem: str

@@ -74,7 +74,7 @@ manager.save(token, {"count": 1})
 from recovery_app import conf
 locks = [
     manager.storage._lock,
-    manager._cleaner._lock,
+    manager._cleanup._lock,
     conf._singleton._lock,
     timestamps_of(manager.clock)._lock,
 ]

@@ -40,7 +40,7 @@ def test_nothing_confidential_is_said(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     tokens = [manager.create_token(SOCKET, binding=ME)]
-    said = [repr(manager), repr(manager.storage), repr(manager._rules), repr(manager.codec)]
+    said = [repr(manager), repr(manager.storage), repr(manager.operations), repr(manager.codec)]
 
     def call(name: str, *arguments: Any, binding: bytes = ME) -> None:
         said.append(said_by(lambda: getattr(manager, name)(*arguments, binding=binding)))
@@ -60,7 +60,7 @@ def test_nothing_confidential_is_said(
     for token in tokens:
         try_all(token)
         try_all(token, SOMEBODY)
-    said.append(repr(manager.storage.load(manager._rules.admit(tokens[0], ME).key) is None))
+    said.append(repr(manager.storage.load(manager.operations.verify(tokens[0], ME).key) is None))
     manager.storage.down = True
     try_all(tokens[-1])
     manager.storage.down = False

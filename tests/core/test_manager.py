@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app._core import operations as rulebook
+from recovery_app._core import operations as operations_module
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import InvalidSignature, SnapshotNotFound, TokenExpired
 from recovery_app.storages import MemoryStorage
@@ -95,13 +95,12 @@ def test_a_token_that_was_good_once_makes_no_other_good(
 
 
 def test_the_tokens_that_are_remembered_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rulebook, "REMEMBERED_PERMITS", 2)
-    rules = make_manager()._rules
-    monkeypatch.setattr(rules, "_token_max_age", None)
-    tokens = [rules.issue(b"8 bytes.", number, b"") for number in range(1, 6)]
-    permits = [rules.admit(token, b"") for token in tokens]
-    assert rules.admit(tokens[4], b"") is permits[4]
-    assert rules.admit(tokens[0], b"") is not permits[0]
+    monkeypatch.setattr(operations_module, "REMEMBERED_GRANTS", 2)
+    operations = make_manager().operations
+    tokens = [operations.create(f"socket {number}", b"").token for number in range(5)]
+    grants = [operations.verify(token, b"") for token in tokens]
+    assert operations.verify(tokens[4], b"") is grants[4]
+    assert operations.verify(tokens[0], b"") is not grants[0]
 
 
 def test_a_token_may_live_for_ever(calls: Callable[[Any], Any], clock: FakeClock) -> None:

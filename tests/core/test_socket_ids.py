@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recovery_app._core.socket_ids import SocketIds
+from recovery_app._concurrency import LRUCache
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.storages import MemoryStorage
 from tests.core.support import make_manager
@@ -66,8 +66,8 @@ def test_what_cannot_be_read_teaches_no_id(nodes: list[Any]) -> None:
 
 
 def test_the_ids_used_last_are_remembered() -> None:
-    ids = SocketIds(limit=2)
+    ids: LRUCache[str, str] = LRUCache(2)
     for name in ("a", "b", "c", "d"):
-        ids.remember(name.upper(), name)
-        assert ids.find("A") == "a"
-    assert [ids.find(key) for key in "BCD"] == [None, "c", "d"]
+        ids.put(name.upper(), name)
+        assert ids.get("A") == "a"
+    assert [ids.get(key) for key in "BCD"] == [None, "c", "d"]

@@ -1,4 +1,4 @@
-/** A real browser: both kinds of script tag, its own storage, reloads, Web Locks and WebSocket. */
+/** A real browser: both kinds of script tag, storage, reloads, Web Locks and WebSocket. */
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { createServer } from "node:http";
@@ -8,7 +8,7 @@ import { SOURCE } from "./support/browser.js";
 import { Chromium, findChromium } from "./support/chromium.js";
 import { TestServer } from "./support/server.js";
 
-const PATIENCE_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 
 const TAGS = {
   "a module": (script) => `<script type="module">import { RecoverySocket } from "/recovery.js"; ${script}</script>`,
@@ -18,23 +18,23 @@ const TAGS = {
     <script>const { RecoverySocket } = RecoveryApp; (async () => { ${script} })()</script>`,
 };
 
-/** Joins, adds an item, is cut, and reloads; reports what came back each time. */
+/** Joins, adds an item, is cut, and reloads; reports the restored state each time. */
 const CUT_AND_RELOAD = `
   const socket = new RecoverySocket("/ws/form/", { viewId: "form" });
   const report = (what) => fetch("/report", { method: "POST", body: JSON.stringify(what) });
-  const told = (type) => new Promise((resolve) => socket.addEventListener(type, ({ detail }) => resolve(detail), { once: true }));
+  const dispatched = (type) => new Promise((resolve) => socket.addEventListener(type, ({ detail }) => resolve(detail), { once: true }));
   const { state } = await socket.join("form:1");
   if (state.length === 0) {
     await socket.push("add", { item: "apple" });
     socket.drop();
-    const { outcome, response } = await told("outcome");
+    const { outcome, response } = await dispatched("outcome");
     await report({ outcome, state: response.state });
     location.reload();
   } else {
     await report({ outcome: socket.outcome, state });
   }`;
 
-/** Reloads with one event whose reply was lost and one that was not sent; reports their replies and the state. */
+/** Reloads with one event whose reply was lost and one unsent event; reports their replies and the state. */
 const RELOAD_WITH_EVENTS = `
   const socket = new RecoverySocket("/ws/form/", { viewId: "form" });
   const replies = [];
@@ -74,17 +74,17 @@ async function serve(t, html) {
   const server = new TestServer(new WebSocketServer({ server: pages }));
   await once(pages.listen(0, "127.0.0.1"), "listening");
   t.after(() => (server.stop(), pages.closeAllConnections(), pages.close()));
-  const reported = async () => (await once(reports, "report", { signal: AbortSignal.timeout(PATIENCE_MS) }))[0];
+  const reported = async () => (await once(reports, "report", { signal: AbortSignal.timeout(TIMEOUT_MS) }))[0];
   return { server, reported, url: `http://127.0.0.1:${pages.address().port}/` };
 }
 
-const skip = findChromium() === null && "Chromium isn't here";
+const skip = findChromium() === null && "Chromium isn't installed";
 let chromium;
 before(async () => skip || (chromium = await Chromium.start()));
 after(() => chromium?.stop());
 
 for (const [way, tag] of Object.entries(TAGS)) {
-  test(`loaded as ${way}, the state comes back after a cut and after a reload`, { skip }, async (t) => {
+  test(`loaded as ${way}, the state is restored after a cut and after a reload`, { skip }, async (t) => {
     const { server, reported, url } = await serve(t, tag(CUT_AND_RELOAD));
     const first = reported();
     await chromium.open(url);
@@ -94,7 +94,7 @@ for (const [way, tag] of Object.entries(TAGS)) {
   });
 }
 
-test("events outlive a reload, each is applied once, and the page is told its reply", { skip }, async (t) => {
+test("events survive a reload, each is applied once, and the page gets its reply", { skip }, async (t) => {
   const { server, reported, url } = await serve(t, TAGS["a module"](RELOAD_WITH_EVENTS));
   const report = reported();
   await chromium.open(url);
@@ -109,7 +109,7 @@ test("events outlive a reload, each is applied once, and the page is told its re
   assert.deepEqual(server.of("add").map(({ payload }) => payload._seq), [2, 3]);
 });
 
-test("localStorage: one tab owns the token, and one that is opened after it goes on", { skip }, async (t) => {
+test("localStorage: one tab owns the token, and a tab opened after it continues with its state", { skip }, async (t) => {
   const { reported, url } = await serve(t, TAGS["a module"](LOCAL));
   const visit = async (hash) => {
     const report = reported();

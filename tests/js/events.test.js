@@ -1,12 +1,12 @@
-/** Events: each one applied exactly once and answered exactly once, over either way to carry them. */
+/** Events: each is applied and answered exactly once, with either transport. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BrokenStorage, FakeBrowser, FakeClock, FakeStorage, record, told } from "./support/browser.js";
-import { immediate, KEY, onEachWay, Page, until } from "./support/pages.js";
+import { BrokenStorage, FakeBrowser, FakeClock, FakeStorage, record, dispatched } from "./support/browser.js";
+import { immediate, KEY, onEachTransport, Page, until } from "./support/pages.js";
 import { TestServer } from "./support/server.js";
 
-/** A page whose own timers only `tick` lets pass; the server's answers still take real time. */
-const atRest = () => {
+/** A page whose timers only advance with `tick`; the server still replies in real time. */
+const withFakeClock = () => {
   const clock = new FakeClock();
   return { tab: new FakeBrowser().open({ clock }), clock };
 };
@@ -17,7 +17,7 @@ const range = (first, last) => Array.from({ length: last - first + 1 }, (_, inde
 
 // ---------------------------------------------------------------------------------------------- Replies and numbers
 
-onEachWay(test, "push gives the reply, without what is the recovery's in it", async (page) => {
+onEachTransport(test, "push returns the reply without `_recovery`", async (page) => {
   await page.joined();
   assert.deepEqual(await page.view.push("add", { item: "a" }), { state: ["a"] });
   await assert.rejects(page.view.push("refuse"), (error) => {
@@ -26,7 +26,7 @@ onEachWay(test, "push gives the reply, without what is the recovery's in it", as
   });
 });
 
-onEachWay(test, "each event has the next number, and tells up to which one all replies are there", async (page, server) => {
+onEachTransport(test, "each event has the next number, and acknowledges the replies received", async (page, server) => {
   await page.joined();
   for (const item of ["a", "b"]) await page.view.push("add", { item, _seq: 9, _ack: 9 });
   await Promise.all(page.add("c", "d"));
@@ -38,7 +38,7 @@ onEachWay(test, "each event has the next number, and tells up to which one all r
   ]);
 });
 
-onEachWay(test, "numbers go on through cuts and reloads", async (page, server) => {
+onEachTransport(test, "numbers continue after cuts and reloads", async (page, server) => {
   await page.joined();
   await page.add("a")[0];
   await page.cut();
@@ -49,7 +49,7 @@ onEachWay(test, "numbers go on through cuts and reloads", async (page, server) =
   assert.deepEqual([numbers(server), items(server)], [[1, 2, 3], ["a", "b", "c"]]);
 });
 
-onEachWay(test, "an event is kept as it was when it was pushed", async (page) => {
+onEachTransport(test, "a payload is copied when it is pushed", async (page) => {
   const payload = { item: "a" };
   const reply = page.view.push("add", payload);
   payload.item = "b";
@@ -58,23 +58,23 @@ onEachWay(test, "an event is kept as it was when it was pushed", async (page) =>
 });
 
 for (const payload of [{ item: 1n }, null, 7, "text", ["a"]]) {
-  onEachWay(test, `a payload that is no object of JSON is refused, and breaks nothing: ${typeof payload}`, async (page) => {
+  onEachTransport(test, `a payload that isn't a JSON object is rejected, and later events still work: ${typeof payload}`, async (page) => {
     await page.joined();
     await assert.rejects(page.view.push("add", payload), TypeError);
     assert.deepEqual(await page.add("a")[0], { state: ["a"] });
   });
 }
 
-/** An object in an object, so many levels in all. */
+/** An object nested so many levels deep. */
 const nested = (levels) => (levels === 0 ? 1 : { inner: nested(levels - 1) });
 
 for (const [what, event, payload] of [
-  ["a name that is no string", 7, {}],
+  ["a name that isn't a string", 7, {}],
   ["the name of a join", "phx_join", {}],
   ["the name of a leave", "phx_leave", {}],
   ["a payload too deep for the server to read", "add", nested(501)],
 ]) {
-  onEachWay(test, `what the server would take for no event is refused, and breaks nothing: ${what}`, async (page, server) => {
+  onEachTransport(test, `an event that the server wouldn't accept is rejected, and later events still work: ${what}`, async (page, server) => {
     await page.joined();
     const replies = page.add("a");
     await assert.rejects(page.view.push(event, payload), TypeError);
@@ -84,7 +84,7 @@ for (const [what, event, payload] of [
   });
 }
 
-onEachWay(test, "pending are those without a reply, oldest first", async (page) => {
+onEachTransport(test, "pending returns the events without a reply, oldest first", async (page) => {
   const replies = page.add("a", "b");
   assert.deepEqual(page.view.pending, ["a", "b"].map((item) => ({ event: "add", payload: { item } })));
   await page.joined();
@@ -94,7 +94,7 @@ onEachWay(test, "pending are those without a reply, oldest first", async (page) 
 
 // ---------------------------------------------------------------------------------------------- Cuts
 
-onEachWay(test, "events of before the join and of an absence are sent in order, once joined", async (page, server) => {
+onEachTransport(test, "events pushed before the join or while offline are sent in order after the join", async (page, server) => {
   const replies = page.add("a", "b");
   await page.joined();
   await Promise.all(replies);
@@ -106,7 +106,7 @@ onEachWay(test, "events of before the join and of an absence are sent in order, 
   assert.deepEqual(items(server), ["a", "b", "c", "d", "e"]);
 });
 
-onEachWay(test, "an event whose reply was lost is sent again, applied once, and gets its first reply", async (page, server) => {
+onEachTransport(test, "an event whose reply was lost is resent, applied once, and gets its first reply", async (page, server) => {
   await page.joined();
   const notes = record(page.view, "lost", "reply");
   const reply = page.view.push("add_without_reply", { item: "a" });
@@ -118,7 +118,7 @@ onEachWay(test, "an event whose reply was lost is sent again, applied once, and 
   assert.deepEqual([numbers(server, "add_without_reply"), notes], [[1, 1], []]);
 });
 
-onEachWay(test, "a repeat whose first reply the server has no more is answered with an empty one", async (page, server) => {
+onEachTransport(test, "a resent event whose first reply the server has dropped gets an empty reply", async (page, server) => {
   server.ring = 0;
   await page.joined();
   const reply = page.view.push("add_without_reply", { item: "a" });
@@ -127,7 +127,7 @@ onEachWay(test, "a repeat whose first reply the server has no more is answered w
   assert.deepEqual(await reply, {});
 });
 
-onEachWay(test, "an event that never arrived is sent again", async (page, server) => {
+onEachTransport(test, "an event that never arrived is resent", async (page, server) => {
   await page.joined();
   server.isStopped = true;
   const reply = page.add("a")[0];
@@ -137,7 +137,7 @@ onEachWay(test, "an event that never arrived is sent again", async (page, server
   assert.deepEqual((await reply).state, ["a"]);
 });
 
-onEachWay(test, "whatever is cut and whenever, all events are applied once and in order", async (page, server) => {
+onEachTransport(test, "with cuts at any time, all events are applied once and in order", async (page, server) => {
   await page.joined();
   const replies = [];
   for (const item of range(1, 200)) {
@@ -150,24 +150,24 @@ onEachWay(test, "whatever is cut and whenever, all events are applied once and i
   assert.deepEqual(states.map(({ state }) => state.length), range(1, 200));
 });
 
-onEachWay(test, "a crashed channel costs no event", async (page, server) => {
+onEachTransport(test, "a crashed channel loses no event", async (page, server) => {
   await page.joined();
   const replies = [page.view.push("crash"), ...page.add("a")];
   assert.deepEqual((await Promise.all(replies))[1].state, ["a"]);
   assert.equal(server.urls.length, 1);
 });
 
-onEachWay(test, "a server that knows nothing of the join any more is joined again", async (page, server) => {
+onEachTransport(test, "a server that has forgotten the join is joined again", async (page, server) => {
   await page.joined();
   server.forgetJoins();
-  const outcome = told(page.view, "outcome");
+  const outcome = dispatched(page.view, "outcome");
   const replies = page.add("a", "b");
   assert.equal((await outcome).outcome, "recovered");
   assert.deepEqual((await Promise.all(replies))[1].state, ["a", "b"]);
   assert.equal(server.joins.length, 2);
 });
 
-onEachWay(test, "what a page pushes when it hears of a join comes after what it pushed before", async (page, server) => {
+onEachTransport(test, "events pushed in a listener for the join come after those pushed before", async (page, server) => {
   await page.joined();
   page.goOffline();
   page.add("a");
@@ -180,13 +180,13 @@ onEachWay(test, "what a page pushes when it hears of a join comes after what it 
 });
 
 for (const type of ["status", "outcome"]) {
-  onEachWay(test, `a page that cuts the connection when it hears of the ${type} loses no event`, async (page) => {
+  onEachTransport(test, `a page that closes the connection in its ${type} listener loses no event`, async (page) => {
     await page.joined();
     page.goOffline();
     const replies = page.add("a");
     const cut = () => page.view.status === "connected" && (page.view.removeEventListener(type, cut), page.goOffline());
     page.view.addEventListener(type, cut);
-    const left = told(page.view, "outcome");
+    const left = dispatched(page.view, "outcome");
     page.goOnline();
     await left;
     await until(() => page.view.status === "disconnected");
@@ -195,9 +195,9 @@ for (const type of ["status", "outcome"]) {
   });
 }
 
-// ---------------------------------------------------------------------------------------------- What is on the wire
+// ---------------------------------------------------------------------------------------------- Events in flight
 
-onEachWay(test, "at most 32 events are without a reply at once", async (page, server) => {
+onEachTransport(test, "at most 32 events await a reply at the same time", async (page, server) => {
   await page.joined();
   server.isSlow = true;
   const replies = page.add(...range(1, 100));
@@ -207,14 +207,14 @@ onEachWay(test, "at most 32 events are without a reply at once", async (page, se
   assert.deepEqual(numbers(server), range(1, 100));
 });
 
-onEachWay(test, "those that wait have their numbers, for a tab that is duplicated meanwhile", async (page, server) => {
+onEachTransport(test, "waiting events already have numbers, in case the tab is duplicated", async (page, server) => {
   await page.joined();
   server.isSlow = true;
   page.add(...range(1, 40));
   assert.deepEqual(page.duplicate().stored.map(({ seq }) => seq), range(1, 40));
 });
 
-onEachWay(test, "while a reply is missing, not so much is sent that the server would forget it", async (page, server) => {
+onEachTransport(test, "while a reply is missing, not so many events are sent that the server would drop it", async (page, server) => {
   await page.joined();
   const missing = page.view.push("add_without_reply", { item: 1 });
   const replies = page.add(...range(2, 100));
@@ -223,9 +223,9 @@ onEachWay(test, "while a reply is missing, not so much is sent that the server w
   page.options.clock.tick(10_000);
   assert.deepEqual(await missing, { late: "add_without_reply" });
   assert.deepEqual((await Promise.all(replies)).at(-1).state, range(1, 100));
-}, atRest);
+}, withFakeClock);
 
-onEachWay(test, "a reply that doesn't come in 10 s is asked for again, on the same connection", async (page, server) => {
+onEachTransport(test, "an event without a reply after 10 s is resent on the same connection", async (page, server) => {
   await page.joined();
   server.isSlow = true;
   const replies = page.add("a", "b");
@@ -240,9 +240,9 @@ onEachWay(test, "a reply that doesn't come in 10 s is asked for again, on the sa
   server.release();
   assert.deepEqual((await Promise.all(replies)).map(({ state }) => state.length), [1, 2]);
   assert.deepEqual([numbers(server), server.urls.length], [[1, 2, 1, 2, 1, 2], 1]);
-}, atRest);
+}, withFakeClock);
 
-onEachWay(test, "a page that goes on pushing doesn't put that off, and a reply does", async (page, server) => {
+onEachTransport(test, "the resend timer is restarted by a reply, but not by more events", async (page, server) => {
   await page.joined();
   server.isSlow = true;
   page.add("a");
@@ -260,9 +260,9 @@ onEachWay(test, "a page that goes on pushing doesn't put that off, and a reply d
   page.options.clock.tick(9_999);
   await immediate();
   assert.equal(server.frames.length, frames + 1);
-}, atRest);
+}, withFakeClock);
 
-onEachWay(test, "what the server has missed is sent again with all that came after, once", async (page, server) => {
+onEachTransport(test, "an event that the server missed is resent once, with all events after it", async (page, server) => {
   await page.joined();
   await page.add("a")[0];
   server.overlooked = 2;
@@ -271,16 +271,16 @@ onEachWay(test, "what the server has missed is sent again with all that came aft
   assert.deepEqual(numbers(server), [1, ...range(2, 6), ...range(2, 6)]);
 });
 
-test("a reply of the application's own may have any words", async () => {
-  const { view, sent, joined } = carried();
+test("a reply from the application may contain any reason", async () => {
+  const { view, sent, joined } = withTestTransport();
   joined("new");
   const reply = view.push("add");
   sent[0][1]({ status: "ok", response: { reason: "seq_gap", _recovery: { seq: 1 } } });
   assert.deepEqual(await reply, { reason: "seq_gap" });
 });
 
-test("a gap that is told again and again is filled in time, and not as fast as the network goes", () => {
-  const { view, clock, sent, joined } = carried();
+test("a gap that is reported repeatedly is filled after the timeout, not in a busy loop", () => {
+  const { view, clock, sent, joined } = withTestTransport();
   const gap = { status: "error", response: { reason: "seq_gap", seq: 0, _recovery: { seq: 0 } } };
   joined("new");
   view.push("add");
@@ -298,14 +298,14 @@ test("a gap that is told again and again is filled in time, and not as fast as t
   assert.deepEqual(view.pending, []);
 });
 
-/** A view on a transport of the test's own: `sent` are [payload, answered] pairs. */
-function carried() {
-  const { tab, clock } = atRest();
+/** A view with a test transport: `sent` contains [payload, onReply] pairs. */
+function withTestTransport() {
+  const { tab, clock } = withFakeClock();
   const view = new tab.app.Recovery("form");
   const sent = [];
   const transport = {
     isOpen: true,
-    send: (event, payload, answered) => transport.isOpen && sent.push([payload, answered]) > 0,
+    send: (event, payload, onReply) => transport.isOpen && sent.push([payload, onReply]) > 0,
     rejoins: 0,
     rejoin: () => void transport.rejoins++,
   };
@@ -315,8 +315,8 @@ function carried() {
   return { view, clock, sent, transport, joined, stored };
 }
 
-test("an event that can't be sent just now is sent in time, or with the next one", () => {
-  const { view, clock, sent, transport, joined } = carried();
+test("an event that can't be sent now is sent after the timeout, or with the next one", () => {
+  const { view, clock, sent, transport, joined } = withTestTransport();
   joined("new");
   transport.isOpen = false;
   view.push("add");
@@ -331,8 +331,8 @@ test("an event that can't be sent just now is sent in time, or with the next one
 });
 
 for (const ended of ["dropped", "joinPayload"]) {
-  test(`a reply that comes after the connection went is not taken for one of the next: ${ended}`, () => {
-    const { view, sent, joined, stored } = carried();
+  test(`a reply that arrives after the disconnect isn't taken for one of the next connection: ${ended}`, () => {
+    const { view, sent, joined, stored } = withTestTransport();
     joined("new");
     view.push("add");
     view[ended]();
@@ -344,8 +344,8 @@ for (const ended of ["dropped", "joinPayload"]) {
   });
 }
 
-test("nothing is sent on a connection that the page has cut when it heard of the outcome", () => {
-  const { view, sent, joined } = carried();
+test("nothing is sent on a connection that the page closed in its outcome listener", () => {
+  const { view, sent, joined } = withTestTransport();
   view.push("add");
   view.addEventListener("outcome", () => view.dropped(), { once: true });
   joined("new");
@@ -354,8 +354,8 @@ test("nothing is sent on a connection that the page has cut when it heard of the
   assert.equal(sent.length, 1);
 });
 
-test("nor is a connection joined again that the page has cut then", () => {
-  const { view, clock, transport, joined } = carried();
+test("a connection that the page closed in its outcome listener isn't joined again", () => {
+  const { view, clock, transport, joined } = withTestTransport();
   joined("unavailable");
   clock.tick(10_000);
   assert.equal(transport.rejoins, 1);
@@ -365,18 +365,18 @@ test("nor is a connection joined again that the page has cut then", () => {
   assert.equal(transport.rejoins, 1);
 });
 
-test("a server that says of many events that it knows no join is joined once", () => {
-  const { view, clock, sent, transport, joined } = carried();
+test("a server that reports a missing join for several events is joined once", () => {
+  const { view, clock, sent, transport, joined } = withTestTransport();
   joined("new");
   view.push("add");
   view.push("add");
-  for (const [, answered] of sent) answered({ status: "error", response: { reason: "unmatched topic" } });
+  for (const [, onReply] of sent) onReply({ status: "error", response: { reason: "unmatched topic" } });
   clock.tick(60_000);
   assert.deepEqual([transport.rejoins, sent.length, view.pending.length], [1, 2, 2]);
 });
 
-test("a server that has lost an event which was safe, during a join: those after it are told as lost", async () => {
-  const { view, sent, joined } = carried();
+test("if the server loses a stored event while joined, the events after it are reported as lost", async () => {
+  const { view, sent, joined } = withTestTransport();
   joined("new");
   view.push("add", { item: "a" });
   sent[0][1]({ status: "ok", response: { _recovery: { seq: 1 } } });
@@ -391,20 +391,20 @@ test("a server that has lost an event which was safe, during a join: those after
   ]);
 });
 
-test("a view whose events others send is not joined again by itself", () => {
-  const { tab, clock } = atRest();
+test("a view without a transport isn't rejoined automatically", () => {
+  const { tab, clock } = withFakeClock();
   new tab.app.Recovery("form").joined({ _recovery: { token: null, outcome: "unavailable", ttl: 300, seq: 0 } });
   clock.tick(60_000);
 });
 
-test("a transport may be an object of a class", async () => {
-  const { tab } = atRest();
+test("a transport may be a class instance", async () => {
+  const { tab } = withFakeClock();
   const view = new tab.app.Recovery("form");
   view.carry(new (class {
     #response = { count: 1 };
 
-    send(event, payload, answered) {
-      answered({ status: "ok", response: { ...this.#response, _recovery: { seq: payload._seq } } });
+    send(event, payload, onReply) {
+      onReply({ status: "ok", response: { ...this.#response, _recovery: { seq: payload._seq } } });
       return true;
     }
   })());
@@ -412,8 +412,8 @@ test("a transport may be an object of a class", async () => {
   assert.deepEqual(await view.push("add"), { count: 1 });
 });
 
-test("a transport that gives up on a reply loses no event", async () => {
-  const { view, clock, sent, joined, stored } = carried();
+test("a transport's timeout loses no event", async () => {
+  const { view, clock, sent, joined, stored } = withTestTransport();
   joined("new");
   const reply = view.push("add");
   sent[0][1]({ status: "timeout", response: {} });
@@ -423,8 +423,8 @@ test("a transport that gives up on a reply loses no event", async () => {
   assert.deepEqual(await reply, { count: 1 });
 });
 
-test("without recovery it does, once", async () => {
-  const { view, sent } = carried();
+test("without recovery, a transport's timeout loses the event, and is reported once", async () => {
+  const { view, sent } = withTestTransport();
   view.joined({});
   const notes = record(view, "lost");
   const reply = view.push("add");
@@ -436,8 +436,8 @@ test("without recovery it does, once", async () => {
   assert.deepEqual([await answered, notes.length], [{}, 1]);
 });
 
-test("what a page pushes while the connection goes waits for the next join", () => {
-  const { view, sent, stored } = carried();
+test("events pushed during a disconnect wait for the next join", () => {
+  const { view, sent, stored } = withTestTransport();
   view.joined({});
   view.addEventListener("lost", () => view.push("add", { item: "b" }));
   view.push("add", { item: "a" });
@@ -445,20 +445,20 @@ test("what a page pushes while the connection goes waits for the next join", () 
   assert.deepEqual([sent.map(([payload]) => payload), stored()], [[{ item: "a" }], 1]);
 });
 
-test("what the npm client can't send just now doesn't wait in its buffer to be sent twice", async (t) => {
+test("an event that the npm client can't send now isn't also put into its buffer", async (t) => {
   const server = await TestServer.start(t);
   const page = new Page(t, server, "the npm client");
   await page.joined();
   page.socket.conn.close();
   const replies = page.add("a", "b");
   assert.deepEqual(page.channel.pushBuffer, []);
-  await told(page.view, "outcome");
+  await dispatched(page.view, "outcome");
   assert.deepEqual((await Promise.all(replies))[1].state, ["a", "b"]);
   assert.deepEqual(items(server), ["a", "b"]);
 });
 
-test("a channel of the npm client that was left is not joined again", async (t) => {
-  const { tab, clock } = atRest();
+test("a channel of the npm client isn't rejoined after leave", async (t) => {
+  const { tab, clock } = withFakeClock();
   const server = await TestServer.start(t);
   const page = new Page(t, server, "the npm client", { tab });
   server.outcomes.push("unavailable");
@@ -469,7 +469,7 @@ test("a channel of the npm client that was left is not joined again", async (t) 
   assert.deepEqual([page.channel.state, server.joins.length], ["closed", 1]);
 });
 
-test("what is pushed by a channel's own push has no number", async (t) => {
+test("an event pushed with the channel's own push has no number", async (t) => {
   const server = await TestServer.start(t);
   const page = new Page(t, server, "the npm client");
   await page.joined();
@@ -477,9 +477,9 @@ test("what is pushed by a channel's own push has no number", async (t) => {
   assert.deepEqual(server.of("add")[0].payload, { item: "a" });
 });
 
-// ---------------------------------------------------------------------------------------------- What is safe
+// ---------------------------------------------------------------------------------------------- Stored events
 
-onEachWay(test, "an event is kept until it is safe, and goes out again if it was not", async (page, server) => {
+onEachTransport(test, "an event is queued until it is stored, and resent if it was not", async (page, server) => {
   await page.joined();
   await page.add("a")[0];
   server.isSaving = false;
@@ -495,7 +495,7 @@ onEachWay(test, "an event is kept until it is safe, and goes out again if it was
   assert.deepEqual([states, notes], [range(2, 51), []]);
 });
 
-onEachWay(test, "a reply tells which are safe by now, and they are let go", async (page, server) => {
+onEachTransport(test, "a reply tells which events are stored, and they are removed", async (page, server) => {
   await page.joined();
   server.isSaving = false;
   await Promise.all(page.add("a", "b"));
@@ -507,7 +507,7 @@ onEachWay(test, "a reply tells which are safe by now, and they are let go", asyn
   assert.deepEqual(page.stored, []);
 });
 
-onEachWay(test, "what was saved since the last reply is asked for in time, so that a full queue gets free again", async (page, server) => {
+onEachTransport(test, "the last event is resent after the timeout to learn what was stored, so that a full queue is emptied", async (page, server) => {
   await page.joined();
   server.isSaving = false;
   await Promise.all(page.add("a", "b"));
@@ -519,9 +519,9 @@ onEachWay(test, "what was saved since the last reply is asked for in time, so th
   await until(() => (page.options.clock.tick(10_000), page.stored.length === 0));
   assert.deepEqual((await page.add("d")[0]).state, ["a", "b", "d"]);
   assert.deepEqual(new Set(numbers(server).slice(2, -1)), new Set([2]));
-}, () => ({ ...atRest(), maxKept: 2 }));
+}, () => ({ ...withFakeClock(), maxKept: 2 }));
 
-onEachWay(test, "a storage that lost an event which was safe: those after it are told as lost", async (page, server) => {
+onEachTransport(test, "if the storage lost a stored event, the events after it are reported as lost", async (page, server) => {
   await page.joined();
   await Promise.all(page.add("a", "b", "c"));
   server.isSaving = false;
@@ -540,7 +540,7 @@ onEachWay(test, "a storage that lost an event which was safe: those after it are
   assert.equal(numbers(server).at(-1), 2);
 });
 
-onEachWay(test, "what the storage still has is answered all the same", async (page, server) => {
+onEachTransport(test, "events that the storage still has get their replies", async (page, server) => {
   await page.joined();
   const reply = page.view.push("add_without_reply", { item: "a" });
   await Promise.all(page.add("b", "c"));
@@ -552,7 +552,7 @@ onEachWay(test, "what the storage still has is answered all the same", async (pa
   assert.deepEqual(await reply, { late: "add_without_reply" });
 });
 
-onEachWay(test, "the same where none was sent since", async (page, server) => {
+onEachTransport(test, "the same if none was sent since", async (page, server) => {
   await page.joined();
   await Promise.all(page.add("a", "b"));
   page.goOffline();
@@ -566,7 +566,7 @@ onEachWay(test, "the same where none was sent since", async (page, server) => {
 // ---------------------------------------------------------------------------------------------- Outcomes
 
 for (const outcome of ["expired", "not_found", "superseded", "rejected", "new"]) {
-  onEachWay(test, `after ${outcome} what was kept is told as lost, not sent, and numbers start again`, async (page, server) => {
+  onEachTransport(test, `after ${outcome} queued events are reported as lost, not sent, and numbers restart`, async (page, server) => {
     await page.joined();
     server.isSaving = false;
     await page.add("safe or not")[0];
@@ -583,7 +583,7 @@ for (const outcome of ["expired", "not_found", "superseded", "rejected", "new"])
   });
 }
 
-onEachWay(test, "what is safe is counted anew with the numbers", async (page, server) => {
+onEachTransport(test, "the count of stored events restarts with the numbers", async (page, server) => {
   await page.joined();
   await Promise.all(page.add("a", "b", "c"));
   server.outcomes.push("expired");
@@ -594,19 +594,19 @@ onEachWay(test, "what is safe is counted anew with the numbers", async (page, se
   assert.deepEqual((await page.add("e")[0]).state, ["d", "e"]);
 });
 
-onEachWay(test, "events of before the first join are that join's, sent or not, when the next one finds its state gone", async (page, server) => {
+onEachTransport(test, "after the first join, events from before it belong to its state, whether sent or not", async (page, server) => {
   server.isSlow = true;
   const replies = page.add(...range(1, 40));
   await page.joined();
   await until(() => items(server).length === 32);
   server.outcomes.push("expired");
-  const lost = told(page.view, "lost");
+  const lost = dispatched(page.view, "lost");
   await page.cut();
   assert.deepEqual((await lost).events.map(({ payload }) => payload.item), range(1, 40));
   await assert.rejects(replies[39], named("EventLost"));
 });
 
-onEachWay(test, "what a page pushes when it hears that events are lost is sent", async (page, server) => {
+onEachTransport(test, "an event pushed in a lost listener is sent", async (page, server) => {
   await page.joined();
   page.goOffline();
   page.add("a");
@@ -617,7 +617,7 @@ onEachWay(test, "what a page pushes when it hears that events are lost is sent",
   assert.deepEqual((await replies[0]).state, ["b"]);
 });
 
-onEachWay(test, "events of before a page's first join are sent even if its state is gone", async (page, server) => {
+onEachTransport(test, "events from before a page's first join are sent even if its state is gone", async (page, server) => {
   const reply = page.add("a")[0];
   server.outcomes.push("expired");
   await page.joined();
@@ -625,7 +625,7 @@ onEachWay(test, "events of before a page's first join are sent even if its state
 });
 
 for (const outcome of ["version", "unavailable"]) {
-  onEachWay(test, `after ${outcome} nothing is sent or lost until the state is back`, async (page, server) => {
+  onEachTransport(test, `after ${outcome} nothing is sent or lost until the state is back`, async (page, server) => {
     await page.joined();
     await page.add("a")[0];
     page.goOffline();
@@ -643,7 +643,7 @@ for (const outcome of ["version", "unavailable"]) {
     assert.equal(server.urls.length, 1 + ownConnections);
   });
 
-  onEachWay(test, `events of before a first join that ends with ${outcome} wait, and are sent whatever comes then`, async (page, server) => {
+  onEachTransport(test, `events from before a first join that ends with ${outcome} wait, and are sent after any other outcome`, async (page, server) => {
     const replies = page.add("a");
     server.outcomes.push(outcome, "expired");
     await page.joined();
@@ -652,7 +652,7 @@ for (const outcome of ["version", "unavailable"]) {
   });
 }
 
-onEachWay(test, "each join that brings no state back is tried again later than the one before", async (page, server) => {
+onEachTransport(test, "each join that doesn't restore the state is retried after a longer wait", async (page, server) => {
   const { tries } = page.options;
   server.outcomes.push("unavailable", "version", "unavailable");
   await page.joined();
@@ -667,7 +667,7 @@ onEachWay(test, "each join that brings no state back is tried again later than t
   return { tries, rejoinAfterMs: (count) => (tries.push(count), 1) };
 });
 
-onEachWay(test, "a join that brought no state back is left alone once its connection is gone", async (page, server) => {
+onEachTransport(test, "a join that didn't restore the state isn't retried once its connection is lost", async (page, server) => {
   server.outcomes.push("unavailable");
   await page.joined();
   page.goOffline();
@@ -678,11 +678,11 @@ onEachWay(test, "a join that brought no state back is left alone once its connec
   page.options.clock.tick(20_000);
   await page.add("a")[0];
   assert.equal(server.joins.length, 2);
-}, atRest);
+}, withFakeClock);
 
 // ---------------------------------------------------------------------------------------------- Reloads
 
-onEachWay(test, "unsent events outlive a reload, and the page is told their replies", async (page, server) => {
+onEachTransport(test, "unsent events survive a reload, and the page gets their replies", async (page, server) => {
   await page.joined();
   await page.add("a")[0];
   page.goOffline();
@@ -700,18 +700,18 @@ onEachWay(test, "unsent events outlive a reload, and the page is told their repl
   assert.deepEqual([reloaded.view.pending, reloaded.stored], [[], []]);
 });
 
-onEachWay(test, "an event that was on the wire at a reload is applied once", async (page, server) => {
+onEachTransport(test, "an event in flight during a reload is applied once", async (page, server) => {
   await page.joined();
   page.view.push("add_without_reply", { item: "a" });
   await server.next("add_without_reply");
   const reloaded = page.reload();
-  const reply = told(reloaded.view, "reply");
+  const reply = dispatched(reloaded.view, "reply");
   assert.deepEqual((await reloaded.joined()).response.state, ["a"]);
   assert.deepEqual((await reply).response, { late: "add_without_reply" });
   assert.deepEqual((await reloaded.add("b")[0]).state, ["a", "b"]);
 });
 
-onEachWay(test, "an event that has its reply but isn't safe is applied again after a reload, and not told again", async (page, server) => {
+onEachTransport(test, "an event with a reply that isn't stored is applied again after a reload, and not reported again", async (page, server) => {
   await page.joined();
   server.isSaving = false;
   await page.add("a")[0];
@@ -723,7 +723,7 @@ onEachWay(test, "an event that has its reply but isn't safe is applied again aft
   assert.deepEqual(notes, []);
 });
 
-onEachWay(test, "events of before a reload are told as lost if the state is gone", async (page, server) => {
+onEachTransport(test, "events from before a reload are reported as lost if the state is gone", async (page, server) => {
   await page.joined();
   page.goOffline();
   page.add("a");
@@ -737,27 +737,27 @@ onEachWay(test, "events of before a reload are told as lost if the state is gone
   assert.deepEqual(reloaded.stored, []);
 });
 
-onEachWay(test, "events of a page that never joined are sent after its reload", async (page, server) => {
+onEachTransport(test, "events of a page that never joined are sent after its reload", async (page, server) => {
   page.add("a");
   const reloaded = page.reload();
-  const reply = told(reloaded.view, "reply");
+  const reply = dispatched(reloaded.view, "reply");
   await reloaded.joined();
   assert.deepEqual((await reply).response.state, ["a"]);
   assert.deepEqual(numbers(server), [1]);
 });
 
-onEachWay(test, "two tabs duplicated from one each go on with a copy of what is kept", async (page, server) => {
+onEachTransport(test, "a tab and its duplicate each continue with a copy of the queue", async (page, server) => {
   await page.joined();
   page.goOffline();
   page.add("a");
   const copy = page.duplicate();
-  const reply = told(copy.view, "reply");
+  const reply = dispatched(copy.view, "reply");
   await copy.joined();
   assert.deepEqual((await reply).response.state, ["a"]);
   assert.deepEqual([copy.stored, page.stored.length], [[], 1]);
 });
 
-onEachWay(test, "with no storage events live as long as the page", async (page) => {
+onEachTransport(test, "without a storage, events live as long as the page", async (page) => {
   await page.joined();
   page.goOffline();
   page.add("a");
@@ -766,7 +766,7 @@ onEachWay(test, "with no storage events live as long as the page", async (page) 
   assert.deepEqual((await page.add("b")[0]).state, ["a", "b"]);
 }, () => ({ storage: "none" }));
 
-onEachWay(test, "with localStorage events are the tab's all the same", async (page) => {
+onEachTransport(test, "with localStorage, events are still stored for each tab", async (page) => {
   await page.view.ready;
   await page.joined();
   page.goOffline();
@@ -775,14 +775,14 @@ onEachWay(test, "with localStorage events are the tab's all the same", async (pa
   assert.deepEqual([...page.tab.sessionStorage.items.keys()], [`${KEY}:events`]);
 }, () => ({ storage: "localStorage" }));
 
-onEachWay(test, "a storage that throws at every touch costs no event", async (page) => {
+onEachTransport(test, "a storage that throws on every access loses no event", async (page) => {
   const replies = page.add("a");
   await page.joined();
   replies.push(...page.add("b"));
   assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b"]);
 }, () => ({ tab: new FakeBrowser().open({ sessionStorage: new BrokenStorage() }) }));
 
-onEachWay(test, "a storage that gets full keeps no old copy: what was sent since would be sent as new", async (page) => {
+onEachTransport(test, "a full storage keeps no outdated copy, as events sent since would be sent as new ones", async (page) => {
   page.add("a");
   assert.equal(page.stored.length, 1);
   page.tab.sessionStorage.setItem = BrokenStorage.prototype.setItem;
@@ -791,12 +791,12 @@ onEachWay(test, "a storage that gets full keeps no old copy: what was sent since
 });
 
 for (const [what, text] of Object.entries({
-  "no JSON": "[{",
-  "no list": '{"filter":1}',
-  "none": "",
-  "no events": '[null,7,[],{},{"event":1,"payload":{},"seq":1},{"event":"add","payload":"a","seq":1},{"event":"add","payload":{},"seq":"1x"},{"event":"add","payload":{},"seq":-1}]',
+  "not JSON": "[{",
+  "not an array": '{"filter":1}',
+  "empty": "",
+  "not events": '[null,7,[],{},{"event":1,"payload":{},"seq":1},{"event":"add","payload":"a","seq":1},{"event":"add","payload":{},"seq":"1x"},{"event":"add","payload":{},"seq":-1}]',
 })) {
-  onEachWay(test, `what is in the storage and is ${what} is left out`, async (page) => {
+  onEachTransport(test, `stored data that is ${what} is ignored`, async (page) => {
     assert.deepEqual(page.view.pending, []);
     await page.joined();
     assert.deepEqual((await page.add("a")[0]).state, ["a"]);
@@ -805,7 +805,7 @@ for (const [what, text] of Object.entries({
 
 // ---------------------------------------------------------------------------------------------- Limits and ends
 
-onEachWay(test, "too many events are refused one by one, told, and cost none of those before", async (page, server) => {
+onEachTransport(test, "an event too many is rejected and reported, and those before it are not lost", async (page, server) => {
   const notes = record(page.view, "lost");
   const replies = page.add("a", "b");
   await assert.rejects(page.add("c")[0], named("QueueFull"));
@@ -816,7 +816,7 @@ onEachWay(test, "too many events are refused one by one, told, and cost none of 
   assert.deepEqual(items(server), ["a", "b", "d"]);
 }, () => ({ maxKept: 2 }));
 
-onEachWay(test, "so are too long ones, by what all of them have", async (page, server) => {
+onEachTransport(test, "the same for the total length of their payloads", async (page, server) => {
   const replies = page.add("a".repeat(60));
   await assert.rejects(page.add("b".repeat(30))[0], named("QueueFull"));
   replies.push(...page.add("c"));
@@ -827,19 +827,19 @@ onEachWay(test, "so are too long ones, by what all of them have", async (page, s
   assert.deepEqual(items(server).map(([first]) => first), ["a", "c", "d"]);
 }, () => ({ maxKeptChars: 100 }));
 
-onEachWay(test, "with no more than may be kept, a tab's storage isn't full", async (page) => {
+onEachTransport(test, "a full queue fits into the tab's storage", async (page) => {
   await assert.rejects(page.view.push("add", { item: "x".repeat(2_500_000) }), named("QueueFull"));
   page.add("x".repeat(2_400_000));
   assert.equal(page.stored.length, 1);
 });
 
-onEachWay(test, "1,000 events are kept unless told otherwise", async (page) => {
+onEachTransport(test, "1,000 events are queued by default", async (page) => {
   const notes = record(page.view, "lost");
   page.add(...range(1, 1001));
   assert.deepEqual(notes.map(([, { events }]) => events[0].payload.item), [1001]);
 });
 
-onEachWay(test, "forget gives up the token and the events, on the wire or not", async (page, server) => {
+onEachTransport(test, "forget discards the token and the events, in flight or not", async (page, server) => {
   await page.joined();
   const notes = record(page.view, "lost");
   server.isSlow = true;
@@ -855,7 +855,7 @@ onEachWay(test, "forget gives up the token and the events, on the wire or not", 
   assert.deepEqual(notes, [["lost", { reason: "forgotten", events: [{ event: "add", payload: { item: "a" } }] }]]);
 });
 
-onEachWay(test, "a token that is pushed to a view which has forgotten its own isn't kept", async (page) => {
+onEachTransport(test, "a token that is pushed after forget is ignored", async (page) => {
   await page.joined();
   page.view.forget();
   page.view.keep({ token: "renewed" });
@@ -864,7 +864,7 @@ onEachWay(test, "a token that is pushed to a view which has forgotten its own is
   assert.notEqual(page.view.token, null);
 });
 
-onEachWay(test, "forget leaves no gap, however many have waited", async (page, server) => {
+onEachTransport(test, "forget leaves no gap in the numbers", async (page, server) => {
   await page.joined();
   server.isSlow = true;
   page.add(...range(1, 40));
@@ -874,7 +874,7 @@ onEachWay(test, "forget leaves no gap, however many have waited", async (page, s
   assert.deepEqual((await page.add("z")[0]).state, [...range(1, 32), "z"]);
 });
 
-onEachWay(test, "the page isn't told the reply to what it has given up", async (page, server) => {
+onEachTransport(test, "the page doesn't get the reply to a discarded event", async (page, server) => {
   await page.joined();
   page.goOffline();
   page.add("a");
@@ -889,7 +889,7 @@ onEachWay(test, "the page isn't told the reply to what it has given up", async (
   assert.deepEqual(notes, []);
 });
 
-onEachWay(test, "giveUp gives up what has no reply yet, and what is pushed later", async (page, server) => {
+onEachTransport(test, "giveUp discards the events without a reply, and those pushed later", async (page, server) => {
   await page.joined();
   server.isSaving = false;
   await page.add("answered")[0];
@@ -902,17 +902,17 @@ onEachWay(test, "giveUp gives up what has no reply yet, and what is pushed later
   assert.deepEqual(page.stored, []);
 });
 
-// ---------------------------------------------------------------------------------------------- A server that recovers nothing
+// ---------------------------------------------------------------------------------------------- A server without recovery
 
-/** A page whose server doesn't tell what it has applied. */
+/** A test with a server that doesn't report what it has applied. */
 const unnumbered = (name, run, options) =>
-  onEachWay(test, `without recovery ${name}`, async (page, server, t) => {
+  onEachTransport(test, `without recovery, ${name}`, async (page, server, t) => {
     server.recovers = false;
     await page.joined();
     await run(page, server, t);
   }, options);
 
-unnumbered("events have no numbers, and none waits for the replies of others", async (page, server) => {
+unnumbered("events have no numbers, and none waits for the reply to another", async (page, server) => {
   server.isSlow = true;
   const replies = page.add(...range(1, 40));
   await until(() => items(server).length === 40);
@@ -922,7 +922,7 @@ unnumbered("events have no numbers, and none waits for the replies of others", a
   assert.deepEqual(page.stored, []);
 });
 
-unnumbered("an event whose reply was lost is told, and never sent twice", async (page, server) => {
+unnumbered("an event whose reply was lost is reported, and never resent", async (page, server) => {
   const notes = record(page.view, "lost");
   const reply = page.view.push("add_without_reply", { item: "a" });
   await server.next("add_without_reply");
@@ -932,7 +932,7 @@ unnumbered("an event whose reply was lost is told, and never sent twice", async 
   assert.deepEqual(notes, [["lost", { reason: "unconfirmed", events: [{ event: "add_without_reply", payload: { item: "a" } }] }]]);
 });
 
-unnumbered("what was not sent is told as lost at the next join, as there is no state to go on with", async (page, server) => {
+unnumbered("unsent events are reported as lost at the next join, as there is no state to continue with", async (page, server) => {
   page.goOffline();
   const reply = page.add("a")[0];
   await page.back();
@@ -941,17 +941,17 @@ unnumbered("what was not sent is told as lost at the next join, as there is no s
   assert.deepEqual(items(server), ["b"]);
 });
 
-unnumbered("an event that was on the wire at a reload is told as lost", async (page, server) => {
+unnumbered("an event in flight during a reload is reported as lost", async (page, server) => {
   page.view.push("add_without_reply", { item: "a" });
   await server.next("add_without_reply");
   const reloaded = page.reload();
-  const lost = told(reloaded.view, "lost");
+  const lost = dispatched(reloaded.view, "lost");
   await reloaded.joined();
   assert.equal((await lost).reason, null);
   assert.equal(server.of("add_without_reply").length, 1);
 });
 
-unnumbered("a slow reply is waited for", async (page, server) => {
+unnumbered("a slow reply is awaited", async (page, server) => {
   server.isSlow = true;
   const reply = page.add("a")[0];
   await server.next("add");
@@ -960,4 +960,4 @@ unnumbered("a slow reply is waited for", async (page, server) => {
   server.release();
   assert.deepEqual((await reply).state, ["a"]);
   assert.equal(items(server).length, 1);
-}, atRest);
+}, withFakeClock);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { JSDOM } from "jsdom";
-import { record, SOURCE, told } from "./support/browser.js";
+import { record, SOURCE, dispatched } from "./support/browser.js";
 import { TestServer } from "./support/server.js";
 
 const plain = (name) => readFileSync(new URL(`${name}.js`, import.meta.resolve(name)), "utf8");
@@ -13,7 +13,7 @@ const PAGE = `<!doctype html>
   <div id="counter" data-phx-main data-phx-session="s"></div>
   <div id="list" data-phx-session="s"></div>`;
 
-/** Open a page with two LiveViews and connect it, as docs/client.md says; `tab` is the tab's storage so far. */
+/** Open a page with two LiveViews and connect it, as in docs/client.md; `tab` is the tab's previous storage. */
 function open(t, server, tab = {}) {
   const { window } = new JSDOM(PAGE, { url: "http://live.test/", pretendToBeVisual: true, runScripts: "outside-only" });
   t.after(() => window.close());
@@ -30,19 +30,19 @@ function open(t, server, tab = {}) {
 }
 
 /** Wait until both views have joined. */
-const joined = ({ counter, list }) => Promise.all([told(counter, "outcome"), told(list, "outcome")]);
+const joined = ({ counter, list }) => Promise.all([dispatched(counter, "outcome"), dispatched(list, "outcome")]);
 
-/** The page's own params of each join of a view. */
+/** Return the token sent with each join of a view. */
 const shown = (server, id) =>
   server.of("phx_join").filter(({ topic }) => topic === `lv:${id}`).map(({ payload }) => payload.params._recovery);
 
-/** Close the page's connection with the server's hand: the client comes back by itself. */
+/** Close the page's connection from the server; the client reconnects automatically. */
 async function cut(server, page) {
   server.cut();
   return joined(page);
 }
 
-test("each view's state comes back after a cut and after a reload, rendered", async (t) => {
+test("each view's state is restored and rendered after a cut and after a reload", async (t) => {
   const server = await TestServer.start(t);
   const page = open(t, server);
   assert.deepEqual((await joined(page)).map(({ outcome }) => outcome), ["new", "new"]);
@@ -60,7 +60,7 @@ test("each view's state comes back after a cut and after a reload, rendered", as
   assert.deepEqual(shown(server, "counter").map(Boolean), [false, true, true]);
 });
 
-test("the page's params and LiveView's own arrive next to the token", async (t) => {
+test("the params of the page and of LiveView are sent along with the token", async (t) => {
   const server = await TestServer.start(t);
   const page = open(t, server);
   await joined(page);
@@ -71,7 +71,7 @@ test("the page's params and LiveView's own arrive next to the token", async (t) 
   assert.equal(params._mounts, 1);
 });
 
-test("no token in the socket's URL, which has the page's other params", async (t) => {
+test("the socket's URL has the page's params without the token", async (t) => {
   const server = await TestServer.start(t);
   const page = open(t, server);
   await joined(page);
@@ -79,7 +79,7 @@ test("no token in the socket's URL, which has the page's other params", async (t
   assert.deepEqual(server.urls, Array(2).fill("/live/websocket?_csrf_token=c&vsn=2.0.0"));
 });
 
-test("a pushed token is shown at the next join of that view", async (t) => {
+test("a pushed token is sent with the next join of that view", async (t) => {
   const server = await TestServer.start(t);
   const page = open(t, server);
   await joined(page);
@@ -92,7 +92,7 @@ test("a pushed token is shown at the next join of that view", async (t) => {
   assert.equal(shown(server, "list").at(-1), pushed);
 });
 
-test("an outage of the storage costs no token", async (t) => {
+test("an outage of the storage loses no token", async (t) => {
   const server = await TestServer.start(t);
   const page = open(t, server);
   await joined(page);
@@ -103,7 +103,7 @@ test("an outage of the storage costs no token", async (t) => {
   assert.equal(shown(server, "counter").at(-1), before);
 });
 
-test("a LiveView that breaks while it renders costs no token", async (t) => {
+test("a LiveView that fails to render loses no token", async (t) => {
   const server = await TestServer.start(t);
   const page = open(t, server);
   await joined(page);
@@ -121,7 +121,7 @@ test("the status follows the connection and the view", async (t) => {
   await cut(server, page);
   page.liveSocket.getRootById("counter").channel.push("crash", {});
   await server.next("crash");
-  await told(page.counter, "status");
+  await dispatched(page.counter, "status");
   assert.deepEqual(notes.map(([, status]) => status), [
     "connecting", "connected", "disconnected", "connecting", "connected", "disconnected",
   ]);

@@ -1,4 +1,4 @@
-/** One file for both kinds of script tag. */
+/** The file works as a module and as a plain script. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createContext, runInContext } from "node:vm";
@@ -10,13 +10,13 @@ const NAMES = [
 
 const page = () => createContext({ EventTarget, CustomEvent, URL, AbortController, setTimeout, clearTimeout });
 
-test("a module has the names as exports, and the page has them as RecoveryApp", async () => {
+test("a module exports the names, and the page has them as RecoveryApp", async () => {
   const module = await import(FILE);
   assert.deepEqual(Object.keys(module).sort(), NAMES);
   assert.equal(module.Recovery, globalThis.RecoveryApp.Recovery);
 });
 
-test("a plain script has one global name, and leaves no other behind", () => {
+test("a plain script defines a single global name", () => {
   const window = page();
   const before = Object.keys(window);
   runInContext(SOURCE, window);
@@ -25,20 +25,20 @@ test("a plain script has one global name, and leaves no other behind", () => {
   for (const name of NAMES) assert.equal(runInContext(`typeof ${name}`, window), "undefined");
 });
 
-test("a plain script loaded twice is no error", () => {
+test("a plain script may be loaded twice", () => {
   const window = page();
   runInContext(SOURCE, window);
   runInContext(SOURCE, window);
 });
 
-test("nothing happens in a page until something is made", () => {
+test("loading has no effect until an object is created", () => {
   const forbidden = new Proxy({}, { get: (_, name) => assert.fail(`loading touched ${String(name)}`) });
   const window = page();
   Object.assign(window, { navigator: forbidden, document: forbidden, location: forbidden, sessionStorage: forbidden });
   runInContext(SOURCE, window);
 });
 
-test("ManifestStaticFilesStorage finds nothing to rewrite", () => {
+test("ManifestStaticFilesStorage finds no paths to rewrite", () => {
   // the patterns of django.contrib.staticfiles.storage.HashedFilesMixin
   for (const pattern of [/import[\s{*][^;]*?from\s*["']/i, /export[\s{][^;]*?from\s*["']/i, /import\s*\(?["']/i, /sourceMappingURL/i]) {
     assert.doesNotMatch(SOURCE, pattern);

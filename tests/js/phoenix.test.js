@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Socket } from "phoenix";
-import { FakeBrowser, record, told } from "./support/browser.js";
-import { PATIENCE_MS, TestServer } from "./support/server.js";
+import { FakeBrowser, record, dispatched } from "./support/browser.js";
+import { TIMEOUT_MS, TestServer } from "./support/server.js";
 
 const SOON = { timeout: 1000, reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
 
-/** Connect a page's npm Socket with a recovered channel. */
+/** Connect an npm Socket with a recovered channel. */
 function connect(t, server, tab = new FakeBrowser().open(), params = {}) {
   const socket = new Socket(`${server.origin}/socket`, { transport: tab.WebSocket, ...SOON });
   const recovery = new tab.app.Recovery("form", SOON);
@@ -19,7 +19,7 @@ function connect(t, server, tab = new FakeBrowser().open(), params = {}) {
 
 const received = (push) => new Promise((resolve, reject) => push.receive("ok", resolve).receive("error", reject));
 
-test("the state comes back after a cut, with a token from the reply before", async (t) => {
+test("the state is restored after a cut, with the token of the previous reply", async (t) => {
   const server = await TestServer.start(t);
   const { recovery, channel } = connect(t, server, undefined, () => ({ id: 7 }));
   await received(channel.join());
@@ -27,25 +27,25 @@ test("the state comes back after a cut, with a token from the reply before", asy
   await received(channel.push("add", { item: "a" }));
 
   server.cut();
-  const { outcome, elapsedMs, response } = await told(recovery, "outcome");
+  const { outcome, elapsedMs, response } = await dispatched(recovery, "outcome");
   assert.equal(outcome, "recovered");
-  assert.ok(elapsedMs > 0 && elapsedMs < PATIENCE_MS);
+  assert.ok(elapsedMs > 0 && elapsedMs < TIMEOUT_MS);
   assert.deepEqual(response.state, ["a"]);
   assert.deepEqual(server.joins, [{ id: 7 }, { id: 7, _recovery: "token-1" }]);
 });
 
-test("the page's own hook fires at each join, after the recovery knows of it", async (t) => {
+test("the page's own hook is called for each join, after Recovery has handled it", async (t) => {
   const server = await TestServer.start(t);
   const { recovery, channel } = connect(t, server);
   const seen = [];
   channel.join().receive("ok", () => seen.push([recovery.outcome, recovery.token]));
-  await told(recovery, "outcome");
+  await dispatched(recovery, "outcome");
   server.cut();
-  await told(recovery, "outcome");
+  await dispatched(recovery, "outcome");
   assert.deepEqual(seen, [["new", "token-1"], ["recovered", "token-2"]]);
 });
 
-test("the state comes back after a reload", async (t) => {
+test("the state is restored after a reload", async (t) => {
   const server = await TestServer.start(t);
   const first = connect(t, server);
   await received(first.channel.join());
@@ -55,14 +55,14 @@ test("the state comes back after a reload", async (t) => {
   assert.deepEqual((await received(channel.join())).state, ["a"]);
 });
 
-test("a pushed token is shown at the next join", async (t) => {
+test("a pushed token is sent with the next join", async (t) => {
   const server = await TestServer.start(t);
   const { recovery, channel } = connect(t, server);
   await received(channel.join());
   await received(channel.push("fork", {}));
   assert.equal(recovery.token, "token-2");
   server.cut();
-  await told(recovery, "outcome");
+  await dispatched(recovery, "outcome");
   assert.equal(server.joins.at(-1)._recovery, "token-2");
 });
 
@@ -72,29 +72,29 @@ test("a crashed channel recovers on the same connection", async (t) => {
   await received(channel.join());
   await received(channel.push("add", { item: "a" }));
   channel.push("crash", {});
-  assert.deepEqual((await told(recovery, "outcome")).response.state, ["a"]);
+  assert.deepEqual((await dispatched(recovery, "outcome")).response.state, ["a"]);
   assert.equal(server.urls.length, 1);
 });
 
-test("an outage of the storage costs no token", async (t) => {
+test("an outage of the storage loses no token", async (t) => {
   const server = await TestServer.start(t);
   const { recovery, channel } = connect(t, server);
   await received(channel.join());
   server.outcomes.push("unavailable");
   for (const outcome of ["unavailable", "recovered"]) {
     server.cut();
-    assert.equal((await told(recovery, "outcome")).outcome, outcome);
+    assert.equal((await dispatched(recovery, "outcome")).outcome, outcome);
     assert.equal(server.joins.at(-1)._recovery, "token-1");
   }
 });
 
-test("a page that pushes past the queue goes on with a fresh state until it pushes there", async (t) => {
+test("a page that uses the channel's own push continues with a fresh state until it uses Recovery.push", async (t) => {
   const server = await TestServer.start(t);
   const { recovery, channel } = connect(t, server);
   await received(channel.join());
   server.outcomes.push("unavailable");
   server.cut();
-  await told(recovery, "outcome");
+  await dispatched(recovery, "outcome");
   await received(channel.push("add", { item: "past" }));
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.equal(server.joins.length, 2);
@@ -105,13 +105,13 @@ test("a page that pushes past the queue goes on with a fresh state until it push
   assert.equal(server.joins.length, 3);
 });
 
-test("a refused join is tried again with the same token", async (t) => {
+test("a refused join is retried with the same token", async (t) => {
   const server = await TestServer.start(t);
   const { recovery, channel } = connect(t, server);
   await received(channel.join());
   server.refusals = 2;
   server.cut();
-  await told(recovery, "outcome");
+  await dispatched(recovery, "outcome");
   assert.deepEqual(server.joins.slice(1), Array(3).fill({ _recovery: "token-1" }));
 });
 
@@ -121,7 +121,7 @@ test("the status follows the channel", async (t) => {
   const notes = record(recovery, "status");
   await received(channel.join());
   server.cut();
-  await told(recovery, "outcome");
+  await dispatched(recovery, "outcome");
   await received(channel.leave());
   assert.deepEqual(notes.map(([, status]) => status), [
     "connecting", "connected", "disconnected", "connecting", "connected", "disconnected",
@@ -133,7 +133,7 @@ test("no token in a URL", async (t) => {
   const { recovery, channel } = connect(t, server);
   await received(channel.join());
   server.cut();
-  await told(recovery, "outcome");
+  await dispatched(recovery, "outcome");
   assert.deepEqual(server.urls, Array(2).fill("/socket/websocket?vsn=2.0.0"));
 });
 

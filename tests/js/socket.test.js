@@ -1,11 +1,11 @@
-/** RecoverySocket: the small socket for pages without an npm client. */
+/** RecoverySocket: the WebSocket client for pages without an npm client. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FakeBrowser, FakeClock, record, told } from "./support/browser.js";
+import { FakeBrowser, FakeClock, record, dispatched } from "./support/browser.js";
 import { immediate, KEY, SOON, until } from "./support/pages.js";
-import { PATIENCE_MS, TestServer } from "./support/server.js";
+import { TIMEOUT_MS, TestServer } from "./support/server.js";
 
-/** Make a page's socket. */
+/** Return a page's socket. */
 function open(t, server, { tab = new FakeBrowser().open(), ...options } = {}) {
   tab.location = { href: `${server.origin.replace("ws", "http")}/page?q=1` };
   const socket = new tab.app.RecoverySocket("/ws/form/", { viewId: "form", ...SOON, ...options });
@@ -13,7 +13,7 @@ function open(t, server, { tab = new FakeBrowser().open(), ...options } = {}) {
   return { tab, socket };
 }
 
-/** Make a page's socket and join. */
+/** Return a page's socket after its join. */
 async function joined(t, options) {
   const server = await TestServer.start(t);
   const { tab, socket } = open(t, server, options);
@@ -21,17 +21,17 @@ async function joined(t, options) {
   return { server, tab, socket };
 }
 
-/** Let the connection be lost and come back. */
+/** Cut the connection and wait for the next join. */
 async function cut(server, socket) {
   server.cut();
-  return told(socket, "outcome");
+  return dispatched(socket, "outcome");
 }
 
 const named = (name) => (error) => error instanceof Error && error.name === name;
 
 // ---------------------------------------------------------------------------------------------- Joining
 
-test("join gives the first join's response, and push each event's", async (t) => {
+test("join returns the first join's response, and push the event's", async (t) => {
   const server = await TestServer.start(t);
   const { socket } = open(t, server);
   const response = await socket.join("form:1", { id: 1 });
@@ -40,7 +40,7 @@ test("join gives the first join's response, and push each event's", async (t) =>
   await assert.rejects(socket.push("refuse"), (error) => named("EventRefused")(error) && error.response.reason === "no");
 });
 
-test("frames are the npm client's: V2 arrays, string refs, the join's ref on each", async (t) => {
+test("frames are like the npm client's: V2 arrays, string refs, and the join's ref in each", async (t) => {
   const { server, socket } = await joined(t);
   await socket.push("add", { item: "a" });
   const [join, add] = server.frames;
@@ -48,17 +48,17 @@ test("frames are the npm client's: V2 arrays, string refs, the join's ref on eac
   assert.deepEqual(add, { joinRef: "1", ref: "2", topic: "form:1", event: "add", payload: { item: "a", _seq: 1, _ack: 0 } });
 });
 
-test("the state comes back after a cut, with a token from the reply before", async (t) => {
+test("the state is restored after a cut, with the token of the previous reply", async (t) => {
   const { server, tab, socket } = await joined(t);
   await socket.push("add", { item: "a" });
   const { outcome, elapsedMs, ttl, response } = await cut(server, socket);
   assert.deepEqual([outcome, ttl, response.state], ["recovered", 300, ["a"]]);
-  assert.ok(elapsedMs > 0 && elapsedMs < PATIENCE_MS);
+  assert.ok(elapsedMs > 0 && elapsedMs < TIMEOUT_MS);
   assert.equal(server.joins[1]._recovery, "token-1");
   assert.equal(tab.sessionStorage.getItem(KEY), "token-2");
 });
 
-test("the state comes back after a reload", async (t) => {
+test("the state is restored after a reload", async (t) => {
   const { server, tab, socket } = await joined(t);
   await socket.push("add", { item: "a" });
   socket.leave();
@@ -72,7 +72,7 @@ test("no token in a URL", async (t) => {
   assert.deepEqual(server.urls, ["/ws/form/", "/ws/form/"]);
 });
 
-test("a relative URL is of the page's host, https means wss, and the view's name is the path", () => {
+test("a relative URL refers to the page's host, https becomes wss, and the path is the default viewId", () => {
   const tab = new FakeBrowser().open();
   tab.location = { href: "https://app.test/orders/7?x#y" };
   const urls = [];
@@ -101,7 +101,7 @@ test("params may be a function, called at each join", async (t) => {
   assert.deepEqual(server.joins.map((payload) => payload.joins), [1, 2]);
 });
 
-test("connect before join waits for it", async (t) => {
+test("connect before join waits for the join", async (t) => {
   const server = await TestServer.start(t);
   const { socket } = open(t, server);
   socket.connect();
@@ -116,7 +116,7 @@ test("a second join is an error", async (t) => {
   assert.throws(() => socket.join("form:2"), /one topic on one socket/);
 });
 
-test("a refused join is told and tried again", async (t) => {
+test("a refused join is reported and retried", async (t) => {
   const server = await TestServer.start(t);
   server.refusals = 2;
   const { socket } = open(t, server);
@@ -130,16 +130,16 @@ test("a crashed channel recovers on the same connection", async (t) => {
   const { server, socket } = await joined(t);
   await socket.push("add", { item: "a" });
   socket.push("crash");
-  assert.deepEqual((await told(socket, "outcome")).response.state, ["a"]);
+  assert.deepEqual((await dispatched(socket, "outcome")).response.state, ["a"]);
   assert.equal(server.urls.length, 1);
 });
 
 test("a channel that the server closes stays closed until connect", async (t) => {
   const { server, socket } = await joined(t);
   socket.push("close");
-  assert.equal(await told(socket, "status"), "disconnected");
+  assert.equal(await dispatched(socket, "status"), "disconnected");
   socket.connect();
-  assert.equal((await told(socket, "outcome")).outcome, "recovered");
+  assert.equal((await dispatched(socket, "outcome")).outcome, "recovered");
   assert.equal(server.urls.length, 2);
 });
 
@@ -155,7 +155,7 @@ test("the status follows the connection", async (t) => {
   ]);
 });
 
-test("localStorage: the join waits until it is known who owns the token", async (t) => {
+test("localStorage: the join waits until it is known which tab owns the token", async (t) => {
   const server = await TestServer.start(t);
   const browser = new FakeBrowser();
   const first = open(t, server, { tab: browser.open(), storage: "localStorage" });
@@ -167,9 +167,9 @@ test("localStorage: the join waits until it is known who owns the token", async 
   assert.deepEqual((await second.socket.join("form:1")).state, ["a"]);
 });
 
-// ---------------------------------------------------------------------------------------------- What the server pushes
+// ---------------------------------------------------------------------------------------------- Server pushes
 
-test("on hears what the server pushes, until it is stopped", async (t) => {
+test("on calls its callback for pushed events until it is removed", async (t) => {
   const { socket } = await joined(t);
   const heard = [];
   const stop = socket.on("heard", (payload) => heard.push(payload));
@@ -179,7 +179,7 @@ test("on hears what the server pushes, until it is stopped", async (t) => {
   assert.deepEqual(heard, [{ event: "anything", payload: { a: 1 } }]);
 });
 
-test("a pushed token is kept, told and shown at the next join", async (t) => {
+test("a pushed token is stored, dispatched, and sent with the next join", async (t) => {
   const { server, socket } = await joined(t);
   const tokens = [];
   socket.on("recovery:token", ({ token }) => tokens.push(token));
@@ -189,7 +189,7 @@ test("a pushed token is kept, told and shown at the next join", async (t) => {
   assert.equal(server.joins[1]._recovery, "token-2");
 });
 
-test("what can't be read or isn't for this join is ignored", async (t) => {
+test("frames that are invalid or belong to another join are ignored", async (t) => {
   const { server, socket } = await joined(t);
   const heard = record(socket, "outcome", "status", "lost");
   socket.on("heard", (payload) => heard.push(payload));
@@ -205,7 +205,7 @@ test("what can't be read or isn't for this join is ignored", async (t) => {
 
 // ---------------------------------------------------------------------------------------------- Leaving
 
-test("leave tells the server, gives up what is kept, and stays away", async (t) => {
+test("leave notifies the server, discards the queue, and doesn't reconnect", async (t) => {
   const { server, tab, socket } = await joined(t);
   const notes = record(socket, "lost");
   const left = server.next("phx_leave");
@@ -227,14 +227,14 @@ test("leave tells the server, gives up what is kept, and stays away", async (t) 
 
 // ---------------------------------------------------------------------------------------------- Time
 
-/** A page whose timers only `tick` lets pass; the server's answers still take real time. */
-function atRest() {
+/** A page whose timers only advance with `tick`; the server still replies in real time. */
+function withFakeClock() {
   const clock = new FakeClock();
   return { clock, tab: new FakeBrowser().open({ clock }) };
 }
 
-test("a heartbeat every 30 s, on the topic phoenix", async (t) => {
-  const { clock, tab } = atRest();
+test("a heartbeat is sent every 30 s on the topic phoenix", async (t) => {
+  const { clock, tab } = withFakeClock();
   const { server, socket } = await joined(t, { tab });
   for (let beats = 1; beats <= 3; beats++) {
     clock.tick(29_999);
@@ -249,8 +249,8 @@ test("a heartbeat every 30 s, on the topic phoenix", async (t) => {
   assert.equal(server.urls.length, 1);
 });
 
-test("a connection that gives no sign of life until the next heartbeat is given up, and another made", async (t) => {
-  const { clock, tab } = atRest();
+test("a connection on which nothing arrives until the next heartbeat is replaced", async (t) => {
+  const { clock, tab } = withFakeClock();
   const { server, socket } = await joined(t, { tab });
   server.isStopped = true;
   const heartbeat = server.next("heartbeat");
@@ -260,13 +260,13 @@ test("a connection that gives no sign of life until the next heartbeat is given 
   clock.tick(30_000);
   assert.equal(socket.status, "disconnected");
   server.isStopped = false;
-  const outcome = told(socket, "outcome");
+  const outcome = dispatched(socket, "outcome");
   clock.tick(5);
   assert.equal((await outcome).outcome, "recovered");
 });
 
-test("a join that isn't answered in 10 s is tried on another connection, with the same token", async (t) => {
-  const { clock, tab } = atRest();
+test("a join without a reply after 10 s is retried on another connection with the same token", async (t) => {
+  const { clock, tab } = withFakeClock();
   const { server, socket } = await joined(t, { tab });
   server.isStopped = true;
   const join = server.next("phx_join");
@@ -276,7 +276,7 @@ test("a join that isn't answered in 10 s is tried on another connection, with th
   clock.tick(9_999);
   assert.equal(socket.status, "connecting");
   server.isStopped = false;
-  const outcome = told(socket, "outcome");
+  const outcome = dispatched(socket, "outcome");
   clock.tick(1);
   assert.equal(socket.status, "disconnected");
   clock.tick(5);
@@ -284,8 +284,8 @@ test("a join that isn't answered in 10 s is tried on another connection, with th
   assert.deepEqual(server.joins.map(({ _recovery }) => _recovery), [undefined, "token-1", "token-1"]);
 });
 
-test("a connection that doesn't open in 10 s is given up", async (t) => {
-  const { clock, tab } = atRest();
+test("a connection that doesn't open within 10 s is replaced", async (t) => {
+  const { clock, tab } = withFakeClock();
   const server = await TestServer.start(t);
   const made = [];
   tab.WebSocket = class {
@@ -305,7 +305,7 @@ test("a connection that doesn't open in 10 s is given up", async (t) => {
   assert.equal(made.length, 2);
 });
 
-test("each try waits longer, and a join starts the count again", async (t) => {
+test("the number of tries increases, and a join resets it", async (t) => {
   const tries = [];
   const reconnectAfterMs = (count) => (tries.push(count), 1);
   const { server, socket } = await joined(t, { reconnectAfterMs });
@@ -317,24 +317,24 @@ test("each try waits longer, and a join starts the count again", async (t) => {
   const { WebSocketServer } = await import("ws");
   const next = new TestServer(new WebSocketServer({ port, host: "127.0.0.1" }));
   t.after(() => next.stop());
-  await told(socket, "outcome");
+  await dispatched(socket, "outcome");
   tries.length = 0;
   await cut(next, socket);
   assert.equal(tries[0], 1);
 });
 
 for (const type of ["online", "pageshow", "visibilitychange", "resume"]) {
-  test(`${type} brings a waiting connection back at once`, async (t) => {
+  test(`${type} makes a waiting socket reconnect immediately`, async (t) => {
     const { server, tab, socket } = await joined(t, { reconnectAfterMs: () => 3_600_000 });
     server.cut();
-    await told(socket, "status");
+    await dispatched(socket, "status");
     tab.dispatchEvent(new Event(type));
-    assert.equal((await told(socket, "outcome")).outcome, "recovered");
+    assert.equal((await dispatched(socket, "outcome")).outcome, "recovered");
   });
 }
 
-test("a page that is shown again finds out within 10 s that its connection is dead", async (t) => {
-  const { clock, tab } = atRest();
+test("a page that is shown again detects a dead connection within 10 s", async (t) => {
+  const { clock, tab } = withFakeClock();
   const { server, socket } = await joined(t, { tab });
   server.isStopped = true;
   const heartbeat = server.next("heartbeat");
@@ -344,7 +344,7 @@ test("a page that is shown again finds out within 10 s that its connection is de
   assert.equal(socket.status, "disconnected");
 });
 
-test("a page that is hidden, or that disconnected, is not woken", async (t) => {
+test("a page that is hidden or disconnected doesn't react to wake-up events", async (t) => {
   const { server, tab, socket } = await joined(t);
   tab.document.visibilityState = "hidden";
   tab.dispatchEvent(new Event("visibilitychange"));
@@ -356,16 +356,16 @@ test("a page that is hidden, or that disconnected, is not woken", async (t) => {
   assert.deepEqual([server.urls.length, server.of("heartbeat").length], [1, 0]);
 });
 
-test("drop cuts the connection at once, and it comes back", async (t) => {
+test("drop closes the connection immediately and reconnects", async (t) => {
   const { server, socket } = await joined(t);
   const code = new Promise((resolve) => [...server.sockets.clients][0].on("close", resolve));
   socket.drop();
   assert.equal(socket.status, "disconnected");
-  assert.equal((await told(socket, "outcome")).outcome, "recovered");
+  assert.equal((await dispatched(socket, "outcome")).outcome, "recovered");
   assert.equal(await code, 4000);
 });
 
-test("disconnect closes with 1000 and comes back only when asked", async (t) => {
+test("disconnect closes with 1000 and reconnects only on connect", async (t) => {
   const { server, socket } = await joined(t);
   const code = new Promise((resolve) => [...server.sockets.clients][0].on("close", resolve));
   socket.disconnect();
@@ -374,6 +374,6 @@ test("disconnect closes with 1000 and comes back only when asked", async (t) => 
   assert.equal(server.urls.length, 1);
   socket.connect();
   socket.connect();
-  await told(socket, "outcome");
+  await dispatched(socket, "outcome");
   assert.equal(server.urls.length, 2);
 });

@@ -1,4 +1,4 @@
-/** Where a token is kept, and whose it is. */
+/** Where a token is stored, and which tab owns it. */
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { BrokenStorage, FakeBrowser, FakeClock, FakeStorage, record, Tab } from "./support/browser.js";
@@ -7,10 +7,10 @@ const KEY = "lv_recovery_form";
 const reply = (token, outcome = "new") => ({ _recovery: { token, outcome, ttl: 300, seq: 0 } });
 const recovery = (tab, options) => new tab.app.Recovery("form", options);
 
-/** Let promises settle that wait for nothing but each other. */
+/** Wait until all promises that are ready have settled. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test("a token goes from a join's reply to sessionStorage and to the next join", () => {
+test("a token from a join's reply is put into sessionStorage and into the next join", () => {
   const tab = new FakeBrowser().open();
   const view = recovery(tab);
   assert.deepEqual(view.joinPayload({ id: 1 }), { id: 1 });
@@ -20,7 +20,7 @@ test("a token goes from a join's reply to sessionStorage and to the next join", 
   assert.deepEqual([...tab.browser.localStorage.items], []);
 });
 
-test("a reloaded page shows the token, another tab doesn't", () => {
+test("a reloaded page sends the token, another tab doesn't", () => {
   const browser = new FakeBrowser();
   const tab = browser.open();
   recovery(tab).joined(reply("t1"));
@@ -28,7 +28,7 @@ test("a reloaded page shows the token, another tab doesn't", () => {
   assert.equal(recovery(browser.open()).token, null);
 });
 
-test("a duplicated tab shows the same token, and each goes on with the one it gets", () => {
+test("a duplicated tab sends the same token, and each continues with its new one", () => {
   const tab = new FakeBrowser().open();
   recovery(tab).joined(reply("t1"));
   const copy = tab.duplicate();
@@ -38,7 +38,7 @@ test("a duplicated tab shows the same token, and each goes on with the one it ge
   assert.equal(recovery(copy.reload()).token, "t2");
 });
 
-test("a join without a token in its reply costs none", () => {
+test("a join without a token in its reply keeps the old one", () => {
   const view = recovery(new FakeBrowser().open());
   view.joined(reply("t1"));
   for (const outcome of ["version", "unavailable"]) {
@@ -59,7 +59,7 @@ test("every other outcome brings a new token", () => {
   });
 });
 
-test("forget removes the token everywhere", () => {
+test("forget removes the token from memory and storage", () => {
   const tab = new FakeBrowser().open();
   const view = recovery(tab);
   view.joined(reply("t1"));
@@ -68,7 +68,7 @@ test("forget removes the token everywhere", () => {
   assert.equal(recovery(tab.reload()).token, null);
 });
 
-test("params may be a function, called at each join, and what it gives is left as it is", () => {
+test("params may be a function, called for each join, and are not modified", () => {
   const view = recovery(new FakeBrowser().open());
   view.keep({ token: "t1" });
   let joins = 0;
@@ -79,14 +79,14 @@ test("params may be a function, called at each join, and what it gives is left a
   assert.deepEqual(given, { _recovery: "not this" });
 });
 
-test("views don't share tokens; two recoveries of one view do", () => {
+test("views don't share tokens, but two Recovery objects of one view do", () => {
   const tab = new FakeBrowser().open();
   recovery(tab).keep({ token: "t1" });
   assert.equal(new tab.app.Recovery("other").token, null);
   assert.equal(recovery(tab).token, "t1");
 });
 
-test("with no storage the token lives as long as the page", () => {
+test("without a storage, the token lives as long as the page", () => {
   const tab = new FakeBrowser().open();
   recovery(tab, { storage: "none" }).joined(reply("t1"));
   assert.deepEqual([...tab.sessionStorage.items], []);
@@ -99,7 +99,7 @@ test("an unknown kind of storage is an error", () => {
 });
 
 for (const storage of ["sessionStorage", "localStorage"]) {
-  test(`${storage} that throws at every touch breaks nothing`, async () => {
+  test(`${storage} that throws on every access breaks nothing`, async () => {
     const broken = new BrokenStorage();
     const browser = new FakeBrowser();
     browser.localStorage = broken;
@@ -111,7 +111,7 @@ for (const storage of ["sessionStorage", "localStorage"]) {
     assert.equal(view.token, null);
   });
 
-  test(`${storage} that can't even be named breaks nothing`, async () => {
+  test(`${storage} whose property throws breaks nothing`, async () => {
     const tab = new Tab({});
     const denied = { get: () => assert.fail(new DOMException("denied", "SecurityError")) };
     Object.defineProperties(tab, { sessionStorage: denied, localStorage: denied });
@@ -122,7 +122,7 @@ for (const storage of ["sessionStorage", "localStorage"]) {
   });
 }
 
-test("status, outcome, how long it took and the response without its token are told", () => {
+test("status and outcome events have the elapsed time and the response without its token", () => {
   const tab = new FakeBrowser().open();
   const view = recovery(tab);
   const notes = record(view, "status", "outcome");
@@ -162,7 +162,7 @@ async function withOwner() {
   return { browser, tab, owner };
 }
 
-test("the first tab owns the token in localStorage, and so does the next one after it", async () => {
+test("the first tab owns the token in localStorage, and after it the next one", async () => {
   const { browser, tab } = await withOwner();
   assert.deepEqual([...browser.localStorage.items], [[KEY, "t1"]]);
   assert.deepEqual([...tab.sessionStorage.items], []);
@@ -172,7 +172,7 @@ test("the first tab owns the token in localStorage, and so does the next one aft
   assert.equal(next.token, "t1");
 });
 
-test("a second tab keeps a token of its own in sessionStorage, through its reloads", async () => {
+test("a second tab has its own token in sessionStorage, also after reloads", async () => {
   const { browser, tab, owner } = await withOwner();
   const clock = new FakeClock();
   const second = browser.open({ clock });
@@ -190,7 +190,7 @@ test("a second tab keeps a token of its own in sessionStorage, through its reloa
   assert.deepEqual([reloaded.token, owner.token], ["t2", "t1"]);
 });
 
-test("a reloaded owner waits for the page before it to let go of the lock", async () => {
+test("a reloaded owner waits until the previous page releases the lock", async () => {
   const { tab } = await withOwner();
   const page = new Tab({ ...tab }); // the new page starts before the old one is gone
   const view = local(page);
@@ -200,7 +200,7 @@ test("a reloaded owner waits for the page before it to let go of the lock", asyn
   assert.equal(view.token, "t1");
 });
 
-test("a page that joins before it knows never shows the token, and lets the lock go", async () => {
+test("a page that joins before `ready` never sends the token, and releases the lock", async () => {
   const { browser, tab } = await withOwner();
   tab.close();
   const hasty = browser.open();
@@ -214,7 +214,7 @@ test("a page that joins before it knows never shows the token, and lets the lock
   assert.equal(patient.token, "t1");
 });
 
-test("forget by the owner empties localStorage", async () => {
+test("forget in the owning tab removes the token from localStorage", async () => {
   const { browser, owner } = await withOwner();
   owner.forget();
   assert.deepEqual([...browser.localStorage.items], []);
@@ -222,7 +222,7 @@ test("forget by the owner empties localStorage", async () => {
 
 for (const [what, navigator] of [
   ["no Web Locks, as over plain HTTP", {}],
-  ["Web Locks that refuse", { locks: { request: () => Promise.reject(new DOMException("denied", "SecurityError")) } }],
+  ["Web Locks that reject", { locks: { request: () => Promise.reject(new DOMException("denied", "SecurityError")) } }],
 ]) {
   test(`with ${what}, the token stays in sessionStorage`, async () => {
     const tab = new Tab({ navigator, sessionStorage: new FakeStorage(), localStorage: new FakeStorage([[KEY, "t0"]]) });

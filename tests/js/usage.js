@@ -1,4 +1,4 @@
-/** What a page writes, for types.test.js: each line has to type-check as it stands. */
+/** Usage of the client, type-checked by types.test.js. */
 import { EventError, fullJitter, LiveViewRecovery, Recovery, RecoverySocket } from "../../recovery_app/static/recovery_app/recovery.js";
 
 /** @param {{ channel(topic: string, params: object): { join(): any, push(): any, on(): void, onError(): void, onClose(): void, leave(): void } }} npm */
@@ -17,9 +17,9 @@ export function withPhoenix(npm) {
 export function withAnother(wire) {
   const recovery = new Recovery("form", { maxKept: 10, maxKeptChars: 1_000, timeoutMs: 5_000, rejoinAfterMs: fullJitter(100, 1000) });
   recovery.carry({
-    send(event, payload, answered) {
+    send(event, payload, onReply) {
       wire.send(JSON.stringify({ event, payload }));
-      answered({ status: "ok", response: {} });
+      onReply({ status: "ok", response: {} });
       return true;
     },
     rejoin: () => wire.send(JSON.stringify(recovery.joinPayload())),

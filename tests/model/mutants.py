@@ -8,7 +8,7 @@ from typing import Any
 
 from recovery_app import fencing
 from recovery_app._live import numbering, topic
-from recovery_app._live.replies import Answer, ReplyCache
+from recovery_app._live.replies import Reply, ReplyCache
 from recovery_app._live.session import Session
 from recovery_app.consumers.application import TopicApplication
 from recovery_app.fencing import Verdict, decide_save, decide_takeover
@@ -19,16 +19,16 @@ Patch = Callable[[Any], None]
 
 
 def forget_the_number(patch: Any) -> None:
-    store = Session._store
+    saving = Session._saving
 
-    async def without_number(self: Session, *arguments: Any) -> None:
-        applied, self.sequence.applied = self.sequence.applied, 0
+    def without_number(self: Session, *arguments: Any) -> Any:
+        applied, self.replies.applied = self.replies.applied, 0
         try:
-            await store(self, *arguments)
+            return saving(self, *arguments)
         finally:
-            self.sequence.applied = self.sequence.safe = applied
+            self.replies.applied = applied
 
-    patch.setattr(Session, "_store", without_number)
+    patch.setattr(Session, "_saving", without_number)
 
 
 def forget_the_replies(patch: Any) -> None:
@@ -36,19 +36,19 @@ def forget_the_replies(patch: Any) -> None:
 
 
 def trim_replies_that_are_wanted(patch: Any) -> None:
-    patch.setattr(ReplyCache, "acknowledge", lambda self, number: self._answers.clear())
+    patch.setattr(ReplyCache, "acknowledge", lambda self, number: self._replies.clear())
 
 
 def apply_repeats(patch: Any) -> None:
     patch.setattr(topic.Topic, "_apply_once", apply_anything)
 
 
-async def apply_anything(self: Any, session: Session, frame: Any, numbers: Any) -> Answer:
-    answer = await self._apply(session, frame)
-    session.sequence.applied = numbers.seq - 1
-    session.sequence.answered(answer)
-    await self._keep(session)
-    return numbering.told(answer, safe=session.sequence.safe)
+async def apply_anything(self: Any, session: Session, message: Any, numbers: Any) -> Reply:
+    reply = await self._apply(session, message)
+    session.replies.applied = numbers.seq - 1
+    session.replies.add(reply)
+    await session.save()
+    return numbering.with_numbers(reply, safe=session.replies.safe)
 
 
 def trim_one_reply_too_many(patch: Any) -> None:
@@ -61,7 +61,7 @@ def keep_too_few_replies(patch: Any) -> None:
 
 
 def save_only_what_changed_the_state(patch: Any) -> None:
-    patch.setattr(Session, "is_safe", property(lambda self: not self._unsafe))
+    patch.setattr(Session, "is_durable", property(lambda self: not self._dirty))
 
 
 def tell_as_safe_what_is_not(patch: Any) -> None:
@@ -70,20 +70,20 @@ def tell_as_safe_what_is_not(patch: Any) -> None:
 
 
 def tell_of_events_before_they_are_saved(patch: Any) -> None:
-    async def keep(self: Any, session: Session) -> None:
-        session.sequence.safe = session.sequence.applied
+    async def save(self: Session, *, force: bool = False) -> None:
+        self.replies.safe = self.replies.applied
 
-    patch.setattr(topic.Topic, "_keep", keep)
+    patch.setattr(Session, "save", save)
 
 
 def count_no_event_that_fails(patch: Any) -> None:
-    answered = ReplyCache.answered
+    add = ReplyCache.add
 
-    def only_good(self: ReplyCache, answer: Answer) -> None:
-        if answer.is_ok:
-            answered(self, answer)
+    def only_good(self: ReplyCache, reply: Reply) -> None:
+        if reply.is_ok:
+            add(self, reply)
 
-    patch.setattr(ReplyCache, "answered", only_good)
+    patch.setattr(ReplyCache, "add", only_good)
 
 
 def roll_nothing_back(patch: Any) -> None:
@@ -98,7 +98,13 @@ def ignore_the_fence(patch: Any) -> None:
     def at_takeovers_only(header: Header, claim: Any, *, by_floor: bool = False) -> Any:
         return refuse(header, claim, by_floor=True) if by_floor else None
 
+    def without_fence(stored: bytes | None, data: bytes) -> Any:
+        if stored is not None:
+            stored = replace(Header.read(stored), fence=0).put_on(stored)
+        return decide_save(stored, data)
+
     patch.setattr(fencing, "refuse", at_takeovers_only)
+    patch.setattr("recovery_app.storages.base.decide_save", without_fence)
 
 
 def leave_the_floor(patch: Any) -> None:
@@ -127,43 +133,43 @@ def raise_the_floor_at_a_takeover(patch: Any) -> None:
 
 
 def fork_without_a_word(patch: Any) -> None:
-    start = Session._start_own
+    start = Session._fork_socket
 
-    def quietly(self: Session, payload: bytes, *, tell: bool = False) -> Awaitable[bool]:
+    def quietly(self: Session, payload: bytes, *, announce: bool = False) -> Awaitable[bool]:
         return start(self, payload)
 
-    patch.setattr(Session, "_start_own", quietly)
+    patch.setattr(Session, "_fork_socket", quietly)
 
 
 def fork_with_no_numbers(patch: Any) -> None:
-    start = Session._start_own
+    start = Session._fork_socket
 
-    async def afresh(self: Session, payload: bytes, *, tell: bool = False) -> bool:
-        if tell:
-            self.sequence = ReplyCache()
-        return await start(self, payload, tell=tell)
+    async def afresh(self: Session, payload: bytes, *, announce: bool = False) -> bool:
+        if announce:
+            self.replies = ReplyCache()
+        return await start(self, payload, announce=announce)
 
-    patch.setattr(Session, "_start_own", afresh)
+    patch.setattr(Session, "_fork_socket", afresh)
 
 
 def recover_without_the_numbers(patch: Any) -> None:
-    claim = Session.claim
+    take_over = Session.take_over
 
     async def afresh(self: Session, token: object) -> Any:
-        takeover = await claim(self, token)
-        self.sequence = ReplyCache()
+        takeover = await take_over(self, token)
+        self.replies = ReplyCache()
         return takeover
 
-    patch.setattr(Session, "claim", afresh)
+    patch.setattr(Session, "take_over", afresh)
 
 
 def take_the_place_of_a_token_that_is_gone(patch: Any) -> None:
     start = Session.start
 
     async def greedily(self: Session, payload: bytes) -> None:
-        was_kept = self.outcome.keeps_token
+        was_kept = self.outcome.preserves_client_token
         await start(self, payload)
-        self._spares_token = was_kept
+        self._preserves_client_token = was_kept
 
     patch.setattr(Session, "start", greedily)
 
@@ -195,109 +201,109 @@ SERVER: tuple[Patch, ...] = (
 )
 
 CLIENT: dict[str, tuple[str, str]] = {
-    "number anew after each join": (
-        "for (const kept of waiting) kept.seq ??= ++last;",
-        "for (const kept of waiting) kept.seq = ++last;",
+    "renumber after each join": (
+        "for (const queued of waiting) queued.seq ??= ++last;",
+        "for (const queued of waiting) queued.seq = ++last;",
     ),
-    "go on from the join's number": (
-        "let last = this.#lastGiven();",
-        "let last = this.#sent;",
+    "continue from the join's number": (
+        "let last = this.#lastAssignedSeq();",
+        "let last = this.#lastSentSeq;",
     ),
-    "let go at the reply": (
-        "!(kept.isAnswered && kept.isUpTo(this.#safe))",
-        "!kept.isAnswered",
+    "remove an event at its reply": (
+        "!(queued.isAnswered && queued.isUpTo(this.#durableSeq))",
+        "!queued.isAnswered",
     ),
-    "let go of what is safe without its reply": (
-        "!(kept.isAnswered && kept.isUpTo(this.#safe))",
-        "!kept.isUpTo(this.#safe)",
+    "remove a stored event without a reply": (
+        "!(queued.isAnswered && queued.isUpTo(this.#durableSeq))",
+        "!queued.isUpTo(this.#durableSeq)",
     ),
-    "send again what was not answered, and nothing else": (
-        'for (const kept of later) kept.place = "here";',
-        'for (const kept of later) kept.place = kept.isAnswered ? "there" : "here";',
+    "resend only events without a reply": (
+        'for (const queued of later) queued.stage = "queued";',
+        'for (const queued of later) queued.stage = queued.isAnswered ? "replied" : "queued";',
     ),
-    "send again in another order": (
-        'const waiting = this.#at("here");',
-        'const waiting = this.#at("here").reverse();',
+    "resend in reverse order": (
+        'const waiting = this.#inStage("queued");',
+        'const waiting = this.#inStage("queued").reverse();',
     ),
-    "acknowledge what has no reply": (
-        "_ack: this.#acknowledged()",
-        "_ack: this.#sent",
+    "acknowledge events without a reply": (
+        "_ack: this.#acknowledgedSeq()",
+        "_ack: this.#lastSentSeq",
     ),
-    "send before the numbers are stored": (
-        "      this.#queue.save();\n      for (const kept of ready) this.#send(kept);",
-        "      for (const kept of ready) this.#send(kept);",
+    "send before storing the numbers": (
+        "      this.#queue.save();\n      for (const queued of ready) this.#send(queued);",
+        "      for (const queued of ready) this.#send(queued);",
     ),
-    "answer once more": (
-        'this.place = "there";\n      if (this.isAnswered) return;',
-        'this.place = "there";',
+    "settle an event twice": (
+        'this.stage = "replied";\n      if (this.isAnswered) return;',
+        'this.stage = "replied";',
     ),
-    "bring what is kept to a fresh state": (
-        "else this.lose(this.events.filter(({ isEarly }) => !isEarly), outcome);",
-        "else for (const kept of this.events) kept.seq = null;",
+    "send queued events to a fresh state": (
+        "else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);",
+        "else for (const queued of this.events) queued.seq = null;",
     ),
-    "send to a state that stands in for another": (
-        'const WITHHELD = ["version", "unavailable"];',
-        "const WITHHELD = [];",
+    "send to a temporary state": (
+        'const RETRY_OUTCOMES = ["version", "unavailable"];',
+        "const RETRY_OUTCOMES = [];",
     ),
-    "send as much as there is": (
-        "const MAX_ON_WIRE = 32;",
-        "const MAX_ON_WIRE = 1_000;",
+    "send without a limit": (
+        "const MAX_IN_FLIGHT = 32;",
+        "const MAX_IN_FLIGHT = 1_000;",
     ),
-    "ask for nothing that is not known to be safe": (
-        'if (last && this.#at("there").length === this.#queue.events.length) last.place = "here";',
+    "never ask what is stored": (
+        'if (last && this.#inStage("replied").length === this.#queue.events.length)',
+        "if (false)",
+    ),
+    "never resend": (
+        "this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);",
         "",
     ),
-    "wait for ever": (
-        "this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);",
-        "",
-    ),
-    "take an early event for one of an older state": (
+    "treat an early event as one of an older state": (
         "this.events.filter(({ isEarly }) => !isEarly)",
         "this.events",
     ),
-    "lose what it was told nothing of": (
-        'if (outcome === "recovered") this.resume(seq);',
-        'if (outcome === "never") this.resume(seq);',
+    "lose events although the state was recovered": (
+        'if (outcome === "recovered") this.requeueAfter(seq);',
+        'if (outcome === "never") this.requeueAfter(seq);',
     ),
-    "keep what is kept in memory alone": (
-        "this.events = shelf.load()",
+    "ignore stored events": (
+        "this.events = storage.load()",
         "this.events = []",
     ),
-    "take a late reply for one of the next join": (
-        "if (!this.#isOver) this.#receive(kept, reply, round);",
-        "this.#receive(kept, reply, round);",
+    "accept a late reply after the next join": (
+        "if (!this.#isStopped) this.#handleReply(queued, reply, round);",
+        "this.#handleReply(queued, reply, round);",
     ),
-    "keep no token that is pushed": (
-        'if (event === "recovery:token") this.keep(payload);\n      this.#pushed',
-        "this.#pushed",
+    "ignore a pushed token": (
+        'if (event === "recovery:token") this.keep(payload);\n      this.#serverEvents',
+        "this.#serverEvents",
     ),
 }
-"""What of recovery.js is put in the place of what."""
+"""Replacements in the text of recovery.js."""
 
 CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
-    "number only what is sent": (
-        "for (const kept of waiting) kept.seq ??= ++last;",
-        "for (const kept of waiting.slice(0, room)) kept.seq ??= ++last;",
+    "number only events that are sent": (
+        "for (const queued of waiting) queued.seq ??= ++last;",
+        "for (const queued of waiting.slice(0, room)) queued.seq ??= ++last;",
     ),
-    "send nothing again after a cut": (
-        'for (const kept of this.events) kept.place = "here";\n    }\n',
+    "resend nothing after a cut": (
+        'for (const queued of this.events) queued.stage = "queued";\n    }\n',
         "}\n",
     ),
-    "send however far from the first without a reply": (
-        "const farthest = this.#terms.isNumbered ? this.#acknowledged() + MAX_ON_WIRE : Infinity;",
-        "const farthest = Infinity;",
+    "send too far beyond the first event without a reply": (
+        "this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;",
+        "Infinity;",
     ),
-    "go on over a gap": (
-        'own.reason === "seq_gap") return this.#goOn(own.seq, round);',
-        'own.reason === "seq_gap") return undefined;',
+    "ignore a gap": (
+        'rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);',
+        'rest.reason === "seq_gap") return undefined;',
     ),
-    "say nothing of what the storage lost": (
-        'if (next > seq + 1) this.lose(later, "rolled_back");',
-        "if (next > seq + 1) for (const kept of later) kept.seq = null;",
+    "report nothing that the storage lost": (
+        'if (next > seq + 1) this.discard(later, "rolled_back");',
+        "if (next > seq + 1) for (const queued of later) queued.seq = null;",
     ),
-    "wait on a connection that knows no join": (
-        'own.reason === "unmatched topic") return this.#terms.rejoin();',
-        'own.reason === "unmatched topic") return;',
+    "stay on a connection that has lost the join": (
+        'rest.reason === "unmatched topic") return this.#options.rejoin();',
+        'rest.reason === "unmatched topic") return;',
     ),
 }
-"""The same, where the model seldom or never goes: tests/js/events.test.js must find it."""
+"""The same, for cases that the model rarely or never reaches: tests/js/events.test.js must fail."""

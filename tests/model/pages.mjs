@@ -1,6 +1,6 @@
 /**
- * Pages of a browser with the real recovery.js, one command and one answer a line over stdin and stdout. Time, chance,
- * the network and the storage are the test's: nothing happens here but by a command.
+ * Browser pages with the real recovery.js. Reads one command per line from stdin and writes one answer per line to
+ * stdout. The test controls time, randomness, the network and the storage: nothing happens here without a command.
  */
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -9,23 +9,23 @@ import { compileFunction } from "node:vm";
 const [RECOVERY, PHOENIX] = process.argv.slice(2).map((path) => readFileSync(path, "utf8"));
 const TOPIC = "ledger";
 
-/** What came of the command, in order. */
-let told = [];
+/** The effects of the current command, in order. */
+let effects = [];
 /** @type {Map<number, Page>} */
 let pages = new Map();
 /** @type {Map<number, FakeSocket>} */
 let sockets = new Map();
-let chance = 1;
+let seed = 1;
 
 /** Mulberry32: the same numbers after each reset. */
 Math.random = () => {
-  chance = (chance + 0x6d2b79f5) | 0;
-  let mixed = Math.imul(chance ^ (chance >>> 15), 1 | chance);
+  seed = (seed + 0x6d2b79f5) | 0;
+  let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
   mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
   return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
 };
 
-class Shelf {
+class FakeStorage {
   constructor(items = []) {
     this.items = new Map(items);
   }
@@ -43,7 +43,7 @@ class Shelf {
   }
 }
 
-/** A WebSocket at whose other end the test is. */
+/** A WebSocket whose other end is the test. */
 class FakeSocket {
   readyState = 0;
   onopen = null;
@@ -55,18 +55,18 @@ class FakeSocket {
     this.page = page;
     this.number = sockets.size + 1;
     sockets.set(this.number, this);
-    told.push(["dial", page.number, this.number]);
+    effects.push(["dial", page.number, this.number]);
   }
 
   send(text) {
     if (this.readyState === 0) throw new DOMException("still connecting", "InvalidStateError");
-    if (this.readyState === 1) told.push(["send", this.number, text]);
+    if (this.readyState === 1) effects.push(["send", this.number, text]);
   }
 
   close(code) {
     if (this.readyState >= 2) return;
     this.readyState = 2;
-    told.push(["hang_up", this.number, code]);
+    effects.push(["hang_up", this.number, code]);
     queueMicrotask(() => this.closed(code));
   }
 
@@ -86,7 +86,7 @@ class FakeSocket {
   }
 }
 
-/** The ways of a page to carry its events. */
+/** The transports of a page. */
 const WAYS = {
   socket(page) {
     const view = new page.RecoveryApp.RecoverySocket("ws://test/ledger/", { viewId: "ledger" });
@@ -104,7 +104,7 @@ const WAYS = {
   },
 };
 
-/** One page: a global object with a clock, and recovery.js and the npm client in it. */
+/** One page: a global object with a clock, recovery.js and, if used, the npm client. */
 class Page extends EventTarget {
   document = { visibilityState: "visible" };
   isAlive = true;
@@ -144,7 +144,7 @@ class Page extends EventTarget {
   }
 
   note(type, detail) {
-    if (this.isAlive) told.push(["note", this.number, type, detail]);
+    if (this.isAlive) effects.push(["note", this.number, type, detail]);
   }
 
   push(event, payload) {
@@ -157,7 +157,7 @@ class Page extends EventTarget {
     );
   }
 
-  /** Let the next timer go off. */
+  /** Fire the next timer. */
   tick() {
     const [timer] = [...this.timers].sort((a, b) => a.at - b.at);
     if (timer === undefined) return;
@@ -166,23 +166,23 @@ class Page extends EventTarget {
     timer.callback();
   }
 
-  /** Go away as a page does: the browser closes its connections, and nothing of it runs any more. */
+  /** Unload the page: the browser closes its connections and stops its scripts. */
   leave() {
     this.isAlive = false;
     this.timers.clear();
     for (const socket of sockets.values()) {
       if (socket.page !== this || socket.readyState >= 2) continue;
       socket.readyState = 3;
-      told.push(["hang_up", socket.number, 1001]);
+      effects.push(["hang_up", socket.number, 1001]);
     }
   }
 }
 
 const COMMANDS = {
   reset() {
-    [pages, sockets, chance] = [new Map(), new Map(), 1];
+    [pages, sockets, seed] = [new Map(), new Map(), 1];
   },
-  open: (page, way) => void pages.set(page, new Page(page, way, new Shelf())),
+  open: (page, way) => void pages.set(page, new Page(page, way, new FakeStorage())),
   reload(page, next) {
     const { way, sessionStorage } = pages.get(page);
     pages.get(page).leave();
@@ -190,21 +190,21 @@ const COMMANDS = {
   },
   duplicate(page, copy) {
     const { way, sessionStorage } = pages.get(page);
-    pages.set(copy, new Page(copy, way, new Shelf(sessionStorage.items)));
+    pages.set(copy, new Page(copy, way, new FakeStorage(sessionStorage.items)));
   },
   push: (page, event, ids) => ids.forEach((id) => pages.get(page).push(event, { id })),
   tick: (page) => pages.get(page).tick(),
   opened: (socket) => sockets.get(socket).opened(),
   heard: (socket, texts) => texts.forEach((text) => sockets.get(socket).heard(text)),
   closed: (socket) => sockets.get(socket).closed(),
-  look: (page) => told.push(["shelf", page, Object.fromEntries(pages.get(page).sessionStorage.items)]),
+  look: (page) => effects.push(["storage", page, Object.fromEntries(pages.get(page).sessionStorage.items)]),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, ...words] = JSON.parse(line);
   COMMANDS[command](...words);
-  // what was promised comes first
+  // let promises settle first
   await new Promise((resolve) => setImmediate(resolve));
-  process.stdout.write(`${JSON.stringify(told)}\n`);
-  told = [];
+  process.stdout.write(`${JSON.stringify(effects)}\n`);
+  effects = [];
 }

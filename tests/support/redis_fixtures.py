@@ -1,4 +1,4 @@
-"""Make fixtures of the Redis servers; each is started when the first test asks for it."""
+"""Fixtures for Redis servers; each is started when the first test asks for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Manage = Callable[..., RecoveryManager]
 
 @pytest.fixture(scope="session")
 def redis_directory() -> Iterator[Path]:
-    """Give the servers a directory, with the program that they need at hand."""
+    """Yield a directory for the servers, if ``redis-server`` is there."""
     require("redis-server", redis.find_redis_server())
     with tempfile.TemporaryDirectory(prefix="recovery-redis-") as directory:
         yield Path(directory)
@@ -61,7 +61,7 @@ def redis_cluster(redis_directory: Path) -> Iterator[redis.Cluster]:
 
 @pytest.fixture
 def manage() -> Iterator[Manage]:
-    """Give a function that builds a manager on Redis."""
+    """Yield a function that builds a manager on Redis."""
     with ExitStack() as stack:
 
         def make(**options: Any) -> RecoveryManager:

@@ -1,44 +1,44 @@
-// The page "Snapshots" of Django's admin. Without it the times stand still, and all else works.
+// Live countdowns and "select all" for the admin's snapshot pages, which also work without JavaScript.
 
 "use strict";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 
-/** Put seconds as the server does: 4:09 or 2:04:09. */
-function words(seconds) {
-  const two = (number) => String(number).padStart(2, "0");
+/** Return a duration as the server formats it: 4:09 or 2:04:09. */
+function formatDuration(seconds) {
+  const pad = (number) => String(number).padStart(2, "0");
   const hours = Math.floor(seconds / HOUR);
   const minutes = Math.floor((seconds % HOUR) / MINUTE);
-  const rest = two(Math.floor(seconds % MINUTE));
-  return hours ? `${hours}:${two(minutes)}:${rest}` : `${minutes}:${rest}`;
+  const rest = pad(Math.floor(seconds % MINUTE));
+  return hours ? `${hours}:${pad(minutes)}:${rest}` : `${minutes}:${rest}`;
 }
 
-/** Count down each time that is left, by the clock and not by the ticks: tabs sleep. */
+/** Update the remaining times every second. Measured by the clock, as inactive tabs skip ticks. */
 function countDown() {
   const { expired } = document.querySelector(".recovery").dataset;
   const start = performance.now();
-  const places = [...document.querySelectorAll("[data-recovery-seconds]")].map((place) => ({
-    place,
-    seconds: Number(place.dataset.recoverySeconds),
+  const countdowns = [...document.querySelectorAll("[data-recovery-seconds]")].map((element) => ({
+    element,
+    seconds: Number(element.dataset.recoverySeconds),
   }));
-  if (!places.length) return;
+  if (!countdowns.length) return;
   setInterval(() => {
-    const gone = (performance.now() - start) / 1000;
-    for (const { place, seconds } of places) {
-      const left = seconds - gone;
-      const text = left > 0 ? words(left) : expired;
-      if (place.textContent !== text) place.textContent = text;
+    const elapsed = (performance.now() - start) / 1000;
+    for (const { element, seconds } of countdowns) {
+      const left = seconds - elapsed;
+      const text = left > 0 ? formatDuration(left) : expired;
+      if (element.textContent !== text) element.textContent = text;
     }
   }, 1000);
 }
 
-/** Let the box in the table's head select all others. */
+/** Make the checkbox in the table's header select all rows. */
 function selectAll() {
   const all = document.querySelector("[data-recovery-toggle]");
   if (!all) return;
   const boxes = [...document.querySelectorAll("input.action-select")];
-  const show = () => {
+  const update = () => {
     const count = boxes.filter((box) => box.checked).length;
     all.checked = count === boxes.length;
     all.indeterminate = count > 0 && count < boxes.length;
@@ -47,8 +47,8 @@ function selectAll() {
   all.addEventListener("change", () => {
     for (const box of boxes) box.checked = all.checked;
   });
-  for (const box of boxes) box.addEventListener("change", show);
-  show();
+  for (const box of boxes) box.addEventListener("change", update);
+  update();
 }
 
 countDown();

@@ -1,17 +1,15 @@
 "use strict";
 /**
- * Keep the recovery token of a live view and show it whenever the view joins again; keep the events of the page until
- * the server has them safe.
- *
- * Three ways, one for each kind of page:
+ * The browser's part of state recovery: keeps the token of each view, sends it with every join, and queues the page's
+ * events until the server has stored their effect.
  *
  *   Recovery          for a channel of the npm `phoenix` client
  *   LiveViewRecovery  for the npm LiveView client
- *   RecoverySocket    for a page with neither: a small socket of its own
+ *   RecoverySocket    for a page without either: includes a small WebSocket client
  *
- * A token is a secret. It goes into join payloads and into the tab's storage, never into a URL or a log line.
- * Events are numbered, kept and sent again, so that the server applies each of them exactly once.
- * Sources: the Phoenix channels protocol, V2; sections 4, 8 and 13 of the package's contract.
+ * A token is a secret. It is sent in join payloads and stored in the tab's storage, never put into a URL or a log line.
+ * Events are numbered, queued and resent, so that the server applies each of them exactly once.
+ * The wire format is version 2 of the Phoenix channels protocol. See docs/client.md and docs/exactly-once.md.
  */
 
 // ------------------------------------------------------------------------------------------------ Types
@@ -22,73 +20,80 @@
 /** @typedef {"new" | "recovered" | "expired" | "not_found" | "superseded" | "rejected" | "version" | "unavailable"} Outcome */
 /** @typedef {Record<string, any>} Payload */
 /** @typedef {Payload | (() => Payload)} Params */
-/** @typedef {(tries: number) => number} Backoff milliseconds to wait before try 1, 2, 3, … */
+/** @typedef {(tries: number) => number} Backoff returns the milliseconds to wait before try 1, 2, 3, … */
 /**
- * @typedef {object} OutcomeDetail what the event "outcome" tells
- * @property {Outcome | null} outcome null where the server recovers nothing on this topic
- * @property {number} elapsedMs from the drop (on the page's first join: from its start) to the join's ok
+ * @typedef {object} OutcomeDetail detail of the event "outcome"
+ * @property {Outcome | null} outcome null if the server doesn't recover this topic
+ * @property {number} elapsedMs from the disconnect (for the page's first join: from its start) to the join's reply
  * @property {number | null} ttl in seconds
- * @property {Payload} response the join's own, without the token
+ * @property {Payload} response the response of the join, without the token
  */
 /** @typedef {{ event: string, payload: Payload }} PageEvent */
 /**
- * Why events are lost. "rolled_back": the storage lost what it had kept, an event before these with it; "full": too
- * many were kept already; "left", "forgotten": the page left, or forgot the token; "unconfirmed": sent to a server that
- * recovers nothing, and the connection went before the reply; else the outcome of a join that brought no state back.
+ * Why events were lost.
+ *
+ *   "rolled_back"  the server's storage lost an earlier event that it had already stored
+ *   "full"         the queue was full
+ *   "left"         the page left the topic
+ *   "forgotten"    the page discarded its token
+ *   "unconfirmed"  sent to a server without recovery, and the connection was lost before the reply
+ *
+ * Any other value is the outcome of a join that didn't restore the state.
  * @typedef {"rolled_back" | "full" | "left" | "forgotten" | "unconfirmed" | Outcome | null} LostReason
  */
-/** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail what the event "lost" tells */
-/** @typedef {{ status: string, response: any }} Reply its status is "ok", "error", or "timeout" where none will come */
-/** @typedef {PageEvent & Reply} ReplyDetail what the event "reply" tells */
+/** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail detail of the event "lost" */
+/** @typedef {{ status: string, response: any }} Reply status: "ok", "error", or "timeout" if there is no reply */
+/** @typedef {PageEvent & Reply} ReplyDetail detail of the event "reply" */
 /**
- * @typedef {object} Transport what carries the events of a view; it keeps none, and sends none twice
- * @property {(event: string, payload: Payload, answered: (reply: Reply) => void) => boolean} send false: it can't now
- * @property {() => void} rejoin make the joined channel join again
+ * @typedef {object} Transport sends the events of a view; it must not buffer or resend them
+ * @property {(event: string, payload: Payload, onReply: (reply: Reply) => void) => boolean} send returns false if it
+ *   can't send now
+ * @property {() => void} rejoin makes the joined channel join again
  */
 /**
  * @typedef {object} RecoveryOptions
  * @property {StorageKind} [storage] default: "sessionStorage"; with "localStorage", await `ready` before the first join
- * @property {number} [maxKept] how many events may wait to be safe
- * @property {number} [maxKeptChars] and how long their payloads may be in all, as JSON
- * @property {number} [timeoutMs] how long a reply may take before its event is sent again
+ * @property {number} [maxKept] maximum number of queued events
+ * @property {number} [maxKeptChars] maximum total length of their payloads as JSON
+ * @property {number} [timeoutMs] how long to wait for a reply before an event is resent
  * @property {Backoff} [rejoinAfterMs]
  */
 /**
- * @typedef {object} PhoenixChannel what is used of the npm client's Channel
+ * @typedef {object} PhoenixChannel the part used of the npm client's Channel
  * @property {(timeout?: number) => any} join
  * @property {(event: string, callback: (payload: any) => void) => unknown} on
  * @property {(callback: () => void) => unknown} onError
  * @property {(callback: () => void) => unknown} onClose
  * @property {(...what: any) => any} push
  */
-/** @typedef {{ channel(topic: string, params?: any): any }} PhoenixSocket what is used of the npm client's Socket */
+/** @typedef {{ channel(topic: string, params?: any): any }} PhoenixSocket the part used of the npm client's Socket */
 
 var RecoveryApp = (() => {
-  // ---------------------------------------------------------------------------------------------- Waiting
+  // ---------------------------------------------------------------------------------------------- Backoff
 
   /**
-   * Make a backoff with full jitter: anything from nothing to a bound that doubles with each try, so that the clients
-   * of a server that restarts do not come back all at once.
+   * Return a backoff with full jitter: a random time between zero and a bound that doubles with each try. It spreads
+   * out the clients that reconnect after a server restart.
    * @param {number} baseMs @param {number} capMs @returns {Backoff}
    */
   function fullJitter(baseMs, capMs) {
     return (tries) => Math.random() * Math.min(capMs, baseMs * 2 ** (tries - 1));
   }
 
-  /** For a lost connection; also an option of the npm clients. */
+  /** The backoff after a lost connection; also an option of the npm clients. */
   const reconnectAfterMs = fullJitter(100, 5_000);
 
-  /** For a refused join or a crashed channel; also an option of the npm clients. */
+  /** The backoff after a refused join or a crashed channel; also an option of the npm clients. */
   const rejoinAfterMs = fullJitter(1_000, 10_000);
 
   // ---------------------------------------------------------------------------------------------- Tokens
 
-  /** How long a reloaded page waits for the lock of the page before it. */
-  const LOCK_WAIT_MS = 500;
+  /** How long a reloaded page waits for the previous page to release its lock. */
+  const LOCK_TIMEOUT_MS = 500;
 
-  /** Give what `action` gives, or null where the browser forbids it: storage may throw at any touch.
+  /** Return the result of `action`, or null if it throws, as any access to a storage may.
    * @template T @param {() => T} action @returns {T | null} */
-  function attempt(action) {
+  function tryOrNull(action) {
     try {
       return action();
     } catch {
@@ -96,9 +101,9 @@ var RecoveryApp = (() => {
     }
   }
 
-  /** Hold a Web Lock until what this gives is called; null where there is none to be had.
+  /** Acquire a Web Lock. Return a function that releases it, or null if the lock isn't available.
    * @param {string} name @param {LockOptions} options @returns {Promise<(() => void) | null>} */
-  function lock(name, options) {
+  function requestLock(name, options) {
     return new Promise((resolve, reject) => {
       const hold = (/** @type {Lock | null} */ granted) => {
         if (granted === null) return resolve(null);
@@ -108,95 +113,95 @@ var RecoveryApp = (() => {
     });
   }
 
-  /** Take a lock that is free, or one that the page before is about to release. @param {string} name */
-  async function lockForThisPage(name) {
-    const free = await lock(name, { ifAvailable: true });
+  /** Acquire a lock that is free, or that the previous page is about to release. @param {string} name */
+  async function acquirePageLock(name) {
+    const free = await requestLock(name, { ifAvailable: true });
     if (free !== null) return free;
-    const patience = new AbortController();
-    setTimeout(() => patience.abort(), LOCK_WAIT_MS);
-    return lock(name, { signal: patience.signal });
+    const timeout = new AbortController();
+    setTimeout(() => timeout.abort(), LOCK_TIMEOUT_MS);
+    return requestLock(name, { signal: timeout.signal });
   }
 
   /** @type {Map<string, TokenStore>} */
-  const stores = new Map();
+  const tokenStores = new Map();
 
-  /** The token of one view: in memory as long as the page lives, and in the storage where there is one. */
+  /** The token of one view, in memory and, if there is one, in the browser's storage. */
   class TokenStore {
     /** @type {string | null} */ #token;
     /** @type {StorageKind} */ #storage;
     #key;
-    #shown = false;
+    #isPresented = false;
 
-    /** Give the page's one store for a view. @param {string} viewId @param {StorageKind} storage */
-    static of(viewId, storage) {
+    /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
+    static forView(viewId, storage) {
       const name = `${storage} ${viewId}`;
-      const store = stores.get(name) ?? new TokenStore(viewId, storage);
-      stores.set(name, store);
+      const store = tokenStores.get(name) ?? new TokenStore(viewId, storage);
+      tokenStores.set(name, store);
       return store;
     }
 
     /** @param {string} viewId @param {StorageKind} storage */
     constructor(viewId, storage) {
       if (!["sessionStorage", "localStorage", "none"].includes(storage)) {
-        throw new TypeError(`storage is "sessionStorage", "localStorage" or "none", not ${storage}`);
+        throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
       }
       this.#key = `lv_recovery_${viewId}`;
       this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
       this.#token = this.#read();
-      /** Resolves once it is known which token is this tab's; only localStorage takes time. */
-      this.ready = storage === "localStorage" ? this.#claim() : Promise.resolve();
+      /** Resolves when this tab's token is known, which takes time only with localStorage. */
+      this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
     }
 
     get token() {
       return this.#token;
     }
 
-    /** Give the token to a join. */
-    show() {
-      this.#shown = true;
+    /** Return the token to send with a join. */
+    present() {
+      this.#isPresented = true;
       return this.#token;
     }
 
     /** @param {string} token */
-    keep(token) {
+    save(token) {
       this.#token = token;
-      attempt(() => this.#shelf()?.setItem(this.#key, token));
+      tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
     }
 
-    forget() {
+    remove() {
       this.#token = null;
-      attempt(() => this.#shelf()?.removeItem(this.#key));
+      tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
     }
 
     /**
-     * Become the tab that owns the token in localStorage. A tab with a token of its own in sessionStorage stays
-     * with that one, and so does a tab that joined before it knew: a second tab must never show the first one's.
+     * Become the owner of the token in localStorage, if no other tab is. A tab that has a token in sessionStorage, or
+     * that has joined already, keeps using sessionStorage: two tabs must never send the same token.
      */
-    async #claim() {
+    async #acquireOwnership() {
       if (this.#token !== null) return;
-      const release = await lockForThisPage(this.#key).catch(() => null);
-      if (this.#shown || this.#token !== null) return release?.();
+      const release = await acquirePageLock(this.#key).catch(() => null);
+      if (this.#isPresented || this.#token !== null) return release?.();
       if (release === null) return;
       this.#storage = "localStorage";
       this.#token = this.#read();
     }
 
     #read() {
-      return attempt(() => this.#shelf()?.getItem(this.#key)) || null;
+      return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
     }
 
     /** @returns {Storage | null} */
-    #shelf() {
+    #webStorage() {
       return this.#storage === "none" ? null : globalThis[this.#storage];
     }
   }
 
   // ---------------------------------------------------------------------------------------------- Events
 
-  /** How many events may be without a reply at once: the server keeps its replies to twice as many. */
-  const MAX_ON_WIRE = 32;
+  /** How many events may await a reply at the same time. The server keeps its replies to twice as many. */
+  const MAX_IN_FLIGHT = 32;
 
-  /** The reply to an event that has none, or none but an error: `name` tells which. */
+  /** Why an event has no reply, or an error as its reply. `name` tells the cases apart. */
   class EventError extends Error {
     /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
     constructor({ event, payload }, reason, response) {
@@ -207,60 +212,62 @@ var RecoveryApp = (() => {
     }
   }
 
-  /** How deep a payload may be: what JSON's readers on the server refuse is never answered. */
+  /** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
   const MAX_DEPTH = 500;
 
   /** @param {unknown} value @param {number} levels @returns {boolean} */
-  function isDeeper(value, levels) {
+  function isDeeperThan(value, levels) {
     if (value === null || typeof value !== "object") return false;
-    return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+    return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
   }
 
-  /** Copy what a page pushes, as it is now. Throws at what no server would take for an event: all behind it would wait.
+  /** Return a copy of an event. Throw a TypeError for one that no server accepts, as it would block those after it.
    * @param {string} event @param {Payload} payload @returns {PageEvent} */
-  function copied(event, payload) {
-    if (typeof event !== "string") throw new TypeError("an event's name is a string");
-    if (event.startsWith("phx_")) throw new TypeError(`${event} is the protocol's own`);
+  function copyEvent(event, payload) {
+    if (typeof event !== "string") throw new TypeError("an event's name must be a string");
+    if (event.startsWith("phx_")) throw new TypeError(`${event} is reserved by the protocol`);
     const copy = JSON.parse(JSON.stringify(payload));
-    if (copy === null || typeof copy !== "object" || Array.isArray(copy)) throw new TypeError("a payload is an object");
-    if (isDeeper(copy, MAX_DEPTH)) throw new TypeError(`a payload is at most ${MAX_DEPTH} deep`);
+    if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
+      throw new TypeError("a payload must be an object");
+    }
+    if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
     return { event, payload: copy };
   }
 
   /** @typedef {PageEvent & { seq: number | null, isEarly: boolean, isAnswered: boolean }} StoredEvent */
-  /** @typedef {{ answered(reply: Reply): void, lost(error: Error): void }} Listener hears one of them, once */
+  /** @typedef {{ onReply(reply: Reply): void, onLost(error: Error): void }} Listener one of them is called, once */
 
-  /** An event of the page, from its push until it is safe. */
-  class KeptEvent {
-    /** Where it is on this connection: to be sent, sent, or replied to. @type {"here" | "wire" | "there"} */
-    place = "here";
+  /** An event of the page, from its push until the server has stored its effect. */
+  class QueuedEvent {
+    /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
+    stage = "queued";
     #listener;
 
     /** @param {StoredEvent} stored @param {Listener} listener */
     constructor({ event, payload, seq, isEarly, isAnswered }, listener) {
       this.event = event;
       this.payload = payload;
-      /** Its place among all events of the view, given as soon as a join tells the last one's, for good. */
+      /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
       this.seq = seq;
-      /** Whether it was pushed before the first join, and so for whatever state that brings. */
+      /** Whether it was pushed before the first join. Such an event is valid for any state. */
       this.isEarly = isEarly;
       this.isAnswered = isAnswered;
       this.chars = JSON.stringify(payload).length;
       this.#listener = listener;
     }
 
-    /** Take a reply; the page hears the first. @param {Reply} reply */
-    answer(reply) {
-      this.place = "there";
+    /** Record a reply, and pass the first one on. @param {Reply} reply */
+    handleReply(reply) {
+      this.stage = "replied";
       if (this.isAnswered) return;
       this.isAnswered = true;
-      this.#listener.answered(reply);
+      this.#listener.onReply(reply);
     }
 
     /** @param {LostReason} reason */
-    lose(reason) {
+    markLost(reason) {
       this.isAnswered = true;
-      this.#listener.lost(new EventError(this, reason));
+      this.#listener.onLost(new EventError(this, reason));
     }
 
     /** @param {number} seq */
@@ -275,312 +282,314 @@ var RecoveryApp = (() => {
     }
   }
 
-  /** Say whether this is what `toJSON` gave: anything may be in a storage. @param {any} stored */
+  /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
   function isStoredEvent(stored) {
     const { event, payload, seq } = stored ?? {};
     return typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
   }
 
-  /** The place of a view's events in the tab's storage: `lv_recovery_<viewId>:events`. */
-  class EventShelf {
+  /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
+  class EventStorage {
     #key;
-    #storage;
+    #getStorage;
 
     /** @param {string} viewId @param {StorageKind} storage */
     constructor(viewId, storage) {
       this.#key = `lv_recovery_${viewId}:events`;
-      this.#storage = () => (storage === "none" ? null : globalThis.sessionStorage);
+      this.#getStorage = () => (storage === "none" ? null : globalThis.sessionStorage);
     }
 
     /** @returns {StoredEvent[]} */
     load() {
-      return attempt(() => JSON.parse(this.#storage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+      return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
     }
 
-    /** @param {KeptEvent[]} events */
+    /** @param {QueuedEvent[]} events */
     save(events) {
-      const isKept = attempt(() => {
-        if (events.length > 0) this.#storage()?.setItem(this.#key, JSON.stringify(events));
+      const isSaved = tryOrNull(() => {
+        if (events.length > 0) this.#getStorage()?.setItem(this.#key, JSON.stringify(events));
         return events.length > 0;
       });
-      // an old copy is worse than none: it may hold, as never sent, what was sent since
-      if (!isKept) attempt(() => this.#storage()?.removeItem(this.#key));
+      // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
+      if (!isSaved) tryOrNull(() => this.#getStorage()?.removeItem(this.#key));
     }
   }
 
   /**
-   * The events of one view, oldest first, each kept until the server has it safe or the page is told that it is lost.
+   * The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
    *
-   * It decides what a join means for those kept; a `Delivery` brings them to the server.
+   * The queue decides what a join means for its events; a `Sender` sends them.
    */
   class EventQueue {
-    /** @type {KeptEvent[]} */ events;
-    /** @type {Delivery | null} */ #delivery = null;
-    #safe = 0;
+    /** @type {QueuedEvent[]} */ events;
+    /** @type {Sender | null} */ #sender = null;
+    #durableSeq = 0;
     #hasJoined = false;
     #isClosed = false;
-    #shelf;
+    #storage;
     #limits;
-    #tell;
+    #emit;
 
     /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
-    /** @param {EventShelf} shelf @param {Limits} limits @param {(type: string, detail: unknown) => void} tell */
-    constructor(shelf, limits, tell) {
-      this.#shelf = shelf;
+    /** @param {EventStorage} storage @param {Limits} limits @param {(type: string, detail: unknown) => void} emit */
+    constructor(storage, limits, emit) {
+      this.#storage = storage;
       this.#limits = limits;
-      this.#tell = tell;
-      this.events = shelf.load().map((stored) => new KeptEvent(stored, this.#heirOf(stored)));
+      this.#emit = emit;
+      this.events = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
     }
 
-    /** Keep an event, and promise its reply. @param {string} event @param {Payload} payload */
+    /** Add an event, and return a promise for its reply. @param {string} event @param {Payload} payload */
     add(event, payload) {
       const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
-        const stored = { ...copied(event, payload), seq: null, isEarly: !this.#hasJoined, isAnswered: false };
-        const kept = new KeptEvent(stored, {
-          answered: ({ status, response }) =>
+        const stored = { ...copyEvent(event, payload), seq: null, isEarly: !this.#hasJoined, isAnswered: false };
+        const queued = new QueuedEvent(stored, {
+          onReply: ({ status, response }) =>
             status === "ok" ? resolve(response) : reject(new EventError(stored, "refused", response)),
-          lost: reject,
+          onLost: reject,
         });
-        if (this.#isClosed) this.lose([kept], "left");
-        else if (!this.#hasRoomFor(kept)) this.lose([kept], "full");
-        else this.#keep(kept);
+        if (this.#isClosed) this.discard([queued], "left");
+        else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
+        else this.#enqueue(queued);
       });
-      reply.catch(() => {}); // a page that listens to "lost" need not catch each promise too
+      reply.catch(() => {}); // pages may listen to "lost" instead of catching each promise
       return reply;
     }
 
     /**
-     * Take note of a join: with the state back, the events go on after its last one; else those of before are lost,
-     * as what was pushed on a state that is gone must not be applied to a fresh one.
-     * @param {Outcome | null} outcome @param {number} seq
+     * Continue after the last event of a recovered state. Otherwise discard the events of the previous state, which
+     * must not be applied to a fresh one.
+     * @param {Outcome | null} outcome @param {number} seq of the last event in the state
      */
-    joined(outcome, seq) {
-      if (outcome === "recovered") this.resume(seq);
-      else this.lose(this.events.filter(({ isEarly }) => !isEarly), outcome);
-      this.#safe = seq;
-      this.release(seq);
+    handleJoin(outcome, seq) {
+      if (outcome === "recovered") this.requeueAfter(seq);
+      else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);
+      this.#durableSeq = seq;
+      this.releaseUpTo(seq);
       this.#hasJoined = true;
-      for (const kept of this.events) kept.isEarly = false;
+      for (const queued of this.events) queued.isEarly = false;
       this.save();
     }
 
-    /** Send what is kept, and what comes, until `interrupt`. @param {Delivery} delivery */
-    open(delivery) {
-      this.#delivery = delivery;
-      delivery.flush();
+    /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
+    startSending(sender) {
+      this.#sender = sender;
+      sender.flush();
     }
 
-    /** Take note that the connection is gone. */
-    interrupt() {
-      this.#delivery?.stop();
-      this.#delivery = null;
-      for (const kept of this.events) kept.place = "here";
+    /** Stop sending, as the connection is lost. */
+    stopSending() {
+      this.#sender?.stop();
+      this.#sender = null;
+      for (const queued of this.events) queued.stage = "queued";
     }
 
-    /** Send all that comes after an event; where the one right after it is gone, those behind it are lost.
-     * @param {number} seq */
-    resume(seq) {
-      const later = this.events.filter((kept) => !kept.isUpTo(seq));
-      for (const kept of later) kept.place = "here";
-      const next = later[0]?.seq ?? this.#safe + 1;
-      if (next > seq + 1) this.lose(later, "rolled_back");
+    /** Queue all later events again, or discard them if the next one is no longer here. @param {number} seq */
+    requeueAfter(seq) {
+      const later = this.events.filter((queued) => !queued.isUpTo(seq));
+      for (const queued of later) queued.stage = "queued";
+      const next = later[0]?.seq ?? this.#durableSeq + 1;
+      if (next > seq + 1) this.discard(later, "rolled_back");
     }
 
-    /** Let go of what is safe and has its reply. @param {number} seq up to which all is safe */
-    release(seq) {
-      this.#safe = Math.max(this.#safe, seq);
-      this.events = this.events.filter((kept) => !(kept.isAnswered && kept.isUpTo(this.#safe)));
+    /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
+    releaseUpTo(seq) {
+      this.#durableSeq = Math.max(this.#durableSeq, seq);
+      this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
     }
 
-    /** @param {KeptEvent[]} events */
+    /** @param {QueuedEvent[]} events */
     remove(events) {
-      this.events = this.events.filter((kept) => !events.includes(kept));
+      this.events = this.events.filter((queued) => !events.includes(queued));
     }
 
-    /** @param {KeptEvent[]} lost @param {LostReason} reason */
-    lose(lost, reason) {
-      this.remove(lost);
+    /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
+    discard(events, reason) {
+      this.remove(events);
       this.save();
-      for (const kept of lost) kept.lose(reason);
-      if (lost.length > 0) this.#tell("lost", { reason, events: lost.map(told) });
+      for (const queued of events) queued.markLost(reason);
+      if (events.length > 0) this.#emit("lost", { reason, events: events.map(toPageEvent) });
     }
 
-    /** Give up all events, those to come too; one that has its reply is as good as safe. */
+    /** Discard all events without a reply, and all that are added later. */
     close() {
       this.#isClosed = true;
       this.events = this.events.filter(({ isAnswered }) => !isAnswered);
-      this.lose(this.events, "left");
+      this.discard(this.events, "left");
     }
 
     save() {
-      this.#shelf.save(this.events);
+      this.#storage.save(this.events);
     }
 
-    /** @param {KeptEvent} kept */
+    /** @param {QueuedEvent} queued */
     #hasRoomFor({ chars }) {
       const { maxKept, maxKeptChars } = this.#limits;
       return this.events.length < maxKept && this.events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
     }
 
-    /** @param {KeptEvent} kept */
-    #keep(kept) {
-      this.events.push(kept);
-      if (this.#delivery) this.#delivery.flush();
+    /** @param {QueuedEvent} queued */
+    #enqueue(queued) {
+      this.events.push(queued);
+      if (this.#sender) this.#sender.flush();
       else this.save();
     }
 
-    /** Tell the page of now: whoever pushed it went with the page of before. @param {PageEvent} pushed
+    /** Return a listener for an event whose promise was lost with a reload. @param {PageEvent} pushed
      * @returns {Listener} */
-    #heirOf(pushed) {
-      const answered = (/** @type {Reply} */ reply) => this.#tell("reply", { ...told(pushed), ...reply });
-      return { answered, lost: () => {} };
+    #orphanListener(pushed) {
+      const onReply = (/** @type {Reply} */ reply) => this.#emit("reply", { ...toPageEvent(pushed), ...reply });
+      return { onReply, onLost: () => {} };
     }
   }
 
-  /** Give what the page knows of an event. @param {PageEvent} kept @returns {PageEvent} */
-  function told({ event, payload }) {
+  /** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
+  function toPageEvent({ event, payload }) {
     return { event, payload };
   }
 
   /**
-   * The sending of events during one join: in order, a few at a time, and once more where that is needed.
+   * The sender of a queue's events from one join until the next disconnect: in order, a limited number at a time, and
+   * again if there is no reply.
    *
-   * `isNumbered`: whether the server sorts out what it has had already. One that doesn't is sent nothing twice.
-   * @typedef {Transport & { seq: number, isNumbered: boolean, timeoutMs: number }} Terms
+   * `isNumbered`: whether the server recognizes repeated events. Otherwise none is resent.
+   * @typedef {Transport & { seq: number, isNumbered: boolean, timeoutMs: number }} SenderOptions
    */
-  class Delivery {
+  class Sender {
     #queue;
-    #terms;
-    /** Up to which number events were applied or sent. */ #sent;
+    #options;
+    /** The highest number that was applied or sent. */ #lastSentSeq;
     #round = 0;
-    /** The last event before a gap that was told once already. @type {number | null} */ #gap = null;
-    #isOver = false;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */ #patience;
+    /** The event before the last gap that was handled. @type {number | null} */ #lastGap = null;
+    #isStopped = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
-    /** @param {EventQueue} queue @param {Terms} terms */
-    constructor(queue, terms) {
+    /** @param {EventQueue} queue @param {SenderOptions} options */
+    constructor(queue, options) {
       this.#queue = queue;
-      this.#terms = terms;
-      this.#sent = terms.seq;
+      this.#options = options;
+      this.#lastSentSeq = options.seq;
     }
 
     /**
-     * Send what may go now. The numbers are in the storage before they are on the wire; those that wait have theirs
-     * too, as a tab duplicated now must not give them others once the first one's are in the state.
+     * Send as many events as allowed. All queued events get their numbers, and are stored with them, before any is
+     * sent: a tab that is duplicated now must not assign other numbers to events that the state already contains.
      */
     flush() {
-      if (this.#isOver) return this.#queue.save();
-      const room = this.#terms.isNumbered ? MAX_ON_WIRE - this.#at("wire").length : Infinity;
-      const waiting = this.#at("here");
-      let last = this.#lastGiven();
-      for (const kept of waiting) kept.seq ??= ++last;
-      // further from the first without a reply, the server might know that reply no more
-      const farthest = this.#terms.isNumbered ? this.#acknowledged() + MAX_ON_WIRE : Infinity;
-      const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= farthest);
-      for (const kept of ready) kept.place = "wire";
+      if (this.#isStopped) return this.#queue.save();
+      const room = this.#options.isNumbered ? MAX_IN_FLIGHT - this.#inStage("sent").length : Infinity;
+      const waiting = this.#inStage("queued");
+      let last = this.#lastAssignedSeq();
+      for (const queued of waiting) queued.seq ??= ++last;
+      // a larger number could make the server drop its reply to the first event that awaits one
+      const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
+      const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
+      for (const queued of ready) queued.stage = "sent";
       this.#queue.save();
-      for (const kept of ready) this.#send(kept);
-      this.#expectReply();
+      for (const queued of ready) this.#send(queued);
+      this.#startTimer();
     }
 
-    /** Take note that no reply comes any more. */
+    /** Stop sending and ignore later replies. */
     stop() {
-      this.#isOver = true;
-      clearTimeout(this.#patience);
-      if (!this.#terms.isNumbered) this.#queue.lose(this.#at("wire"), "unconfirmed");
+      this.#isStopped = true;
+      clearTimeout(this.#timer);
+      if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
     }
 
-    /** @param {KeptEvent} kept */
-    #send(kept) {
+    /** @param {QueuedEvent} queued */
+    #send(queued) {
       const round = this.#round;
-      this.#sent = Math.max(this.#sent, kept.seq ?? 0);
-      const numbers = this.#terms.isNumbered ? { _seq: kept.seq, _ack: this.#acknowledged() } : {};
-      const isSent = this.#terms.send(kept.event, { ...kept.payload, ...numbers }, (reply) => {
-        if (!this.#isOver) this.#receive(kept, reply, round);
+      this.#lastSentSeq = Math.max(this.#lastSentSeq, queued.seq ?? 0);
+      const numbers = this.#options.isNumbered ? { _seq: queued.seq, _ack: this.#acknowledgedSeq() } : {};
+      const isSent = this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
+        if (!this.#isStopped) this.#handleReply(queued, reply, round);
       });
-      if (!isSent) kept.place = "here";
+      if (!isSent) queued.stage = "queued";
     }
 
-    /** @param {KeptEvent} kept @param {Reply} reply @param {number} round in which it was sent */
-    #receive(kept, { status, response }, round) {
-      const { _recovery, ...own } = response ?? {};
-      if (status === "timeout") return this.#missed(kept);
-      if (_recovery && status === "error" && own.reason === "seq_gap") return this.#goOn(own.seq, round);
-      if (this.#terms.isNumbered && !_recovery && own.reason === "unmatched topic") return this.#terms.rejoin();
-      this.#gap = null;
-      kept.answer({ status, response: own });
-      if (_recovery) this.#queue.release(_recovery.seq);
-      else this.#queue.remove([kept]);
-      this.#calm();
+    /** @param {QueuedEvent} queued @param {Reply} reply @param {number} round in which it was sent */
+    #handleReply(queued, { status, response }, round) {
+      const { _recovery, ...rest } = response ?? {};
+      if (status === "timeout") return this.#handleTimeout(queued);
+      if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
+      if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
+      this.#lastGap = null;
+      queued.handleReply({ status, response: rest });
+      if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
+      else this.#queue.remove([queued]);
+      this.#clearTimer();
       this.flush();
     }
 
-    /** The transport has given up on a reply; a numbered event is sent again in time. @param {KeptEvent} kept */
-    #missed(kept) {
-      if (!this.#terms.isNumbered && kept.place === "wire") this.#queue.lose([kept], "unconfirmed");
+    /** Discard an event after the transport's timeout, unless it can be resent. @param {QueuedEvent} queued */
+    #handleTimeout(queued) {
+      if (!this.#options.isNumbered && queued.stage === "sent") this.#queue.discard([queued], "unconfirmed");
     }
 
-    /** The server misses an event. All that were sent after it are answered so, and go out again once; where that was
-     * in vain they go out again in time, as after a reply that doesn't come.
-     * @param {number} applied @param {number} round */
-    #goOn(applied, round) {
-      if (round !== this.#round || applied === this.#gap) return;
-      this.#gap = applied;
+    /**
+     * Resend all events after the last one that the server has applied. It reports the gap for each event behind it,
+     * so only the first report in a round counts. If the same gap is reported again, the resend timer deals with it.
+     * @param {number} applied @param {number} round
+     */
+    #handleGap(applied, round) {
+      if (round !== this.#round || applied === this.#lastGap) return;
+      this.#lastGap = applied;
       this.#round += 1;
-      this.#sent = applied;
-      this.#queue.resume(applied);
-      this.#calm();
+      this.#lastSentSeq = applied;
+      this.#queue.requeueAfter(applied);
+      this.#clearTimer();
       this.flush();
     }
 
-    /** Wait for any reply; that a handler is slow is no reason to give up the connection. */
-    #expectReply() {
-      if (!this.#terms.isNumbered || this.#queue.events.length === 0) return;
-      this.#patience ??= setTimeout(() => this.#sendAgain(), this.#terms.timeoutMs);
+    /** Wait for any reply before resending on the same connection: a handler may just be slow. */
+    #startTimer() {
+      if (!this.#options.isNumbered || this.#queue.events.length === 0) return;
+      this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);
     }
 
-    #sendAgain() {
-      this.#calm();
+    #resend() {
+      this.#clearTimer();
       this.#round += 1;
-      for (const kept of this.#at("wire")) kept.place = "here";
-      // what was saved since the last reply is told with a reply alone, and a full queue would send nothing any more
+      for (const queued of this.#inStage("sent")) queued.stage = "queued";
+      // only a reply tells what was stored since the last one, and a full queue would never send again without it
       const last = this.#queue.events.at(-1);
-      if (last && this.#at("there").length === this.#queue.events.length) last.place = "here";
+      if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
       this.flush();
     }
 
-    #calm() {
-      clearTimeout(this.#patience);
-      this.#patience = undefined;
+    #clearTimer() {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
     }
 
-    /** @param {KeptEvent["place"]} place */
-    #at(place) {
-      return this.#queue.events.filter((kept) => kept.place === place);
+    /** @param {QueuedEvent["stage"]} stage */
+    #inStage(stage) {
+      return this.#queue.events.filter((queued) => queued.stage === stage);
     }
 
-    /** Give the highest number up to which each event has its reply. */
-    #acknowledged() {
+    /** Return the highest number up to which every event has its reply. */
+    #acknowledgedSeq() {
       const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
-      return (first?.seq ?? this.#lastGiven() + 1) - 1;
+      return (first?.seq ?? this.#lastAssignedSeq() + 1) - 1;
     }
 
-    #lastGiven() {
-      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#sent);
+    #lastAssignedSeq() {
+      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#lastSentSeq);
     }
   }
 
-  // ---------------------------------------------------------------------------------------------- One view
+  // ---------------------------------------------------------------------------------------------- Recovery
 
-  /** Outcomes that leave the state where it is: nothing is sent until a later join brings it back. */
-  const WITHHELD = ["version", "unavailable"];
+  /** Outcomes after which the state may still be recovered: nothing is sent until a later join does so. */
+  const RETRY_OUTCOMES = ["version", "unavailable"];
 
   /**
-   * The recovery of one view: its token, its events, how its connection is, and what became of its state.
+   * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
    *
-   * Events: "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
-   * ReplyDetail, for an event that was pushed before a reload of the page).
-   * `joinPayload`, `joined`, `dropped`, `keep`, and `carry` for events, are all that any other client has to call.
+   * Dispatches "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
+   * ReplyDetail, for an event that was pushed before the page was reloaded).
+   * Other clients call `joinPayload`, `joined`, `dropped`, `keep` and, to send events, `carry`.
    */
   class Recovery extends EventTarget {
     #tokens;
@@ -588,24 +597,25 @@ var RecoveryApp = (() => {
     #timeoutMs;
     #rejoinAfterMs;
     /** @type {Transport | null} */ #transport = null;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoining;
-    #withheld = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoinTimer;
+    #retries = 0;
     #isForgotten = false;
-    /** @type {number | null} */ #since = null;
+    /** @type {number | null} */ #offlineSince = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
 
     /**
-     * @param {string} viewId names the token's place in the storage: `lv_recovery_<viewId>`
+     * @param {string} viewId part of the storage key: `lv_recovery_<viewId>`
      * @param {RecoveryOptions} [options]
      */
     constructor(viewId, options = {}) {
       super();
-      // half of what browsers let a tab store, as the page may have things of its own there
+      // half of what browsers allow, as the page may use the same storage
       const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = options;
       const limits = { maxKept, maxKeptChars };
-      this.#tokens = TokenStore.of(viewId, storage);
-      this.#queue = new EventQueue(new EventShelf(viewId, storage), limits, (type, detail) => this.tell(type, detail));
+      this.#tokens = TokenStore.forView(viewId, storage);
+      const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
+      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, emit);
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
@@ -618,38 +628,39 @@ var RecoveryApp = (() => {
       return this.#tokens.token;
     }
 
-    /** The events that have no reply yet, oldest first: pushed here, or before a reload. @returns {PageEvent[]} */
+    /** The events without a reply, oldest first, including those from before a reload. @returns {PageEvent[]} */
     get pending() {
-      return this.#queue.events.filter(({ isAnswered }) => !isAnswered).map(told);
+      return this.#queue.events.filter(({ isAnswered }) => !isAnswered).map(toPageEvent);
     }
 
-    /** Send an event, now or after the next join, in order. Rejects with an EventError.
+    /** Send an event, now or after the next join, in order. Return a promise for the response, which
+     * rejects with an EventError if there is none.
      * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
     push(event, payload = {}) {
-      if (this.#withheld > 0 && this.#rejoining === undefined) this.#rejoin(this.#withheld);
+      if (this.#retries > 0 && this.#rejoinTimer === undefined) this.#scheduleRejoin(this.#retries);
       return this.#queue.add(event, payload);
     }
 
-    /** Remove the token, and give up the events: the next join starts afresh. */
+    /** Remove the token and discard all events: the next join starts with a fresh state. */
     forget() {
       this.#isForgotten = true;
-      this.#tokens.forget();
-      this.#queue.lose(this.#queue.events, "forgotten");
+      this.#tokens.remove();
+      this.#queue.discard(this.#queue.events, "forgotten");
     }
 
-    /** Give up the events, those to come too. */
+    /** Discard the events without a reply, and all that are pushed later. */
     giveUp() {
       this.#queue.close();
     }
 
-    /** Send the events by this from the next join on. @param {Transport} transport */
+    /** Use a transport for events from the next join on. @param {Transport} transport */
     carry(transport) {
       this.#transport = transport;
     }
 
     /**
-     * Make a channel of the npm `phoenix` client that shows the token at every join and carries what is pushed here. It
-     * joins as any other does; what is pushed by its own `push` is neither kept nor sent again.
+     * Return a channel of the npm `phoenix` client that sends the token with every join, and that `push` of this object
+     * sends events through. Events pushed with the channel's own `push` are neither queued nor resent.
      * @template {PhoenixChannel} C @param {{ channel(topic: string, params: () => Payload): C }} socket
      * @param {string} topic @param {Params} [params] @returns {C}
      */
@@ -661,97 +672,97 @@ var RecoveryApp = (() => {
       channel.on("recovery:token", (pushed) => this.keep(pushed));
       channel.onError(() => this.dropped());
       channel.onClose(() => this.dropped());
-      this.carry(npmTransport(channel));
+      this.carry(phoenixTransport(channel));
       const push = channel.push.bind(channel);
       channel.push = (/** @type {any[]} */ ...what) => {
-        // the page goes on with the fresh state that it was given, which another join would take away
-        if (this.#withheld > 0 && this.#queue.events.length === 0) this.#stay();
+        // the page continues with its fresh state, which another join would replace
+        if (this.#retries > 0 && this.#queue.events.length === 0) this.#cancelRejoin();
         return push(...what);
       };
       return channel;
     }
 
-    /** Take note that a connection or a join is tried. */
+    /** Record that a connection or a join is being tried. */
     connecting() {
-      this.#queue.interrupt();
-      this.#since ??= performance.now();
-      this.#become("connecting");
+      this.#queue.stopSending();
+      this.#offlineSince ??= performance.now();
+      this.#setStatus("connecting");
     }
 
-    /** Say what to send with a join, which starts now. @param {Params} [params] @returns {Payload} */
+    /** Return the payload of a join that starts now. @param {Params} [params] @returns {Payload} */
     joinPayload(params = {}) {
       this.connecting();
       this.#isForgotten = false;
-      const token = this.#tokens.show();
-      const own = typeof params === "function" ? params() : params;
-      return token === null ? { ...own } : { ...own, _recovery: token };
+      const token = this.#tokens.present();
+      const payload = typeof params === "function" ? params() : params;
+      return token === null ? { ...payload } : { ...payload, _recovery: token };
     }
 
-    /** Take a join's ok reply, and give what else is in it. @param {Payload | null} [reply] @returns {Payload} */
+    /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
     joined(reply) {
       const { _recovery, ...response } = reply ?? {};
       const { outcome = null, ttl = null, token, seq = 0 } = _recovery ?? {};
-      const elapsedMs = performance.now() - (this.#since ?? performance.now());
-      const isWithheld = WITHHELD.includes(outcome);
-      this.#since = null;
+      const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
+      const mustRetry = RETRY_OUTCOMES.includes(outcome);
+      this.#offlineSince = null;
       this.keep({ token });
       this.outcome = outcome;
-      this.#become("connected");
-      if (!isWithheld) this.#queue.joined(outcome, seq);
+      this.#setStatus("connected");
+      if (!mustRetry) this.#queue.handleJoin(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
-      if (isWithheld) this.#rejoin(++this.#withheld);
-      else this.#deliver(seq, outcome !== null);
+      if (mustRetry) this.#scheduleRejoin(++this.#retries);
+      else this.#startSending(seq, outcome !== null);
       return response;
     }
 
-    /** Take note that the connection or the channel is gone. */
+    /** Record that the connection or the channel is lost. */
     dropped() {
-      this.#stay();
-      this.#queue.interrupt();
-      this.#since ??= performance.now();
-      this.#become("disconnected");
+      this.#cancelRejoin();
+      this.#queue.stopSending();
+      this.#offlineSince ??= performance.now();
+      this.#setStatus("disconnected");
     }
 
-    /** Keep a new token, from a join or from the event `recovery:token`; without one the old one stays, and one of a
-     * join that the page has forgotten isn't kept.
+    /** Store a new token, from a join or from the event `recovery:token`. Without one, the old token stays. A token of
+     * a join from before `forget` is ignored.
      * @param {{ token?: string | null }} pushed */
     keep({ token }) {
-      if (token && !this.#isForgotten) this.#tokens.keep(token);
+      if (token && !this.#isForgotten) this.#tokens.save(token);
     }
 
-    /** Tell the page. @param {string} type @param {unknown} detail */
+    /** Dispatch an event. @param {string} type @param {unknown} detail */
     tell(type, detail) {
       this.dispatchEvent(new CustomEvent(type, { detail }));
     }
 
-    /** Send the events, unless the page has cut the connection by now.
+    /** Start to send events, unless the page has closed the connection in a listener.
      * @param {number} seq @param {boolean} isNumbered */
-    #deliver(seq, isNumbered) {
-      this.#withheld = 0;
+    #startSending(seq, isNumbered) {
+      this.#retries = 0;
       if (this.#transport === null || this.status !== "connected") return;
       const send = this.#transport.send.bind(this.#transport);
       const rejoin = () => {
-        this.#queue.interrupt();
-        this.#rejoin(1);
+        this.#queue.stopSending();
+        this.#scheduleRejoin(1);
       };
-      this.#queue.open(new Delivery(this.#queue, { send, rejoin, seq, isNumbered, timeoutMs: this.#timeoutMs }));
+      this.#queue.startSending(new Sender(this.#queue, { send, rejoin, seq, isNumbered, timeoutMs: this.#timeoutMs }));
     }
 
     /** @param {number} tries */
-    #rejoin(tries) {
+    #scheduleRejoin(tries) {
       const transport = this.#transport;
       if (transport === null || this.status !== "connected") return;
-      this.#rejoining = setTimeout(() => transport.rejoin(), this.#rejoinAfterMs(tries));
+      this.#rejoinTimer = setTimeout(() => transport.rejoin(), this.#rejoinAfterMs(tries));
     }
 
-    /** Join no more by itself. */
-    #stay() {
-      clearTimeout(this.#rejoining);
-      this.#rejoining = undefined;
+    /** Cancel the scheduled join. */
+    #cancelRejoin() {
+      clearTimeout(this.#rejoinTimer);
+      this.#rejoinTimer = undefined;
     }
 
     /** @param {Status} status */
-    #become(status) {
+    #setStatus(status) {
       if (status === this.status) return;
       this.status = status;
       this.tell("status", status);
@@ -759,29 +770,29 @@ var RecoveryApp = (() => {
   }
 
   /**
-   * Carry events by a channel of the npm `phoenix` client, past its own buffer: what waits in there is sent after the
-   * next join, when the queue sends it too.
+   * Return a transport for a channel of the npm `phoenix` client. It bypasses the channel's buffer, which is sent after
+   * the next join, when the queue resends the same events.
    * @param {any} channel @returns {Transport}
    */
-  function npmTransport(channel) {
+  function phoenixTransport(channel) {
     const send = channel.push.bind(channel);
     return {
-      send(event, payload, answered) {
+      send(event, payload, onReply) {
         if (!channel.canPush()) return false;
         const push = send(event, payload);
         for (const status of ["ok", "error", "timeout"]) {
-          push.receive(status, (/** @type {any} */ response) => answered({ status, response }));
+          push.receive(status, (/** @type {any} */ response) => onReply({ status, response }));
         }
         return true;
       },
-      // as if the server had told that the channel crashed: the one way that leaves the join to the client itself
+      // as if the server had reported a crash: the only way to make the client rejoin by its own rules
       rejoin: () => channel.trigger("phx_error"),
     };
   }
 
   // ---------------------------------------------------------------------------------------------- LiveView
 
-  /** The recoveries of all LiveViews of a page, by the ids of their elements. */
+  /** The recovery of all LiveViews of a page, by element id. */
   class LiveViewRecovery {
     #options;
     /** @type {Map<string, Recovery>} */ #views = new Map();
@@ -791,7 +802,7 @@ var RecoveryApp = (() => {
       this.#options = options;
     }
 
-    /** Give one view's recovery, to listen to or to forget. @param {string} id of its element */
+    /** Return the recovery of one view. @param {string} id of its element */
     view(id) {
       const view = this.#views.get(id) ?? new Recovery(id, this.#options);
       this.#views.set(id, view);
@@ -799,8 +810,8 @@ var RecoveryApp = (() => {
     }
 
     /**
-     * Answer the LiveSocket's `params: (el) => …`, with a fresh object each time, as LiveView writes into it.
-     * LiveSocket asks once more without an element, for the socket's URL: there a token would reach access logs.
+     * Return the params for LiveSocket's `params: (el) => …`, as a new object, since LiveView modifies it.
+     * LiveSocket also calls it without an element, for the socket's URL: a token there would end up in access logs.
      * @param {Element | undefined} el @param {Params} [params] @returns {Payload}
      */
     params(el, params = {}) {
@@ -809,8 +820,8 @@ var RecoveryApp = (() => {
     }
 
     /**
-     * Learn the new tokens; call it before `liveSocket.connect()`. LiveView keeps the replies to its joins to itself,
-     * so this hooks into each channel that it makes, ahead of LiveView: a hook of the page that raises costs no token.
+     * Watch a LiveSocket for new tokens. Call it before `liveSocket.connect()`. LiveView doesn't expose the replies to
+     * its joins, so this hooks into each new channel, before LiveView: an exception in a page's hook loses no token.
      * @template {{ getSocket(): PhoenixSocket }} L @param {L} liveSocket @returns {L}
      */
     watch(liveSocket) {
@@ -819,7 +830,7 @@ var RecoveryApp = (() => {
       socket.channel = (topic, params) => {
         const channel = make(topic, params);
         channel.onMessage = (/** @type {string} */ event, /** @type {any} */ payload) => {
-          if (topic.startsWith("lv:")) this.#hear(this.view(topic.slice("lv:".length)), event, payload);
+          if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
           return payload;
         };
         return channel;
@@ -828,52 +839,52 @@ var RecoveryApp = (() => {
     }
 
     /** @param {Recovery} view @param {string} event @param {any} payload */
-    #hear(view, event, payload) {
+    #handleMessage(view, event, payload) {
       if (event === "recovery:token") view.keep(payload);
       else if (event === "phx_error" || event === "phx_close") view.dropped();
       else if (event === "phx_reply" && payload?.response?._recovery?.outcome) view.joined(payload.response);
     }
   }
 
-  // ---------------------------------------------------------------------------------------------- A socket of its own
+  // ---------------------------------------------------------------------------------------------- RecoverySocket
 
-  /** Close codes: 1000 is a goodbye, 4000 and up are an application's own. */
+  /** Close codes: 1000 is a normal closure, 4000 and above are for applications. */
   const [CLOSE_NORMAL, CLOSE_DROPPED] = [1000, 4000];
 
   /**
-   * @typedef {object} OwnSocketOptions
+   * @typedef {object} RecoverySocketOptions
    * @property {string} [viewId] default: the URL's path
-   * @property {number} [heartbeatMs] how often to ask for a sign of life
+   * @property {number} [heartbeatMs] time between heartbeats
    * @property {number} [timeoutMs] how long a connection, a join or a reply may take
    * @property {Backoff} [reconnectAfterMs]
-   * @typedef {RecoveryOptions & OwnSocketOptions} SocketOptions
+   * @typedef {RecoveryOptions & RecoverySocketOptions} SocketOptions
    */
 
   /**
-   * One joined topic on a WebSocket that comes back by itself.
+   * One topic on a WebSocket that reconnects automatically.
    *
-   * Events: those of Recovery, and "refused" (a join's error response; it is tried again).
+   * Dispatches the events of Recovery, and "refused" (detail: the error response of a join, which is tried again).
    */
   class RecoverySocket extends Recovery {
     #url;
     #options;
-    #pushed = new EventTarget();
-    #leaving = new AbortController();
+    #serverEvents = new EventTarget();
+    #leaveController = new AbortController();
 
     #topic = "";
     /** @type {Params} */ #params = {};
     /** @type {WebSocket | null} */ #connection = null;
     /** @type {string | null} */ #joinRef = null;
-    /** @type {(response: Payload) => void} */ #firstJoined = () => {};
-    /** @type {Map<string, (reply: Reply) => void>} */ #unanswered = new Map();
-    #wanted = false;
-    #silent = false;
+    /** @type {(response: Payload) => void} */ #resolveJoin = () => {};
+    /** @type {Map<string, (reply: Reply) => void>} */ #replyCallbacks = new Map();
+    #shouldConnect = false;
+    #isSilent = false;
     #lastRef = 0;
     #tries = 0;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */ #next;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */ #heart;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #heartbeatTimer;
 
-    /** @param {string} url as for a WebSocket, or a path of this page's own host @param {SocketOptions} [options] */
+    /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
     constructor(url, options = {}) {
       const address = new URL(url, globalThis.location?.href);
       address.protocol = address.protocol.replace("http", "ws");
@@ -881,59 +892,60 @@ var RecoveryApp = (() => {
       this.#url = address.href;
       this.#options = { heartbeatMs: 30_000, timeoutMs: 10_000, reconnectAfterMs, rejoinAfterMs, ...options };
       this.carry({
-        send: (event, payload, answered) => {
-          this.#unanswered.set(this.#send(this.#topic, event, payload), answered);
+        send: (event, payload, onReply) => {
+          this.#replyCallbacks.set(this.#send(this.#topic, event, payload), onReply);
           return true;
         },
-        rejoin: () => this.drop(), // by a new connection, which may reach another node
+        rejoin: () => this.drop(), // a new connection may reach another node
       });
     }
 
     /**
-     * Connect and join, and again after every drop. Gives the first join's response; "outcome" tells each one's.
+     * Connect and join, and do so again after every disconnect. Return a promise for the response of the first join;
+     * "outcome" has that of each.
      * @param {string} topic @param {Params} [params] @returns {Promise<Payload>}
      */
     join(topic, params = {}) {
-      if (this.#topic) throw new Error(`this socket has joined ${this.#topic}: one topic on one socket`);
+      if (this.#topic) throw new Error(`this socket has already joined ${this.#topic}: one topic on one socket`);
       this.#topic = topic;
       this.#params = params;
-      const { signal } = this.#leaving;
+      const { signal } = this.#leaveController;
       for (const type of ["online", "pageshow", "visibilitychange", "resume"]) {
-        globalThis.addEventListener?.(type, () => this.#wake(), { capture: true, signal });
+        globalThis.addEventListener?.(type, () => this.#handleWake(), { capture: true, signal });
       }
       this.connect();
-      return new Promise((resolve) => (this.#firstJoined = resolve));
+      return new Promise((resolve) => (this.#resolveJoin = resolve));
     }
 
-    /** Hear what the server pushes. Gives a function that stops it.
+    /** Call a function whenever the server pushes an event of this name. Return a function that removes it.
      * @param {string} event @param {(payload: any) => void} callback */
     on(event, callback) {
-      const listener = (/** @type {Event} */ heard) => callback(/** @type {CustomEvent} */ (heard).detail);
-      this.#pushed.addEventListener(event, listener);
-      return () => this.#pushed.removeEventListener(event, listener);
+      const listener = (/** @type {Event} */ pushed) => callback(/** @type {CustomEvent} */ (pushed).detail);
+      this.#serverEvents.addEventListener(event, listener);
+      return () => this.#serverEvents.removeEventListener(event, listener);
     }
 
     /** Connect again after `disconnect`. */
     connect() {
-      this.#wanted = !this.#leaving.signal.aborted;
+      this.#shouldConnect = !this.#leaveController.signal.aborted;
       this.ready.then(() => this.#open());
     }
 
-    /** Give up the connection until `connect`; what is pushed meanwhile is kept. */
+    /** Close the connection until `connect`. Events pushed meanwhile are queued. */
     disconnect() {
-      this.#wanted = false;
-      this.#abandon(CLOSE_NORMAL);
+      this.#shouldConnect = false;
+      this.#closeConnection(CLOSE_NORMAL);
     }
 
-    /** Cut the connection, as a bad network would; it comes back by itself. */
+    /** Close the connection as a network failure would, and reconnect. */
     drop() {
-      this.#abandon(CLOSE_DROPPED);
-      if (this.#wanted) this.#after(this.#options.reconnectAfterMs(++this.#tries), () => this.#open());
+      this.#closeConnection(CLOSE_DROPPED);
+      if (this.#shouldConnect) this.#schedule(this.#options.reconnectAfterMs(++this.#tries), () => this.#open());
     }
 
-    /** Leave for good. The token stays: `forget` removes it. */
+    /** Leave the topic permanently. The token stays; `forget` removes it. */
     leave() {
-      this.#leaving.abort();
+      this.#leaveController.abort();
       if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
       this.disconnect();
       this.giveUp();
@@ -942,47 +954,47 @@ var RecoveryApp = (() => {
     // Connection
 
     #open() {
-      if (!this.#wanted || !this.#topic || this.#connection) return;
+      if (!this.#shouldConnect || !this.#topic || this.#connection) return;
       this.connecting();
       const connection = new globalThis.WebSocket(this.#url);
       this.#connection = connection;
-      connection.onerror = () => {}; // "close" follows and says it all
-      connection.onopen = () => this.#opened();
-      connection.onmessage = ({ data }) => this.#received(data);
+      connection.onerror = () => {}; // "close" follows
+      connection.onopen = () => this.#handleOpen();
+      connection.onmessage = ({ data }) => this.#handleFrame(data);
       connection.onclose = () => this.drop();
-      this.#after(this.#options.timeoutMs, () => this.drop());
+      this.#schedule(this.#options.timeoutMs, () => this.drop());
     }
 
-    #opened() {
-      this.#heart = setTimeout(() => this.#beat(), this.#options.heartbeatMs);
+    #handleOpen() {
+      this.#heartbeatTimer = setTimeout(() => this.#sendHeartbeat(), this.#options.heartbeatMs);
       this.#join();
     }
 
-    /** Let go of the connection at once, whether or not the other side can still hear of it. @param {number} code */
-    #abandon(code) {
-      clearTimeout(this.#next);
-      clearTimeout(this.#heart);
+    /** Close the connection without waiting for the server. @param {number} code */
+    #closeConnection(code) {
+      clearTimeout(this.#timer);
+      clearTimeout(this.#heartbeatTimer);
       const connection = this.#connection;
       if (!connection) return;
       this.#connection = null;
       connection.onopen = connection.onmessage = connection.onclose = null;
       connection.close(code);
-      this.#interrupt();
+      this.#markDropped();
     }
 
-    /** Ask for a sign of life: whatever arrives is one. @param {number} [withinMs] */
-    #beat(withinMs = this.#options.heartbeatMs) {
-      this.#silent = true;
+    /** Send a heartbeat, and reconnect if nothing at all arrives in time. @param {number} [withinMs] */
+    #sendHeartbeat(withinMs = this.#options.heartbeatMs) {
+      this.#isSilent = true;
       this.#send("phoenix", "heartbeat", {});
-      clearTimeout(this.#heart);
-      this.#heart = setTimeout(() => (this.#silent ? this.drop() : this.#beat()), withinMs);
+      clearTimeout(this.#heartbeatTimer);
+      this.#heartbeatTimer = setTimeout(() => (this.#isSilent ? this.drop() : this.#sendHeartbeat()), withinMs);
     }
 
-    /** The page is awake or online again: don't wait for timers that slept. */
-    #wake() {
+    /** Check the connection when the page wakes up or is online again, as its timers may have been suspended. */
+    #handleWake() {
       if (globalThis.document?.visibilityState === "hidden") return;
-      if (this.status === "connected") return this.#beat(this.#options.timeoutMs);
-      if (this.#wanted) this.connect();
+      if (this.status === "connected") return this.#sendHeartbeat(this.#options.timeoutMs);
+      if (this.#shouldConnect) this.connect();
     }
 
     // Channel
@@ -990,58 +1002,59 @@ var RecoveryApp = (() => {
     #join() {
       this.#joinRef = String(this.#lastRef + 1);
       this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
-      // a reply that never comes can't be told from one that is late: only a new connection gets out of both
-      this.#after(this.#options.timeoutMs, () => this.drop());
+      // a late reply to this join can't arrive on a new connection
+      this.#schedule(this.#options.timeoutMs, () => this.drop());
     }
 
     /** @param {unknown} data */
-    #received(data) {
-      this.#silent = false;
-      const frame = attempt(() => JSON.parse(String(data)));
+    #handleFrame(data) {
+      this.#isSilent = false;
+      const frame = tryOrNull(() => JSON.parse(String(data)));
       if (!Array.isArray(frame)) return;
       const [joinRef, ref, topic, event, payload] = frame;
       if (topic !== this.#topic || (joinRef !== null && joinRef !== this.#joinRef)) return;
-      if (event === "phx_reply") ref === this.#joinRef ? this.#answered(payload) : this.#settle(ref, payload);
-      else if (event === "phx_error") this.#rejoin();
+      if (event === "phx_reply" && ref === this.#joinRef) this.#handleJoinReply(payload);
+      else if (event === "phx_reply") this.#handleEventReply(ref, payload);
+      else if (event === "phx_error") this.#scheduleJoin();
       else if (event === "phx_close") this.disconnect();
-      else this.#heard(event, payload);
+      else this.#handleServerEvent(event, payload);
     }
 
     /** @param {string} ref @param {Reply} reply to an event */
-    #settle(ref, reply) {
-      const answered = this.#unanswered.get(ref);
-      this.#unanswered.delete(ref);
-      answered?.(reply);
+    #handleEventReply(ref, reply) {
+      const onReply = this.#replyCallbacks.get(ref);
+      this.#replyCallbacks.delete(ref);
+      onReply?.(reply);
     }
 
     /** @param {string} event @param {any} payload */
-    #heard(event, payload) {
+    #handleServerEvent(event, payload) {
       if (event === "recovery:token") this.keep(payload);
-      this.#pushed.dispatchEvent(new CustomEvent(event, { detail: payload }));
+      this.#serverEvents.dispatchEvent(new CustomEvent(event, { detail: payload }));
     }
 
     /** @param {{ status: string, response: Payload }} reply to the join */
-    #answered({ status, response }) {
-      if (status !== "ok") return this.#refused(response);
-      clearTimeout(this.#next);
+    #handleJoinReply({ status, response }) {
+      if (status !== "ok") return this.#handleJoinError(response);
+      clearTimeout(this.#timer);
       this.#tries = 0;
-      this.#firstJoined(this.joined(response));
+      this.#resolveJoin(this.joined(response));
     }
 
     /** @param {Payload} response */
-    #refused(response) {
+    #handleJoinError(response) {
       this.tell("refused", response);
-      this.#rejoin();
+      this.#scheduleJoin();
     }
 
-    #rejoin() {
-      this.#interrupt();
-      this.#after(this.#options.rejoinAfterMs(++this.#tries), () => this.#join());
+    #scheduleJoin() {
+      this.#markDropped();
+      this.#schedule(this.#options.rejoinAfterMs(++this.#tries), () => this.#join());
     }
 
-    #interrupt() {
+    #markDropped() {
       this.#joinRef = null;
-      this.#unanswered.clear();
+      this.#replyCallbacks.clear();
       this.dropped();
     }
 
@@ -1053,10 +1066,10 @@ var RecoveryApp = (() => {
       return ref;
     }
 
-    /** Do one thing later, instead of what was to be done. @param {number} ms @param {() => void} then */
-    #after(ms, then) {
-      clearTimeout(this.#next);
-      this.#next = setTimeout(then, ms);
+    /** Schedule an action, in place of the one scheduled before. @param {number} ms @param {() => void} then */
+    #schedule(ms, then) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(then, ms);
     }
   }
 
@@ -1067,9 +1080,9 @@ Object.assign(globalThis, { RecoveryApp });
 
 // ------------------------------------------------------------------------------------------------ Exports
 //
-// One file for both kinds of script tag. `export` is a syntax error in a plain script, so only a module may see it.
-// In a module `await` is a keyword, and a regular expression follows it. In a plain script `await` is a name, `/`
-// divides it by an array, and `/*` opens a comment that hides the exports. Neither is ever evaluated.
+// This file works as a module and as a plain script. `export` is a syntax error in a plain script, so it is hidden
+// there: in a module, `await` is a keyword and a regular expression follows it; in a plain script, `await` is a name,
+// `/` is a division, and `/*` opens a comment around the exports. The expression is never evaluated in either.
 
 // prettier-ignore
 false && await /[/*]/;

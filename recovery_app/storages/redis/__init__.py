@@ -1,10 +1,14 @@
-"""Own the storage on Redis: one server, Sentinel or a Cluster.
+"""The storage on Redis: one server, Sentinel or a Cluster.
 
-- `storage`: what the outside sees; `options`: what may be said about it;
-- `script`: the fenced steps, in Lua; `wire`: calls and packets, free of I/O;
-- `topology`: which server holds what; `servers` and `stations`: blocking calls, and those of
-  an event loop, batched in `batching` over the connections of `lanes`;
-- `listing`: pages by SCAN; `errors`: what each failure means here.
+- `storage`: the public class; `options`: its options, checked;
+- `script`: the fenced steps in Lua; `keys`: the names of keys on the server;
+- `commands`: the request for each call; `requests`: requests and the pipelines they travel in;
+- `errors`: what each failure means;
+- `topology`: which server holds which key; `routing`: redirects, failovers and seeds, as
+  flows without I/O;
+- `sync_client` and `async_client`: drive these flows, blocking or awaiting; `loop_clients`: one
+  async client for each event loop; `pipelining` and `connections`: how it sends;
+- `scanning` and `listing`: pages of what is stored, as flows over SCAN.
 """
 
 from recovery_app.storages.redis.storage import RedisStorage

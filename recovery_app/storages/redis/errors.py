@@ -1,4 +1,4 @@
-"""Own what each failure of Redis means here."""
+"""What each failure of Redis means."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from recovery_app.storages.redis.requests import TooFewReplicas
 NAME = "RedisStorage"
 
 FAILURES = (exceptions.RedisError, OSError, TimeoutError, TooFewReplicas)
-"""All that can come of talking to a server."""
+"""Everything that a conversation with a server can raise."""
 
 BROKEN = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
-"""After these the connection, or the server behind it, isn't to be used further."""
+"""The connection, or the server behind it, can't be used any more."""
 
 GONE = (exceptions.ConnectionError, ConnectionError)
-"""After these something else may be in the server's place; a time-out has cost its time."""
+"""Another server may have taken its place. Not for a timeout, which has used up the time."""
 
 REDIRECTS = (exceptions.MovedError, exceptions.AskError)
-_REDIRECT_WORDS = {"MOVED": exceptions.MovedError, "ASK": exceptions.AskError}
+_REDIRECT_CODES = {"MOVED": exceptions.MovedError, "ASK": exceptions.AskError}
 
-_PASSING = (
+_TEMPORARY = (
     *BROKEN,
     *REDIRECTS,
     TooFewReplicas,
@@ -33,42 +33,46 @@ _PASSING = (
     exceptions.TryAgainError,
     exceptions.OutOfMemoryError,
 )
-_PLACE = re.compile(r"(@user_script: ?\d+: )?-?")
-# What redis-py has no class for, or not inside of a script's reply.
-_DEMOTED_WORDS = ("READONLY ", "MASTERDOWN ")
-_PASSING_WORDS = (
-    *_DEMOTED_WORDS,
+_SCRIPT_PREFIX = re.compile(r"(@user_script: ?\d+: )?-?")
+# Codes without a class in redis-py, or without one inside the reply of a script.
+_DEMOTED_CODES = ("READONLY ", "MASTERDOWN ")
+_TEMPORARY_CODES = (
+    *_DEMOTED_CODES,
     *("BUSY ", "CLUSTERDOWN ", "LOADING ", "MISCONF ", "NOREPLICAS ", "OOM ", "TRYAGAIN "),
 )
 
 
+class NobodyHasSlot(exceptions.ConnectionError):
+    """No node has the slot of a key, as far as the node that was asked knows."""
+
+
 def as_redirect(error: exceptions.ResponseError) -> exceptions.ResponseError:
-    """Give a redirection as one: before redis-py 6 only a Cluster's own client knows them."""
-    word, _, place = str(error).partition(" ")
-    if type(error) is exceptions.ResponseError and word in _REDIRECT_WORDS:
-        return _REDIRECT_WORDS[word](place)
+    """Return a redirect as one: before redis-py 6 only its Cluster client parses them."""
+    code, _, place = str(error).partition(" ")
+    if type(error) is exceptions.ResponseError and code in _REDIRECT_CODES:
+        return _REDIRECT_CODES[code](place)
     return error
 
 
 def not_connected(error: Exception) -> exceptions.ConnectionError:
-    """Give what an error means that isn't redis-py's: a provider of credentials may raise any."""
+    """Return a connection error for one that isn't redis-py's, as credential providers raise."""
     return exceptions.ConnectionError(f"Not connected: {type(error).__name__}.")
 
 
 def is_demoted(error: object) -> bool:
-    """Say whether the server has become a replica, or is no use as one: look for another."""
+    """Return whether the server is a replica now, or one that can't answer."""
     if isinstance(error, (exceptions.ReadOnlyError, exceptions.MasterDownError)):
         return True
-    return isinstance(error, exceptions.ResponseError) and _text(error).startswith(_DEMOTED_WORDS)
+    return isinstance(error, exceptions.ResponseError) and _text(error).startswith(_DEMOTED_CODES)
 
 
-def translated(error: BaseException, operation: str) -> StorageError:
-    """Give the error of ours: unavailable for what passes, a failure for what doesn't."""
-    if isinstance(error, _PASSING) or _text(error).startswith(_PASSING_WORDS):
+def translate_error(error: BaseException, operation: str) -> StorageError:
+    """Return our error for one of Redis: `StorageUnavailable` if waiting may help."""
+    if isinstance(error, _TEMPORARY) or _text(error).startswith(_TEMPORARY_CODES):
         return StorageUnavailable(NAME, operation)
     return StorageError(f"{NAME} failed (during {operation}): {type(error).__name__}.")
 
 
 def _text(error: BaseException) -> str:
-    # Redis 6.2 puts the place in front of what a command says to a script.
-    return _PLACE.sub("", str(error), count=1)
+    # Redis 6.2 prefixes what a command replies to a script.
+    return _SCRIPT_PREFIX.sub("", str(error), count=1)

@@ -1,10 +1,12 @@
-"""Own what may be said about the connection: an alias, a URL, Sentinels, a Cluster."""
+"""The options of the storage: an alias, a URL, Sentinels or a Cluster, and limits."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 from django.core.cache import caches
@@ -26,30 +28,48 @@ ASYNC_CLASSES: Mapping[str, Any] = {
     "unix": aioredis.UnixDomainSocketConnection,
 }
 DEFAULT_PORT = 6379
-# Ours to say: a retry of redis-py's would outlast the time-out, and replies stay bytes.
-_OURS = {"retry", "retry_on_timeout", "retry_on_error", "decode_responses", "parser_class"}
+# Set here alone: redis-py's retries would outlast the timeout, and replies stay bytes.
+_IGNORED = {"retry", "retry_on_timeout", "retry_on_error", "decode_responses", "parser_class"}
 _POOLS: Mapping[str, Any] = {"max_connections": int, "timeout": float}
-"""What a URL may say that is a pool's, not a connection's."""
+"""Options in a URL that are a pool's, not a connection's."""
 _TIMEOUTS = {"socket_timeout": None, "socket_connect_timeout": None}
-"""Of an event loop's connections, whose lanes have one time-out for all that they do."""
+"""For event loops, where one timeout covers all that a connection does."""
+_DEFAULT_TIMEOUT_SINCE = 8
+"""The series of redis-py since which a connection has a timeout by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long, and how much at once: seconds, connections of blocking calls, of a loop."""
+    """Seconds for a call, and connections to each server: of blocking calls, of an event loop."""
 
     timeout: float
     max_connections: int
     lanes: int
 
 
-def limits_in(url: str | None) -> dict[str, Any]:
-    """Give what a URL says of redis-py's pools, by the names of `Limits`."""
+def limits_of(url: str | None, timeout: float, max_connections: int, lanes: int) -> Limits:
+    """Return the limits; those of redis-py's pools in a URL come first."""
     found: dict[str, Any] = {**async_connections.parse_url(url)} if url is not None else {}
-    return {name: parse(found[name]) for name, parse in _POOLS.items() if name in found}
+    in_url = {name: parse(found[name]) for name, parse in _POOLS.items() if name in found}
+    return Limits(**{"timeout": timeout, "max_connections": max_connections, **in_url}, lanes=lanes)
 
 
-def topology_of(
+def topology_of_options(
+    *, cache: str | None, cluster: bool, arguments: Mapping[str, Any], **server: Any
+) -> Topology | None:
+    """Return the topology, or ``None`` for that of a cache; raise `ValueError` for a bad mix."""
+    if cache is None:
+        return _topology_of(**server, cluster=cluster, arguments=arguments)
+    if cluster or arguments or any(value is not None for value in server.values()):
+        raise ValueError(f"The connection is the cache's: set it at {cache!r} in CACHES.")
+    if cache not in caches.settings:
+        raise ValueError(f"CACHES has no alias {cache!r}.")
+    if not hasattr(import_string(caches.settings[cache]["BACKEND"]), "client"):
+        raise ValueError(f"The cache {cache!r} isn't one of django-redis: use CacheStorage.")
+    return None
+
+
+def _topology_of(
     *,
     url: str | None,
     sentinels: Sequence[Address] | None,
@@ -59,7 +79,6 @@ def topology_of(
     sentinel_kwargs: Mapping[str, Any] | None,
     arguments: Mapping[str, Any],
 ) -> Topology:
-    """Read the options of a connection of our own; `ValueError` for a bad combination."""
     if (service_name is None) != (sentinels is None):
         raise ValueError('"sentinels" and "service_name" go together.')
     if startup_nodes is not None and not cluster:
@@ -82,16 +101,16 @@ def topology_of(
     return Topology(
         seeds=tuple((host, int(port)) for host, port in nodes),
         kind=kind,
-        arguments=_checked(kind, _ours(found)),
+        arguments=_validated(kind, _without_ignored(found)),
         seed_kind=seed_kind,
-        seed_arguments=_checked(seed_kind, _ours(seed_arguments)),
+        seed_arguments=_validated(seed_kind, _without_ignored(seed_arguments)),
         service=service_name,
         cluster=cluster,
     )
 
 
 def topology_of_pool(pool: Any) -> Topology:
-    """Read from a pool of redis-py's how it connects, for the same from an event loop."""
+    """Return how a pool of redis-py connects, to do the same from an event loop."""
     arguments = dict(pool.connection_kwargs)
     kind = _kind_of(pool.connection_class)
     allowed = _known_arguments(ASYNC_CLASSES[kind])
@@ -99,7 +118,7 @@ def topology_of_pool(pool: Any) -> Topology:
     place = arguments.pop("host", "localhost"), int(arguments.pop("port", DEFAULT_PORT))
     if kind == "unix":
         place = arguments.pop("path"), 0
-    found = _ours({name: value for name, value in arguments.items() if name in allowed})
+    found = _without_ignored({name: value for name, value in arguments.items() if name in allowed})
     if manager is None:
         return Topology(seeds=(place,), kind=kind, arguments=found)
     pools = [sentinel.connection_pool for sentinel in manager.sentinels]
@@ -110,7 +129,7 @@ def topology_of_pool(pool: Any) -> Topology:
         kind=kind,
         arguments=found,
         seed_kind=_kind_of(pools[0].connection_class),
-        seed_arguments=_ours(
+        seed_arguments=_without_ignored(
             {
                 name: value
                 for name, value in pools[0].connection_kwargs.items()
@@ -122,28 +141,46 @@ def topology_of_pool(pool: Any) -> Topology:
 
 
 def pool_of_alias(alias: str) -> Any:
-    """Give the pool of a django-redis cache."""
+    """Return the pool of a django-redis cache."""
     cache: Any = caches[alias]
     return cache.client.get_client(write=True).connection_pool
 
 
-def check_alias(alias: str) -> None:
-    """Raise a `ValueError` for an alias that isn't there, or isn't one of django-redis."""
-    if alias not in caches.settings:
-        raise ValueError(f"CACHES has no alias {alias!r}.")
-    if not hasattr(import_string(caches.settings[alias]["BACKEND"]), "client"):
-        raise ValueError(f"The cache {alias!r} isn't one of django-redis: use CacheStorage.")
-
-
-def at(address: Address, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the arguments of a connection to an address."""
+def connection_arguments(
+    address: Address, kind: str, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a connection to an address."""
     host, port = address
     return {**arguments, **({"path": host} if kind == "unix" else {"host": host, "port": port})}
 
 
 def connect_async(address: Address, kind: str, arguments: Mapping[str, Any]) -> Any:
-    """Give a connection for an event loop, not connected yet."""
-    return ASYNC_CLASSES[kind](**{**at(address, kind, arguments), **_TIMEOUTS})
+    """Return a connection for an event loop, not connected yet."""
+    return ASYNC_CLASSES[kind](**{**connection_arguments(address, kind, arguments), **_TIMEOUTS})
+
+
+def check_options(prefix: str, wait_replicas: int, wait_timeout: float, limits: Limits) -> None:
+    """Raise `ValueError` for a bad prefix, number or time."""
+    if not isinstance(prefix, str) or "{" in prefix or "}" in prefix:
+        raise ValueError("prefix must be a string without braces, which are a Cluster's.")
+    counts = wait_replicas, limits.max_connections, limits.lanes
+    if not all(isinstance(each, int) for each in counts):
+        raise ValueError("wait_replicas, max_connections and lanes are whole numbers.")
+    if wait_replicas < 0 or min(limits.max_connections, limits.lanes) < 1:
+        raise ValueError("wait_replicas is at least 0, max_connections and lanes at least 1.")
+    timeout = limits.timeout
+    if not (0 < wait_timeout < math.inf and 0 < timeout < math.inf):
+        raise ValueError("timeout and wait_timeout are seconds, above 0 and not without end.")
+    if wait_replicas and wait_timeout >= timeout:
+        raise ValueError("wait_timeout has to be shorter than timeout.")
+
+
+def has_default_timeout() -> bool:
+    """Return whether redis-py limits how long a connection waits without being told to."""
+    try:
+        return int(version("redis").split(".")[0]) >= _DEFAULT_TIMEOUT_SINCE
+    except PackageNotFoundError:
+        return False
 
 
 def _from_url(url: str) -> tuple[str, Address, dict[str, Any]]:
@@ -164,8 +201,8 @@ def _kind_of(connection_class: type[Any]) -> str:
     return "tcp"
 
 
-def _checked(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what connections of this kind don't take, before the first of them is made."""
+def _validated(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments; raise `ValueError` for any that such connections don't take."""
     known = _known_arguments(SYNC_CLASSES[kind]) & _known_arguments(ASYNC_CLASSES[kind])
     unknown = sorted(arguments.keys() - known)
     if unknown:
@@ -173,8 +210,10 @@ def _checked(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _ours(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {"protocol": 2} | {name: value for name, value in arguments.items() if name not in _OURS}
+def _without_ignored(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {"protocol": 2} | {
+        name: value for name, value in arguments.items() if name not in _IGNORED
+    }
 
 
 def _known_arguments(connection_class: type[Any]) -> set[str]:

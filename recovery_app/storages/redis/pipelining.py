@@ -1,191 +1,178 @@
-"""Own batches: what is asked of one server in the same turn of an event loop goes at once."""
+"""Pipelining: what is sent to a server in one turn of an event loop travels together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from recovery_app.storages.redis.connections import Lane
+from recovery_app.storages.redis.connections import Connection
 from recovery_app.storages.redis.errors import BROKEN, FAILURES
-from recovery_app.storages.redis.requests import Call, Manner, Packet
+from recovery_app.storages.redis.requests import Command, Pipeline, Request, WriteOptions
 
-MAX_CALLS = 256
-"""So many steps keep the server's only thread for about a millisecond."""
+MAX_REQUESTS = 256
+"""So many fenced steps take about a millisecond of the server's only thread."""
 MAX_BYTES = 1_048_576
 
-Reply = Any
 
+class Pipeliner:
+    """Collects requests to one server and sends them on the first free connection.
 
-async def exchange(lane: Lane, calls: list[Call], manner: Manner, *, asking: bool) -> None:
-    """Have calls made: then each has its result, a reply or the exception that is its own."""
-    if await _send(lane, calls, manner, by_hash=True, asking=asking):
-        # The server was restarted, or its scripts flushed; this also makes it keep the script.
-        again = [call for call in calls if is_unknown(call.result)]
-        await _send(lane, again, manner, by_hash=False, asking=asking)
-
-
-def is_unknown(result: object) -> bool:
-    """Say whether the server doesn't have the script."""
-    return type(result).__name__ == "NoScriptError"
-
-
-async def _send(
-    lane: Lane, calls: list[Call], manner: Manner, *, by_hash: bool, asking: bool
-) -> bool:
-    """Send calls once; say whether the server didn't have the script."""
-    packet = Packet(calls, manner, by_hash=by_hash, asking=asking)
-    repeatable = all(call.kind.repeatable for call in calls)
-    replies = await lane.ask(packet.commands, repeatable=repeatable)
-    packet.settle(replies)
-    return any(map(is_unknown, replies))
-
-
-class Batcher:
-    """Gather calls to one server and send them on the first lane that is free.
-
-    The first caller of a turn waits for the end of it. If nobody else came, it goes by
-    itself, which saves a lone call a task and two turns of the loop; otherwise all of them
-    travel in a task of its own, so that a caller that is cancelled takes nothing with it.
-    While all lanes are on their way the calls wait, and so the batches grow with the load.
+    The first caller in a turn of the loop waits until the turn ends. If there is no other, it
+    sends its request itself, which saves a task and two turns; otherwise a task sends them
+    all, so that a caller that is cancelled doesn't take the others along. While all
+    connections are busy the requests wait, so pipelines grow with the load.
     """
 
-    def __init__(self, lanes: list[Lane], manner: Manner, lost: Callable[[], None]) -> None:
-        self._lanes = lanes
-        self._free = list(lanes)
-        self._manner = manner
-        self._lost = lost
+    def __init__(
+        self,
+        connections: list[Connection],
+        options: WriteOptions,
+        *,
+        on_broken: Callable[[], None],
+    ) -> None:
+        self._connections = connections
+        self._free = list(connections)
+        self._options = options
+        self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[Call] = []
-        self._turns: deque[asyncio.Future[Lane]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[Request[Any]] = []
+        self._turns: deque[asyncio.Future[Connection]] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._is_led = False
 
-    def call(self, call: Call) -> Awaitable[Reply]:
-        """Give what is to be awaited at once; the result may be an exception of the server's."""
-        future = call.future = self._loop.create_future()
-        self._waiting.append(call)
+    def send(self, request: Request[Any]) -> Awaitable[Any]:
+        """Return an awaitable of the reply, or of the exception that was raised.
+
+        It has to be awaited at once.
+        """
+        future = request.future = self._loop.create_future()
+        self._waiting.append(request)
         if self._is_led or not self._free:
             return future
-        return self._lead(future)
+        return self._lead(request)
 
-    async def ask(self, commands: list[Any]) -> list[Reply]:
-        """Send commands as they are, on the next lane that is free: before calls that wait."""
-        lane = self._free.pop() if self._free else await self._next_lane()
-        task = asyncio.ensure_future(lane.ask(commands, repeatable=True))
-        self._track(task, lane)
+    async def ask(self, commands: Sequence[Command], *, repeatable: bool = True) -> list[Any]:
+        """Send commands on the next free connection, before requests that wait."""
+        connection = self._free.pop() if self._free else await self._next_connection()
+        task = self._start(connection, connection.ask(commands, repeatable=repeatable))
         try:
             return await asyncio.shield(task)
         except FAILURES as error:
-            self._fail(error)
+            self._report(error)
             raise
 
     async def close(self) -> None:
-        """Let go of the connections, those on their way when they are back."""
-        for lane in self._lanes:
-            await lane.retire()
+        """Close the connections, those that are busy after their pipeline."""
+        for connection in self._connections:
+            await connection.retire()
 
-    async def _lead(self, future: asyncio.Future[Reply]) -> Reply:
+    async def _lead(self, request: Request[Any]) -> Any:
         self._is_led = True
         try:
             await asyncio.sleep(0)
         except BaseException:
-            future.cancel()
+            request.future.cancel()
             self._flush()
             raise
-        # A time-out may have answered this call meanwhile: the one that waits is another's then.
-        if len(self._waiting) == 1 and self._free and not future.done():
-            return await self._go_alone(self._waiting.pop())
-        self._flush()
-        return await future
-
-    async def _go_alone(self, call: Call) -> Reply:
+        # If a timeout has answered this request, the one that waits is somebody else's.
+        if len(self._waiting) > 1 or not self._free or request.future.done():
+            self._flush()
+            return await request.future
         self._is_led = False
-        lane = self._free.pop()
+        self._waiting.clear()
+        connection = self._free.pop()
         try:
-            await exchange(lane, [call], self._manner, asking=False)
-        except FAILURES as error:
-            self._fail(error)
-            return error
-        else:
-            return call.result
+            await self._exchange(connection, [request])
         finally:
-            self._give_back(lane)
+            self._release(connection)
+        return request.result
+
+    async def _exchange(self, connection: Connection, requests: list[Request[Any]]) -> None:
+        """Send requests; then each has its result, a reply or an exception."""
+        pipeline: Pipeline | None = Pipeline(requests, self._options)
+        try:
+            while pipeline is not None:
+                replies = await connection.ask(pipeline.commands, repeatable=pipeline.is_repeatable)
+                pipeline = pipeline.settle(replies)
+        except Exception as error:
+            # Of whatever kind: callers would otherwise wait for ever.
+            self._report(error)
+            for request in requests:
+                request.result = error
 
     def _flush(self) -> None:
         self._is_led = False
         while self._waiting and self._free:
-            batch = self._take()
-            if batch:
-                lane = self._free.pop()
-                self._track(asyncio.ensure_future(self._run(lane, batch)), lane)
+            requests = self._take()
+            if requests:
+                connection = self._free.pop()
+                self._start(connection, self._run(connection, requests))
 
-    async def _next_lane(self) -> Lane:
-        turn: asyncio.Future[Lane] = self._loop.create_future()
+    def _take(self) -> list[Request[Any]]:
+        """Remove as many requests as may travel together, and return those still wanted."""
+        taken: list[Request[Any]] = []
+        count = size_bytes = 0
+        for request in self._waiting:
+            size_bytes += request.payload_bytes
+            if taken and (size_bytes > MAX_BYTES or len(taken) == MAX_REQUESTS):
+                break
+            count += 1
+            if not request.future.done():
+                taken.append(request)
+        del self._waiting[:count]
+        return taken
+
+    async def _run(self, connection: Connection, requests: list[Request[Any]]) -> None:
+        try:
+            await self._exchange(connection, requests)
+        except asyncio.CancelledError:
+            for request in requests:
+                request.future.cancel()
+            raise
+        for request in requests:
+            if not request.future.done():
+                request.future.set_result(request.result)
+
+    def _start(self, connection: Connection, work: Any) -> asyncio.Task[Any]:
+        """Start a task that releases the connection when it ends."""
+        task: asyncio.Task[Any] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._end, connection))
+        return task
+
+    def _end(self, connection: Connection, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._release(connection)
+
+    async def _next_connection(self) -> Connection:
+        turn: asyncio.Future[Connection] = self._loop.create_future()
         self._turns.append(turn)
         try:
             return await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self._give_back(turn.result())
+                self._release(turn.result())
             raise
 
-    def _give_back(self, lane: Lane) -> None:
+    def _release(self, connection: Connection) -> None:
         while self._turns:
             turn = self._turns.popleft()
             if not turn.done():
-                turn.set_result(lane)
+                turn.set_result(connection)
                 return
-        self._free.append(lane)
+        self._free.append(connection)
         if self._waiting and not self._is_led:
             self._flush()
 
-    def _take(self) -> list[Call]:
-        """Take as many calls as may travel together, without those given up by now."""
-        batch: list[Call] = []
-        size = taken = 0
-        for call in self._waiting:
-            size += call.size_bytes
-            if batch and (size > MAX_BYTES or len(batch) == MAX_CALLS):
-                break
-            taken += 1
-            if not call.future.done():
-                batch.append(call)
-        del self._waiting[:taken]
-        return batch
-
-    def _track(self, task: asyncio.Task[Any], lane: Lane) -> None:
-        self._tasks.add(task)
-
-        def done(task: asyncio.Task[Any]) -> None:
-            self._tasks.discard(task)
-            self._give_back(lane)
-
-        task.add_done_callback(done)
-
-    async def _run(self, lane: Lane, calls: list[Call]) -> None:
-        try:
-            await exchange(lane, calls, self._manner, asking=False)
-        except Exception as error:
-            # Whatever it is: those who wait would otherwise wait for ever.
-            self._fail(error)
-            for call in calls:
-                call.result = error
-        except asyncio.CancelledError:
-            for call in calls:
-                call.future.cancel()
-            raise
-        for call in calls:
-            if not call.future.done():
-                call.future.set_result(call.result)
-
-    def _fail(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         if isinstance(error, BROKEN):
-            self._lost()
+            self._on_broken()
         if isinstance(error, TimeoutError):
-            # Those who waited for a lane have waited as long as the server was silent.
+            # Requests in the queue have waited as long as the server was silent.
             waiting, self._waiting = self._waiting, []
-            for call in waiting:
-                if not call.future.done():
-                    call.future.set_result(error)
+            for request in waiting:
+                if not request.future.done():
+                    request.future.set_result(error)

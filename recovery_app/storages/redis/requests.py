@@ -1,193 +1,165 @@
-"""Own calls to the server and the packets in which they travel. No I/O here."""
+"""Requests to a server and the pipelines in which they travel, without I/O."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
-from recovery_app.storages.redis.script import (
-    SCRIPT,
-    SHA,
-    Step,
-    read_decision,
-    read_verdict,
-)
+from redis.exceptions import NoScriptError
+
+from recovery_app.storages.redis import script
 
 Command = tuple[Any, ...]
+Result = TypeVar("Result")
 GET = "GET"
-STEP = "EVALSHA"
+EVALSHA = "EVALSHA"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """What can be asked of a server.
+class CommandSpec:
+    """A command that takes a key first, or `EVALSHA` for a fenced step.
 
-    ``name`` is a command that takes the key first, or `STEP`, whose arguments are a
-    step's. ``repeatable``: no harm comes of making it twice where the first reply is lost.
-    ``read`` makes of a good reply what the storage gives.
+    ``operation`` names it in errors. ``repeatable``: it may be sent again when its reply was
+    lost. ``read`` turns a reply into what the storage returns.
     """
 
     name: str
+    operation: str
     writes: bool = True
     repeatable: bool = True
     read: Callable[[Any], Any] | None = None
 
 
-class Call:
-    """One thing that is asked of the server which holds the key.
+class Request(Generic[Result]):
+    """A command for the server that holds a key.
 
-    ``size_bytes`` is of its payload. ``result`` is the reply, or an exception, when there is
-    one; ``future`` is for whoever has it travel with others to tell that there is.
+    ``result`` is the reply, or an exception, once there is one. ``future`` gets it where the
+    request travels with others.
     """
 
-    __slots__ = ("arguments", "future", "key", "kind", "result", "size_bytes")
+    __slots__ = ("arguments", "future", "key", "payload_bytes", "result", "spec")
 
     future: asyncio.Future[Any]
     result: Any
 
     def __init__(
-        self, kind: Kind, key: bytes, arguments: Command = (), size_bytes: int = 0
+        self, spec: CommandSpec, key: bytes, arguments: Command = (), payload_bytes: int = 0
     ) -> None:
-        self.kind = kind
+        self.spec = spec
         self.key = key
         self.arguments = arguments
-        self.size_bytes = size_bytes
+        self.payload_bytes = payload_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How calls are put into commands.
+class WriteOptions:
+    """How requests become commands.
 
-    ``joined``: one command may name several keys, as it may not on a Cluster. ``replicas``
-    must have each write before it counts, after at most ``wait_ms``.
+    ``multi_key``: one command may name several keys, as it may not on a Cluster. ``replicas``
+    must have each write, within ``wait_ms``.
     """
 
-    joined: bool = True
+    multi_key: bool = True
     replicas: int = 0
     wait_ms: int = 0
 
 
 class TooFewReplicas(Exception):
-    """Fewer replicas than wanted have a write."""
+    """Fewer replicas than required have a write."""
 
 
-class Packet:
-    """Several calls as the commands of one pipeline, and the way back from the replies."""
+class Pipeline:
+    """The commands for some requests, and the way back from replies to results."""
 
     def __init__(
         self,
-        calls: Sequence[Call],
-        manner: Manner,
+        requests: Sequence[Request[Any]],
+        options: WriteOptions,
         *,
-        by_hash: bool = True,
         asking: bool = False,
+        by_hash: bool = True,
     ) -> None:
-        self._script = ("EVALSHA", SHA) if by_hash else ("EVAL", SCRIPT)
-        self._calls = calls
-        self._asking = asking
         self.commands: list[Command] = []
-        self._takers: list[tuple[int, Sequence[Call], bool]] = []
-        self._waits = manner.replicas if any(call.kind.writes for call in calls) else 0
-        if len(calls) > 1 and manner.joined and not asking:
-            self._join(calls)
-        else:
-            for call in calls:
-                self._add(self._alone(call), [call], spread=call.kind.name == STEP)
-        if self._waits:
-            self.commands.append(("WAIT", manner.replicas, manner.wait_ms))
+        self.is_repeatable = all(request.spec.repeatable for request in requests)
+        self._requests = requests
+        self._options = options
+        self._asking = asking
+        self._script = (EVALSHA, script.SHA) if by_hash else ("EVAL", script.SCRIPT)
+        self._sent: list[tuple[int, Sequence[Request[Any]], bool]] = []
+        may_join = options.multi_key and not asking and len(requests) > 1
+        for group in _groups(requests) if may_join else [[request] for request in requests]:
+            self._add(group)
+        self._replicas = 0
+        if options.replicas and any(request.spec.writes for request in requests):
+            self._replicas = options.replicas
+            self.commands.append(("WAIT", options.replicas, options.wait_ms))
 
-    def settle(self, replies: Sequence[Any]) -> None:
-        """Give each call its result."""
-        for position, calls, spread in self._takers:
+    def settle(self, replies: Sequence[Any]) -> Pipeline | None:
+        """Set the result of each request.
+
+        Return another pipeline, to be sent next, if the server didn't know the script: it has
+        been restarted, or its scripts were flushed.
+        """
+        unknown: list[Request[Any]] = []
+        for position, group, is_list in self._sent:
             reply = replies[position]
-            if not spread or isinstance(reply, Exception):
-                for call in calls:
-                    call.result = reply
-            else:
-                for call, part in zip(calls, reply, strict=True):
-                    call.result = part
-        shortage = self._shortage(replies)
-        if shortage is not None:
-            for call in self._calls:
-                if call.kind.writes and not isinstance(call.result, Exception):
-                    call.result = shortage
+            if is_list and not isinstance(reply, Exception):
+                for request, result in zip(group, reply, strict=True):
+                    request.result = result
+                continue
+            for request in group:
+                request.result = reply
+            if isinstance(reply, NoScriptError):
+                unknown += group
+        if self._replicas:
+            self._check_replicas(replies[-1])
+        if not unknown:
+            return None
+        return Pipeline(unknown, self._options, asking=self._asking, by_hash=False)
 
-    def _shortage(self, replies: Sequence[Any]) -> Exception | None:
-        reply = replies[-1] if self._waits else 0
-        if isinstance(reply, Exception):
-            return reply
-        if reply < self._waits:
-            return TooFewReplicas(f"{reply} of {self._waits} replicas have the write.")
-        return None
-
-    def _join(self, calls: Sequence[Call]) -> None:
-        loads: list[Call] = []
-        steps: list[Call] = []
-        others: list[Call] = []
-        for call in calls:
-            name = call.kind.name
-            (loads if name == GET else steps if name == STEP else others).append(call)
-        if len(loads) == 1:
-            self._add((GET, loads[0].key), loads, spread=False)
-        elif loads:
-            self._add(("MGET", *[call.key for call in loads]), loads, spread=True)
-        if steps:
-            command: list[Any] = [*self._script, len(steps)]
-            command += [call.key for call in steps]
-            for call in steps:
-                command += call.arguments
-            self._add(tuple(command), steps, spread=True)
-        for call in others:
-            self._add(self._alone(call), [call], spread=False)
-
-    def _alone(self, call: Call) -> Command:
-        if call.kind.name == STEP:
-            return (*self._script, 1, call.key, *call.arguments)
-        return (call.kind.name, call.key, *call.arguments)
-
-    def _add(self, command: Command, calls: Sequence[Call], *, spread: bool) -> None:
+    def _add(self, group: Sequence[Request[Any]]) -> None:
+        first = group[0]
+        name = first.spec.name
+        is_list = True
+        command: Command
+        if name == EVALSHA:
+            keys = [request.key for request in group]
+            arguments = chain.from_iterable([request.arguments for request in group])
+            command = (*self._script, len(keys), *keys, *arguments)
+        elif len(group) > 1:
+            command = ("MGET", *[request.key for request in group])
+        else:
+            command, is_list = (name, first.key, *first.arguments), False
         if self._asking:
             self.commands.append(("ASKING",))
-        self._takers.append((len(self.commands), calls, spread))
+        self._sent.append((len(self.commands), group, is_list))
         self.commands.append(command)
 
-
-def _nothing(_reply: Any) -> None:
-    """Give nothing, as the storage does when it has saved."""
-
-
-LOAD = Kind(name=GET, writes=False)
-TIME_LEFT = Kind(name="PTTL", writes=False)
-SAVE = Kind(name="SET", read=_nothing)
-DELETE = Kind(name="DEL", read=bool)
-FENCED = Kind(name=STEP, read=read_verdict)
-TAKEOVER = Kind(name=STEP, read=read_decision)
-# Made twice, the second would find the binding that the first has set.
-RENEWAL = Kind(name=STEP, read=read_decision, repeatable=False)
+    def _check_replicas(self, reply: Any) -> None:
+        error = reply
+        if not isinstance(reply, Exception):
+            if reply >= self._replicas:
+                return
+            error = TooFewReplicas(f"{reply} of {self._replicas} replicas have the write.")
+        for request in self._requests:
+            if request.spec.writes and not isinstance(request.result, Exception):
+                request.result = error
 
 
-def load(key: bytes) -> Call:
-    """Ask for what is stored."""
-    return Call(LOAD, key)
-
-
-def time_left(key: bytes) -> Call:
-    """Ask for the milliseconds until it expires."""
-    return Call(TIME_LEFT, key)
-
-
-def save(key: bytes, data: bytes, ttl_ms: int) -> Call:
-    """Store bytes, whatever was there."""
-    return Call(SAVE, key, (data, "PX", ttl_ms), len(data))
-
-
-def delete(key: bytes) -> Call:
-    """Remove what is stored."""
-    return Call(DELETE, key)
-
-
-def fenced(key: bytes, step: Step, kind: Kind = FENCED) -> Call:
-    """Make one of the script's steps."""
-    return Call(kind, key, step, len(step[1]))
+def _groups(requests: Sequence[Request[Any]]) -> list[list[Request[Any]]]:
+    """Return the requests by the command that they share: loads, fenced steps, each other."""
+    loads: list[Request[Any]] = []
+    steps: list[Request[Any]] = []
+    others: list[list[Request[Any]]] = []
+    for request in requests:
+        name = request.spec.name
+        if name == EVALSHA:
+            steps.append(request)
+        elif name == GET:
+            loads.append(request)
+        else:
+            others.append([request])
+    return [*filter(None, (loads, steps)), *others]

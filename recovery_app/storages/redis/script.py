@@ -1,11 +1,11 @@
-"""Own the fenced steps on the server: one Lua script that takes any number of them.
+"""The fenced steps on the server: one Lua script that takes any number of them.
 
-It decides as `recovery_app.fencing` does; the contract suite compares the two. Each step is
-a key and two arguments: an *order* of fixed size (`ORDER`) and a payload (the snapshot to
-save, the binding to renew to, the marker of a revocation, or nothing).
+It decides as `recovery_app.fencing` does; the contract suite compares the two. Each step takes
+a key and two arguments: an instruction of fixed size (`INSTRUCTION`) and a payload (the
+snapshot to save, the binding to renew to, the marker of a revocation, or nothing).
 
-Numbers of 64 bits are taken as two of 32, since Lua's are doubles. Bytes are compared for
-equality alone: ``<`` on strings goes by the server's locale.
+Numbers of 64 bits are read as two of 32, since Lua's are doubles. Bytes are only compared for
+equality: ``<`` on strings depends on the server's locale.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import hashlib
 import struct
 from typing import Any
 
-from recovery_app.fencing import Claim, Decision, Verdict, decide_revocation
-from recovery_app.snapshots import Header
+from recovery_app.fencing import Decision, Verdict
 
 SAVE, TOUCH, TAKE_OVER, RENEW, REVOKE = range(5)
 VERDICTS = (
@@ -28,22 +27,19 @@ VERDICTS = (
     Verdict.UNREADABLE,
 )
 ANY_VERSION = 2**32
-ORDER = struct.Struct(">BQQQ16sq")
-"""Step; ttl in ms; timestamp of the token; the least new fence; binding; newest version."""
-
-HEADER_BYTES = 64
-READABLE = b"RS\x01"
-_CLAIMED = struct.Struct(">8xQ32x16s")
+INSTRUCTION = struct.Struct(">BQQQ16sq")
+"""Step; TTL in ms; timestamp of the token; lowest new fence; binding; newest version."""
 
 SCRIPT = """
 local SAVE, TOUCH, TAKE_OVER, RENEW, REVOKE = 0, 1, 2, 3, 4
-local DONE, ABSENT, FENCED, REVOKED, FOREIGN, NEWER, UNREADABLE = 0, 1, 2, 3, 4, 5, 6
+local DONE, NOT_FOUND, FENCED, REVOKED = 0, 1, 2, 3
+local BINDING_MISMATCH, VERSION_TOO_NEW, UNREADABLE = 4, 5, 6
 
 local function above(hi, lo, other_hi, other_lo)
   return hi > other_hi or (hi == other_hi and lo > other_lo)
 end
 
-local function too_late(hi, lo)
+local function out_of_range(hi, lo)
   return above(hi, lo, 0x40000000, 0)
 end
 
@@ -56,12 +52,12 @@ local function put(key, data, ttl)
   return failed(reply) and reply or DONE
 end
 
-local function step(key, order, payload)
-  local op, ttl, issued_hi, issued_lo, least_hi, least_lo, claimed, newest =
-    struct.unpack('>BI8I4I4I4I4c16i8', order)
-  local gives = op == TAKE_OVER or op == RENEW
+local function step(key, instruction, payload)
+  local op, ttl, issued_hi, issued_lo, least_hi, least_lo, expected_binding, newest =
+    struct.unpack('>BI8I4I4I4I4c16i8', instruction)
+  local returns_data = op == TAKE_OVER or op == RENEW
   local stored
-  if gives then
+  if returns_data then
     stored = redis.pcall('GET', key)
   else
     stored = redis.pcall('GETRANGE', key, 0, 63)
@@ -70,31 +66,31 @@ local function step(key, order, payload)
   if failed(stored) then return stored end
 
   local function refuse(verdict)
-    if gives then return {verdict, stored} end
+    if returns_data then return {verdict, stored} end
     return verdict
   end
 
   if not stored then
     if op == SAVE or op == REVOKE then return put(key, payload, ttl) end
-    return ABSENT
+    return NOT_FOUND
   end
 
   local magic, format, flags, version, fence_hi, fence_lo, floor_hi, floor_lo
-  local created_hi, created_lo, saved_hi, saved_lo, bound, _
+  local created_hi, created_lo, saved_hi, saved_lo, binding, _
   local readable = #stored >= 64
   if readable then
     magic, format, flags, version, fence_hi, fence_lo, floor_hi, floor_lo, _,
-      created_hi, created_lo, saved_hi, saved_lo, bound =
+      created_hi, created_lo, saved_hi, saved_lo, binding =
       struct.unpack('>c2BBI4I4I4I4I4c8I4I4I4I4c16', stored)
-    readable = magic == 'RS' and format == 1 and not (too_late(fence_hi, fence_lo)
-      or too_late(floor_hi, floor_lo) or too_late(created_hi, created_lo)
-      or too_late(saved_hi, saved_lo))
+    readable = magic == 'RS' and format == 1 and not (out_of_range(fence_hi, fence_lo)
+      or out_of_range(floor_hi, floor_lo) or out_of_range(created_hi, created_lo)
+      or out_of_range(saved_hi, saved_lo))
   end
   if not readable then
     if op == REVOKE then return put(key, payload, ttl) end
     return refuse(UNREADABLE)
   end
-  if bound ~= claimed then return refuse(FOREIGN) end
+  if binding ~= expected_binding then return refuse(BINDING_MISMATCH) end
 
   local revoked = flags % 2 == 1
   if op ~= REVOKE then
@@ -102,9 +98,9 @@ local function step(key, order, payload)
     if op == TAKE_OVER then limit_hi, limit_lo = floor_hi, floor_lo end
     if above(limit_hi, limit_lo, issued_hi, issued_lo) then
       if not revoked then return refuse(FENCED) end
-      return refuse(op == TAKE_OVER and ABSENT or REVOKED)
+      return refuse(op == TAKE_OVER and NOT_FOUND or REVOKED)
     end
-    if revoked and op ~= SAVE then return ABSENT end
+    if revoked and op ~= SAVE then return NOT_FOUND end
   end
 
   if op == TOUCH then
@@ -118,7 +114,7 @@ local function step(key, order, payload)
     return put(key, payload:sub(1, 16) .. floor .. payload:sub(25, 32) .. stored:sub(33, 40)
       .. payload:sub(41), ttl)
   end
-  if op == TAKE_OVER and version > newest then return refuse(NEWER) end
+  if op == TAKE_OVER and version > newest then return refuse(VERSION_TOO_NEW) end
 
   local hi, lo = fence_hi, fence_lo + 1
   if lo == 4294967296 then hi, lo = hi + 1, 0 end
@@ -143,53 +139,15 @@ return replies
 """
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-Step = tuple[bytes, bytes]
-"""The two arguments of a step: order and payload."""
-
-
-def save_step(data: bytes, ttl_ms: int) -> Step:
-    """Store a snapshot's bytes, whose fence is its token's timestamp; `SnapshotCorrupt`."""
-    if len(data) < HEADER_BYTES or not data.startswith(READABLE):
-        Header.read(data)
-    fence, binding = _CLAIMED.unpack_from(data)
-    return ORDER.pack(SAVE, ttl_ms, fence, 0, binding, ANY_VERSION), data
-
-
-def touch_step(claim: Claim, ttl_ms: int) -> Step:
-    """Restart the time to live."""
-    return ORDER.pack(TOUCH, ttl_ms, claim.issued_us, 0, claim.binding, ANY_VERSION), b""
-
-
-def take_over_step(claim: Claim, ttl_ms: int, *, now_us: int, newest_version: int | None) -> Step:
-    """Raise the fence for a new connection."""
-    newest = ANY_VERSION if newest_version is None else newest_version
-    least = max(now_us, claim.issued_us + 1)
-    return ORDER.pack(TAKE_OVER, ttl_ms, claim.issued_us, least, claim.binding, newest), b""
-
-
-def renew_step(claim: Claim, ttl_ms: int, *, now_us: int, binding: bytes) -> Step:
-    """Raise the fence for the same connection and bind the snapshot anew."""
-    least = max(now_us, claim.issued_us + 1)
-    order = ORDER.pack(RENEW, ttl_ms, claim.issued_us, least, claim.binding, ANY_VERSION)
-    return order, binding
-
-
-def revoke_step(claim: Claim, ttl_ms: int, *, now_us: int) -> Step:
-    """Put a marker in the snapshot's place; the script raises its fence above the stored."""
-    marker = decide_revocation(None, claim, now_us=now_us).data or b""
-    least = Header.read(marker).fence
-    order = ORDER.pack(REVOKE, ttl_ms, claim.issued_us, least, claim.binding, ANY_VERSION)
-    return order, marker
-
 
 def read_decision(reply: Any) -> Decision:
-    """Read what the script says about one step."""
+    """Return the decision in the reply to a takeover or a renewal."""
     if isinstance(reply, int):
-        return Decision(verdict=VERDICTS[reply])
+        return Decision(VERDICTS[reply])
     verdict, data = reply
-    return Decision(verdict=VERDICTS[verdict], data=data)
+    return Decision(VERDICTS[verdict], data)
 
 
 def read_verdict(reply: int) -> Verdict:
-    """Read what the script says about a step that gives nothing back."""
+    """Return the verdict in the reply to any other step."""
     return VERDICTS[reply]

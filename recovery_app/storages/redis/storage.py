@@ -1,46 +1,37 @@
-"""Own the storage on Redis as the outside sees it."""
+"""The storage on Redis, as its users see it."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, TypeVar
+
+from django.core.checks import CheckMessage
+from django.core.checks import Warning as CheckWarning
 
 from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import Clock
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage
-from recovery_app.storages.redis import requests as wire
-from recovery_app.storages.redis.async_client import Station, Stations
-from recovery_app.storages.redis.errors import FAILURES, translated
-from recovery_app.storages.redis.listing import (
-    GONE,
-    Keys,
-    browsing,
-    counting,
-    listing,
-    sampling,
-)
+from recovery_app.storages.redis import listing
+from recovery_app.storages.redis.async_client import AsyncClient
+from recovery_app.storages.redis.commands import RequestFactory
+from recovery_app.storages.redis.keys import Keys
+from recovery_app.storages.redis.loop_clients import LoopClients
 from recovery_app.storages.redis.options import (
-    Limits,
-    check_alias,
-    limits_in,
+    check_options,
+    has_default_timeout,
+    limits_of,
     pool_of_alias,
-    topology_of,
+    topology_of_options,
     topology_of_pool,
 )
-from recovery_app.storages.redis.requests import Call, Manner
-from recovery_app.storages.redis.script import (
-    renew_step,
-    revoke_step,
-    save_step,
-    take_over_step,
-    touch_step,
-)
-from recovery_app.storages.redis.sync_client import Servers
+from recovery_app.storages.redis.requests import WriteOptions
+from recovery_app.storages.redis.routing import Start
+from recovery_app.storages.redis.scanning import Cursor
+from recovery_app.storages.redis.sync_client import SyncClient
 from recovery_app.storages.redis.topology import Address, Topology
 from recovery_app.values import Page, Query, Sample
 
@@ -54,17 +45,17 @@ DEFAULT_LANES = 4
 
 
 class RedisStorage(Storage):
-    """Keep snapshots in Redis 6.2 or newer: one string each, which expires by itself.
+    """Snapshots in Redis 6.2 or newer: one string each, which expires by itself.
 
-    Say where by one of ``cache`` (an alias of django-redis, whose pool and options are
+    Name the server by one of ``cache`` (an alias of django-redis, whose pool and options are
     used), ``url`` (``redis://``, ``rediss://``, ``unix://``), ``sentinels`` with
-    ``service_name``, or ``cluster=True`` with a ``url`` or ``startup_nodes``; pairs of host
-    and port each. What isn't named here goes to redis-py's connections.
+    ``service_name``, or ``cluster=True`` with a ``url`` or ``startup_nodes``. Sentinels and
+    nodes are pairs of host and port. Other arguments are passed to redis-py's connections.
 
-    ``timeout``: seconds that a call may take, connecting included. ``wait_replicas``: so
-    many replicas must have each write within ``wait_timeout`` seconds, or it is
-    `StorageUnavailable` (and may be there all the same). ``max_connections``: of blocking
-    calls, to each server; ``lanes``: of each event loop, to each server.
+    ``timeout``: seconds that a call may take, connecting included. ``wait_replicas``: the
+    number of replicas that must have each write within ``wait_timeout`` seconds; otherwise
+    `StorageUnavailable` is raised, though the write may have been made. ``max_connections``:
+    of blocking calls, to each server. ``lanes``: connections of each event loop, to each server.
     """
 
     supports_atomic_fence = True
@@ -91,111 +82,109 @@ class RedisStorage(Storage):
         clock: Clock = time.time,
         **arguments: Any,
     ) -> None:
-        limits = {"timeout": timeout, "max_connections": max_connections, **limits_in(url)}
-        self._limits = Limits(**limits, lanes=lanes)
-        _check(prefix, wait_replicas, wait_timeout, self._limits)
+        self._limits = limits_of(url, timeout, max_connections, lanes)
+        check_options(prefix, wait_replicas, wait_timeout, self._limits)
         self.clock = clock
         self.prefix = prefix
         self.cache = cache
         self._keys = Keys(prefix=prefix)
-        self._manner = Manner(
-            joined=not cluster, replicas=wait_replicas, wait_ms=math.ceil(wait_timeout * 1000)
+        self._requests = RequestFactory(self._keys)
+        self._write_options = WriteOptions(
+            multi_key=not cluster, replicas=wait_replicas, wait_ms=math.ceil(wait_timeout * 1000)
         )
-        self._own: Topology | None = None
-        if cache is None:
-            self._own = topology_of(
-                url=url,
-                sentinels=sentinels,
-                service_name=service_name,
-                cluster=cluster,
-                startup_nodes=startup_nodes,
-                sentinel_kwargs=sentinel_kwargs,
-                arguments=arguments,
-            )
-        else:
-            others = (url, sentinels, service_name, startup_nodes, sentinel_kwargs)
-            if cluster or arguments or any(other is not None for other in others):
-                raise ValueError(f"The connection is the cache's: set it at {cache!r} in CACHES.")
-            check_alias(cache)
-        self._stations = Stations(lambda: Station(self._topology, self._manner, self._limits))
+        self._configured = topology_of_options(
+            cache=cache,
+            url=url,
+            sentinels=sentinels,
+            service_name=service_name,
+            cluster=cluster,
+            startup_nodes=startup_nodes,
+            sentinel_kwargs=sentinel_kwargs,
+            arguments=arguments,
+        )
+        self._async = LoopClients(self._make_async_client)
         register_after_fork(self)
 
     @property
     def blocking_timeout(self) -> float | None:
-        """Give the seconds that blocking calls wait; ``None`` where a cache's pool doesn't say."""
+        """The seconds that blocking calls wait; ``None`` if a cache's pool doesn't say."""
         if self.cache is None:
             return self._limits.timeout
         seconds: float | None = self._alias_pool.connection_kwargs.get("socket_timeout")
         return seconds
 
-    # Those with ``a`` in front give the coroutine of the call itself: one more of their own
-    # for each would cost a tenth of what a load in a batch does.
+    def check(self) -> list[CheckMessage]:
+        """Warn about blocking calls that may wait forever."""
+        if self.blocking_timeout is not None or has_default_timeout():
+            return []
+        return [
+            CheckWarning(
+                f"CACHES[{self.cache!r}], whose connections RECOVERY['STORAGE'] uses, sets no "
+                "time-out: a Redis that is silent keeps blocking calls waiting for ever.",
+                hint='Set its OPTIONS["SOCKET_TIMEOUT"] and OPTIONS["SOCKET_CONNECT_TIMEOUT"] to '
+                "a few seconds.",
+                id="recovery_app.W009",
+            )
+        ]
 
-    # Plain bytes.
+    # The async variants of single requests return the client's coroutine as it is: one of
+    # their own around it would cost a tenth of a load in a pipeline.
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
-        self._call("save", wire.save(self._keys.full(key), data, to_ms(ttl)))
+        return self._sync.send(self._requests.save(key, data, ttl))
 
     def asave(self, key: str, data: bytes, ttl: float) -> Coming[None]:
-        return self._acall("save", wire.save(self._keys.full(key), data, to_ms(ttl)))
+        return self._async.send(self._requests.save(key, data, ttl))
 
     def load(self, key: str) -> bytes | None:
-        data: bytes | None = self._call("load", wire.load(self._keys.full(key)))
-        return data
+        return self._sync.send(self._requests.load(key))
 
     def aload(self, key: str) -> Coming[bytes | None]:
-        return self._acall("load", wire.load(self._keys.full(key)))
+        return self._async.send(self._requests.load(key))
 
     def delete(self, key: str) -> bool:
-        was_there: bool = self._call("delete", wire.delete(self._keys.full(key)))
-        return was_there
+        return self._sync.send(self._requests.delete(key))
 
     def adelete(self, key: str) -> Coming[bool]:
-        return self._acall("delete", wire.delete(self._keys.full(key)))
+        return self._async.send(self._requests.delete(key))
 
     # The fenced steps.
 
     def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
-        verdict: Verdict = self._call("save", self._saving(key, data, ttl))
-        return verdict
+        return self._sync.send(self._requests.save_fenced(key, data, ttl))
 
     def asave_fenced(self, key: str, data: bytes, ttl: float) -> Coming[Verdict]:
-        return self._acall("save", self._saving(key, data, ttl))
+        return self._async.send(self._requests.save_fenced(key, data, ttl))
 
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
-        verdict: Verdict = self._call("touch", self._touch(key, claim, ttl))
-        return verdict
+        return self._sync.send(self._requests.touch_fenced(key, claim, ttl))
 
     def atouch_fenced(self, key: str, claim: Claim, ttl: float) -> Coming[Verdict]:
-        return self._acall("touch", self._touch(key, claim, ttl))
+        return self._async.send(self._requests.touch_fenced(key, claim, ttl))
 
     def take_over(
         self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
     ) -> Decision:
-        call = self._takeover(key, claim, ttl, now_us, newest_version)
-        decision: Decision = self._call("takeover", call)
-        return decision
+        return self._sync.send(self._requests.take_over(key, claim, ttl, now_us, newest_version))
 
     def atake_over(
         self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
     ) -> Coming[Decision]:
-        return self._acall("takeover", self._takeover(key, claim, ttl, now_us, newest_version))
+        return self._async.send(self._requests.take_over(key, claim, ttl, now_us, newest_version))
 
     def renew(self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes) -> Decision:
-        decision: Decision = self._call("renewal", self._renewal(key, claim, ttl, now_us, binding))
-        return decision
+        return self._sync.send(self._requests.renew(key, claim, ttl, now_us, binding))
 
     def arenew(
         self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes
     ) -> Coming[Decision]:
-        return self._acall("renewal", self._renewal(key, claim, ttl, now_us, binding))
+        return self._async.send(self._requests.renew(key, claim, ttl, now_us, binding))
 
     def revoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Verdict:
-        verdict: Verdict = self._call("revocation", self._revocation(key, claim, ttl, now_us))
-        return verdict
+        return self._sync.send(self._requests.revoke(key, claim, ttl, now_us))
 
     def arevoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Coming[Verdict]:
-        return self._acall("revocation", self._revocation(key, claim, ttl, now_us))
+        return self._async.send(self._requests.revoke(key, claim, ttl, now_us))
 
     # Looking after what is stored.
 
@@ -205,139 +194,79 @@ class RedisStorage(Storage):
     def list_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> EntryPage:
-        """Give a page in the order of SCAN; a page may be short of ``limit`` and not the last."""
-        work = listing(self._keys, prefix=prefix, cursor=cursor, limit=limit)
-        with _errors("listing"):
-            return self._servers.talk(work)
+        """Return a page in the order of SCAN; one below ``limit`` needn't be the last."""
+        return self._sync.run(self._listing(prefix, cursor, limit), "listing")
 
     async def alist_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> EntryPage:
-        work = listing(self._keys, prefix=prefix, cursor=cursor, limit=limit)
-        with _errors("listing"):
-            return await (await self._stations.here()).talk(work)
+        return await self._async.run(self._listing(prefix, cursor, limit), "listing")
 
     def count(self) -> int:
-        with _errors("count"):
-            return self._servers.talk(counting(self._keys))
+        return self._sync.run(partial(listing.count_entries, keys=self._keys), "count")
 
     async def acount(self) -> int:
-        with _errors("count"):
-            return await (await self._stations.here()).talk(counting(self._keys))
+        return await self._async.run(partial(listing.count_entries, keys=self._keys), "count")
 
     # For people who look into it.
 
     def browse(self, query: Query) -> Page:
-        """Give a page in the order of SCAN, of what the heads of the values say."""
-        with _errors("listing"):
-            return self._servers.talk(browsing(self._keys, query))
+        """Return a page in the order of SCAN, without any state."""
+        return self._sync.run(self._browsing(query), "listing")
 
     async def abrowse(self, query: Query) -> Page:
-        with _errors("listing"):
-            return await (await self._stations.here()).talk(browsing(self._keys, query))
+        return await self._async.run(self._browsing(query), "listing")
 
     def sample(self, limit: int = 1000) -> Sample:
-        """Give some of each node, and an estimate from them and the number of all keys."""
-        with _errors("listing"):
-            return self._servers.talk(sampling(self._keys, limit))
+        """Return some snapshots of each node, and an estimate of the total from them."""
+        return self._sync.run(partial(listing.sample, keys=self._keys, limit=limit), "listing")
 
     async def asample(self, limit: int = 1000) -> Sample:
-        with _errors("listing"):
-            return await (await self._stations.here()).talk(sampling(self._keys, limit))
+        start = partial(listing.sample, keys=self._keys, limit=limit)
+        return await self._async.run(start, "listing")
 
     def look_up(self, key: str) -> Entry | None:
         data = self.load(key)
-        return _entry(key, data, self._call("load", wire.time_left(self._keys.full(key))))
+        return listing.to_entry(key, data, self._sync.send(self._requests.time_left(key)))
 
     async def alook_up(self, key: str) -> Entry | None:
         data = await self.aload(key)
-        return _entry(key, data, await self._acall("load", wire.time_left(self._keys.full(key))))
+        return listing.to_entry(key, data, await self._async.send(self._requests.time_left(key)))
 
     def close(self) -> None:
-        """Let go of all connections but a cache's; a later call makes new ones."""
-        if "_servers" in vars(self):
-            self._servers.close()
-        self._stations.close()
+        """Close all connections but a cache's; later calls open new ones."""
+        if "_sync" in vars(self):
+            self._sync.close()
+        self._async.close()
 
     def after_fork(self) -> None:
         """Forget the parent's connections."""
-        if "_servers" in vars(self):
-            self._servers.after_fork()
-        self._stations.after_fork()
+        if "_sync" in vars(self):
+            self._sync.after_fork()
+        self._async.after_fork()
 
-    def _saving(self, key: str, data: bytes, ttl: float) -> Call:
-        return wire.fenced(self._keys.full(key), save_step(data, to_ms(ttl)))
+    def _listing(self, prefix: str, cursor: str | None, limit: int) -> Start[EntryPage]:
+        start = Cursor.parse(cursor)
+        return partial(
+            listing.list_entries, keys=self._keys, prefix=prefix, start=start, limit=limit
+        )
 
-    def _touch(self, key: str, claim: Claim, ttl: float) -> Call:
-        return wire.fenced(self._keys.full(key), touch_step(claim, to_ms(ttl)))
+    def _browsing(self, query: Query) -> Start[Page]:
+        start = Cursor.parse(query.cursor)
+        return partial(listing.browse, keys=self._keys, query=query, start=start)
 
-    def _takeover(
-        self, key: str, claim: Claim, ttl: float, now_us: int, newest_version: int | None
-    ) -> Call:
-        step = take_over_step(claim, to_ms(ttl), now_us=now_us, newest_version=newest_version)
-        return wire.fenced(self._keys.full(key), step, wire.TAKEOVER)
-
-    def _renewal(self, key: str, claim: Claim, ttl: float, now_us: int, binding: bytes) -> Call:
-        step = renew_step(claim, to_ms(ttl), now_us=now_us, binding=binding)
-        return wire.fenced(self._keys.full(key), step, wire.RENEWAL)
-
-    def _revocation(self, key: str, claim: Claim, ttl: float, now_us: int) -> Call:
-        return wire.fenced(self._keys.full(key), revoke_step(claim, to_ms(ttl), now_us=now_us))
-
-    def _call(self, operation: str, call: Call) -> Any:
-        with _errors(operation):
-            return self._servers.call(call)
-
-    def _acall(self, operation: str, call: Call) -> Coming[Any]:
-        station = self._stations.known()
-        return station.call(call, operation) if station else self._first_call(operation, call)
-
-    async def _first_call(self, operation: str, call: Call) -> Any:
-        return await (await self._stations.here()).call(call, operation)
+    def _make_async_client(self) -> AsyncClient:
+        return AsyncClient(self._topology, self._write_options, self._limits)
 
     @cached_property
     def _topology(self) -> Topology:
         # A cache is looked up late: Django may not have all its settings yet.
-        return self._own or topology_of_pool(self._alias_pool)
+        return self._configured or topology_of_pool(self._alias_pool)
 
     @cached_property
-    def _servers(self) -> Servers:
-        return Servers(self._topology, self._manner, self._limits, pool=self._alias_pool)
+    def _sync(self) -> SyncClient:
+        return SyncClient(self._topology, self._write_options, self._limits, pool=self._alias_pool)
 
     @cached_property
     def _alias_pool(self) -> Any:
         return None if self.cache is None else pool_of_alias(self.cache)
-
-
-def to_ms(ttl: float) -> int:
-    """Turn seconds into whole milliseconds, at least one."""
-    return max(1, round(ttl * 1000))
-
-
-def _entry(key: str, data: bytes | None, ttl_ms: int) -> Entry | None:
-    if data is None or ttl_ms == GONE:
-        return None
-    return Entry(key=key, data=data, expires_in=ttl_ms / 1000)
-
-
-def _check(prefix: str, wait_replicas: int, wait_timeout: float, limits: Limits) -> None:
-    if not isinstance(prefix, str) or "{" in prefix or "}" in prefix:
-        raise ValueError("prefix must be a string without braces, which are a Cluster's.")
-    counts = wait_replicas, limits.max_connections, limits.lanes
-    if not all(isinstance(each, int) for each in counts):
-        raise ValueError("wait_replicas, max_connections and lanes are whole numbers.")
-    if wait_replicas < 0 or min(limits.max_connections, limits.lanes) < 1:
-        raise ValueError("wait_replicas is at least 0, max_connections and lanes at least 1.")
-    timeout = limits.timeout
-    if not (0 < wait_timeout < math.inf and 0 < timeout < math.inf):
-        raise ValueError("timeout and wait_timeout are seconds, above 0 and not without end.")
-    if wait_replicas and wait_timeout >= timeout:
-        raise ValueError("wait_timeout has to be shorter than timeout.")
-
-
-@contextmanager
-def _errors(operation: str) -> Iterator[None]:
-    try:
-        yield
-    except FAILURES as error:
-        raise translated(error, operation) from error

@@ -1,10 +1,11 @@
-"""Own blocking calls: redis-py's pools, one for each server, shared by all threads."""
+"""The blocking client: redis-py's pools, one for each server, shared by all threads."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from queue import Empty, Queue
 from typing import Any, TypeVar
 
@@ -15,165 +16,131 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from recovery_app.storages.redis.async_client import MAX_HOPS, Talk
 from recovery_app.storages.redis.errors import (
     BROKEN,
     FAILURES,
-    GONE,
-    REDIRECTS,
     as_redirect,
-    is_demoted,
     not_connected,
+    translate_error,
 )
-from recovery_app.storages.redis.options import SYNC_CLASSES, Limits, at
-from recovery_app.storages.redis.pipelining import is_unknown
-from recovery_app.storages.redis.requests import Call, Command, Manner, Packet
-from recovery_app.storages.redis.topology import (
-    ROLE,
-    Address,
-    Chart,
-    NobodyHasSlot,
-    Seeds,
-    Topology,
-    is_replica,
-    note_move,
-    target_of,
-)
+from recovery_app.storages.redis.options import SYNC_CLASSES, Limits, connection_arguments
+from recovery_app.storages.redis.requests import Command, Pipeline, Request, WriteOptions
+from recovery_app.storages.redis.routing import Action, Ask, Flow, Locate, Router, Send, Start
+from recovery_app.storages.redis.topology import ROLE, Address, Topology, is_replica
 
 Result = TypeVar("Result")
-# Before 5.3 a pool wants to know the command that the connection is for.
+# Before 5.3 a pool requires the name of the command that the connection is for.
 FOR = ("EVALSHA",) if tuple(map(int, redis.__version__.split(".")[:2])) < (5, 3) else ()
 
 
-class Servers:
+class SyncClient:
     """The connections of all threads.
 
-    ``pool`` is one that somebody else made and closes, for all that is asked; without it
-    there is one for each address, whose connections are waited for.
+    ``pool`` belongs to somebody else, who closes it, and is used for everything. Without it
+    there is a pool for each address, and a thread waits for a free connection.
     """
 
     def __init__(
-        self, topology: Topology, manner: Manner, limits: Limits, *, pool: Any = None
+        self, topology: Topology, options: WriteOptions, limits: Limits, *, pool: Any = None
     ) -> None:
         self._topology = topology
-        self._manner = manner
+        self._options = options
         self._limits = limits
         self._pool = pool
         self._lock = threading.Lock()
         self._pools: dict[Address, BlockingConnectionPool] = {}
-        self._seeds = Seeds(topology)
-        self._chart: Chart | None = None
-        self.forget()
+        # A pool that was given finds a Sentinel's master by itself.
+        self._router = Router(topology if pool is None else replace(topology, service=None))
 
-    def call(self, call: Call) -> Any:
-        """Give what comes of one call; raise what failed."""
-        address = self._address_of(call.key)
+    def send(self, request: Request[Result]) -> Result:
+        """Return the result of a request; raise `StorageError`."""
+        spec = request.spec
         try:
-            result = self._exchange(address, call, asking=False)
-        except GONE as error:
-            if not call.kind.repeatable:
-                raise
-            result = error
-        if is_demoted(result):
-            self.forget()
-        if isinstance(result, GONE) or is_demoted(result):
-            # Another server may have taken its place: that one is asked at once.
-            address, gone = self._address_of(call.key), address
-            if address != gone:
-                result = self._exchange(address, call, asking=False)
-        for _ in range(MAX_HOPS):
-            if not isinstance(result, REDIRECTS):
-                break
-            asked, address = address, target_of(result, address)
-            note_move(self._chart, result, address)
-            stays = self._chart is None or self._chart.of(call.key) == address
-            result = self._exchange(address, call, asking=not stays)
-            if not stays:
-                address = asked
-        if isinstance(result, Exception):
-            raise result
-        read = call.kind.read
-        return result if read is None else read(result)
+            reply = self._drive(self._router.send(request))
+        except FAILURES as error:
+            raise translate_error(error, spec.operation) from error
+        result: Result = reply if spec.read is None else spec.read(reply)
+        return result
 
-    def talk(self, start: Callable[[Chart], Talk[Result]]) -> Result:
-        """Have the commands of a longer piece of work sent."""
-        work = start(self.chart())
+    def run(self, start: Start[Result], operation: str) -> Result:
+        """Return the result of a flow over all servers; raise `StorageError`."""
         try:
-            address, commands = next(work)
-            while True:
-                address, commands = work.send(self._ask(address, commands))
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
-
-    def chart(self) -> Chart:
-        """Give what holds which key, asked of the seeds where it isn't known."""
-        chart = self._chart
-        if chart is None:
-            chart = self._chart = self._find()
-        return chart
-
-    def forget(self) -> None:
-        """Ask anew where the data is, and let go of connections that may lead elsewhere."""
-        plain = self._pool is not None or not self._topology.question
-        self._chart = self._topology.fixed if plain else None
-        if self._pool is not None:
-            with suppress(*FAILURES):
-                _hang_up(self._pool)
-        self.close()
+            return self._drive(self._router.run(start))
+        except FAILURES as error:
+            raise translate_error(error, operation) from error
 
     def close(self) -> None:
-        """Let go of all connections that are ours; a later call makes new ones."""
+        """Close all connections but those of a pool that was given; later calls open new ones."""
         with self._lock:
             pools, self._pools = self._pools, {}
         for pool in pools.values():
-            _hang_up(pool)
+            _close_idle(pool)
 
     def after_fork(self) -> None:
         """Forget the parent's connections."""
         self._lock = threading.Lock()
         self._pools = {}
 
-    def _address_of(self, key: bytes) -> Address:
+    def _drive(self, flow: Flow[Result]) -> Result:
+        outcome: Any = None
         try:
-            return self.chart().of(key)
-        except NobodyHasSlot:
-            # Nobody would ever say MOVED: only another chart can know better.
-            self._chart = None
-            raise
+            while True:
+                action = flow.send(outcome)
+                try:
+                    outcome = self._perform(action)
+                except FAILURES as error:
+                    outcome = error
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
 
-    def _exchange(self, address: Address, call: Call, *, asking: bool) -> Any:
-        result = self._send(address, call, by_hash=True, asking=asking)
-        if is_unknown(result):
-            result = self._send(address, call, by_hash=False, asking=asking)
-        return result
+    def _perform(self, action: Action) -> Any:
+        if isinstance(action, Send):
+            return self._send(action)
+        if isinstance(action, Ask):
+            return self._ask(action)
+        if isinstance(action, Locate):
+            return self._drive(self._router.locate())
+        if self._pool is not None:
+            _close_idle(self._pool)
+        return self.close()
 
-    def _send(self, address: Address, call: Call, *, by_hash: bool, asking: bool) -> Any:
-        packet = Packet([call], self._manner, by_hash=by_hash, asking=asking)
-        packet.settle(self._ask(address, packet.commands))
-        return call.result
+    def _send(self, action: Send) -> Any:
+        address, request, asking = action
+        pipeline: Pipeline | None = Pipeline([request], self._options, asking=asking)
+        while pipeline is not None:
+            pipeline = pipeline.settle(self._exchange(address, pipeline.commands))
+        return request.result
 
-    def _ask(self, address: Address, commands: Sequence[Command]) -> list[Any]:
+    def _ask(self, action: Ask) -> list[Any]:
+        address, commands, is_seed = action
+        if not is_seed:
+            return self._exchange(address, commands)
+        pool = self._make_pool(address, self._topology.seed_kind, self._topology.seed_arguments)
         try:
-            return _converse(self._pool or self._pool_at(address), commands)
+            return _exchange(pool, commands)
+        finally:
+            pool.disconnect()
+
+    def _exchange(self, address: Address, commands: Sequence[Command]) -> list[Any]:
+        try:
+            return _exchange(self._pool or self._pool_of(address), commands)
         except BROKEN:
-            if self._topology.question and self._pool is None:
-                self._chart = None
-                self._seeds.doubt(address)
+            self._router.demote(address)
             raise
 
-    def _pool_at(self, address: Address) -> BlockingConnectionPool:
+    def _pool_of(self, address: Address) -> BlockingConnectionPool:
         with self._lock:
             pool = self._pools.get(address)
             if pool is None:
-                topology = self._topology
-                arguments = dict(topology.arguments)
-                if topology.service is not None:
-                    arguments["redis_connect_func"] = _meet_master
-                pool = self._pools[address] = self._make(address, topology.kind, arguments)
+                arguments = dict(self._topology.arguments)
+                if self._topology.service is not None:
+                    arguments["redis_connect_func"] = _connect_to_master
+                pool = self._make_pool(address, self._topology.kind, arguments)
+                self._pools[address] = pool
             return pool
 
-    def _make(self, address: Address, kind: str, arguments: Any) -> BlockingConnectionPool:
+    def _make_pool(self, address: Address, kind: str, arguments: Any) -> BlockingConnectionPool:
         return BlockingConnectionPool(  # type: ignore[no-untyped-call]
             connection_class=SYNC_CLASSES[kind],
             max_connections=self._limits.max_connections,
@@ -182,50 +149,32 @@ class Servers:
             **{
                 "socket_timeout": self._limits.timeout,
                 "socket_connect_timeout": self._limits.timeout,
-                **at(address, kind, arguments),
+                **connection_arguments(address, kind, arguments),
             },
         )
 
-    def _find(self) -> Chart:
-        topology = self._topology
-        error: Exception = RedisConnectionError("No seed knows where the data is.")
-        for seed in self._seeds:
-            pool = self._make(seed, topology.seed_kind, topology.seed_arguments)
-            try:
-                reply = _converse(pool, [topology.question or ()])[0]
-            except FAILURES as failure:
-                error = failure
-                continue
-            finally:
-                pool.disconnect()
-            chart = topology.read(reply, seed)
-            if chart is not None:
-                self._seeds.learn(seed, chart)
-                return chart
-        raise error
 
-
-def _hang_up(pool: Any) -> None:
+def _close_idle(pool: Any) -> None:
     """Close the connections that no call is using."""
     try:
         pool.disconnect(inuse_connections=False)
     except TypeError:
         # Before redis-py 7 a blocking pool can only close all, under the feet of other threads.
-        idle = list(_drained(pool.pool))
+        idle = list(_drain(pool.pool))
         for connection in filter(None, idle):
             connection.disconnect()
         for each in idle:
             pool.pool.put_nowait(each)
 
 
-def _drained(queue: Queue[Any]) -> Iterator[Any]:
+def _drain(queue: Queue[Any]) -> Iterator[Any]:
     with suppress(Empty):
         while True:
             yield queue.get_nowait()
 
 
-def _converse(pool: Any, commands: Sequence[Command]) -> list[Any]:
-    connection = _connected(pool)
+def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
+    connection = _get_connection(pool)
     try:
         packed = [part for command in commands for part in connection.pack_command(*command)]
         connection.send_packed_command(packed)
@@ -237,7 +186,7 @@ def _converse(pool: Any, commands: Sequence[Command]) -> list[Any]:
         pool.release(connection)
 
 
-def _connected(pool: Any) -> Any:
+def _get_connection(pool: Any) -> Any:
     try:
         return pool.get_connection(*FOR)
     except FAILURES:
@@ -246,8 +195,8 @@ def _connected(pool: Any) -> Any:
         raise not_connected(error) from error
 
 
-def _meet_master(connection: Any) -> None:
-    """Greet the server as redis-py does, and take what isn't a master (any more) for gone."""
+def _connect_to_master(connection: Any) -> None:
+    """Greet the server as redis-py does, and refuse it if it is a replica."""
     connection.on_connect()
     connection.send_command(*ROLE)
     if is_replica(_read(connection)):

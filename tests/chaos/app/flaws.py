@@ -16,26 +16,26 @@ def _apply_repeats() -> None:
     """Apply an event that comes again a second time."""
     apply_once = Topic._apply_once
 
-    async def forget(self: Topic, session: Session, frame: Any, numbers: Any) -> Any:
-        if numbers.seq > session.sequence.applied:
-            return await apply_once(self, session, frame, numbers)
-        answer = await self._apply(session, frame)
-        await self._keep(session)
-        return numbering.told(answer, safe=session.sequence.safe)
+    async def forget(self: Topic, session: Session, message: Any, numbers: Any) -> Any:
+        if numbers.seq > session.replies.applied:
+            return await apply_once(self, session, message, numbers)
+        reply = await self._apply(session, message)
+        await session.save()
+        return numbering.with_numbers(reply, safe=session.replies.safe)
 
     Topic._apply_once = forget  # type: ignore[method-assign]
 
 
 def _save_later() -> None:
     """Say that each event is safe, and save now and then."""
-    save_good = Session.save_good
+    save = Session.save
 
-    async def boast(self: Session) -> None:
-        if self.sequence.applied % SAVE_EVERY == 0:
-            await save_good(self)
-        self.sequence.safe = self.sequence.applied
+    async def boast(self: Session, *, force: bool = False) -> None:
+        if self.replies.applied % SAVE_EVERY == 0:
+            await save(self, force=force)
+        self.replies.safe = self.replies.applied
 
-    Session.save_good = boast  # type: ignore[method-assign]
+    Session.save = boast  # type: ignore[method-assign]
 
 
 FLAWS: dict[str, Callable[[], None]] = {

@@ -1,9 +1,9 @@
-/** As much of a browser as recovery.js touches: tabs, their storage, and Web Locks between them. */
+/** The parts of a browser that recovery.js uses: tabs, their storage, and Web Locks between them. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { compileFunction } from "node:vm";
 import { WebSocket } from "ws";
-import { PATIENCE_MS } from "./server.js";
+import { TIMEOUT_MS } from "./server.js";
 
 export const FILE = fileURLToPath(new URL("../../../recovery_app/static/recovery_app/recovery.js", import.meta.url));
 export const SOURCE = readFileSync(FILE, "utf8");
@@ -26,7 +26,7 @@ export class FakeStorage {
   }
 }
 
-/** What a full or forbidden storage does. */
+/** A storage that is full or forbidden. */
 export class BrokenStorage {
   getItem() {
     throw new DOMException("denied", "SecurityError");
@@ -41,7 +41,7 @@ export class BrokenStorage {
   }
 }
 
-/** The locks of one browser, exclusive ones only: https://w3c.github.io/web-locks/ */
+/** The Web Locks of one browser, exclusive only: https://w3c.github.io/web-locks/ */
 export class FakeLocks {
   #lines = new Map();
 
@@ -62,7 +62,7 @@ export class FakeLocks {
     };
   }
 
-  /** Release what a closed tab held. */
+  /** Release the locks of a closed tab. */
   closed(tab) {
     for (const line of this.#lines.values()) line.filter((turn) => turn.tab === tab).forEach((turn) => this.#leave(turn));
   }
@@ -75,7 +75,7 @@ export class FakeLocks {
   }
 }
 
-/** Timers that only `tick` lets pass; those of node:test 20 lose one when another that has fired is cleared. */
+/** Timers that only advance with `tick`. Those of node:test 20 lose one when another that has fired is cleared. */
 export class FakeClock {
   #now = 0;
   #timers = new Set();
@@ -104,7 +104,7 @@ export class FakeClock {
   }
 }
 
-/** One browser: what its tabs share. */
+/** One browser, with the state that its tabs share. */
 export class FakeBrowser {
   localStorage = new FakeStorage();
   locks = new FakeLocks();
@@ -114,7 +114,7 @@ export class FakeBrowser {
   }
 }
 
-/** One page: a global object, with recovery.js loaded into it. */
+/** One page: a global object with recovery.js loaded into it. */
 export class Tab extends EventTarget {
   WebSocket = WebSocket;
   document = { visibilityState: "visible" };
@@ -137,27 +137,27 @@ export class Tab extends EventTarget {
     this.browser?.locks.closed(this);
   }
 
-  /** The same tab after a reload: a new page over the same storage. */
+  /** Return the tab after a reload: a new page with the same storage. */
   reload() {
     this.close();
     return new Tab({ ...this });
   }
 
-  /** A duplicated tab: browsers copy its sessionStorage. */
+  /** Return a duplicate of the tab: browsers copy its sessionStorage. */
   duplicate() {
     return new Tab({ ...this, sessionStorage: new FakeStorage(this.sessionStorage.items) });
   }
 }
 
-/** Wait for what a recovery tells, and give its detail. */
-export function told(target, type) {
+/** Wait for an event of a Recovery, and return its detail. */
+export function dispatched(target, type) {
   return new Promise((resolve, reject) => {
     target.addEventListener(type, ({ detail }) => resolve(detail), { once: true });
-    AbortSignal.timeout(PATIENCE_MS).addEventListener("abort", () => reject(new Error(`no ${type} was told`)));
+    AbortSignal.timeout(TIMEOUT_MS).addEventListener("abort", () => reject(new Error(`no event ${type} was dispatched`)));
   });
 }
 
-/** Note all that a recovery tells, as [type, detail] pairs. */
+/** Record all events of a Recovery, as [type, detail] pairs. */
 export function record(target, ...types) {
   const notes = [];
   for (const type of types) target.addEventListener(type, ({ detail }) => notes.push([type, detail]));

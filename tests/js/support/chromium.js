@@ -1,4 +1,4 @@
-/** The machine's Chromium, with tabs opened and closed over its DevTools port. */
+/** The installed Chromium, with tabs opened and closed through its DevTools port. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -11,21 +11,21 @@ const ARGUMENTS = [
   "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
 ];
 
-/** Give the browser's path, or null; in CI it has to be there. */
+/** Return the browser's path, or null if there is none; in CI it is required. */
 export function findChromium() {
   const found = process.env.CHROMIUM ?? NAMES.find((name) => spawnSync(name, ["--version"]).status === 0) ?? null;
-  if (found === null && process.env.CI) throw new Error("Chromium isn't here, and CI leaves nothing out");
+  if (found === null && process.env.CI) throw new Error("Chromium isn't installed, and CI must not skip its tests");
   return found;
 }
 
-/** Wait until a browser says on which address it listens. */
+/** Wait until the browser prints the address it listens on. */
 function listening(process) {
   return new Promise((resolve, reject) => {
-    let said = "";
-    process.on("close", () => reject(new Error(`Chromium ended: ${said}`)));
+    let output = "";
+    process.on("close", () => reject(new Error(`Chromium ended: ${output}`)));
     process.stderr.on("data", (text) => {
-      said += text;
-      const [, address] = /DevTools listening on ws:\/\/([^/]+)/.exec(said) ?? [];
+      output += text;
+      const [, address] = /DevTools listening on ws:\/\/([^/]+)/.exec(output) ?? [];
       if (address) resolve(address);
     });
   });
@@ -48,16 +48,16 @@ export class Chromium {
     rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** Open a tab, and give what closes it. */
+  /** Open a tab. Return a function that closes it. */
   async open(url) {
-    const { id } = await this.#ask(`new?${url}`, "PUT");
+    const { id } = await this.#request(`new?${url}`, "PUT");
     return async () => {
       await fetch(`http://${this.address}/json/close/${id}`);
-      while ((await this.#ask("list")).some((tab) => tab.id === id));
+      while ((await this.#request("list")).some((tab) => tab.id === id));
     };
   }
 
-  async #ask(what, method = "GET") {
-    return (await fetch(`http://${this.address}/json/${what}`, { method })).json();
+  async #request(path, method = "GET") {
+    return (await fetch(`http://${this.address}/json/${path}`, { method })).json();
   }
 }

@@ -1,8 +1,8 @@
-/** A page with a view, on either of the two ways that carry events: what holds for events holds on both. */
+/** A page with a view, with either of the two transports: the same tests run with both. */
 import assert from "node:assert/strict";
 import { Socket } from "phoenix";
-import { FakeBrowser, FakeStorage, told } from "./browser.js";
-import { PATIENCE_MS, TestServer } from "./server.js";
+import { FakeBrowser, FakeStorage, dispatched } from "./browser.js";
+import { TIMEOUT_MS, TestServer } from "./server.js";
 
 export const SOON = { reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
 export const KEY = "lv_recovery_form";
@@ -14,7 +14,7 @@ const OPENERS = {
     return { view, join: () => view.join("form:1"), goOffline: () => view.disconnect(), goOnline: () => view.connect() };
   },
   "the npm client": (t, server, tab, options) => {
-    const socket = new Socket(`${server.origin}/socket`, { transport: tab.WebSocket, timeout: PATIENCE_MS, ...SOON });
+    const socket = new Socket(`${server.origin}/socket`, { transport: tab.WebSocket, timeout: TIMEOUT_MS, ...SOON });
     const view = new tab.app.Recovery("form", { ...SOON, ...options });
     const channel = view.channel(socket, "form:1");
     socket.connect();
@@ -30,23 +30,23 @@ export class Page {
     Object.assign(this, { t, server, way, tab, options }, OPENERS[way](t, server, tab, options));
   }
 
-  /** Join, and give what the page is told of it. */
+  /** Join, and return the detail of the outcome. */
   async joined() {
-    const outcome = told(this.view, "outcome");
+    const outcome = dispatched(this.view, "outcome");
     this.join();
     return outcome;
   }
 
-  /** Let the connection be lost and come back. */
+  /** Cut the connection and wait for the next join. */
   async cut() {
-    const outcome = told(this.view, "outcome");
+    const outcome = dispatched(this.view, "outcome");
     this.server.cut();
     return outcome;
   }
 
-  /** Come back after `goOffline`. */
+  /** Reconnect after `goOffline`. */
   async back() {
-    const outcome = told(this.view, "outcome");
+    const outcome = dispatched(this.view, "outcome");
     this.goOnline();
     return outcome;
   }
@@ -55,7 +55,7 @@ export class Page {
     return items.map((item) => this.view.push("add", { item }));
   }
 
-  /** The page after a reload, not joined yet; the page before has no say any more. */
+  /** Return the page after a reload, not joined yet; the previous page can't change its storage any more. */
   reload() {
     const tab = this.tab.reload();
     this.tab.sessionStorage = new FakeStorage();
@@ -67,17 +67,17 @@ export class Page {
     return new Page(this.t, this.server, this.way, { ...this.options, tab: this.tab.duplicate() });
   }
 
-  /** What of the view's events is in the tab's storage. */
+  /** The view's events in the tab's storage. */
   get stored() {
     return JSON.parse(this.tab.sessionStorage.getItem(`${KEY}:events`) ?? "[]");
   }
 }
 
-/** No event is sent again because its reply takes long: a test that would pass by that alone fails. */
-const PATIENT = { timeoutMs: 3_600_000 };
+/** Events are never resent by the timer, so that no test passes only because of it. */
+const NO_RESENDS = { timeoutMs: 3_600_000 };
 
-/** Run a test on each way, with a server and a page that has not joined yet. */
-export function onEachWay(test, name, run, options = () => PATIENT) {
+/** Run a test with each transport, with a server and a page that has not joined yet. */
+export function onEachTransport(test, name, run, options = () => NO_RESENDS) {
   for (const way of Object.keys(OPENERS)) {
     test(`${name} (${way})`, async (t) => {
       const server = await TestServer.start(t);
@@ -86,12 +86,12 @@ export function onEachWay(test, name, run, options = () => PATIENT) {
   }
 }
 
-/** Let what is ready happen. */
+/** Wait until everything that is ready has run. */
 export const immediate = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Wait for something that no event tells. */
+/** Wait for a condition that no event reports. */
 export async function until(condition) {
-  const end = Date.now() + PATIENCE_MS;
+  const end = Date.now() + TIMEOUT_MS;
   while (!condition()) {
     assert.ok(Date.now() < end, `still not: ${condition}`);
     await immediate();

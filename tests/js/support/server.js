@@ -1,37 +1,37 @@
 /**
- * A server for the tests: the Phoenix channels protocol (V2), and recovery and exactly-once events as in the contract's
- * section 8, with faults on request. A state is the list of what was added to it.
+ * A server for the tests: the Phoenix channels protocol (V2) with recovery and exactly-once events, and faults on
+ * request. A state is the list of the items added to it.
  */
 import { EventEmitter, once } from "node:events";
 import { WebSocketServer } from "ws";
 
 /** How long any wait of a test may take. */
-export const PATIENCE_MS = 20_000;
+export const TIMEOUT_MS = 20_000;
 
 export class TestServer {
-  /** Every frame received, as {joinRef, ref, topic, event, payload}. */
+  /** All frames received, as {joinRef, ref, topic, event, payload}. */
   frames = [];
-  /** The URL of every connection. */
+  /** The URLs of all connections. */
   urls = [];
-  /** Outcomes for the next joins, instead of what the token says. */
+  /** Outcomes of the next joins, regardless of their tokens. */
   outcomes = [];
   /** How many of the next joins to refuse. */
   refusals = 0;
-  /** While true, nothing is answered, as by a process that is stopped. */
+  /** While true, nothing is answered, as by a stopped process. */
   isStopped = false;
-  /** While true, no reply to an event goes out: `release` lets them go. */
+  /** While true, replies to events are held back until `release`. */
   isSlow = false;
   /** While false, nothing is saved, as in an outage of the storage or between two saves. */
   isSaving = true;
-  /** How many of the next events to overlook. */
+  /** How many of the next events to ignore. */
   overlooked = 0;
-  /** How many replies to give again. */
+  /** How many replies to keep for resent events. */
   ring = 64;
   /** Whether joins recover anything. */
   recovers = true;
 
   #received = new EventEmitter();
-  /** What each token is for: all snapshots of one socket, the newest last. */
+  /** For each token, all snapshots of its socket, the newest last. */
   #sockets = new Map();
   #connections = new Set();
   #held = [];
@@ -73,7 +73,7 @@ export class TestServer {
 
   /** Wait for the next frame of an event. */
   async next(event) {
-    return (await once(this.#received, event, { signal: AbortSignal.timeout(PATIENCE_MS) }))[0];
+    return (await once(this.#received, event, { signal: AbortSignal.timeout(TIMEOUT_MS) }))[0];
   }
 
   /** Cut every connection, without a closing handshake. */
@@ -81,28 +81,28 @@ export class TestServer {
     for (const connection of this.sockets.clients) connection.terminate();
   }
 
-  /** Send one frame, as it is, to every client. */
+  /** Send a frame unchanged to every client. */
   send(frame) {
     for (const connection of this.sockets.clients) connection.send(frame);
   }
 
-  /** Send the replies that were held. */
+  /** Send the replies that were held back. */
   release() {
     this.isSlow = false;
     for (const send of this.#held.splice(0)) send();
   }
 
-  /** Save every state, as the end of an interval does. */
+  /** Save all states, as at the end of an interval. */
   save() {
     for (const channels of this.#connections) for (const channel of channels.values()) this.#save(channel);
   }
 
-  /** Lose what was saved after an event, as a storage does that goes on from an old copy. */
+  /** Lose what was saved after an event, as a storage restored from an old copy. */
   rollBack(seq) {
     for (const snapshots of this.#sockets.values()) while (snapshots.at(-1).seq > seq) snapshots.pop();
   }
 
-  /** Forget every join, and tell nobody. */
+  /** Forget all joins without notifying the clients. */
   forgetJoins() {
     for (const channels of this.#connections) channels.clear();
   }
@@ -145,7 +145,7 @@ export class TestServer {
     if (event === "close") send("phx_close", {}, joinRef);
   }
 
-  /** Apply an event, once where it has a number, and give its reply. */
+  /** Apply an event, only once if it has a number, and return its reply. */
   #apply(channel, event, { _seq, _ack, ...payload }, send) {
     if (_seq === undefined) {
       const answer = this.#handle(channel, event, payload, send);
@@ -165,7 +165,7 @@ export class TestServer {
     return answer && numbered(answer);
   }
 
-  /** Do what an event says; null where its first reply is to be lost. */
+  /** Handle an event. Return its reply, or null if the first reply is to be lost. */
   #handle(channel, event, payload, send) {
     switch (event) {
       case "add":

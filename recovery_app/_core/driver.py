@@ -1,0 +1,90 @@
+"""The one place that calls a storage: blocking or awaiting, timed, logged and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeAlias, TypeVar
+
+from recovery_app._core.telemetry import Span, StorageMonitor, tracing
+from recovery_app.exceptions import RecoveryError
+from recovery_app.storages import Storage
+
+Result = TypeVar("Result")
+StorageCall: TypeAlias = "tuple[str, str, tuple[Any, ...], dict[str, Any]]"
+"""The name to report it under, the blocking method, and its arguments: the key first, if any.
+The asynchronous method has an ``a`` in front."""
+Flow: TypeAlias = "Generator[StorageCall, Any, Result]"
+"""An operation: it yields the calls that it needs, and is sent what each returns or raises."""
+
+
+class Driver:
+    """Runs flows on a storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._monitor = StorageMonitor(type(storage).__name__)
+
+    def run(self, flow: Flow[Result], span: str = "") -> Result:
+        """Run a flow with blocking calls, within a span of that name if there is one."""
+        tracer = tracing.active() if span else None
+        if tracer is None:
+            return self._run(flow)
+        with tracer.open(span) as opened:
+            return self._run(flow, opened)
+
+    def arun(self, flow: Flow[Result], span: str = "") -> Coroutine[Any, Any, Result]:
+        """Run a flow with asynchronous calls, within a span of that name if there is one."""
+        tracer = tracing.active() if span else None
+        return self._arun(flow) if tracer is None else self._arun_traced(flow, tracer.open(span))
+
+    def _run(self, flow: Flow[Result], span: Span | None = None) -> Result:
+        monitor = self._monitor
+        try:
+            operation, name, arguments, options = next(flow)
+            while True:
+                start = monitor.clock()
+                try:
+                    returned = getattr(self.storage, name)(*arguments, **options)
+                except Exception as error:
+                    monitor.failed(operation, start, error)
+                    _name_socket(error, arguments)
+                    operation, name, arguments, options = flow.throw(error)
+                else:
+                    monitor.succeeded(operation, start)
+                    if span is not None:
+                        span.set_attribute("recovery.socket_hash", arguments[0])
+                    operation, name, arguments, options = flow.send(returned)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    async def _arun(self, flow: Flow[Result], span: Span | None = None) -> Result:
+        monitor = self._monitor
+        try:
+            operation, name, arguments, options = next(flow)
+            while True:
+                start = monitor.clock()
+                try:
+                    returned = await getattr(self.storage, "a" + name)(*arguments, **options)
+                except Exception as error:
+                    monitor.failed(operation, start, error)
+                    _name_socket(error, arguments)
+                    operation, name, arguments, options = flow.throw(error)
+                else:
+                    monitor.succeeded(operation, start)
+                    if span is not None:
+                        span.set_attribute("recovery.socket_hash", arguments[0])
+                    operation, name, arguments, options = flow.send(returned)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    async def _arun_traced(self, flow: Flow[Result], opened: Any) -> Result:
+        with opened as span:
+            return await self._arun(flow, span)
+
+
+def _name_socket(error: Exception, arguments: tuple[Any, ...]) -> None:
+    if isinstance(error, RecoveryError) and error.socket_hash is None and arguments:
+        key = arguments[0]
+        error.socket_hash = key if isinstance(key, str) else None

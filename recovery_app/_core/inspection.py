@@ -1,0 +1,98 @@
+"""What people may see and do who hold no token: operators, by the socket's hash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from recovery_app._core.driver import Flow
+from recovery_app._core.operations import Operations, check_listing, check_name
+from recovery_app._core.state_codec import StateCodec
+from recovery_app.exceptions import SnapshotError, StorageUnavailable
+from recovery_app.fencing import Claim, Verdict
+from recovery_app.snapshots import DIGEST_SIZE, Header, Snapshot
+from recovery_app.storages import Entry, EntryPage, describe
+from recovery_app.values import Inspection, Page, Query, Sample
+
+ATTEMPTS = 5
+_NO_BINDING = bytes(DIGEST_SIZE)
+
+
+def list_snapshots(prefix: str, cursor: str | None, limit: int) -> Flow[Page]:
+    """Return a page of live snapshots; `ValueError` for what can't be asked."""
+    check_listing(prefix=prefix, cursor=cursor, limit=limit)
+    options = {"prefix": prefix, "cursor": cursor, "limit": limit}
+    found: EntryPage = yield "listing", "list_entries", (), options
+    items = [describe(entry) for entry in found.entries]
+    return Page(items=items, next_cursor=found.next_cursor)
+
+
+def browse(query: Query) -> Flow[Page]:
+    """Return a page of what somebody wants to see; `ValueError` for what can't be asked."""
+    check_listing(prefix=query.prefix, cursor=None, limit=query.limit)
+    check_name("view", query.view or "")
+    page: Page = yield "listing", "browse", (query,), {}
+    return page
+
+
+def sample(limit: int) -> Flow[Sample]:
+    """Return some live snapshots, and how many there are."""
+    found: Sample = yield "listing", "sample", (limit,), {}
+    return found
+
+
+def count() -> Flow[int]:
+    """Return how many live snapshots there are."""
+    found: int = yield "count", "count", (), {}
+    return found
+
+
+def clean_up() -> Flow[int]:
+    """Remove what has expired; return how many."""
+    removed: int = yield "cleanup", "cleanup_expired", (), {}
+    return removed
+
+
+def inspect(socket_hash: str, codec: StateCodec) -> Flow[Inspection | None]:
+    """Return all that is known of a socket."""
+    entry: Entry | None = yield "load", "look_up", (socket_hash,), {}
+    return None if entry is None else _inspection_of(entry, codec)
+
+
+def revoke_socket(socket_hash: str, operations: Operations, ttl: float) -> Flow[bool]:
+    """Revoke without a token; return whether there was a snapshot."""
+    for _ in range(ATTEMPTS):
+        entry: Entry | None = yield "load", "look_up", (socket_hash,), {}
+        claim = _claim_on(entry)
+        if claim is None:
+            return False
+        options = {"now_us": operations.now_us()}
+        verdict = yield "revocation", "revoke", (socket_hash, claim, ttl), options
+        if verdict is Verdict.DONE:
+            return True
+    # Each time it was bound to somebody else in between.
+    raise StorageUnavailable("The storage", "revocation, in a race", socket_hash=socket_hash)
+
+
+def _inspection_of(entry: Entry, codec: StateCodec) -> Inspection:
+    found = Inspection(info=describe(entry), stored_bytes=len(entry.data))
+    try:
+        header = Header.read(entry.data)
+        found = replace(found, fence=header.fence, floor=header.floor, is_revoked=header.revoked)
+        snapshot = Snapshot.from_bytes(entry.data)
+        if header.revoked:
+            return found
+        return replace(found, state=codec.decode(snapshot.state, snapshot.serializer))
+    except SnapshotError as error:
+        return replace(found, info=replace(found.info, problem=str(error)))
+
+
+def _claim_on(entry: Entry | None) -> Claim | None:
+    """Return the claim that the socket's owner would have, where there is something to revoke."""
+    if entry is None:
+        return None
+    try:
+        header = Header.read(entry.data)
+    except SnapshotError:
+        # Anybody may remove what can't be read.
+        return Claim(issued_us=0, binding=_NO_BINDING)
+    return None if header.revoked else Claim(issued_us=header.fence, binding=header.binding)

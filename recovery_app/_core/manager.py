@@ -1,0 +1,350 @@
+"""The manager: every call, blocking and asynchronous, that gives sockets their state back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from recovery_app._core import inspection
+from recovery_app._core.cleanup import CleanupThread
+from recovery_app._core.driver import Driver
+from recovery_app._core.notifier import Notifier
+from recovery_app._core.operations import Operations, SnapshotMetadata, check_name
+from recovery_app._core.state_codec import StateCodec
+from recovery_app._core.tokens import TokenSigner
+from recovery_app.clock import Clock
+from recovery_app.exceptions import RecoveryError
+from recovery_app.serializers import JSONSerializer, Serializer
+from recovery_app.storages import MemoryStorage, Storage
+from recovery_app.values import Inspection, Page, Query, Sample, Takeover
+
+State = Mapping[str, Any]
+DEFAULT_TTL = 300
+DEFAULT_TOKEN_MAX_AGE = 86_400
+DEFAULT_CLEANUP_INTERVAL = 60
+DEFAULT_MAX_STATE_BYTES = 1_048_576
+TOUCHES_PER_TTL = 4
+MAX_SECONDS = 100 * 365 * 86_400
+EVERYTHING = Query()
+_Self = TypeVar("_Self", bound="RecoveryManager")
+
+
+class RecoveryManager:
+    """Keeps states for sockets that may come back.
+
+    Arguments mean what the settings of the same name mean (``docs/settings.md``), with
+    times in seconds or as `timedelta`; ``clock`` returns the seconds since 1970. Usable from
+    any thread, from any event loop, and after a fork.
+    """
+
+    def __init__(
+        self,
+        *,
+        secret: bytes | str,
+        secret_fallbacks: Iterable[bytes | str] = (),
+        ttl: float | timedelta = DEFAULT_TTL,
+        token_max_age: float | timedelta | None = DEFAULT_TOKEN_MAX_AGE,
+        storage: Storage | None = None,
+        serializer: Serializer | None = None,
+        cleanup_interval: float | timedelta | None = DEFAULT_CLEANUP_INTERVAL,
+        max_state_bytes: int = DEFAULT_MAX_STATE_BYTES,
+        clock: Clock = time.time,
+    ) -> None:
+        self.clock = clock
+        self.ttl = _seconds("ttl", ttl)
+        self.token_max_age = (
+            None if token_max_age is None else _seconds("token_max_age", token_max_age)
+        )
+        self.storage = MemoryStorage(clock=clock) if storage is None else storage
+        self.codec = StateCodec(
+            serializer=serializer or JSONSerializer(), max_state_bytes=max_state_bytes
+        )
+        self._cleanup = self._make_cleanup(cleanup_interval)
+        self.operations = Operations(
+            signer=TokenSigner(_as_bytes(secret), map(_as_bytes, secret_fallbacks)),
+            codec=self.codec,
+            ttl=self.ttl,
+            token_max_age=self.token_max_age,
+            clock=clock,
+            cleanup=self._cleanup,
+        )
+        self.driver = Driver(self.storage)
+        self.notifier = Notifier(type(self), self.operations.find_socket_id)
+
+    @property
+    def touch_interval(self) -> float:
+        """The seconds after which a live connection must show that it lives."""
+        return min(self.ttl, self.token_max_age or self.ttl) / TOUCHES_PER_TTL
+
+    # Tokens and states.
+
+    def create_token(self, socket_id: str, *, binding: bytes = b"") -> str:
+        """Issue a token for a socket, valid for ``binding`` alone. No I/O.
+
+        ``socket_id``: 1 to 255 characters, unique to one socket.
+        """
+        check_name("socket_id", socket_id)
+        if not socket_id:
+            raise ValueError("A socket id can't be empty.")
+        return self.operations.create(socket_id, binding).token
+
+    def save(
+        self,
+        token: str,
+        state: State,
+        *,
+        binding: bytes = b"",
+        applied_seq: int | None = None,
+        version: int = 0,
+        view: str = "",
+        topic: str = "",
+    ) -> None:
+        """Store a state and restart its time to live.
+
+        Raises `TokenError` (`TokenSuperseded` for an older connection, or after `revoke`),
+        `StateTooLarge` and `UnserializableState` (the older snapshot stays),
+        `StorageError`, and `ValueError` for metadata that can't be stored.
+        """
+        metadata = SnapshotMetadata(version, view, topic)
+        flow = self.operations.save(
+            token, state, binding=binding, applied_seq=applied_seq, metadata=metadata
+        )
+        self.driver.run(flow, "recovery.save")
+
+    async def asave(
+        self,
+        token: str,
+        state: State,
+        *,
+        binding: bytes = b"",
+        applied_seq: int | None = None,
+        version: int = 0,
+        view: str = "",
+        topic: str = "",
+    ) -> None:
+        """Async variant of `save`."""
+        metadata = SnapshotMetadata(version, view, topic)
+        flow = self.operations.save(
+            token, state, binding=binding, applied_seq=applied_seq, metadata=metadata
+        )
+        await self.driver.arun(flow, "recovery.save")
+
+    def recover(self, token: str, *, binding: bytes = b"") -> dict[str, Any]:
+        """Return the state; nothing changes, so it may be called again.
+
+        Raises `TokenError`, `SnapshotNotFound`, `SnapshotCorrupt`, `VersionMismatch` and
+        `StorageError`.
+        """
+        try:
+            found = self.driver.run(self.operations.recover(token, binding), "recovery.recover")
+        except RecoveryError as error:
+            self.notifier.failed(error)
+            raise
+        self.notifier.recovered(found)
+        return found.state
+
+    async def arecover(self, token: str, *, binding: bytes = b"") -> dict[str, Any]:
+        """Async variant of `recover`."""
+        flow = self.operations.recover(token, binding)
+        try:
+            found = await self.driver.arun(flow, "recovery.recover")
+        except RecoveryError as error:
+            await self.notifier.afailed(error)
+            raise
+        announcing = self.notifier.arecovered(found)
+        if announcing is not None:
+            await announcing
+        return found.state
+
+    def take_over(
+        self, token: str, *, binding: bytes = b"", newest_version: int | None = None
+    ) -> Takeover:
+        """Continue a socket on a new connection, in one step with fencing the older one.
+
+        A snapshot whose state has a version above ``newest_version`` is left untouched.
+        Raises as `recover` does.
+        """
+        flow = self.operations.take_over(token, binding, newest_version)
+        try:
+            takeover, _ = self.driver.run(flow, "recovery.take_over")
+        except RecoveryError as error:
+            self.notifier.failed(error)
+            raise
+        self.notifier.recovered(takeover)
+        return takeover
+
+    async def atake_over(
+        self, token: str, *, binding: bytes = b"", newest_version: int | None = None
+    ) -> Takeover:
+        """Async variant of `take_over`."""
+        flow = self.operations.take_over(token, binding, newest_version)
+        try:
+            takeover, _ = await self.driver.arun(flow, "recovery.take_over")
+        except RecoveryError as error:
+            await self.notifier.afailed(error)
+            raise
+        announcing = self.notifier.arecovered(takeover)
+        if announcing is not None:
+            await announcing
+        return takeover
+
+    def touch(self, token: str, *, binding: bytes = b"") -> bool:
+        """Restart the time to live; return whether there was a snapshot.
+
+        Raises `TokenError` (`TokenSuperseded` for an older connection), `StorageError`.
+        """
+        grant = self.operations.verify(token, binding)
+        return self.driver.run(self.operations.touch(grant))
+
+    async def atouch(self, token: str, *, binding: bytes = b"") -> bool:
+        """Async variant of `touch`."""
+        grant = self.operations.verify(token, binding)
+        return await self.driver.arun(self.operations.touch(grant))
+
+    def revoke(self, token: str, *, binding: bytes = b"") -> None:
+        """Remove the state, and for one time to live refuse every token issued so far."""
+        grant = self.operations.verify(token, binding)
+        self.driver.run(self.operations.revoke(grant))
+
+    async def arevoke(self, token: str, *, binding: bytes = b"") -> None:
+        """Async variant of `revoke`."""
+        grant = self.operations.verify(token, binding)
+        await self.driver.arun(self.operations.revoke(grant))
+
+    def renew(self, token: str, *, binding: bytes = b"", new_binding: bytes | None = None) -> str:
+        """Issue a newer token for the same connection, bound to ``new_binding`` if given.
+
+        The older one can't save any more, and with the same binding can still take over
+        until a save confirms the newer. Raises as `touch` does, and `SnapshotNotFound`.
+        """
+        grant = self.operations.verify(token, binding)
+        after = binding if new_binding is None else new_binding
+        return self.driver.run(self.operations.renew(grant, after)).token
+
+    async def arenew(
+        self, token: str, *, binding: bytes = b"", new_binding: bytes | None = None
+    ) -> str:
+        """Async variant of `renew`."""
+        grant = self.operations.verify(token, binding)
+        after = binding if new_binding is None else new_binding
+        return (await self.driver.arun(self.operations.renew(grant, after))).token
+
+    # Looking after the storage.
+
+    def cleanup_expired(self) -> int:
+        """Remove what has expired; return how many."""
+        return self.driver.run(inspection.clean_up())
+
+    async def acleanup_expired(self) -> int:
+        """Async variant of `cleanup_expired`."""
+        return await self.driver.arun(inspection.clean_up())
+
+    def snapshots(self, *, prefix: str = "", cursor: str | None = None, limit: int = 100) -> Page:
+        """Return a page of live snapshots whose socket ids start with ``prefix``.
+
+        Raises `StorageError` where the storage can't list, and `ValueError` for what can't
+        be asked.
+        """
+        return self.driver.run(inspection.list_snapshots(prefix, cursor, limit))
+
+    async def asnapshots(
+        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
+    ) -> Page:
+        """Async variant of `snapshots`."""
+        return await self.driver.arun(inspection.list_snapshots(prefix, cursor, limit))
+
+    def count(self) -> int:
+        """Return how many live snapshots there are; `StorageError` where that isn't known."""
+        return self.driver.run(inspection.count())
+
+    async def acount(self) -> int:
+        """Async variant of `count`."""
+        return await self.driver.arun(inspection.count())
+
+    # For operators, who hold no token.
+
+    def browse(self, query: Query = EVERYTHING) -> Page:
+        """Return a page of what somebody wants to see, after a bounded amount of work.
+
+        Raises `StorageError` where the storage can't list, and `ValueError` for what can't
+        be asked.
+        """
+        return self.driver.run(inspection.browse(query))
+
+    async def abrowse(self, query: Query = EVERYTHING) -> Page:
+        """Async variant of `browse`."""
+        return await self.driver.arun(inspection.browse(query))
+
+    def sample(self, limit: int = 1000) -> Sample:
+        """Return some live snapshots, and how many there are; bounded, so it may be estimated."""
+        return self.driver.run(inspection.sample(limit))
+
+    async def asample(self, limit: int = 1000) -> Sample:
+        """Async variant of `sample`."""
+        return await self.driver.arun(inspection.sample(limit))
+
+    def inspect(self, socket_hash: str) -> Inspection | None:
+        """Return all that is known of a socket, its state too; `StorageError`."""
+        return self.driver.run(inspection.inspect(socket_hash, self.codec))
+
+    async def ainspect(self, socket_hash: str) -> Inspection | None:
+        """Async variant of `inspect`."""
+        return await self.driver.arun(inspection.inspect(socket_hash, self.codec))
+
+    def revoke_socket(self, socket_hash: str) -> bool:
+        """Do as `revoke` without a token; return whether there was a snapshot. `StorageError`."""
+        flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
+        return self.driver.run(flow)
+
+    async def arevoke_socket(self, socket_hash: str) -> bool:
+        """Async variant of `revoke_socket`."""
+        flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
+        return await self.driver.arun(flow)
+
+    # Life.
+
+    def close(self) -> None:
+        """Stop the clean-up and release threads and connections. May be called again."""
+        if self._cleanup is not None:
+            self._cleanup.stop()
+        self.storage.close()
+
+    async def aclose(self) -> None:
+        """Async variant of `close`."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self: _Self) -> _Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+    def _make_cleanup(self, interval: float | timedelta | None) -> CleanupThread | None:
+        if interval is None or self.storage.expires_by_itself:
+            return None
+        cleanup = CleanupThread(self.storage, _seconds("cleanup_interval", interval))
+        weakref.finalize(self, cleanup.abandon)
+        return cleanup
+
+
+def _seconds(what: str, value: float | timedelta) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(
+            f"{what} is {seconds} seconds and must be above 0 and at most {MAX_SECONDS}."
+        )
+    return float(seconds)
+
+
+def _as_bytes(secret: bytes | str) -> bytes:
+    return secret.encode() if isinstance(secret, str) else secret

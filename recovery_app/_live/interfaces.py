@@ -1,0 +1,117 @@
+"""What a page's connection needs of the edge: an application and a channel for each topic."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from recovery_app._live.protocol import Payload
+from recovery_app.values import Takeover
+
+Params = dict[str, Any]
+Extras = Mapping[str, Any]
+"""What the application adds to the reply to a join."""
+
+
+class Admission(NamedTuple):
+    """On which terms a client joins."""
+
+    view: str
+    """The view that a token is for."""
+    binding: bytes
+    """The binding to consumer, view and person."""
+    may_recover: bool
+    """Whether a token that was shown may be used."""
+
+
+Work = Callable[[], Awaitable[None]]
+
+
+class Application(Protocol):
+    """The application's code for one topic."""
+
+    @property
+    def version(self) -> int:
+        """The version of the state that this code writes."""
+
+    @property
+    def save_interval(self) -> float:
+        """Seconds for which saves are gathered; 0 for a save after each event."""
+
+    async def admit(self, params: Params, *, shows_token: bool) -> Admission:
+        """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
+
+    async def identify(self) -> tuple[str, bytes]:
+        """Return the view that a token is for, and the binding to consumer, view and person."""
+
+    async def mount(self, params: Params) -> Extras:
+        """Start afresh."""
+
+    async def recover(self, takeover: Takeover) -> tuple[Takeover, Extras, bytes]:
+        """Take a state back, migrated to `version`.
+
+        Return the takeover with that state, and the state as `encode` does.
+        """
+
+    async def encode(self) -> bytes:
+        """Return the serialized state; raise `SnapshotError` where it can't be stored."""
+
+    async def roll_back(self, payload: bytes | None) -> None:
+        """Go back to a serialized state, where there is one."""
+
+    def reset(self) -> None:
+        """Drop everything that a failed recovery left behind."""
+
+    async def handle_event(self, event: str, payload: Payload) -> tuple[object, bytes]:
+        """Handle an event; return the reply's response, and the state as `encode` does."""
+
+    def find_handler(self, message: dict[str, Any]) -> str | None:
+        """Return the name of the handler for a group message; ``None`` where there is none."""
+
+    async def handle_message(self, handler: str, message: dict[str, Any]) -> bytes:
+        """Handle a group message; return the state as `encode` does."""
+
+
+class GroupChannel(Protocol):
+    """The channel on which groups reach one topic."""
+
+    async def open(self) -> None:
+        """Take a channel name of its own."""
+
+    def listen(self) -> str:
+        """Return the name, and start to receive; may be called from any thread."""
+
+    async def close(self) -> None:
+        """Leave all groups and stop receiving."""
+
+    def cancel(self) -> None:
+        """Stop receiving."""
+
+
+class TopicHandle(Protocol):
+    """What the application may ask of its topic."""
+
+    @property
+    def name(self) -> str: ...
+    def listen(self) -> str: ...
+    async def push(self, event: str, payload: Mapping[str, Any]) -> None: ...
+    async def renew(self) -> None: ...
+    async def post(self, work: Work) -> None: ...
+    async def handle_message(self, message: dict[str, Any]) -> None: ...
+
+
+class ConnectedConsumer(Protocol):
+    """The application's code for the connection itself."""
+
+    @property
+    def max_topics(self) -> int:
+        """How many topics one connection may join."""
+
+    def accepts(self, topic: str) -> bool:
+        """Return whether a topic may be joined."""
+
+    def make_topic(self, topic: TopicHandle) -> tuple[Application, GroupChannel]:
+        """Return the application's code for a topic, and the channel that groups reach it on."""
+
+    async def handle_json(self, content: object) -> None:
+        """Handle JSON that isn't of the protocol."""
