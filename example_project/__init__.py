@@ -1,5 +1,4 @@
-"""Show `recovery_app` at work: a quote that is edited live and survives what happens to it.
+"""A demo of `recovery_app`: a live quote editor whose state survives reconnects and restarts.
 
-`quotes` is the quote itself, `consumers` puts it on a WebSocket; the page is in ``static`` and
-``templates``.
+`quotes` has the logic, `consumers` the WebSocket; the page is in ``static`` and ``templates``.
 """

@@ -1,4 +1,4 @@
-"""Own the ASGI application: pages with their static files, and two WebSockets."""
+"""The ASGI application: pages, static files and two WebSockets."""
 
 import os
 from typing import Any
@@ -21,14 +21,14 @@ from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
 
 
 class BrowserOriginValidator(OriginValidator):
-    """Refuse the pages of other sites, but let in what is no browser and names no origin."""
+    """A validator that rejects other sites, but accepts clients that send no origin."""
 
     def valid_origin(self, parsed_origin: Any) -> bool:
-        """Say whether a connection may come from there."""
+        """Return whether the origin is allowed."""
         return parsed_origin is None or super().valid_origin(parsed_origin)
 
 
-# The npm clients add "/websocket" to the address that they are given.
+# The npm clients append "/websocket" to their URL.
 consumers: dict[str, Any] = {
     "ws/websocket": QuoteConsumer.as_asgi(),
     "live/websocket": LiveConsumer.as_asgi(),
@@ -36,7 +36,7 @@ consumers: dict[str, Any] = {
 routes: list[Any] = [path(route, consumer) for route, consumer in consumers.items()]
 router = ProtocolTypeRouter(
     {
-        # Static files without collectstatic: for a demo, not for production.
+        # Serves static files without collectstatic. Not for production.
         "http": ASGIStaticFilesHandler(get_asgi_application()),
         "websocket": BrowserOriginValidator(
             RecoveryMiddlewareStack(URLRouter(routes)), settings.ALLOWED_HOSTS

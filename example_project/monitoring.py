@@ -1,7 +1,6 @@
-"""Own what watches the demo: ``/metrics`` for Prometheus, ``/health/`` for a load balancer.
+"""Monitoring: ``/metrics`` for Prometheus, and ``/health/`` for a load balancer.
 
-Both go through the packages that sites use for it, django-prometheus and
-django-health-check, where these install; else a few lines do.
+Both use django-prometheus and django-health-check if these are installed.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from recovery_app.health import acheck_storage
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Give the metrics, of all worker processes where there are several."""
+    """Return the metrics, of all worker processes if there are several."""
     registry = prometheus_client.REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = prometheus_client.CollectorRegistry()
@@ -33,7 +32,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 async def health(request: HttpRequest) -> JsonResponse:
-    """Say whether the storage takes a snapshot and gives it back."""
+    """Return whether the storage can save and load a snapshot."""
     found = await acheck_storage()
     return JsonResponse(asdict(found), status=200 if found.is_good else 503)
 

@@ -1,6 +1,6 @@
-"""Own a quote: what is in it, what an event changes, and what a page shows of it.
+"""Quotes: their data, the changes made by events, and their presentation.
 
-A quote holds texts as they were typed, also wrong ones, so that nothing typed is ever lost.
+A quote keeps texts as they were typed, even invalid ones, so that no input is lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Payload: TypeAlias = Mapping[str, Any]
 
 VAT_RATES = {"0": "No VAT", "7": "Reduced, 7 %", "19": "Standard, 19 %"}
 CURRENCIES = {"EUR": "€", "GBP": "£", "USD": "$", "CHF": "CHF"}
-# What a fresh quote has in each field.
+# The fields of a new quote.
 FIELDS = {
     "customer": "",
     "email": "",
@@ -43,13 +43,13 @@ _ID = re.compile(r"[a-z0-9]{6,32}")
 
 
 def new() -> Quote:
-    """Give a fresh quote: a number of its own, and one empty line."""
+    """Return a new quote with a random number and one empty line."""
     number = f"Q-{1000 + secrets.randbelow(9000)}"
     return {"number": number, "changes": 0, "fields": dict(FIELDS), "items": [_new_item()]}
 
 
 def apply(quote: Quote, event: str, payload: Payload) -> None:
-    """Let an event change the quote; what makes no sense changes nothing."""
+    """Apply an event to a quote; ignore invalid events."""
     change = _CHANGES.get(event)
     if change is None:
         return
@@ -60,12 +60,12 @@ def apply(quote: Quote, event: str, payload: Payload) -> None:
 
 
 def present(quote: Quote) -> dict[str, Any]:
-    """Give what the page shows: the quote, what is wrong in it, and what it comes to."""
+    """Return what the page shows: the quote with its errors and totals."""
     items = [_present_item(item) for item in quote["items"]]
     return {**quote, "items": items, "errors": _errors(quote["fields"]), "totals": _totals(quote)}
 
 
-# What events do.
+# Events
 
 
 def _set_field(quote: Quote, payload: Payload) -> None:
@@ -78,8 +78,8 @@ def _set_field(quote: Quote, payload: Payload) -> None:
 
 def _add_item(quote: Quote, payload: Payload) -> None:
     item_id = payload.get("id")
-    is_good = isinstance(item_id, str) and _ID.fullmatch(item_id)
-    if is_good and len(quote["items"]) < MAX_ITEMS and _find(quote, item_id) is None:
+    is_valid = isinstance(item_id, str) and _ID.fullmatch(item_id)
+    if is_valid and len(quote["items"]) < MAX_ITEMS and _find(quote, item_id) is None:
         quote["items"].append(_new_item(item_id))
 
 
@@ -96,17 +96,17 @@ def _remove_item(quote: Quote, payload: Payload) -> None:
 def _sort_items(quote: Quote, payload: Payload) -> None:
     ids = payload.get("ids")
     if isinstance(ids, list):
-        places = {item_id: place for place, item_id in enumerate(ids) if isinstance(item_id, str)}
-        # Lines that the page has not heard of stay at the end.
-        quote["items"].sort(key=lambda item: places.get(item["id"], len(places)))
+        positions = {each: index for index, each in enumerate(ids) if isinstance(each, str)}
+        # Lines that the page doesn't know yet come last.
+        quote["items"].sort(key=lambda item: positions.get(item["id"], len(positions)))
 
 
 def _fill_in(quote: Quote, _payload: Payload) -> None:
     day = (timezone.localdate() + timedelta(days=14)).isoformat()
     quote["fields"] = {**FIELDS, **_EXAMPLE_FIELDS, "delivery": day}
     quote["items"] = [
-        {"id": f"example{place}", **dict(zip(ITEM_FIELDS, texts, strict=True))}
-        for place, texts in enumerate(_EXAMPLE_ITEMS)
+        {"id": f"example{index}", **dict(zip(ITEM_FIELDS, texts, strict=True))}
+        for index, texts in enumerate(_EXAMPLE_ITEMS)
     ]
 
 
@@ -151,7 +151,7 @@ def _is_choice(field: str, value: str) -> bool:
     return choices is None or value in choices
 
 
-# What is wrong.
+# Errors
 
 
 def _errors(fields: Mapping[str, str]) -> dict[str, str]:
@@ -167,7 +167,7 @@ def _email_error(text: str) -> str:
     try:
         validate_email(text or "nobody@example.com")
     except ValidationError:
-        return "That isn't an e-mail address yet."
+        return "Enter a valid e-mail address."
     return ""
 
 
@@ -175,28 +175,28 @@ def _delivery_error(text: str) -> str:
     try:
         day = date.fromisoformat(text) if text else None
     except ValueError:
-        return "That isn't a date."
-    return "That day is over." if day and day < timezone.localdate() else ""
+        return "Enter a valid date."
+    return "This date is in the past." if day and day < timezone.localdate() else ""
 
 
 def _discount_error(text: str) -> str:
     discount = _amount(text)
-    return "" if discount is not None and discount <= 100 else "A number from 0 to 100, please."
+    return "" if discount is not None and discount <= 100 else "Enter a number from 0 to 100."
 
 
 def _present_item(item: Item) -> dict[str, Any]:
     errors = {
-        field: "Not a number." for field in ("quantity", "price") if _amount(item[field]) is None
+        field: "Enter a number." for field in ("quantity", "price") if _amount(item[field]) is None
     }
     total = _line_total(item)
     return {**item, "errors": errors, "total": None if total is None else _format(total)}
 
 
-# What it comes to.
+# Totals
 
 
 def _amount(text: str) -> Decimal | None:
-    """Read a number as a person writes it; an empty text is 0, and ``None`` is no number."""
+    """Parse a number as typed; return 0 if the text is empty and ``None`` if it is invalid."""
     text = text.replace(" ", "")
     if not text:
         return Decimal(0)

@@ -1,4 +1,4 @@
-"""Own Django's settings for the demo: nothing to set up, everything in one directory."""
+"""Django settings of the demo, which needs no setup and keeps its data in one directory."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Any
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(os.environ.get("DEMO_DATA") or BASE_DIR / ".demo")
-"""The database and the secret key: what a restart needs to find again."""
+"""The directory of the database and the secret key."""
 
 
-def keep_secret_key(path: Path) -> str:
-    """Make a secret key at the first start, and give the same one ever after."""
+def load_secret_key(path: Path) -> str:
+    """Return the secret key in a file; create it at the first start."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
             file.write(secrets.token_urlsafe(50))
             file.flush()
-            # Two processes may start at once: the link is made whole, and only once.
+            # Two processes may start at once. Creating a link is atomic.
             with contextlib.suppress(FileExistsError):
                 os.link(file.name, path)
     return path.read_text()
 
 
-# Nodes that share no directory are given the same key: a token of one is good on all.
-SECRET_KEY = os.environ.get("DEMO_SECRET_KEY") or keep_secret_key(DATA_DIR / "secret-key")
+# Nodes on several machines need the same key, so that they accept each other's tokens.
+SECRET_KEY = os.environ.get("DEMO_SECRET_KEY") or load_secret_key(DATA_DIR / "secret-key")
 DEBUG = True
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *os.environ.get("DEMO_HOSTS", "").split()]
 USE_TZ = True
@@ -48,7 +48,7 @@ INSTALLED_APPS = [
     "channels",
     "recovery_app",
     "example_project",
-    # What watches it, where it is installed (example_project/monitoring.py).
+    # Optional; see monitoring.py.
     *filter(find_spec, ("django_prometheus", "health_check")),
 ]
 MIDDLEWARE = [
@@ -92,27 +92,27 @@ RECOVERY: dict[str, Any] = {
 }
 
 REDIS_URL = os.environ.get("REDIS_URL")
-"""Where many nodes meet: with it no node keeps anything of its own but the secret key."""
+"""A Redis shared by several nodes, which then store only the secret key themselves."""
 
 if REDIS_URL:
     RECOVERY["STORAGE"] = {
         "BACKEND": "recovery_app.storages.RedisStorage",
         "OPTIONS": {"url": REDIS_URL},
     }
-    # Not in a cache on Redis: Django takes a session for gone while its cache is away, and so
-    # the token that is bound to it is refused. Here a session is saved once, so its key stays.
+    # Not a cache on Redis: during an outage Django would treat sessions as missing, and tokens
+    # bound to them would be rejected. These sessions are saved once, so their keys never change.
     SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     SILENCED_SYSTEM_CHECKS = ["recovery_app.W008"]
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.core.RedisChannelLayer",
-            # Longer than the layer waits for a message: redis-py 8 gives up after 5 seconds.
+            # Longer than the layer blocks for a message. The default of redis-py 8 is 5 seconds.
             "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 30}]},
         }
     }
 
 STATIC_URL = "/static/"
-# The npm clients, for the page /live/ and the tests. Nothing else needs them.
+# The npm clients, for the page /live/ and the tests.
 NODE_MODULES = Path(os.environ.get("EXAMPLE_NODE_MODULES") or BASE_DIR / "node_modules")
 STATICFILES_DIRS = [
     (name, NODE_MODULES / name / "priv" / "static")
@@ -124,13 +124,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "told": {
+        "recovery": {
             "()": "logging.Formatter",
             "fmt": "{asctime} {levelname} {event} {socket_hash} {topic!r}: {message}",
             "style": "{",
             "defaults": {"socket_hash": "-", "topic": "-"},
         },
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "told"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "recovery"}},
     "loggers": {"recovery_app": {"handlers": ["console"], "level": "INFO"}},
 }

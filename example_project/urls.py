@@ -1,4 +1,4 @@
-"""Own the addresses of the demo's pages."""
+"""The URLs of the demo."""
 
 from django.contrib import admin
 from django.urls import include, path

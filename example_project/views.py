@@ -1,4 +1,4 @@
-"""Own the pages: both are empty forms that the WebSocket fills."""
+"""The pages, whose contents come over the WebSocket."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def with_session(view: View) -> View:
-    """Give the visitor a session: tokens are bound to it."""
+    """Create a session, to which tokens are bound."""
 
     @wraps(view)
     def wrapped(request: HttpRequest) -> HttpResponse:
-        # A signed cookie is the session's key: two visitors of one second need different ones.
+        # The key of a signed-cookie session is its contents, so these must be unique.
         request.session.setdefault("visitor", secrets.token_urlsafe(16))
         return view(request)
 
@@ -29,13 +29,13 @@ def with_session(view: View) -> View:
 
 @with_session
 def quote(request: HttpRequest) -> HttpResponse:
-    """Show the quote editor."""
+    """Return the quote editor."""
     choices = {"vat_rates": quotes.VAT_RATES, "currencies": quotes.CURRENCIES}
     return render(request, "example_project/quote.html", choices)
 
 
 @with_session
 def live(request: HttpRequest) -> HttpResponse:
-    """Show the page that the npm LiveView client runs; the tests use it."""
+    """Return the page of the npm LiveView client, for the tests."""
     found = finders.find("phoenix_live_view/phoenix_live_view.js")
     return render(request, "example_project/live.html", {"found": bool(found)})

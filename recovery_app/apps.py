@@ -1,4 +1,4 @@
-"""Own what happens when Django starts: checks, metrics and tracing."""
+"""The app's configuration, which starts checks, metrics and tracing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recovery_app import checks, metrics, tracing
 
 
 class RecoveryConfig(AppConfig):
-    """The app ``recovery_app``."""
+    """The configuration of the app ``recovery_app``."""
 
     name = "recovery_app"
     label = "recovery_app"
@@ -18,7 +18,7 @@ class RecoveryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, start to count, and trace if OpenTelemetry is here."""
+        """Register the checks, and start metrics and, if OpenTelemetry is installed, tracing."""
         for check in checks.CHECKS:
             django_checks.register(check, checks.TAG)
         metrics.start()

@@ -1,4 +1,4 @@
-"""Own the health check: a snapshot's way into the storage and back, under a key of its own."""
+"""The health check: a snapshot is saved, loaded and deleted under a key of its own."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from recovery_app.storages import Storage
 
 DEFAULT_TIMEOUT = 5
 TTL_SECONDS = 60
-"""How long the check's own key may live if it can't be deleted."""
+"""The lifetime of the check's key if it can't be deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageHealth:
-    """What a check found: ``problem`` says in words what is wrong, if anything.
+    """The result of a check; ``problem`` is a message for people, empty if all is well.
 
-    ``storage`` has no name where the settings make none.
+    ``storage`` is the name of the storage's class, empty if the settings are invalid.
     """
 
     storage: str
@@ -33,17 +33,16 @@ class StorageHealth:
 
     @property
     def is_good(self) -> bool:
-        """Say whether states are safe there."""
+        """Return whether the storage works."""
         return not self.problem
 
 
 async def acheck_storage(
     manager: RecoveryManager | None = None, *, timeout: float = DEFAULT_TIMEOUT
 ) -> StorageHealth:
-    """Save, load and delete something in the storage, within ``timeout`` seconds; never raises.
+    """Save, load and delete a snapshot in the storage, within ``timeout`` seconds; never raise.
 
-    ``manager``: the current one by default. Nothing of it is seen in listings, metrics or
-    logs.
+    ``manager`` is the current one by default. The check isn't seen in listings, metrics or logs.
     """
     start = time.monotonic()
     name = ""
@@ -56,29 +55,29 @@ async def acheck_storage(
     except StorageError as error:
         problem = str(error)
     except ImproperlyConfigured:
-        # What is wrong may name a server or a path, and these pages are often open to all.
-        problem = "The setting RECOVERY is wrong: manage.py check says how."
-    except Exception as error:  # A storage of the application's own may raise anything.
+        # The error may name a server or a path, and health pages are often public.
+        problem = "The setting RECOVERY is invalid: run manage.py check."
+    except Exception as error:  # A custom storage may raise anything.
         problem = f"It raised {type(error).__name__}."
     return StorageHealth(storage=name, seconds=time.monotonic() - start, problem=problem)
 
 
 async def _try(storage: Storage) -> str:
-    # As long as the key of a socket, which it is not the hash of.
+    # As long as the hash of a socket id, which is the key of a real snapshot.
     key = secrets.token_hex(8)
-    data = _marker(secrets.token_bytes(16))
+    data = _make_snapshot(binding=secrets.token_bytes(16))
     await storage.asave(key, data, TTL_SECONDS)
     found = await storage.aload(key)
     was_there = await storage.adelete(key)
     if found is None or not was_there:
-        return "What was just saved isn't there."
+        return "The snapshot just saved wasn't found."
     if found != data:
-        return "What was just saved came back as something else."
+        return "The snapshot just saved came back different."
     return ""
 
 
-def _marker(binding: bytes) -> bytes:
-    """Give a snapshot that listings pass over, bound to nobody."""
+def _make_snapshot(binding: bytes) -> bytes:
+    """Return a snapshot that listings omit and no token can recover."""
     header = Header(fence=0, floor=0, binding=binding, flags=REVOKED)
     snapshot = Snapshot(header=header, socket_id="", view="", topic="", serializer="", state=b"")
     return snapshot.to_bytes()

@@ -1,4 +1,4 @@
-"""Own the plugin for django-health-check (4 or newer), an optional dependency."""
+"""A plugin for django-health-check 4 or newer, an optional dependency."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from recovery_app.health import DEFAULT_TIMEOUT, acheck_storage
 
 @dataclass
 class RecoveryStorage(HealthCheck):
-    """Check that the storage of this process's manager takes a snapshot and gives it back."""
+    """A check that the current manager's storage stores and returns a snapshot."""
 
     timeout: timedelta = timedelta(seconds=DEFAULT_TIMEOUT)
 
     async def run(self) -> None:
-        """Check it; `ServiceUnavailable` says what is wrong."""
+        """Raise `ServiceUnavailable` with the problem, if there is one."""
         health = await acheck_storage(timeout=self.timeout.total_seconds())
         if not health.is_good:
             raise ServiceUnavailable(f"{health.storage or 'RECOVERY'}: {health.problem}")

@@ -1,4 +1,4 @@
-"""Own how the current manager reaches views and consumers."""
+"""The current manager, and the middleware that passes it to views and consumers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _override: ContextVar[RecoveryManager | None] = ContextVar("recovery_app_manager
 
 
 def current_manager() -> RecoveryManager:
-    """Give the manager that `override_manager` put in place here, else `get_manager()`."""
+    """Return the manager set by `override_manager`, or else that of the settings."""
     return _override.get() or get_manager()
 
 
@@ -45,7 +45,7 @@ def override_manager(manager: RecoveryManager) -> Iterator[RecoveryManager]:
 
 
 class RecoveryMiddleware:
-    """Give each request ``request.recovery``, the current manager; sync and async alike."""
+    """Middleware that sets ``request.recovery`` to the current manager, sync or async."""
 
     sync_capable = True
     async_capable = True
@@ -61,18 +61,18 @@ class RecoveryMiddleware:
 
 
 class RecoveryScopeMiddleware:
-    """Give each connection ``scope["recovery"]``: the one it brings, else the current manager."""
+    """ASGI middleware that sets ``scope["recovery"]`` to the current manager, if it isn't set."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        # Channels' communicators run an application outside of any `override_manager`: what a
-        # test puts into the scope is the only way to it.
+        # Channels' communicators run the application outside of any `override_manager` block, so
+        # tests can only pass a manager through the scope.
         manager = scope.get("recovery") or current_manager()
         await self._inner({**scope, "recovery": manager}, receive, send)
 
 
 def RecoveryMiddlewareStack(inner: ASGIApp) -> Any:  # noqa: N802 - named like Channels' own
-    """Wrap a router of consumers in all that recovery makes use of: cookies, session, user."""
+    """Wrap a router of consumers in the middleware for cookies, session, user and recovery."""
     return AuthMiddlewareStack(RecoveryScopeMiddleware(inner))

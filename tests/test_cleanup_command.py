@@ -1,4 +1,4 @@
-"""``manage.py cleanup_recovery``: what it removes, what it says, and how it ends."""
+"""``manage.py cleanup_recovery``: what it removes, its output and its exit status."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ def clock() -> FakeClock:
 
 @pytest.fixture(params=PARAMS)
 def database(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[DatabaseStorage]:
-    """Give a storage in each database in turn."""
+    """Return a storage in each database in turn."""
     storage = DatabaseStorage(database=request.param, clock=clock)
     yield storage
     storage.close()
 
 
 class Terminal(io.StringIO):
-    """What a person looks at."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def clean(storage: Storage, *arguments: str, **options: Any) -> str:
-    """Run the command on a storage and give what it prints."""
+    """Run the command on a storage and return its output."""
     output = options.pop("stdout", None) or io.StringIO()
     with override_manager(make_manager(storage=storage)):
         call_command("cleanup_recovery", *arguments, stdout=output, **options)
@@ -68,7 +68,7 @@ def clean(storage: Storage, *arguments: str, **options: Any) -> str:
 
 
 def put(storage: DatabaseStorage, times_us: list[int], mark: str = "e") -> None:
-    """Put rows into the table that expire at these times."""
+    """Insert rows that expire at these times."""
     StoredSnapshot._default_manager.using(storage.database).bulk_create(
         StoredSnapshot(key=f"{mark}{number}", data=b"", expires_us=time_us)
         for number, time_us in enumerate(times_us)
@@ -84,7 +84,7 @@ def keys_in(storage: DatabaseStorage) -> set[str]:
 # What is removed
 
 
-def test_what_has_expired_goes_and_the_rest_stays(
+def test_expired_snapshots_are_removed_and_others_kept(
     database: DatabaseStorage, clock: FakeClock
 ) -> None:
     for number in range(25):
@@ -103,12 +103,10 @@ def test_what_has_expired_goes_and_the_rest_stays(
         pytest.param(list(range(1, 26)), id="each at its own time"),
         pytest.param([7] * 25, id="all at once"),
         pytest.param([1] * 3 + [7] * 19 + [9] * 3, id="most at once"),
-        pytest.param([1, *([7] * 9), *([8] * 15)], id="a step ends between"),
+        pytest.param([1, *([7] * 9), *([8] * 15)], id="a batch ends between"),
     ],
 )
-def test_no_step_is_larger_than_it_should_be(
-    database: DatabaseStorage, times_us: list[int]
-) -> None:
+def test_no_batch_is_larger_than_requested(database: DatabaseStorage, times_us: list[int]) -> None:
     put(database, times_us)
     steps = list(database.cleanup_batches(10))
     assert sum(steps) == 25
@@ -116,7 +114,7 @@ def test_no_step_is_larger_than_it_should_be(
     assert keys_in(database) == set()
 
 
-def test_what_comes_back_to_life_between_two_steps_stays(
+def test_a_snapshot_that_is_renewed_between_two_batches_is_kept(
     database: DatabaseStorage, clock: FakeClock
 ) -> None:
     put(database, list(range(1, 21)))
@@ -128,7 +126,7 @@ def test_what_comes_back_to_life_between_two_steps_stays(
     assert keys_in(database) == {"e15"}
 
 
-def test_two_may_clean_up_at_once(database: DatabaseStorage) -> None:
+def test_concurrent_clean_ups(database: DatabaseStorage) -> None:
     put(database, [7] * 12 + list(range(10, 30)))
     ours, theirs = database.cleanup_batches(5), database.cleanup_batches(3)
     removed = 0
@@ -139,7 +137,7 @@ def test_two_may_clean_up_at_once(database: DatabaseStorage) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_memory_does_not_grow_with_what_is_removed(clock: FakeClock) -> None:
+def test_memory_use_does_not_grow_with_the_number_removed(clock: FakeClock) -> None:
     storage = DatabaseStorage(clock=clock)
     put(storage, list(range(1, 30_001)))
     tracemalloc.start()
@@ -151,7 +149,9 @@ def test_memory_does_not_grow_with_what_is_removed(clock: FakeClock) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_on_sqlite_others_get_their_turn(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_writers_get_their_turn_on_sqlite(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = DatabaseStorage(clock=clock)
     waited: list[float] = []
     monkeypatch.setattr(cleanup, "TURN_SECONDS", 0.0)
@@ -164,7 +164,7 @@ def test_on_sqlite_others_get_their_turn(clock: FakeClock, monkeypatch: pytest.M
     assert len(waited) == 3
 
 
-# What is said
+# Output
 
 
 @pytest.mark.django_db(transaction=True)
@@ -178,7 +178,7 @@ def test_dry_run_removes_nothing(clock: FakeClock) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_json_is_one_line(clock: FakeClock) -> None:
+def test_json_is_a_single_line(clock: FakeClock) -> None:
     storage = DatabaseStorage(clock=clock)
     put(storage, [1, 2, 3])
     common = {"storage": "DatabaseStorage", "complete": True, "note": "", "error": ""}
@@ -192,7 +192,7 @@ def test_json_is_one_line(clock: FakeClock) -> None:
         assert report == {**common, **expected}
 
 
-def test_verbosity_0_says_nothing(clock: FakeClock) -> None:
+def test_verbosity_0_prints_nothing(clock: FakeClock) -> None:
     storage = MemoryStorage(clock=clock)
     storage.save("key", b"data", TTL)
     clock.advance(seconds=TTL)
@@ -200,11 +200,11 @@ def test_verbosity_0_says_nothing(clock: FakeClock) -> None:
     assert storage.count_expired() == 0
 
 
-def test_memory_is_that_of_this_process(clock: FakeClock) -> None:
+def test_a_memory_storage_is_limited_to_this_process(clock: FakeClock) -> None:
     storage = MemoryStorage(clock=clock)
     storage.save("key", b"data", TTL)
     clock.advance(seconds=TTL)
-    note = "MemoryStorage is the memory of one process: what others hold can't be reached from here"
+    note = "MemoryStorage is limited to one process, so this command can't reach"
     printed = clean(storage, "--dry-run")
     assert note in printed
     assert "1 expired snapshot would be removed." in printed
@@ -215,24 +215,26 @@ def test_memory_is_that_of_this_process(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
-def test_what_expires_by_itself_is_left_to_it(arguments: list[str]) -> None:
+def test_a_storage_that_expires_by_itself_needs_no_clean_up(arguments: list[str]) -> None:
     printed = clean(CacheStorage(cache="default"), *arguments)
-    assert "CacheStorage lets snapshots expire by itself: there is nothing to remove." in printed
+    assert (
+        "CacheStorage removes expired snapshots automatically. There is nothing to do." in printed
+    )
 
 
-def test_a_storage_without_a_clean_up_is_told(clock: FakeClock) -> None:
+def test_a_storage_without_a_clean_up_is_reported(clock: FakeClock) -> None:
     printed = clean(OwnStorage(clock))
-    assert "OwnStorage has no clean-up: there is nothing that this command could do." in printed
+    assert "OwnStorage doesn't support removing expired snapshots." in printed
 
 
 class ByOneStep(OwnStorage):
-    """A storage of an application's own that can clean up, and can't count."""
+    """A custom storage that can remove expired snapshots but not count them."""
 
     def cleanup_expired(self) -> int:
         return 4
 
 
-def test_a_storage_may_clean_up_in_one_step(clock: FakeClock) -> None:
+def test_a_storage_may_clean_up_in_one_batch(clock: FakeClock) -> None:
     assert clean(ByOneStep(clock)) == "Removed 4 expired snapshots.\n"
     assert "4" in clean(ByOneStep(clock), stdout=Terminal())
     with pytest.raises(CommandError, match="can't count"):
@@ -240,14 +242,14 @@ def test_a_storage_may_clean_up_in_one_step(clock: FakeClock) -> None:
 
 
 class FailsLater(DownStorage):
-    """A storage that goes away after a step."""
+    """A storage that fails after the first batch."""
 
     def cleanup_batches(self, size: int) -> Iterator[int]:
         yield size
         raise StorageUnavailable("The storage", "clean-up")
 
 
-def test_an_outage_is_an_error_with_what_was_done_until_then(clock: FakeClock) -> None:
+def test_an_outage_is_an_error_that_reports_the_progress(clock: FakeClock) -> None:
     output = io.StringIO()
     with pytest.raises(CommandError, match="unavailable") as raised:
         clean(FailsLater(clock), "--batch-size", "7", stdout=output)
@@ -262,15 +264,15 @@ def test_an_outage_is_an_error_with_what_was_done_until_then(clock: FakeClock) -
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "many", "1.5", str(2**31), str(10**30), "9" * 5000])
-def test_sizes_are_checked(size: str) -> None:
-    with pytest.raises(CommandError, match="isn't a whole number above 0"):
+def test_batch_sizes_are_validated(size: str) -> None:
+    with pytest.raises(CommandError, match="isn't an integer from 1 to"):
         call_command("cleanup_recovery", f"--batch-size={size}")
 
 
-# The bar
+# Progress bar
 
 
-def test_bar_is_for_terminals_alone(clock: FakeClock) -> None:
+def test_bar_is_shown_only_on_terminals(clock: FakeClock) -> None:
     for stream, expected in ((Terminal(), True), (io.StringIO(), False)):
         storage = MemoryStorage(clock=clock)
         storage.save("key", b"data", TTL)
@@ -301,7 +303,7 @@ def test_bar_fits_the_terminal(
         assert lines[-1].rstrip().endswith("100%  1,100 of 1,000  220/s")
 
 
-def test_bar_is_drawn_no_more_often_than_it_can_be_read(clock: FakeClock) -> None:
+def test_bar_is_redrawn_at_a_limited_rate(clock: FakeClock) -> None:
     stream = Terminal()
     bar = ProgressBar(OutputWrapper(stream), None, clock=clock)
     for done in range(100):
@@ -314,7 +316,7 @@ def test_bar_is_drawn_no_more_often_than_it_can_be_read(clock: FakeClock) -> Non
 
 
 class Interrupted(DownStorage):
-    """A storage whose operator presses Ctrl-C while it counts."""
+    """A storage that is interrupted while it counts."""
 
     def count_expired(self) -> int:
         raise KeyboardInterrupt
@@ -323,7 +325,7 @@ class Interrupted(DownStorage):
         raise NotImplementedError
 
 
-def test_a_dry_run_that_was_stopped_claims_nothing(clock: FakeClock) -> None:
+def test_an_interrupted_dry_run_reports_no_count(clock: FakeClock) -> None:
     for arguments, printed in (
         ([], "Stopped before the end.\n"),
         (["--json"], '"expired": null, "complete": false'),
@@ -386,7 +388,7 @@ def count(path: Path) -> int:
         return number
 
 
-def test_exit_status_tells_an_error(tmp_path: Path) -> None:
+def test_exit_status_after_an_error(tmp_path: Path) -> None:
     done = subprocess.run(
         command(tmp_path / "empty", "cleanup_recovery"),
         cwd=TOP,
@@ -407,7 +409,7 @@ def test_exit_status_tells_an_error(tmp_path: Path) -> None:
     assert "no such table: recovery_app_storedsnapshot" in traced.stderr
 
 
-def test_a_pipe_has_no_bar(tmp_path: Path) -> None:
+def test_no_bar_in_a_pipe(tmp_path: Path) -> None:
     make_database(tmp_path / "db", 30)
     done = subprocess.run(
         command(tmp_path / "db", "cleanup_recovery", "--batch-size", "10"),
@@ -421,7 +423,7 @@ def test_a_pipe_has_no_bar(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_says_what_was_removed_so_far(tmp_path: Path, times: int) -> None:
+def test_ctrl_c_reports_what_was_removed(tmp_path: Path, times: int) -> None:
     rows = 20_000
     make_database(tmp_path / "db", rows)
     terminal, inside = pty.openpty()
@@ -450,16 +452,16 @@ def test_ctrl_c_says_what_was_removed_so_far(tmp_path: Path, times: int) -> None
     assert process.wait() == 130
     watchdog.cancel()
     assert "Traceback" not in printed
-    said = re.search(r"Removed (\d+) expired snapshots?\. Stopped before the end\.", printed)
-    assert said, printed
+    report = re.search(r"Removed (\d+) expired snapshots?\. Stopped before the end\.", printed)
+    assert report, printed
     left = count(tmp_path / "db")
     assert 0 < left < rows
-    # A second one may come between the end of a step and its count.
-    assert rows - left - int(said[1]) in ([0] if times == 1 else [0, 1])
+    # The second Ctrl-C may come after a batch was removed and before it was counted.
+    assert rows - left - int(report[1]) in ([0] if times == 1 else [0, 1])
 
 
-def test_a_ctrl_c_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
-    """A shell's script has it ignored for what it runs in the background."""
+def test_an_ignored_ctrl_c_stops_nothing(tmp_path: Path) -> None:
+    """Shell scripts ignore SIGINT for background processes."""
     rows = 200
     make_database(tmp_path / "db", rows)
     cleanup = command(tmp_path / "db", "cleanup_recovery", "--batch-size", "1")
@@ -479,12 +481,12 @@ def test_a_ctrl_c_that_is_ignored_stops_nothing(tmp_path: Path) -> None:
     assert (process.returncode, printed) == (0, f"Removed {rows} expired snapshots.\n")
 
 
-def test_the_largest_step_is_one_that_each_database_takes(database: DatabaseStorage) -> None:
+def test_each_database_accepts_the_largest_batch_size(database: DatabaseStorage) -> None:
     put(database, [1, 2, 3])
     assert "Removed 3 expired snapshots." in clean(database, "--batch-size", str(2**31 - 1))
 
 
-def test_other_threads_may_run_it(clock: FakeClock) -> None:
+def test_the_command_can_run_in_another_thread(clock: FakeClock) -> None:
     storage = MemoryStorage(clock=clock)
     storage.save("key", b"data", TTL)
     clock.advance(seconds=TTL)
@@ -496,14 +498,14 @@ def test_other_threads_may_run_it(clock: FakeClock) -> None:
 
 
 def test_the_manager_is_that_of_the_settings(settings: Any) -> None:
-    settings.RECOVERY = {"STORAGE": {"BACKEND": "tests.test_cleanup_command.Telling"}}
+    settings.RECOVERY = {"STORAGE": {"BACKEND": "tests.test_cleanup_command.Configured"}}
     output = io.StringIO()
     call_command("cleanup_recovery", stdout=output)
-    assert "Telling" in output.getvalue()
+    assert "Configured" in output.getvalue()
 
 
-class Telling(OwnStorage):
-    """A storage that settings can name."""
+class Configured(OwnStorage):
+    """A storage for use in settings."""
 
     def __init__(self) -> None:
         super().__init__(FakeClock())

@@ -1,4 +1,4 @@
-"""The example: what a quote does, and that its server serves the pages."""
+"""The example project: quotes, their consumer, and the server."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-RUBBISH = st.dictionaries(st.sampled_from(["id", "ids", "field", "value", "x"]), ANYTHING)
+INVALID_PAYLOADS = st.dictionaries(st.sampled_from(["id", "ids", "field", "value", "x"]), ANYTHING)
 
 
 def make(*items: dict[str, str], **fields: str) -> quotes.Quote:
-    """Give a quote with these lines and fields."""
+    """Return a quote with these lines and fields."""
     quote = quotes.new()
     quote["items"] = [
         {"id": f"line{place:02}", "description": "", "quantity": "", "price": "", **item}
@@ -46,7 +46,7 @@ def make(*items: dict[str, str], **fields: str) -> quotes.Quote:
     return quote
 
 
-# A quote
+# Quotes
 
 
 def test_totals_are_computed_with_discount_and_vat():
@@ -66,7 +66,7 @@ def test_totals_are_computed_with_discount_and_vat():
 
 
 @pytest.mark.parametrize("text", ["four", "1e9", "NaN", "-1", "1.234", "12345678", "٣"])
-def test_what_is_no_number_is_kept_reported_and_not_counted(text):
+def test_an_invalid_number_is_kept_reported_and_not_counted(text):
     shown = quotes.present(make({"quantity": text, "price": "2"}, {"quantity": "1", "price": "3"}))
     first, second = shown["items"]
     assert (first["quantity"], first["total"]) == (text, None)
@@ -74,7 +74,7 @@ def test_what_is_no_number_is_kept_reported_and_not_counted(text):
     assert (shown["totals"]["subtotal"], shown["totals"]["uncounted"]) == ("3.00", 1)
 
 
-def test_fields_say_what_is_wrong():
+def test_invalid_fields_have_errors():
     yesterday = timezone.localdate() - timedelta(days=1)
     wrong = make(email="office@", delivery=str(yesterday), discount="101")
     assert list(quotes.present(wrong)["errors"]) == ["email", "delivery", "discount"]
@@ -83,7 +83,7 @@ def test_fields_say_what_is_wrong():
     assert quotes.present(right)["errors"] == {}
 
 
-def test_choices_are_only_those_offered():
+def test_only_offered_choices_are_accepted():
     quote = make()
     for vat in ("7", "1000000"):
         quotes.apply(quote, "set_field", {"field": "vat", "value": vat})
@@ -91,14 +91,14 @@ def test_choices_are_only_those_offered():
     assert quote["changes"] == 1
 
 
-@given(event=st.sampled_from([*quotes._CHANGES, "no_such_event"]), payload=RUBBISH)
-def test_rubbish_changes_nothing_and_raises_nothing(event, payload):
+@given(event=st.sampled_from([*quotes._CHANGES, "no_such_event"]), payload=INVALID_PAYLOADS)
+def test_invalid_payloads_raise_nothing(event, payload):
     quote = make({"quantity": "1", "price": "2"})
     quotes.apply(quote, event, payload)
     json.dumps(quotes.present(quote))
 
 
-def test_a_quote_has_an_end():
+def test_the_size_of_a_quote_is_limited():
     quote = make()
     for place in range(quotes.MAX_ITEMS + 10):
         quotes.apply(quote, "add_item", {"id": f"item{place:03}"})
@@ -107,18 +107,18 @@ def test_a_quote_has_an_end():
     assert len(quote["fields"]["notes"]) == 2000
 
 
-# Its consumer
+# Consumer
 
 
 async def join(payload: dict[str, Any]) -> tuple[WebsocketCommunicator, dict[str, Any]]:
-    """Connect and join; give the connection and the join's response."""
+    """Connect and join; return the connection and the response."""
     client = WebsocketCommunicator(QuoteConsumer.as_asgi(), "/ws/websocket")
     await client.connect()
     return client, await ask(client, [*JOIN[:4], payload])
 
 
 async def ask(client: WebsocketCommunicator, frame: list[Any]) -> dict[str, Any]:
-    """Send a frame and give the response, which must be ok."""
+    """Send a frame and return the response, whose status must be "ok"."""
     await client.send_json_to(frame)
     *_, reply = await client.receive_json_from()
     assert reply["status"] == "ok"
@@ -126,7 +126,7 @@ async def ask(client: WebsocketCommunicator, frame: list[Any]) -> dict[str, Any]
     return response
 
 
-async def test_a_quote_comes_back():
+async def test_a_quote_is_recovered():
     client, first = await join({})
     changed = await ask(
         client, ["1", "2", "quote", "set_field", {"field": "customer", "value": "Finch"}]
@@ -139,7 +139,7 @@ async def test_a_quote_comes_back():
     await again.disconnect()
 
 
-# Its server
+# Server
 
 
 def get(url: str) -> tuple[str, HTTPMessage]:
@@ -164,7 +164,7 @@ async def test_another_site_can_not_connect(asgi_server):
         await connect(url, origin=Origin("http://example.com"))
 
 
-async def test_a_token_is_good_for_its_session_only(asgi_server):
+async def test_a_token_is_bound_to_its_session(asgi_server):
     server = asgi_server()
     outcomes = []
     _, headers = get(server.url)
@@ -179,11 +179,11 @@ async def test_a_token_is_good_for_its_session_only(asgi_server):
     assert outcomes == ["new", "recovered", "rejected"]
 
 
-def test_the_project_has_nothing_to_complain_about(migrated_demo):
+def test_the_project_passes_the_system_checks(migrated_demo):
     manage("check", "--fail-level=WARNING", data=migrated_demo)
 
 
-def test_the_secret_key_is_made_once(tmp_path):
+def test_the_secret_key_is_created_once(tmp_path):
     command = [
         "shell",
         "-v",
@@ -197,10 +197,10 @@ def test_the_secret_key_is_made_once(tmp_path):
     assert os.listdir(tmp_path) == ["secret-key"]
 
 
-# Its files
+# Files
 
 
-def test_nothing_comes_from_another_host():
+def test_nothing_is_loaded_from_another_host():
     files = [
         *STATIC.rglob("*.js"),
         *STATIC.rglob("*.css"),

@@ -130,9 +130,9 @@ async def test_each_check_has_a_key_of_its_own_that_goes() -> None:
     [
         (Away, "Away is unavailable (during load)."),
         (Odd, "It raised ZeroDivisionError."),
-        (Forgetful, "What was just saved isn't there."),
-        (Lying, "What was just saved came back as something else."),
-        (Keeping, "What was just saved isn't there."),
+        (Forgetful, "The snapshot just saved wasn't found."),
+        (Lying, "The snapshot just saved came back different."),
+        (Keeping, "The snapshot just saved wasn't found."),
     ],
 )
 async def test_a_problem_is_told_and_never_raised(
@@ -164,7 +164,7 @@ async def test_settings_that_are_wrong_are_told_and_never_raised(
     settings.RECOVERY = recovery
     found = await acheck_storage()
     assert (found.is_good, found.storage) == (False, "")
-    assert found.problem == "The setting RECOVERY is wrong: manage.py check says how."
+    assert found.problem == "The setting RECOVERY is invalid: run manage.py check."
 
 
 # The plugin

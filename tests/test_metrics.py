@@ -17,11 +17,12 @@ from channels.testing import WebsocketCommunicator
 from django.apps import apps
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from recovery_app import RecoveryManager
+from recovery_app import RecoveryManager, metrics
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.consumers import RecoveryConsumerMixin
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
-from recovery_app.metrics import recovery as metrics
+from recovery_app.metrics.definitions import SIZE_BUCKETS
+from recovery_app.metrics.observer import Metrics
 from recovery_app.signals import observers
 from recovery_app.storages import MemoryStorage
 from tests.clock import FakeClock
@@ -147,7 +148,7 @@ def test_kinds_and_labels() -> None:
 
 def test_each_reason_is_there_from_the_start() -> None:
     registry = CollectorRegistry()
-    metrics.Metrics("shop", registry)
+    Metrics("shop", registry)
     prefix = "shop_recovery_tokens_failed_total"
     assert samples(registry, prefix) == dict.fromkeys(
         [
@@ -210,7 +211,7 @@ def test_size_of_what_was_refused_is_not_counted(manager: RecoveryManager, call:
 
 
 def test_largest_state_has_a_bucket() -> None:
-    assert max(metrics.SIZE_BUCKETS) >= 1_048_576
+    assert max(SIZE_BUCKETS) >= 1_048_576
 
 
 @pytest.mark.parametrize("name", ["recover", "take_over"])
@@ -365,7 +366,7 @@ def test_namespace_is_read_once(settings: Any, manager: RecoveryManager) -> None
 
 def test_metrics_in_a_registry_of_their_own(manager: RecoveryManager) -> None:
     registry = CollectorRegistry()
-    own = metrics.Metrics("shop", registry)
+    own = Metrics("shop", registry)
     observers.add(own)
     manager.create_token("socket")
     observers.remove(own)

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from recovery_app._core.telemetry import OPERATIONS
 from recovery_app._live.session import Outcome
-from recovery_app.metrics.operations import STORAGE_REASONS, OperatorMetrics
-from recovery_app.metrics.recovery import REASONS, Metrics
+from recovery_app.metrics.definitions import REASONS, STORAGE_REASONS
+from recovery_app.metrics.observer import Metrics
 from tests.support.needs import require
 from tests.support.processes import TOP
 
@@ -34,8 +34,7 @@ LABELS = {
 def exported() -> dict[str, set[str]]:
     """Give the names of all samples, each with its labels."""
     registry = CollectorRegistry()
-    Metrics("golivekit", registry)
-    OperatorMetrics("golivekit", registry).counted(1, shared=True)
+    Metrics("golivekit", registry).counted(1, shared=True)
     found: dict[str, set[str]] = {}
     for family in registry.collect():
         for sample in family.samples:

@@ -31,9 +31,8 @@ MIN_SECRET_BYTES = 32
 _PAYLOAD = struct.Struct(f">{SOCKET_HASH_SIZE}sQ")
 _PAYLOAD_SIZE = _PAYLOAD.size
 _TOKEN_SIZE = _PAYLOAD_SIZE + hashlib.sha256().digest_size
-_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
-_STANDARD_ALPHABET = bytes.maketrans(b"-_+/", b"+/~~")
-"""From base64url to base64, whose own two characters become one that is in neither."""
+_TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 class TokenPayload(NamedTuple):
@@ -89,7 +88,7 @@ class TokenSigner:
         """Return the token that says ``payload`` and is valid for ``binding`` alone."""
         signed = _PAYLOAD.pack(*payload)
         raw = b2a_base64(signed + self._keys[0].mac(signed, binding), newline=False)
-        return raw.translate(_URL_ALPHABET).decode()
+        return raw.translate(_TO_BASE64URL).decode()
 
     def verify(self, token: object, binding: bytes = b"") -> TokenPayload:
         """Return what a token says, once its signature is known to be right.
@@ -146,10 +145,12 @@ def _decode(token: Any) -> bytes:
     spelling = str.__str__(token)
     if len(spelling) != TOKEN_LENGTH:
         raise MalformedToken(f"it has {len(spelling)} characters, not {TOKEN_LENGTH}")
-    try:
-        raw = a2b_base64(spelling.encode("ascii").translate(_STANDARD_ALPHABET))
-    except ValueError:
-        raw = b""
+    raw = b""
+    if "+" not in spelling and "/" not in spelling:
+        try:
+            raw = a2b_base64(spelling.encode("ascii").translate(_TO_BASE64))
+        except ValueError:
+            raw = b""
     # The decoder passes over other characters, which leaves too few for all the bytes.
     if len(raw) != _TOKEN_SIZE:
         raise MalformedToken("it has characters outside the base64url alphabet")

@@ -1,13 +1,15 @@
-"""Own the page "Snapshots" of Django's admin, for whichever storage is configured.
+"""The page "Snapshots" in Django's admin, for any configured storage.
 
-- `options`: the addresses, who may open them, and what each does;
-- `pages`: what each page shows; `actions`: what it changes; `trouble`: a storage that fails;
-- `listing`: what a request asks for, and the rows that answer it;
-- `detail`: one snapshot; `tree`: its state as rows, what is to be hidden left out;
-- `summary`: how many, how large, how old; `charts`: that as pictures;
-- `outcomes`: what came of recoveries in this process; `words`: numbers for people.
+- `options`: URLs, permissions and views;
+- `pages`: the template context of each page;
+- `actions`: revoking snapshots and removing expired ones;
+- `listing`: the parameters of a request, and the rows, links and filters of the list;
+- `detail`: the facts about one snapshot; `state_tree`: its state, with hidden values left out;
+- `summary`: totals, sizes and ages; `charts`: the same as bar charts;
+- `outcomes`: the outcomes of recoveries in this process;
+- `error_messages`: storage errors as messages; `formatting`: numbers and durations as text.
 
-Django imports it where ``django.contrib.admin`` is installed; nothing else does.
+Django imports it only if ``django.contrib.admin`` is installed.
 """
 
 from django.contrib import admin

@@ -1,4 +1,4 @@
-"""Own what the page changes: snapshots revoked, expired ones removed, each put on record."""
+"""Changes made from the admin: revoking and removing snapshots, each with a log entry."""
 
 from __future__ import annotations
 
@@ -12,36 +12,35 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app.admin import formatting as words
-from recovery_app.admin.error_messages import told_to
+from recovery_app.admin import formatting
+from recovery_app.admin.error_messages import collect_errors
 from recovery_app.admin.listing import find_by_hash
 from recovery_app.models import Snapshot
 
-BATCH = 2000
-"""How many expired snapshots are removed in one step, about."""
+BATCH_SIZE = 2000
 
 
 @dataclass(slots=True, kw_only=True)
-class Done:
-    """What came of a change: how many, of how many, and what went wrong."""
+class ActionResult:
+    """The result of a change: how many snapshots changed or were missing, and error messages."""
 
     changed: int = 0
-    absent: int = 0
-    troubles: list[str] = field(default_factory=list)
+    missing: int = 0
+    errors: list[str] = field(default_factory=list)
 
 
-def revoke(manager: RecoveryManager, keys: Iterable[str], *, user: Any) -> Done:
-    """Revoke each socket until the storage fails, and log those that are."""
-    done = Done()
+def revoke(manager: RecoveryManager, keys: Iterable[str], *, user: Any) -> ActionResult:
+    """Revoke each socket, and log it; stop when the storage fails."""
+    result = ActionResult()
     snapshots = []
-    with told_to(done.troubles):
+    with collect_errors(result.errors):
         for key in keys:
             info = find_by_hash(manager, key)
             if info is not None and manager.revoke_socket(key):
                 snapshots.append(Snapshot(key=key, socket_id=info.socket_id))
             else:
-                done.absent += 1
-    done.changed = len(snapshots)
+                result.missing += 1
+    result.changed = len(snapshots)
     if snapshots:
         LogEntry.objects.log_actions(
             user_id=user.pk,
@@ -49,41 +48,43 @@ def revoke(manager: RecoveryManager, keys: Iterable[str], *, user: Any) -> Done:
             action_flag=DELETION,
             change_message=_("Revoked."),
         )
-    return done
+    return result
 
 
-def clean_up(manager: RecoveryManager, *, user: Any) -> Done:
-    """Remove what has expired until the storage fails, and log how many that were."""
-    done = Done()
-    with told_to(done.troubles):
-        for removed_now in manager.storage.cleanup_batches(BATCH):
-            done.changed += removed_now
-    if done.changed or not done.troubles:
+def clean_up(manager: RecoveryManager, *, user: Any) -> ActionResult:
+    """Remove expired snapshots, and log their number; stop when the storage fails."""
+    result = ActionResult()
+    with collect_errors(result.errors):
+        for removed in manager.storage.cleanup_batches(BATCH_SIZE):
+            result.changed += removed
+    if result.changed or not result.errors:
         LogEntry.objects.create(
             user_id=user.pk,
             content_type=ContentType.objects.get_for_model(Snapshot, for_concrete_model=False),
             object_repr=_("Expired snapshots"),
             action_flag=DELETION,
-            change_message=removed(done.changed),
+            change_message=removed_message(result.changed),
         )
-    return done
+    return result
 
 
-def revoked(count: int) -> str:
-    """Say how many were revoked."""
+def revoked_message(count: int) -> str:
+    """Return how many snapshots were revoked, as a sentence."""
     text = ngettext("Revoked %(number)s snapshot.", "Revoked %(number)s snapshots.", count)
-    return text % {"number": words.number(count)}
+    return text % {"number": formatting.number(count)}
 
 
-def gone(count: int) -> str:
-    """Say how many weren't there any more."""
-    text = ngettext("%(number)s was gone already.", "%(number)s were gone already.", count)
-    return text % {"number": words.number(count)}
+def missing_message(count: int) -> str:
+    """Return how many snapshots no longer existed, as a sentence."""
+    text = ngettext(
+        "%(number)s snapshot no longer existed.", "%(number)s snapshots no longer existed.", count
+    )
+    return text % {"number": formatting.number(count)}
 
 
-def removed(count: int) -> str:
-    """Say how many were removed."""
+def removed_message(count: int) -> str:
+    """Return how many expired snapshots were removed, as a sentence."""
     text = ngettext(
         "Removed %(number)s expired snapshot.", "Removed %(number)s expired snapshots.", count
     )
-    return text % {"number": words.number(count)}
+    return text % {"number": formatting.number(count)}

@@ -1,4 +1,4 @@
-"""Own the pictures: bars as plain SVG, made here, with the same in words for who can't see it."""
+"""Bar charts, drawn as SVG by the template ``chart.html``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from recovery_app.admin import formatting as words
+from recovery_app.admin import formatting
 
+# All sizes are in units of the SVG, whose text is 12 units high.
 WIDTH = 340
 ROW_HEIGHT = 22
 BAR_HEIGHT = 14
 LABEL_WIDTH = 74
 VALUE_WIDTH = 68
-"""In units of the picture, of which its text is 12 high."""
 MIN_BAR = 2.0
 GAP = 6
 
@@ -26,7 +26,7 @@ Text = str | Promise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One bar: where it is, how long, and what is written on both sides of it."""
+    """One bar with its label and its value."""
 
     label: Text
     value: str
@@ -35,18 +35,18 @@ class Bar:
 
     @property
     def value_x(self) -> float:
-        """Give where its number begins: behind it."""
+        """Return the horizontal position of the value."""
         return LABEL_WIDTH + self.length + GAP
 
     @property
     def text_y(self) -> int:
-        """Give where the feet of the letters are."""
+        """Return the baseline of the texts."""
         return self.y + BAR_HEIGHT - 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A picture of some bars."""
+    """A horizontal bar chart."""
 
     name: str
     title: Text
@@ -59,11 +59,11 @@ class Chart:
 
     @property
     def height(self) -> int:
-        """Give the height of the whole."""
+        """Return the height of the chart."""
         return len(self.bars) * ROW_HEIGHT
 
 
-def draw(
+def histogram(
     name: str,
     title: Text,
     labels: Sequence[Text],
@@ -72,28 +72,29 @@ def draw(
     *,
     in_percent: bool,
 ) -> Chart:
-    """Draw how many values are up to each limit; the last label is for those above all.
+    """Return a chart of how many values are up to each limit.
 
-    ``in_percent``: the values are a sample, and their number says nothing.
+    The last label is for the values above all limits. Pass ``in_percent`` if the values are a
+    sample, whose absolute numbers mean nothing.
     """
     counts = _counts(limits, values)
-    most, total = max(counts), sum(counts)
-    room = WIDTH - LABEL_WIDTH - VALUE_WIDTH
+    highest, total = max(counts), sum(counts)
+    max_length = WIDTH - LABEL_WIDTH - VALUE_WIDTH
     bars = [
         Bar(
             label=label,
-            value=_percent(count, total) if in_percent else words.number(count),
-            y=place * ROW_HEIGHT + (ROW_HEIGHT - BAR_HEIGHT) // 2,
-            length=max(MIN_BAR, round(room * count / most, 1)) if count else 0,
+            value=_percent(count, total) if in_percent else formatting.number(count),
+            y=index * ROW_HEIGHT + (ROW_HEIGHT - BAR_HEIGHT) // 2,
+            length=max(MIN_BAR, round(max_length * count / highest, 1)) if count else 0,
         )
-        for place, (label, count) in enumerate(zip(labels, counts, strict=True))
+        for index, (label, count) in enumerate(zip(labels, counts, strict=True))
     ]
     return Chart(name=name, title=title, bars=bars)
 
 
 def _counts(limits: Sequence[float], values: Iterable[float]) -> list[int]:
-    counted = Counter(bisect_left(limits, value) for value in values)
-    return [counted[place] for place in range(len(limits) + 1)]
+    counts = Counter(bisect_left(limits, value) for value in values)
+    return [counts[index] for index in range(len(limits) + 1)]
 
 
 def _percent(count: int, total: int) -> str:

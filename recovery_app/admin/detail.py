@@ -1,4 +1,4 @@
-"""Own what is shown of one snapshot beside its state."""
+"""The facts about one snapshot that its page shows above the state."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from datetime import datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app.admin import formatting as words
+from recovery_app.admin import formatting
 from recovery_app.storages.browsing import moment
 from recovery_app.values import Inspection
-
-KILOBYTE = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """A name and what it is: a text, or a time."""
+    """A labelled text or time."""
 
     name: Promise
     text: str = ""
@@ -26,19 +24,18 @@ class Fact:
     seconds_left: str = ""
 
 
-def facts(found: Inspection) -> list[Fact]:
-    """Give what is known of a snapshot, in the order in which one asks."""
-    info = found.info
-    left = info.expires_in_seconds
+def facts(inspection: Inspection) -> list[Fact]:
+    """Return the known facts about a snapshot, in display order."""
+    info = inspection.info
     expires = Fact(
         name=_("Expires in"),
-        text=words.expiry(left),
-        seconds_left=f"{left:.1f}" if words.counts_down(left) else "",
+        text=formatting.expiry(info.expires_in_seconds),
+        seconds_left=formatting.seconds_left(info.expires_in_seconds),
     )
     hash_ = Fact(name=_("Socket hash"), text=info.socket_hash, note=_("as in the log"))
-    stored = Fact(name=_("Stored bytes"), text=words.number(found.stored_bytes))
-    if info.problem or found.is_revoked:
-        return [hash_, expires, stored, *_fences(found)]
+    stored = Fact(name=_("Stored bytes"), text=formatting.number(inspection.stored_bytes))
+    if info.problem or inspection.is_revoked:
+        return [hash_, expires, stored, *_fences(inspection)]
     seq = info.applied_seq
     return [
         Fact(name=_("Socket id"), text=info.socket_id),
@@ -50,24 +47,24 @@ def facts(found: Inspection) -> list[Fact]:
         expires,
         Fact(
             name=_("Size of the state"),
-            text=words.size(info.size_bytes),
-            note=_bytes(info.size_bytes) if info.size_bytes >= KILOBYTE else "",
+            text=formatting.size(info.size_bytes),
+            note=_bytes(info.size_bytes) if info.size_bytes >= formatting.KILOBYTE else "",
         ),
         stored,
         Fact(name=_("Encoding"), text=info.serializer),
         Fact(name=_("State version"), text=str(info.version)),
         Fact(name=_("Applied seq"), text="–" if seq is None else str(seq)),
-        *_fences(found),
+        *_fences(inspection),
     ]
 
 
-def _fences(found: Inspection) -> list[Fact]:
-    """Tell the counters that look like times as both; nothing where they can't be read."""
-    if not found.fence:
+def _fences(inspection: Inspection) -> list[Fact]:
+    # A snapshot whose header can't be read has none.
+    if not inspection.fence:
         return []
     return [
-        _fence(_("Fence"), found.fence, _("the least token that may save")),
-        _fence(_("Floor"), found.floor, _("the least token that may take over")),
+        _fence(_("Fence"), inspection.fence, _("the lowest token that may save")),
+        _fence(_("Floor"), inspection.floor, _("the lowest token that may take over")),
     ]
 
 
@@ -76,4 +73,4 @@ def _fence(name: Promise, value: int, note: Promise) -> Fact:
 
 
 def _bytes(size: int) -> str:
-    return str(_("%(number)s bytes") % {"number": words.number(size)})
+    return str(_("%(number)s bytes") % {"number": formatting.number(size)})

@@ -1,4 +1,4 @@
-"""Own what the page says of a storage that fails: a sentence, and never a traceback."""
+"""Storage errors as messages for the operator."""
 
 from __future__ import annotations
 
@@ -14,21 +14,17 @@ logger = logging.getLogger("recovery_app")
 
 
 @contextmanager
-def told_to(troubles: list[str]) -> Iterator[None]:
-    """Put what a storage raises into words, of which the page shows all."""
+def collect_errors(errors: list[str]) -> Iterator[None]:
+    """Append a message to ``errors`` if the block fails, and suppress the exception."""
     try:
         yield
     except StorageUnavailable as error:
-        troubles.append(
-            _("The storage can’t be reached, so nothing is known of what it holds. %s") % error
-        )
+        errors.append(_("The storage can’t be reached, so its contents are unknown. %s") % error)
     except StorageError as error:
-        troubles.append(_("The storage has failed. %s") % error)
+        errors.append(_("The storage failed. %s") % error)
     except ValueError:
-        troubles.append(_("There is no such page or search. Start again from the first page."))
+        errors.append(_("This page or search isn’t valid. Start again from the first page."))
     except Exception as error:
-        # A storage of the application's own may raise anything.
-        logger.exception(
-            "The storage failed in a way that it shouldn't.", extra={"event": "page_failed"}
-        )
-        troubles.append(_("The storage has failed (%s); the log has more.") % type(error).__name__)
+        # A custom storage may raise anything.
+        logger.exception("The storage raised an unexpected error.", extra={"event": "page_failed"})
+        errors.append(_("The storage failed (%s). See the log for details.") % type(error).__name__)

@@ -1,4 +1,4 @@
-"""Own how numbers are put for people."""
+"""Numbers, sizes and durations as text."""
 
 from __future__ import annotations
 
@@ -8,58 +8,45 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from recovery_app.clock import MICROSECONDS
-
-FIGURES = 2
-"""An estimate is given in so many figures."""
-FOR_EVER_SECONDS = 100 * 365 * 86_400
+ESTIMATE_DIGITS = 2
+KILOBYTE = 1024
+NEVER_SECONDS = 100 * 365 * 86_400
 
 
 def countdown(seconds: float) -> str:
-    """Put seconds as ``4:09`` or ``2:04:09``; ``admin.js`` goes on counting like this."""
+    """Return seconds as ``4:09`` or ``2:04:09``; ``admin.js`` has the same format."""
     minutes, rest = divmod(math.floor(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def expiry(seconds: float) -> str:
-    """Say in how much time a snapshot expires."""
+    """Return the time until a snapshot expires."""
     if math.isnan(seconds):
         return _("unknown")
     if seconds <= 0:
         return _("expired")
-    return _("never") if seconds > FOR_EVER_SECONDS else countdown(seconds)
+    return _("never") if seconds > NEVER_SECONDS else countdown(seconds)
 
 
-def counts_down(seconds: float) -> bool:
-    """Say whether `expiry` gives a time that goes by."""
-    return 0 < seconds <= FOR_EVER_SECONDS
+def seconds_left(seconds: float) -> str:
+    """Return the start of a countdown for ``admin.js``, or "" if `expiry` isn't a time."""
+    return f"{seconds:.1f}" if 0 < seconds <= NEVER_SECONDS else ""
 
 
-def number(value: int) -> str:
-    """Put a number with its thousands apart."""
-    return number_format(value, force_grouping=True)
-
-
-def about(value: int, *, is_exact: bool) -> str:
-    """Put a number, or an estimate as one."""
+def number(value: int, *, is_exact: bool = True) -> str:
+    """Return a number with thousands separators, rounded and marked if it is an estimate."""
     if is_exact:
-        return number(value)
-    return _("about %(number)s") % {"number": number(rounded(value))}
+        return number_format(value, force_grouping=True)
+    return _("about %(number)s") % {"number": number(_rounded(value))}
 
 
 def size(size_bytes: int, *, is_exact: bool = True) -> str:
-    """Put a number of bytes, or an estimate of one."""
+    """Return a number of bytes with its unit, rounded and marked if it is an estimate."""
     if is_exact:
         return filesizeformat(size_bytes)
-    return _("about %(number)s") % {"number": filesizeformat(rounded(size_bytes))}
+    return _("about %(number)s") % {"number": filesizeformat(_rounded(size_bytes))}
 
 
-def rounded(value: int) -> int:
-    """Leave the first figures of a number."""
-    return round(value, min(0, FIGURES - len(str(abs(value)))))
-
-
-def seconds_of(microseconds: int) -> float:
-    """Turn a time as it is stored into seconds since 1970."""
-    return microseconds / MICROSECONDS
+def _rounded(value: int) -> int:
+    return round(value, min(0, ESTIMATE_DIGITS - len(str(abs(value)))))

@@ -1,4 +1,4 @@
-"""Own the addresses of the page "Snapshots", who may open them, and what each does."""
+"""The model admin of snapshots: its URLs, permissions and views."""
 
 from __future__ import annotations
 
@@ -27,17 +27,15 @@ else:
 
 REVOKE = "revoke_selected"
 STATE_PERMISSION = "recovery_app.view_snapshot_state"
-_CRUMBS_ARE_A_LIST = django.VERSION >= (6, 1)
+_HAS_BREADCRUMB_LIST = django.VERSION >= (6, 1)
 
 
 class SnapshotAdmin(_ModelAdmin):
-    """Look into the storage of the current manager; nothing of it is asked of the model."""
+    """The admin of the current manager's storage; the model itself is never queried."""
 
     list_per_page = 100
     sample_size = 500
-    """Snapshots that the summary looks at; of more it gives an estimate."""
-
-    # Who may do what; "view" and "delete" are Django's own questions.
+    """How many snapshots the summary reads; with more stored, it shows estimates."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -46,10 +44,8 @@ class SnapshotAdmin(_ModelAdmin):
         return False
 
     def may_see_hidden_values(self, request: HttpRequest) -> bool:
-        """Say whether the values of keys in ``REDACT`` are shown."""
+        """Return whether the user may see the values hidden by ``REDACT``."""
         return request.user.has_perm(STATE_PERMISSION)
-
-    # The addresses.
 
     def get_urls(self) -> list[Any]:
         def named(route: str, view: Any, name: str) -> Any:
@@ -61,21 +57,19 @@ class SnapshotAdmin(_ModelAdmin):
             named("<path:object_id>/history/", self.history_view, "history"),
             named("<path:object_id>/delete/", self.delete_view, "delete"),
             named("<path:object_id>/change/", self.change_view, "change"),
-            path("<path:object_id>/", self.admin_site.admin_view(self.bare_view)),
+            path("<path:object_id>/", self.admin_site.admin_view(self.redirect_view)),
         ]
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Snapshot:
-        """Name a socket; its history is there when its snapshot is gone."""
+        """Return an unsaved object: the history outlives the snapshot."""
         return Snapshot(key=object_id)
-
-    # The list.
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show what is stored; by POST, ask about what was selected or revoke it."""
+        """Show the list; on POST, ask for confirmation or revoke the selected snapshots."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":
@@ -100,11 +94,9 @@ class SnapshotAdmin(_ModelAdmin):
             raise PermissionDenied
         keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if request.POST.get("action") != REVOKE or not keys:
-            messages.warning(request, _("Nothing was selected, so nothing was revoked."))
+            messages.warning(request, _("No snapshots were selected, so nothing was revoked."))
             return redirect(request.get_full_path())
-        return self._revoke_if_sure(request, keys)
-
-    # One snapshot.
+        return self._revoke_if_confirmed(request, keys)
 
     def change_view(
         self,
@@ -113,7 +105,7 @@ class SnapshotAdmin(_ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show a snapshot and its state; nothing of it can be changed."""
+        """Show a snapshot and its state, read-only."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         key = unquote(object_id)
@@ -121,19 +113,19 @@ class SnapshotAdmin(_ModelAdmin):
             current_manager(), key, reveal=self.may_see_hidden_values(request)
         )
         if context is None:
-            text = _("There is no snapshot of socket %(hash)s: it has expired or was removed.")
+            text = _("There is no snapshot of socket %(hash)s. It has expired or was removed.")
             messages.warning(request, text % {"hash": key})
             return redirect(self._list_url())
         context |= {
-            "crumbs": [self._list_crumb(request)],
+            "parents": [self._list_link(request)],
             "may_revoke": self.has_delete_permission(request),
             "delete_url": self._reverse("delete", quote(key)),
             "history_url": self._reverse("history", quote(key)),
         }
         return self._render(request, "detail", context | (extra_context or {}))
 
-    def bare_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Lead on to the snapshot."""
+    def redirect_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Redirect to the snapshot's page."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         return redirect(self._reverse("change", object_id))
@@ -141,61 +133,54 @@ class SnapshotAdmin(_ModelAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Ask whether a snapshot is to be revoked; by POST, revoke it."""
+        """Ask for confirmation; on POST, revoke the snapshot."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
-        return self._revoke_if_sure(request, [unquote(object_id)])
-
-    # Changes.
+        return self._revoke_if_confirmed(request, [unquote(object_id)])
 
     def cleanup_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask whether what has expired is to be removed; by POST, remove it."""
+        """Ask for confirmation; on POST, remove expired snapshots."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
         manager = current_manager()
         if request.method == "POST":
-            done = actions.clean_up(manager, user=request.user)
-            for trouble in done.troubles:
-                messages.error(request, trouble)
-            if done.changed or not done.troubles:
-                messages.success(request, actions.removed(done.changed))
+            result = actions.clean_up(manager, user=request.user)
+            for error in result.errors:
+                messages.error(request, error)
+            if result.changed or not result.errors:
+                messages.success(request, actions.removed_message(result.changed))
             return redirect(self._next_url(request))
         context = pages.cleanup_page(manager, sample_size=self.sample_size)
         context |= {
-            "crumbs": [self._list_crumb(request)],
+            "parents": [self._list_link(request)],
             "may_clean_up": self._may_clean_up(request),
             "list_url": self._next_url(request),
         }
         return self._render(request, "cleanup", context)
 
-    def _revoke_if_sure(self, request: HttpRequest, keys: Sequence[str]) -> HttpResponse:
+    def _revoke_if_confirmed(self, request: HttpRequest, keys: Sequence[str]) -> HttpResponse:
         manager = current_manager()
         if request.method == "POST" and request.POST.get("post"):
-            done = actions.revoke(manager, keys, user=request.user)
-            self._tell(request, done)
+            result = actions.revoke(manager, keys, user=request.user)
+            for error in result.errors:
+                messages.error(request, error)
+            if result.changed:
+                messages.success(request, actions.revoked_message(result.changed))
+            if result.missing:
+                messages.warning(request, actions.missing_message(result.missing))
             return redirect(self._next_url(request))
         context = pages.revoke_page(manager, keys, url_of=self._url_of)
         context |= {
-            "crumbs": [self._list_crumb(request)],
+            "parents": [self._list_link(request)],
             "list_url": self._next_url(request),
             "action_name": REVOKE,
             "checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return self._render(request, "revoke", context)
 
-    def _tell(self, request: HttpRequest, done: actions.Done) -> None:
-        for trouble in done.troubles:
-            messages.error(request, trouble)
-        if done.changed:
-            messages.success(request, actions.revoked(done.changed))
-        if done.absent:
-            messages.warning(request, actions.gone(done.absent))
-
-    # What the views share.
-
     def _may_clean_up(self, request: HttpRequest) -> bool:
-        can = not current_manager().storage.expires_by_itself
-        return can and self.has_delete_permission(request)
+        is_useful = not current_manager().storage.expires_by_itself
+        return is_useful and self.has_delete_permission(request)
 
     def _render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         request.current_app = self.admin_site.name
@@ -203,18 +188,18 @@ class SnapshotAdmin(_ModelAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "subtitle": None,
-            "crumbs": [],
-            "crumbs_are_a_list": _CRUMBS_ARE_A_LIST,
+            "parents": [],
+            "has_breadcrumb_list": _HAS_BREADCRUMB_LIST,
         }
         name = f"admin/recovery_app/snapshot/{template}.html"
         return TemplateResponse(request, name, {**common, **context})
 
-    def _list_crumb(self, request: HttpRequest) -> dict[str, str]:
+    def _list_link(self, request: HttpRequest) -> dict[str, str]:
         url = self._list_url() if self.has_view_permission(request) else ""
         return {"text": _("Snapshots"), "url": url}
 
     def _next_url(self, request: HttpRequest) -> str:
-        """Give where to go after a change: who may remove may not be who may see."""
+        """Return the URL after a change: permission to delete doesn't include the list."""
         if self.has_view_permission(request):
             return self._list_url()
         return reverse(f"{self.admin_site.name}:index")

@@ -1,4 +1,4 @@
-"""Own what came of recoveries in this process, since it began."""
+"""The outcomes of recoveries in this process since it started."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from recovery_app._concurrency import register_after_fork
 from recovery_app._live.session import Outcome, outcome_of
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError
-from recovery_app.metrics.counts import Count
 from recovery_app.signals import Observer
 
-KEPT_FAILURES = 50
+MAX_FAILURES = 50
 
 TITLES: Mapping[Outcome, Promise] = {
     Outcome.RECOVERED: _("Recovered"),
-    Outcome.EXPIRED: _("Came back too late"),
-    Outcome.NOT_FOUND: _("Snapshot not there"),
-    Outcome.SUPERSEDED: _("A newer connection had it"),
-    Outcome.REJECTED: _("Token refused"),
-    Outcome.VERSION: _("State not readable here"),
+    Outcome.EXPIRED: _("Token expired"),
+    Outcome.NOT_FOUND: _("Snapshot not found"),
+    Outcome.SUPERSEDED: _("Superseded by a newer connection"),
+    Outcome.REJECTED: _("Token rejected"),
+    Outcome.VERSION: _("State not readable"),
     Outcome.UNAVAILABLE: _("Storage unavailable"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A recovery that failed: of which socket, where that is known, and why."""
+    """A failed recovery; ``socket_hash`` is empty if the socket is unknown."""
 
     at: datetime
     socket_hash: str
@@ -43,12 +42,12 @@ class Failure:
 
     @property
     def title(self) -> Promise:
-        """Say the outcome in words."""
+        """Return the outcome as text."""
         return TITLES[self.outcome]
 
 
 class Outcomes(Observer):
-    """Count recoveries by their outcome, and keep the last failures."""
+    """An observer that counts recoveries by outcome and keeps the latest failures."""
 
     def __init__(self, clock: Clock = time.time) -> None:
         self._clock = clock
@@ -56,7 +55,8 @@ class Outcomes(Observer):
         self.after_fork()
 
     def recovered(self) -> None:
-        self._new.bump()
+        with self._lock:
+            self._counts[Outcome.RECOVERED] += 1
 
     def failed(self, error: RecoveryError) -> None:
         outcome = outcome_of(error)
@@ -64,7 +64,7 @@ class Outcomes(Observer):
             at=self._now(),
             socket_hash=error.socket_hash or "",
             outcome=outcome,
-            # The text of an error holds neither a token nor a state.
+            # The text of an error contains neither tokens nor state.
             reason=str(error),
         )
         with self._lock:
@@ -72,22 +72,20 @@ class Outcomes(Observer):
             self._failures.appendleft(failure)
 
     def counts(self) -> list[tuple[Promise, int]]:
-        """Give each outcome in words, and how often it came."""
+        """Return the title and the count of each outcome."""
         with self._lock:
-            self._counts[Outcome.RECOVERED] += self._new.take()
             return [(title, self._counts[outcome]) for outcome, title in TITLES.items()]
 
     def failures(self) -> list[Failure]:
-        """Give the last failures, the newest first."""
+        """Return the latest failures, newest first."""
         with self._lock:
             return list(self._failures)
 
     def after_fork(self) -> None:
-        """Begin anew: what the parent counted is the parent's."""
+        """Reset all counts: those of the parent process aren't this process's own."""
         self._lock = threading.Lock()
         self._counts: Counter[Outcome] = Counter()
-        self._new = Count()
-        self._failures: deque[Failure] = deque(maxlen=KEPT_FAILURES)
+        self._failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
         self.since = self._now()
 
     def _now(self) -> datetime:
@@ -95,4 +93,4 @@ class Outcomes(Observer):
 
 
 OUTCOMES = Outcomes()
-"""Told of everything from the moment on that the admin is there."""
+"""The outcomes that the admin shows; an observer from the import of `recovery_app.admin` on."""

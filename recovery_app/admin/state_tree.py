@@ -1,7 +1,7 @@
-"""Own a state as rows of a tree: what is hidden never becomes one, and there is an end to it.
+"""A state as the rows of a tree, limited in size and with hidden values left out.
 
-Rows are flat (a list opens, its items follow, it closes), so that a template shows them by a
-loop, however deep the state is.
+The rows are flat (a container opens, its items follow, it closes), so that a template renders
+them in one loop at any depth.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from uuid import UUID
 
 MAX_ROWS = 2000
 MAX_ITEMS = 200
-"""Of one list or dictionary."""
+"""Per list or dictionary."""
 MAX_DEPTH = 30
 OPEN_DEPTH = 2
-"""Levels that are open at first."""
+"""Levels that are expanded initially."""
 MAX_CHARACTERS = 2000
 MAX_BITS = 10_000
-"""Of an integer in decimals: Python refuses to write longer ones out."""
+"""Larger integers are shown in hexadecimal: Python refuses to convert them to decimal."""
 
-Kind = Literal["value", "open", "close", "rest", "hidden"]
+RowKind = Literal["value", "open", "close", "rest", "hidden"]
 Items = Sequence[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A value; the beginning or end of a container; or a note of what isn't shown.
+class TreeRow:
+    """A value, the start or end of a container, or a note on what isn't shown.
 
-    ``count`` is of the items of a container, of those left out of one, or of the characters
+    ``count`` is the number of items in a container, of items left out of one, or of characters
     left out of a text.
     """
 
-    kind: Kind
+    kind: RowKind
     name: str = ""
     type: str = ""
     text: str = ""
@@ -46,78 +46,68 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """The rows of a state, and how many values are sensitive among what is looked at."""
+    """The rows of a state, and how many of them are sensitive."""
 
-    rows: list[Row]
+    rows: list[TreeRow]
     sensitive: int
 
 
 class Redactor:
-    """Know by its name what people may not see; names match in part and in any case."""
+    """A matcher of sensitive names: any that contain one of ``parts``, ignoring case."""
 
     def __init__(self, parts: Iterable[str]) -> None:
         self._parts = tuple(part.casefold() for part in parts)
 
     def hides(self, name: str) -> bool:
-        """Say whether what has this name is to be hidden."""
+        """Return whether a value with this name is sensitive."""
         folded = name.casefold()
         return any(part in folded for part in self._parts)
 
 
-def grow(state: Mapping[str, Any], redactor: Redactor, *, reveal: bool) -> Tree:
-    """Give the tree of a state; with ``reveal`` sensitive values are marked and not hidden."""
-    grower = _Grower(redactor, reveal)
-    grower.add_items(_named(state), depth=0)
-    return Tree(rows=grower.rows, sensitive=sum(row.is_sensitive for row in grower.rows))
+def build_tree(state: Mapping[str, Any], redactor: Redactor, *, reveal: bool) -> Tree:
+    """Return the tree of a state; ``reveal`` shows sensitive values, and marks them."""
+    builder = _TreeBuilder(redactor, reveal)
+    builder.add_items(_named(state), depth=0)
+    return Tree(rows=builder.rows, sensitive=sum(row.is_sensitive for row in builder.rows))
 
 
-class _Grower:
+class _TreeBuilder:
     def __init__(self, redactor: Redactor, reveal: bool) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[TreeRow] = []
         self._redactor = redactor
         self._reveal = reveal
 
     def add_items(self, items: Items, depth: int) -> None:
-        for place, (name, value) in enumerate(items):
-            if place == MAX_ITEMS or len(self.rows) >= MAX_ROWS:
-                self.rows.append(Row(kind="rest", count=len(items) - place))
+        for index, (name, value) in enumerate(items):
+            if index == MAX_ITEMS or len(self.rows) >= MAX_ROWS:
+                self._add_row("rest", count=len(items) - index)
                 return
             self._add(name, value, depth, self._redactor.hides(name))
 
     def _add(self, name: str, value: Any, depth: int, is_sensitive: bool) -> None:
-        kind = "None" if value is None else type(value).__name__
         if is_sensitive and not self._reveal:
-            # Not even its type: that an answer is None, or how long a list is, says something.
-            self.rows.append(Row(kind="hidden", name=name, is_sensitive=True))
-        elif items := _items_of(value):
-            is_open = depth < OPEN_DEPTH
-            self.rows.append(
-                Row(
-                    kind="open",
-                    name=name,
-                    type=kind,
-                    count=len(items),
-                    is_open=is_open,
-                    is_sensitive=is_sensitive,
-                )
-            )
+            # Even the type, or the length of a list, would disclose something.
+            self._add_row("hidden", name=name, is_sensitive=True)
+            return
+        options = {
+            "name": name,
+            "type": "None" if value is None else type(value).__name__,
+            "is_sensitive": is_sensitive,
+        }
+        if items := _items_of(value):
+            self._add_row("open", count=len(items), is_open=depth < OPEN_DEPTH, **options)
             if depth < MAX_DEPTH:
                 self.add_items(items, depth + 1)
             else:
-                self.rows.append(Row(kind="rest", count=len(items)))
-            self.rows.append(Row(kind="close"))
+                self._add_row("rest", count=len(items))
+            self._add_row("close")
         else:
             text = _text_of(value)
-            self.rows.append(
-                Row(
-                    kind="value",
-                    name=name,
-                    type=kind,
-                    text=text[:MAX_CHARACTERS],
-                    count=max(0, len(text) - MAX_CHARACTERS),
-                    is_sensitive=is_sensitive,
-                )
-            )
+            left_out = max(0, len(text) - MAX_CHARACTERS)
+            self._add_row("value", text=text[:MAX_CHARACTERS], count=left_out, **options)
+
+    def _add_row(self, kind: RowKind, **options: Any) -> None:
+        self.rows.append(TreeRow(kind=kind, **options))
 
 
 def _named(value: Mapping[Any, Any]) -> Items:
@@ -125,15 +115,14 @@ def _named(value: Mapping[Any, Any]) -> Items:
 
 
 def _items_of(value: Any) -> Items:
-    """Give what is in a container; nothing for an empty one, and for anything else."""
     if isinstance(value, Mapping):
         return _named(value)
     if isinstance(value, (list, tuple)):
-        return [(str(place), inner) for place, inner in enumerate(value)]
+        return [(str(index), inner) for index, inner in enumerate(value)]
     return []
 
 
-_TEXTS: Mapping[type, Callable[[Any], str]] = {
+_TO_TEXT: Mapping[type, Callable[[Any], str]] = {
     str: str,
     bool: str,
     type(None): lambda _: "",
@@ -152,6 +141,6 @@ _TEXTS: Mapping[type, Callable[[Any], str]] = {
 
 
 def _text_of(value: Any) -> str:
-    # What a serializer of the application's own makes may say anything of itself, secrets too.
-    write = _TEXTS.get(type(value))
-    return "…" if write is None else write(value)
+    # The text of any other type, made by a custom serializer, may contain secrets.
+    to_text = _TO_TEXT.get(type(value))
+    return "…" if to_text is None else to_text(value)

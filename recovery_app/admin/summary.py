@@ -1,4 +1,4 @@
-"""Own what stands above the list: how many snapshots, how large, how old, what became of them."""
+"""The summary above the list: how many snapshots, how large and how old, and past recoveries."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from datetime import datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app._core.manager import RecoveryManager
-from recovery_app.admin import formatting as words
-from recovery_app.admin.charts import Chart, draw
+from recovery_app.admin import formatting
+from recovery_app.admin.charts import Chart, histogram
 from recovery_app.admin.outcomes import OUTCOMES, Failure
 from recovery_app.values import Sample, SnapshotInfo
 
-KILOBYTE = 1024
 MAX_VIEWS = 12
-SIZES = tuple(KILOBYTE * 4**power for power in range(-1, 5))
+SIZES = tuple(formatting.KILOBYTE * 4**power for power in range(-1, 5))
 SIZE_LABELS = (
     _("≤ 256 B"),
     _("≤ 1 KB"),
@@ -41,7 +39,7 @@ AGE_LABELS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What is stored, in figures and pictures; estimates where they are no exact ones."""
+    """The contents of the storage as texts and charts; estimates unless ``is_exact``."""
 
     count: str
     size: str
@@ -54,45 +52,45 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What came of recoveries in this process."""
+    """The recoveries in this process."""
 
     since: datetime
     outcomes: list[tuple[Promise, int]]
     failures: list[Failure] = field(default_factory=list)
 
 
-def describe_contents(manager: RecoveryManager, sample: Sample) -> Contents:
-    """Put a sample into figures and pictures."""
+def summarize_contents(sample: Sample, *, now: float) -> Contents:
+    """Return the contents of a storage, extrapolated from a sample."""
     items = sample.items
     size_bytes = sum(info.size_bytes for info in items)
     if items and not sample.is_exact:
         size_bytes = round(size_bytes / len(items) * sample.total)
     return Contents(
-        count=words.about(sample.total, is_exact=sample.is_exact),
-        size=words.size(size_bytes, is_exact=sample.is_exact),
-        expired=words.about(sample.expired, is_exact=sample.is_exact),
-        charts=_charts(items, manager.clock(), in_percent=not sample.is_exact) if items else [],
-        looked_at=words.number(len(items)),
+        count=formatting.number(sample.total, is_exact=sample.is_exact),
+        size=formatting.size(size_bytes, is_exact=sample.is_exact),
+        expired=formatting.number(sample.expired, is_exact=sample.is_exact),
+        charts=_charts(items, now, in_percent=not sample.is_exact) if items else [],
+        looked_at=formatting.number(len(items)),
         is_exact=sample.is_exact,
-        views=_views(items),
+        views=_frequent_views(items),
     )
 
 
-def describe_history() -> History:
-    """Give the outcomes of recoveries so far."""
+def summarize_history() -> History:
+    """Return the outcomes of recoveries so far."""
     return History(since=OUTCOMES.since, outcomes=OUTCOMES.counts(), failures=OUTCOMES.failures())
 
 
 def _charts(items: list[SnapshotInfo], now: float, *, in_percent: bool) -> list[Chart]:
     sizes = (info.size_bytes for info in items)
     ages = (now - info.saved_at.timestamp() for info in items if info.saved_at)
+    size, age = _("Size of the state"), _("Time since the last save")
     return [
-        draw("size", _("Size of the state"), SIZE_LABELS, SIZES, sizes, in_percent=in_percent),
-        draw("age", _("Time since the last save"), AGE_LABELS, AGES, ages, in_percent=in_percent),
+        histogram("size", size, SIZE_LABELS, SIZES, sizes, in_percent=in_percent),
+        histogram("age", age, AGE_LABELS, AGES, ages, in_percent=in_percent),
     ]
 
 
-def _views(items: list[SnapshotInfo]) -> list[str]:
-    """Give the views that are there most, in order of their names."""
+def _frequent_views(items: list[SnapshotInfo]) -> list[str]:
     counts = Counter(info.view for info in items if info.view)
     return sorted(view for view, _count in counts.most_common(MAX_VIEWS))

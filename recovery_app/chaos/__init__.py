@@ -1,8 +1,8 @@
-"""Cut, kill and stall an application of yours, and see that no event is lost or applied twice.
+"""A test kit that breaks connections and kills servers, and checks that no event suffers.
 
-``python -m recovery_app.chaos --help`` runs it; ``docs/chaos.md`` explains. Each part is of use
-by itself: `Proxy` breaks connections, `Process` is a server to kill, `Plan` says from a seed
-what happens when, and `Storm` lets it happen.
+Run it with ``python -m recovery_app.chaos --help``; ``docs/chaos.md`` explains it. The parts can
+be used separately: a `Proxy` breaks connections, a `Process` is a server that can be killed, a
+`Plan` draws faults from a seed, and a `Storm` makes them happen.
 """
 
 from recovery_app.chaos.plan import Kind, Plan

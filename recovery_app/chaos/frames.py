@@ -1,6 +1,6 @@
-"""Own the bytes of a WebSocket: its opening request, and whole messages out of a stream.
+"""A WebSocket on the wire: its opening request, and the messages in a stream of bytes.
 
-Nothing is compressed: the proxy takes the offer of extensions out of the request. Source:
+Messages are never compressed, as the proxy removes the extensions from the request. Source:
 RFC 6455, sections 4.1 and 5.2.
 """
 
@@ -18,25 +18,25 @@ _EXTENSIONS = re.compile(rb"^sec-websocket-extensions:.*\r\n", re.IGNORECASE | r
 
 
 def is_upgrade(head: bytes) -> bool:
-    """Say whether a request asks for a WebSocket."""
+    """Return whether a request opens a WebSocket."""
     return bool(_UPGRADE.search(head.replace(b"\r\n", b"\n")))
 
 
 def without_extensions(head: bytes) -> bytes:
-    """Take the offer to compress out of a request."""
+    """Return a request without the offer of extensions, such as compression."""
     return _EXTENSIONS.sub(b"", head)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message; ``raw`` is how it was on the wire, ``text`` is empty but for a text."""
+    """A message; ``raw`` is its bytes on the wire, ``text`` is empty unless it is a text."""
 
     raw: bytes
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
+class _WebSocketFrame:
     raw: bytes
     opcode: int
     is_final: bool
@@ -45,33 +45,33 @@ class _Frame:
 
 @dataclass(slots=True)
 class MessageReader:
-    """Cut one direction of a WebSocket into messages."""
+    """A parser for one direction of a WebSocket."""
 
-    _rest: bytes = b""
-    _parts: list[_Frame] = field(default_factory=list)
+    _buffer: bytes = b""
+    _fragments: list[_WebSocketFrame] = field(default_factory=list)
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Give each message that is complete now, in order."""
-        self._rest += data
-        while frame := _first_frame(self._rest):
-            self._rest = self._rest[len(frame.raw) :]
+        """Yield the messages that are complete after more data, in order."""
+        self._buffer += data
+        while frame := _first_frame(self._buffer):
+            self._buffer = self._buffer[len(frame.raw) :]
             if frame.opcode >= _CONTROL:
-                # It may stand between two parts of a message, and isn't one of them.
+                # A control frame may come between two fragments of a message.
                 yield Message(raw=frame.raw, text="")
                 continue
-            self._parts.append(frame)
+            self._fragments.append(frame)
             if frame.is_final:
-                yield self._join_parts()
+                yield self._assemble()
 
-    def _join_parts(self) -> Message:
-        parts, self._parts = self._parts, []
-        content = b"".join(part.payload for part in parts)
-        text = content.decode(errors="replace") if parts[0].opcode == TEXT else ""
-        return Message(raw=b"".join(part.raw for part in parts), text=text)
+    def _assemble(self) -> Message:
+        fragments, self._fragments = self._fragments, []
+        content = b"".join(fragment.payload for fragment in fragments)
+        text = content.decode(errors="replace") if fragments[0].opcode == TEXT else ""
+        return Message(raw=b"".join(fragment.raw for fragment in fragments), text=text)
 
 
-def _first_frame(data: bytes) -> _Frame | None:
-    """Give the frame that the bytes begin with, or ``None`` where it isn't complete."""
+def _first_frame(data: bytes) -> _WebSocketFrame | None:
+    """Return the frame at the start of the data, or ``None`` if it is incomplete."""
     if len(data) < 2:
         return None
     position, length, is_masked = 2, data[1] & 0x7F, bool(data[1] & 0x80)
@@ -84,7 +84,7 @@ def _first_frame(data: bytes) -> _Frame | None:
     if len(data) < max(position, end):
         return None
     payload = data[position:end]
-    return _Frame(
+    return _WebSocketFrame(
         raw=data[:end],
         opcode=data[0] & 0x0F,
         is_final=bool(data[0] & 0x80),
@@ -94,5 +94,5 @@ def _first_frame(data: bytes) -> _Frame | None:
 
 def _unmask(payload: bytes, mask: bytes) -> bytes:
     key = (mask * (len(payload) // 4 + 1))[: len(payload)]
-    mixed = int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")
-    return mixed.to_bytes(len(payload), "big")
+    masked = int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")
+    return masked.to_bytes(len(payload), "big")

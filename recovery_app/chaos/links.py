@@ -1,4 +1,4 @@
-"""Own one WebSocket that goes through the proxy, and each way of breaking it."""
+"""A WebSocket that passes through the proxy, and the ways to break it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recovery_app._live import phoenix
 from recovery_app._live.protocol import Kind, Message, Ref, from_json
 from recovery_app.chaos.frames import MessageReader
 
-CHUNK = 65_536
-_LINGER_SECONDS = struct.pack("ii", 1, 0)
+CHUNK_BYTES = 65_536
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +25,23 @@ class Stream:
     writer: asyncio.StreamWriter
 
     def reset(self) -> None:
-        """End it with a RST: what is on its way is lost."""
+        """Close the connection with a RST, which discards data in transit."""
         raw: socket.socket | None = self.writer.get_extra_info("socket")
         if raw is not None and raw.fileno() >= 0:
             with contextlib.suppress(OSError):
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_SECONDS)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.writer.transport.abort()
 
 
 @dataclass(slots=True)
-class Questions:
-    """What a client has asked, so that the answers can be told apart."""
+class RequestTracker:
+    """The refs of a client's messages, by which replies are attributed."""
 
     joins: set[Ref] = field(default_factory=set)
     events: set[Ref] = field(default_factory=set)
 
-    def ask(self, text: str) -> bool:
-        """Take note of a client's message, and say whether it is a join."""
+    def add(self, text: str) -> bool:
+        """Add a client's message; return whether it is a join."""
         frame = _parse(text)
         if frame is None or frame.kind in (Kind.HEARTBEAT, Kind.LEAVE):
             return False
@@ -49,8 +49,8 @@ class Questions:
         (self.joins if is_join else self.events).add(frame.ref)
         return is_join
 
-    def kind_of(self, text: str) -> str | None:
-        """Say whether a server's message replies to a ``join`` or an ``event``, or to none."""
+    def reply_kind(self, text: str) -> str | None:
+        """Return ``join`` or ``event`` if a server's message is a reply to one, or ``None``."""
         frame = _parse(text)
         if frame is None or frame.event != phoenix.REPLY:
             return None
@@ -60,7 +60,7 @@ class Questions:
 
 
 class Link:
-    """A WebSocket from a client to the node on ``port``; ``join`` is its last join, as sent."""
+    """A WebSocket from a client to the node on ``port``; ``join`` is its last join, in bytes."""
 
     def __init__(
         self,
@@ -81,55 +81,55 @@ class Link:
         self._on_join = on_join
         self._on_reply = on_reply
         self._linger_seconds = linger_seconds
-        self._questions = Questions()
+        self._requests = RequestTracker()
         self._from_client = MessageReader()
         self._from_node = MessageReader()
-        self._is_free = asyncio.Event()
-        self._is_free.set()
+        self._is_flowing = asyncio.Event()
+        self._is_flowing.set()
         self._is_half_open = False
         self._is_cut = False
 
     @property
-    def is_whole(self) -> bool:
-        """Say whether it has carried a join and is still to be broken."""
+    def is_breakable(self) -> bool:
+        """Return whether the connection has joined and isn't broken yet."""
         return bool(self.join) and not self._is_half_open and not self._is_cut
 
-    async def carry(self) -> None:
-        """Carry both ways until both ends are gone."""
+    async def forward(self) -> None:
+        """Forward data in both directions until both ends are closed."""
         try:
             await asyncio.gather(
-                self._carry(self._client, self._node, self._asked),
-                self._carry(self._node, self._client, self._answered),
+                self._forward(self._client, self._node, self._filter_client_data),
+                self._forward(self._node, self._client, self._filter_node_data),
             )
         except BaseException:
             self.cut()
             raise
 
     def cut(self) -> None:
-        """Break both ends off, as a router does that has forgotten the connection."""
+        """Reset both ends, as a router does when it has lost the connection's state."""
         self._is_cut = True
         self._client.reset()
         self._node.reset()
 
     def half_open(self) -> None:
-        """Carry nothing any more, and close nothing: each end learns it from silence alone.
+        """Stop forwarding without closing, so that each end only sees silence.
 
-        When the client has given up, the node isn't told for ``linger_seconds``.
+        When the client gives up, the node is disconnected ``linger_seconds`` later.
         """
         self._is_half_open = True
 
     def delay(self, seconds: float) -> None:
-        """Keep back all that is on its way, both ways; later it goes on in order."""
-        self._is_free.clear()
-        asyncio.get_running_loop().call_later(seconds, self._is_free.set)
+        """Hold data in both directions for some seconds, then forward it in order."""
+        self._is_flowing.clear()
+        asyncio.get_running_loop().call_later(seconds, self._is_flowing.set)
 
-    async def _carry(
-        self, source: Stream, sink: Stream, take: Callable[[bytes], Iterable[bytes]]
+    async def _forward(
+        self, source: Stream, sink: Stream, filter_data: Callable[[bytes], Iterable[bytes]]
     ) -> None:
         with contextlib.suppress(OSError):
-            while data := await source.reader.read(CHUNK):
-                pieces = [] if self._is_half_open else list(take(data))
-                await self._is_free.wait()
+            while data := await source.reader.read(CHUNK_BYTES):
+                pieces = [] if self._is_half_open else list(filter_data(data))
+                await self._is_flowing.wait()
                 if not self._is_half_open:
                     sink.writer.writelines(pieces)
                     await sink.writer.drain()
@@ -140,16 +140,16 @@ class Link:
         elif not self._is_half_open:
             sink.writer.close()
 
-    def _asked(self, data: bytes) -> Iterable[bytes]:
+    def _filter_client_data(self, data: bytes) -> Iterable[bytes]:
         for message in self._from_client.feed(data):
-            if message.text and self._questions.ask(message.text):
+            if message.text and self._requests.add(message.text):
                 self.join = message.raw
                 self._on_join(self)
             yield message.raw
 
-    def _answered(self, data: bytes) -> Iterable[bytes]:
+    def _filter_node_data(self, data: bytes) -> Iterable[bytes]:
         for message in self._from_node.feed(data):
-            kind = self._questions.kind_of(message.text) if message.text else None
+            kind = self._requests.reply_kind(message.text) if message.text else None
             if kind is None or not self._on_reply(self, kind):
                 yield message.raw
 

@@ -1,4 +1,4 @@
-"""Own the plan: which fault comes when, all of it drawn from one seed."""
+"""Plans: which fault happens when, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 FIRST, LAST = 0.02, 0.95
-"""Where faults lie in a run: at its end all that was kept back has to arrive yet."""
+"""The shares of a run between which faults happen; the rest is for pending events to arrive."""
 
 
 class Kind(str, enum.Enum):
-    """What can happen. The value is the name on the command line, in the plural there."""
+    """The kinds of fault. The value in the plural is the option on the command line."""
 
     CUT = "cut"
     HALF_OPEN = "half-open"
@@ -32,40 +32,41 @@ class Kind(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault. Numbers are drawn from 0 to 1: whom it hits, and how hard.
+    """One fault, at a share of the run.
 
-    ``at`` is a share of the run. ``coin`` chooses between two ways of the same fault.
+    ``target`` (which connection or node) and ``amount`` (how long) are random numbers from 0 to
+    1. ``variant`` selects one of two variants of the fault.
     """
 
     at: float
     kind: str
-    whom: float
+    target: float
     amount: float
-    coin: bool
+    variant: bool
 
     def __str__(self) -> str:
-        variant = "heads" if self.coin else "tails"
-        return f"{self.at:7.2%} {self.kind} ({self.whom:.3f}, {self.amount:.3f}, {variant})"
+        variant = "heads" if self.variant else "tails"
+        return f"{self.at:7.2%} {self.kind} ({self.target:.3f}, {self.amount:.3f}, {variant})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All faults of a run, the first first. The same seed and counts give the same plan."""
+    """The faults of a run, in order. The same seed and counts give the same plan."""
 
     seed: int
     faults: tuple[Fault, ...]
 
     @classmethod
     def make(cls, seed: int, counts: Mapping[str, int]) -> Plan:
-        """Draw so many faults of each kind, spread over the whole run."""
-        dice = random.Random(seed)
+        """Return a plan with this many faults of each kind, spread over the run."""
+        rng = random.Random(seed)
         faults = [
             Fault(
-                at=dice.uniform(FIRST, LAST),
+                at=rng.uniform(FIRST, LAST),
                 kind=str(kind),
-                whom=dice.random(),
-                amount=dice.random(),
-                coin=dice.random() < 0.5,
+                target=rng.random(),
+                amount=rng.random(),
+                variant=rng.random() < 0.5,
             )
             for kind in sorted(counts)
             for _ in range(counts[kind])
@@ -74,7 +75,7 @@ class Plan:
 
     @property
     def counts(self) -> Counter[str]:
-        """Give how many faults there are of each kind."""
+        """Return the number of faults of each kind."""
         return Counter(fault.kind for fault in self.faults)
 
     def __iter__(self) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""Own server processes: started on a free port, awaited, killed, stalled, started again."""
+"""Server processes that can be started on a free port, killed, stopped and restarted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Self = TypeVar("Self", bound="Process")
 
 
 def free_port() -> int:
-    """Give a port on which nothing listens.
+    """Return an unused port.
 
-    It lies below the ports that the kernel gives to clients: while a server is down to be
-    started again, no client that tries to reconnect can come to hold its port.
+    It is below the range of ephemeral ports: while a server is restarted, no reconnecting client
+    can occupy its port.
     """
     while True:
         port = random.randint(20_000, 29_999)
@@ -36,14 +36,14 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Say whether something accepts connections on the port."""
+    """Return whether a server accepts connections on the port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, problem: str) -> None:
-    """Wait for what another process does; raise with the problem if it takes too long."""
+    """Poll until the condition is true; raise `RuntimeError` with the problem after a timeout."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -52,7 +52,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, problem: str) -> N
 
 
 class Process:
-    """A server on a port of its own. Its output goes to one file over all restarts."""
+    """A server on its own port. All its runs write to the same log file."""
 
     def __init__(
         self,
@@ -87,24 +87,24 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Give the id of the running process."""
+        """Return the id of the running process."""
         if self._popen is None:
             raise RuntimeError(f"{self.name} isn't running")
         return self._popen.pid
 
     def start(self) -> None:
-        """Start it and wait until it is ready; raise with its output if it ends before."""
+        """Start the server and wait until it is ready; raise `RuntimeError` if it exits."""
         if self._popen is not None:
-            raise RuntimeError(f"{self.name} is running already")
+            raise RuntimeError(f"{self.name} is already running")
         with self.log.open("ab") as output:
-            self._popen = subprocess.Popen(  # noqa: S603 - who runs the kit gives the command
+            self._popen = subprocess.Popen(  # noqa: S603 - the user of the kit provides the command
                 self.command,
                 env=self.env,
                 cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C is for who started it, which then stops each server in good order.
+                # Ctrl-C must reach only the parent process, which then stops the servers.
                 start_new_session=True,
                 **self.popen_options,
             )
@@ -116,7 +116,7 @@ class Process:
             raise
 
     def stop(self) -> None:
-        """End it in good order, or kill it if that takes too long."""
+        """Stop the server gracefully, or kill it after a timeout."""
         if self._popen is None:
             return
         self._popen.send_signal(self.stop_signal)
@@ -126,30 +126,30 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """End it and its children with SIGKILL, as a crash would."""
+        """Kill the server and its children with SIGKILL, like a crash."""
         if self._popen is None:
             return
         self.signal(signal.SIGKILL)
         self._popen.wait()
         self._popen = None
-        # A child may die a moment later, and its port would pass for the next start's.
-        wait_until(lambda: not answers(self.port), STOP_SECONDS, f"{self.name} still answers")
+        # A child that dies later would make the next start seem ready at once.
+        wait_until(lambda: not answers(self.port), STOP_SECONDS, f"{self.name} is still up")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to it and its children: SIGSTOP and SIGCONT are of use."""
+        """Send a signal, such as SIGSTOP, to the server and its children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
     def restart(self) -> None:
-        """Stop it if it runs, and start it again on the same port."""
+        """Stop the server if it is running, and start it on the same port."""
         self.stop()
         self.start()
 
     def output(self) -> str:
-        """Give all that it has written so far."""
+        """Return the output so far."""
         return self.log.read_text(errors="replace")
 
     def _is_ready_or_raise(self, popen: subprocess.Popen[bytes]) -> bool:
         if popen.poll() is not None:
-            raise RuntimeError(f"{self.name} ended at its start:\n{self.output()}")
+            raise RuntimeError(f"{self.name} exited while starting:\n{self.output()}")
         return self.is_ready()

@@ -1,4 +1,4 @@
-"""Own the faults of the storage behind the nodes: a Redis that stops, and one that fails over."""
+"""Faults of the storage: a Redis that is stopped, and one that fails over."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from collections.abc import Sequence
 
 from recovery_app.chaos.plan import Fault
 from recovery_app.chaos.processes import Process
-from recovery_app.chaos.storm import DOWN_SECONDS, Act
+from recovery_app.chaos.storm import DOWN_SECONDS, FaultAction
 
 
-def stopping(server: Process) -> Act:
-    """Give the fault that the server ends, and is started again within a second.
+def stopping(server: Process) -> FaultAction:
+    """Return a fault that stops or kills the server and starts it again within a second.
 
-    It dies of SIGKILL or ends in good order. What it said was saved has to be there again: of
-    Redis ask ``--appendonly yes --appendfsync always``.
+    The server must not lose what it has acknowledged: run Redis with ``--appendonly yes
+    --appendfsync always``.
     """
     lock = asyncio.Lock()
 
     async def stop(fault: Fault) -> None:
         async with lock:
-            await asyncio.to_thread(server.kill if fault.coin else server.stop)
+            await asyncio.to_thread(server.kill if fault.variant else server.stop)
             await asyncio.sleep(fault.amount * DOWN_SECONDS)
             await asyncio.to_thread(server.start)
 
     return stop
 
 
-def failing_over(command: Sequence[str]) -> Act:
-    """Give the fault that a command makes: it ends once the failover is over, with status 0."""
+def failing_over(command: Sequence[str]) -> FaultAction:
+    """Return a fault that runs a command, which must exit with 0 when the failover is over."""
     lock = asyncio.Lock()
 
     async def fail_over(_: Fault) -> None:
@@ -41,19 +41,18 @@ def failing_over(command: Sequence[str]) -> Act:
 
 
 async def _run(command: Sequence[str]) -> None:
-    pipe = asyncio.subprocess.PIPE
-    running = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=pipe,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
     try:
-        output, _ = await running.communicate()
+        output, _ = await process.communicate()
     except BaseException:
-        running.send_signal(signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
         raise
-    if running.returncode:
-        told = output.decode(errors="replace")
-        raise RuntimeError(f"{shlex.join(command)} ended with {running.returncode}:\n{told}")
+    if process.returncode:
+        text = output.decode(errors="replace")
+        raise RuntimeError(f"{shlex.join(command)} exited with {process.returncode}:\n{text}")

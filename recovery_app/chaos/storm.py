@@ -1,4 +1,4 @@
-"""Own the storm: the faults of a plan, let loose on a proxy and on nodes as a run goes on."""
+"""Storms: the faults of a plan, applied to a proxy and its nodes during a run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from recovery_app.chaos.plan import Fault, Kind, Plan
 from recovery_app.chaos.processes import Process
 from recovery_app.chaos.proxy import Proxy
 
-Act = Callable[[Fault], Awaitable[None]]
+FaultAction = Callable[[Fault], Awaitable[None]]
 
 STALL_SECONDS = 15.0
-"""Longer than the 10 s after which the npm client leaves, and joins again."""
+"""Longer than the 10 s after which the npm client leaves and joins again."""
 DELAY_SECONDS = 2.0
 DOWN_SECONDS = 1.0
 DUPLICATE_SECONDS = 3.0
@@ -25,14 +25,13 @@ HOLD_SECONDS = 0.3
 JOIN_SECONDS = 1.0
 SLACK = 0.1
 POLL_SECONDS = 0.01
-SEEN_BY_PROXY = (Kind.LOST_JOIN, Kind.LOST_REPLY, Kind.DUPLICATE)
+COUNTED_BY_PROXY = (Kind.LOST_JOIN, Kind.LOST_REPLY, Kind.DUPLICATE)
 
 
 class Storm:
-    """The faults of one run.
+    """The faults of a run.
 
-    ``also`` has what an application of yours can suffer besides: a kind that the plan counts,
-    and what to do for it.
+    ``also`` adds kinds of faults: it maps the name of a kind in the plan to a coroutine function.
     """
 
     def __init__(
@@ -42,16 +41,16 @@ class Storm:
         nodes: Sequence[Process],
         *,
         stall_seconds: float = STALL_SECONDS,
-        also: Mapping[str, Act] | None = None,
+        also: Mapping[str, FaultAction] | None = None,
     ) -> None:
         self.plan = plan
         self._proxy = proxy
         self._nodes = nodes
-        self._done: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._locks = [asyncio.Lock() for _ in nodes]
         self._stall_seconds = stall_seconds
-        self._open = {number: fault.at for number, fault in enumerate(plan)}
-        self._acts: dict[str, Act] = {
+        self._pending = {number: fault.at for number, fault in enumerate(plan)}
+        self._actions: dict[str, FaultAction] = {
             Kind.CUT: self._cut,
             Kind.HALF_OPEN: self._half_open,
             Kind.DELAY: self._delay,
@@ -63,67 +62,72 @@ class Storm:
             Kind.STALL: self._stall,
             **(also or {}),
         }
-        if unknown := plan.counts.keys() - self._acts.keys():
-            raise ValueError(f"nobody says what to do for {', '.join(sorted(unknown))}: see also=")
+        if unknown := plan.counts.keys() - self._actions.keys():
+            raise ValueError(f"unknown kinds of fault, not in also=: {', '.join(sorted(unknown))}")
 
     @property
     def horizon(self) -> float:
-        """Give how far clients should go for now, as a share of the run.
+        """Return how far clients should go for now, as a share of the run.
 
-        A little past the oldest fault that isn't over: so each one falls into a run that is
-        going on, however fast the clients are and however slowly a server starts.
+        This is a little beyond the oldest unfinished fault, so that all faults happen during the
+        run, however fast the clients are and however slowly a server starts.
         """
-        return min(1.0, min(self._open.values(), default=1.0) + SLACK)
+        return min(1.0, min(self._pending.values(), default=1.0) + SLACK)
 
     @property
     def done(self) -> dict[str, int]:
-        """Give how many faults of each kind have happened; of the proxy, what it has seen."""
-        seen: dict[str, int] = {kind: self._proxy.counts[kind] for kind in SEEN_BY_PROXY}
+        """Return how many faults of each kind have happened."""
+        by_proxy: dict[str, int] = {kind: self._proxy.counts[kind] for kind in COUNTED_BY_PROXY}
         planned = self.plan.counts
-        return {kind: seen.get(kind, self._done[kind]) for kind in self._acts if planned[kind]}
+        return {
+            kind: by_proxy.get(kind, self._counts[kind]) for kind in self._actions if planned[kind]
+        }
 
-    async def blow(self, progress: Callable[[], float]) -> None:
-        """Let each fault happen when the run has come so far; return when all are over."""
+    async def run(self, progress: Callable[[], float]) -> None:
+        """Start each fault when the run has reached its share; return when all are over."""
         tasks: list[asyncio.Task[None]] = []
         try:
             for number, fault in enumerate(self.plan):
                 while progress() < fault.at:
                     await asyncio.sleep(POLL_SECONDS)
                     _raise_errors(tasks)
-                tasks.append(asyncio.ensure_future(self._happen(number, fault)))
+                tasks.append(asyncio.ensure_future(self._apply(number, fault)))
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._proxy.calm()
+            self._proxy.clear_pending()
 
-    async def blow_for(self, seconds: float) -> None:
-        """Let each fault happen when its share of so many seconds has gone; end with them."""
-        began = time.monotonic()
-        blowing = asyncio.ensure_future(self.blow(lambda: (time.monotonic() - began) / seconds))
+    async def run_for(self, seconds: float) -> None:
+        """Spread the faults over some seconds; return when these are over."""
+        started_at = time.monotonic()
+        task = asyncio.ensure_future(self.run(lambda: (time.monotonic() - started_at) / seconds))
         try:
-            await asyncio.wait_for(asyncio.shield(blowing), seconds)
-            await asyncio.sleep(began + seconds - time.monotonic())
+            await asyncio.wait_for(asyncio.shield(task), seconds)
+            await asyncio.sleep(started_at + seconds - time.monotonic())
         except asyncio.TimeoutError:
-            pass  # A fault was late, and none may outlast the run.
+            pass  # Faults that are still waiting or running are cancelled.
         finally:
-            blowing.cancel()
-            await asyncio.gather(blowing, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
-    async def _happen(self, number: int, fault: Fault) -> None:
+    blow_for = run_for
+    """An older name."""
+
+    async def _apply(self, number: int, fault: Fault) -> None:
         if fault.kind == Kind.LOST_REPLY:
-            # It waits for an event, so no event may wait for it.
-            del self._open[number]
-        await self._acts[fault.kind](fault)
-        self._done[fault.kind] += 1
-        self._open.pop(number, None)
+            # It needs an event to happen, so it must not hold clients back.
+            del self._pending[number]
+        await self._actions[fault.kind](fault)
+        self._counts[fault.kind] += 1
+        self._pending.pop(number, None)
 
-    # What happens to a connection
+    # Connections
 
     async def _pick(self, fault: Fault) -> Link:
         while True:
-            if link := self._proxy.pick(fault.whom):
+            if link := self._proxy.pick(fault.target):
                 return link
             await asyncio.sleep(POLL_SECONDS)
 
@@ -140,46 +144,46 @@ class Storm:
 
     async def _lose_join(self, fault: Fault) -> None:
         link = await self._pick(fault)
-        self._proxy.swallow("join", then_cut=fault.coin)
-        await self._join_again(link)
+        self._proxy.swallow("join", then_cut=fault.variant)
+        await self._rejoin(link)
 
     async def _lose_reply(self, fault: Fault) -> None:
-        self._proxy.swallow("event", then_cut=fault.coin)
-        await self._had("event")
+        self._proxy.swallow("event", then_cut=fault.variant)
+        await self._happened("event")
 
     async def _duplicate(self, fault: Fault) -> None:
         link = await self._pick(fault)
         seconds = fault.amount * DUPLICATE_SECONDS
-        if fault.whom < 0.5:
+        if fault.target < 0.5:
             await self._proxy.duplicate(link, seconds).wait()
             return
-        made: list[asyncio.Event] = []
+        sent: list[asyncio.Event] = []
 
         def duplicate(joining: Link) -> None:
-            joining.delay(HOLD_SECONDS if fault.coin else 0)
-            made.append(self._proxy.duplicate(joining, seconds))
+            joining.delay(HOLD_SECONDS if fault.variant else 0)
+            sent.append(self._proxy.duplicate(joining, seconds))
 
-        self._proxy.at_next_join(duplicate)
-        await self._join_again(link)
-        await made[0].wait()
+        self._proxy.before_next_join(duplicate)
+        await self._rejoin(link)
+        await sent[0].wait()
 
-    async def _join_again(self, link: Link) -> None:
-        """Make a client join, and wait until what was to happen to a join has happened."""
+    async def _rejoin(self, link: Link) -> None:
+        """Make a client join again, and wait until the pending fault has happened."""
         link.cut()
-        await self._had("join")
+        await self._happened("join")
 
-    async def _had(self, kind: str) -> None:
-        while self._proxy.waits_for(kind):  # noqa: ASYNC110 - so seldom that a look will do
+    async def _happened(self, kind: str) -> None:
+        while self._proxy.has_pending(kind):  # noqa: ASYNC110 - rare, so polling is enough
             await asyncio.sleep(POLL_SECONDS)
 
-    # What happens to a node
+    # Nodes
 
     @asynccontextmanager
     async def _node(self, fault: Fault) -> AsyncIterator[Process]:
-        """Give a node that nothing else is happening to."""
-        place = int(fault.whom * len(self._nodes))
-        async with self._locks[place]:
-            yield self._nodes[place]
+        """Return a node, locked against other faults."""
+        index = int(fault.target * len(self._nodes))
+        async with self._locks[index]:
+            yield self._nodes[index]
 
     async def _kill(self, fault: Fault) -> None:
         async with self._node(fault) as node:
@@ -193,7 +197,7 @@ class Storm:
             await asyncio.to_thread(node.start)
 
     async def _stall(self, fault: Fault) -> None:
-        """Stop a node just before a join reaches it, and let it go on later."""
+        """Stop a node just before a join reaches it, and continue it later."""
         async with self._node(fault) as node:
             is_stopped = asyncio.Event()
 
@@ -201,7 +205,7 @@ class Storm:
                 node.signal(signal.SIGSTOP)
                 is_stopped.set()
 
-            self._proxy.at_next_join(stop, port=node.port)
+            self._proxy.before_next_join(stop, port=node.port)
             try:
                 while not is_stopped.is_set():
                     (await self._pick(fault)).cut()
@@ -218,6 +222,6 @@ def _raise_errors(tasks: Iterable[asyncio.Task[None]]) -> None:
             task.result()
 
 
-def told(counts: Mapping[str, int]) -> str:
-    """Write how many there were of each."""
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Return the counts as text."""
     return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"

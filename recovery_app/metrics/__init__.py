@@ -1,11 +1,12 @@
-"""The Prometheus metrics; they only listen (`recovery_app.signals.Observer`)."""
+"""The Prometheus metrics: an observer that counts what the core announces."""
 
-from recovery_app.metrics import operations, recovery
+from recovery_app.conf import get_metrics_namespace
+from recovery_app.metrics.observer import Metrics
+from recovery_app.signals import observers
 
 __all__ = ["start"]
 
 
 def start() -> None:
-    """Count from now on, under the namespace that the settings have now; once a process."""
-    recovery.start()
-    operations.start()
+    """Start counting, once per process, in the namespace that the settings have now."""
+    observers.start("metrics", lambda: Metrics(get_metrics_namespace()))

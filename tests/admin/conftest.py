@@ -1,4 +1,4 @@
-"""Make people with permissions, and storages with something in them."""
+"""Fixtures: managers, and clients with permissions."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ MakeClient = Callable[..., Client]
 
 
 @pytest.fixture(autouse=True)
-def _addresses(settings: Any) -> None:
+def _urls(settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.admin.urls"
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Give a clock that the test advances."""
+    """Return a clock that the test advances."""
     return FakeClock()
 
 
 @pytest.fixture
 def manager(clock: FakeClock) -> Iterator[RecoveryManager]:
-    """Give the current manager, in memory."""
+    """Return the current manager, with a memory storage."""
     made = make_manager(storage=MemoryStorage(clock=clock), clock=clock)
     with made, override_manager(made):
         yield made
@@ -39,7 +39,7 @@ def manager(clock: FakeClock) -> Iterator[RecoveryManager]:
 
 @pytest.fixture
 def client_of(db: None) -> MakeClient:
-    """Give a function that logs in somebody of the staff who has some permissions."""
+    """Return a function that logs in a staff user with some permissions."""
 
     def make(*permissions: str, is_staff: bool = True) -> Client:
         user = User.objects.create_user(f"user {User.objects.count()}", is_staff=is_staff)
@@ -57,5 +57,5 @@ def client_of(db: None) -> MakeClient:
 
 @pytest.fixture
 def operator(client_of: MakeClient) -> Client:
-    """Give a browser of somebody who may see and revoke snapshots."""
+    """Return the client of a user who may view and revoke snapshots."""
     return client_of("view_snapshot", "delete_snapshot")

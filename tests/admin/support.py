@@ -1,4 +1,4 @@
-"""Own what the tests of the admin share: addresses, and what is read of a page."""
+"""Helpers of the admin tests: URLs, and the contents of a response."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from recovery_app._core.tokens import hash_socket_id
 
 LIST = "/admin/recovery_app/snapshot/"
 CLEANUP = f"{LIST}cleanup/"
-SURE = {"post": "yes"}
+CONFIRMED = {"post": "yes"}
 
 
 def hash_of(socket_id: str) -> str:
-    """Give the key of a socket."""
+    """Return the key of a socket."""
     return hash_socket_id(socket_id).hex()
 
 
 def detail_of(socket_id: str) -> str:
-    """Give the address of a snapshot."""
+    """Return the URL of a snapshot."""
     return f"{LIST}{hash_of(socket_id)}/change/"
 
 
 def revocation_of(socket_id: str) -> str:
-    """Give the address at which a snapshot is revoked."""
+    """Return the URL that revokes a snapshot."""
     return f"{LIST}{hash_of(socket_id)}/delete/"
 
 
 def selected(*socket_ids: str, **more: str) -> dict[str, Any]:
-    """Give the form of the list with some snapshots selected."""
+    """Return the form data of the list with some snapshots selected."""
     keys = [hash_of(socket_id) for socket_id in socket_ids]
     return {"action": "revoke_selected", "_selected_action": keys, **more}
 
 
 def save(manager: RecoveryManager, *socket_ids: str, **options: Any) -> list[str]:
-    """Save a snapshot for each socket, and give their tokens."""
+    """Save a snapshot for each socket, and return their tokens."""
     state = options.pop("state", {"count": 1})
     tokens = [manager.create_token(socket_id) for socket_id in socket_ids]
     for token in tokens:
@@ -47,7 +47,7 @@ def save(manager: RecoveryManager, *socket_ids: str, **options: Any) -> list[str
 
 
 def text_of(response: Any) -> str:
-    """Give what a person reads, the spaces between words made one."""
+    """Return the visible text, with whitespace collapsed."""
     found = response.content.decode()
     main = found[found.index('<main id="content-start"') :]
     bare = re.sub(r"<(script|style|desc)\b.*?</\1>|<[^>]+>", " ", main, flags=re.DOTALL)
@@ -55,7 +55,7 @@ def text_of(response: Any) -> str:
 
 
 def ids_of(response: Any) -> list[str]:
-    """Give the socket ids in the rows of the list, from top to bottom."""
+    """Return the socket ids of the rows, from top to bottom."""
     found = re.findall(
         r'<th scope="row" class="recovery-id"><a href="/[^"]+"><bdi>(.*?)</bdi>',
         response.content.decode(),
@@ -64,14 +64,14 @@ def ids_of(response: Any) -> list[str]:
 
 
 def link_to(response: Any, text: str) -> str:
-    """Give the address of the link with this text."""
+    """Return the URL of the link with this text."""
     match = re.search(rf'<a href="([^"]+)"[^>]*>{re.escape(text)}', response.content.decode())
     assert match, f"There is no link {text!r}."
     return unescape(match[1])
 
 
 def pages_of(client: Client, address: str, next_text: str = "Next page") -> list[list[str]]:
-    """Give the socket ids of each page, from the first on."""
+    """Return the socket ids of each page, starting with the first."""
     pages = []
     while True:
         response: Any = client.get(address)

@@ -1,4 +1,4 @@
-"""What the page changes: by POST, when one is sure, and on record."""
+"""Changes made from the admin: confirmed, by POST, and logged."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage
 from tests.admin.support import (
     CLEANUP,
+    CONFIRMED,
     LIST,
-    SURE,
     detail_of,
     hash_of,
     revocation_of,
@@ -28,33 +28,33 @@ from tests.clock import FakeClock
 from tests.core.support import ME, make_manager
 
 
-def test_one_is_revoked_when_one_is_sure(operator: Client, manager: RecoveryManager) -> None:
+def test_a_snapshot_is_revoked_after_confirmation(
+    operator: Client, manager: RecoveryManager
+) -> None:
     (token,) = save(manager, "mine")
     save(manager, "other")
     asked = text_of(operator.get(revocation_of("mine")))
-    assert "a page that comes back starts afresh" in asked
-    # As tests/consumers/test_takeovers.py has it.
-    assert "A page that is open goes on with what it has" in asked
+    assert "a page that reconnects starts with a new state" in asked
+    # Tested in tests/consumers/test_takeovers.py.
+    assert "A page that is still open keeps its state" in asked
     assert operator.post(revocation_of("mine")).status_code == 200
     assert manager.recover(token) == {"count": 1}
-    response: Any = operator.post(revocation_of("mine"), SURE, follow=True)
+    response: Any = operator.post(revocation_of("mine"), CONFIRMED, follow=True)
     assert "Revoked 1 snapshot." in text_of(response)
     assert manager.count() == 1
     with pytest.raises(TokenSuperseded):
         manager.save(token, {"count": 2})
 
 
-def test_a_snapshot_bound_to_somebody_is_revoked_too(
-    operator: Client, manager: RecoveryManager
-) -> None:
+def test_a_bound_snapshot_is_revoked(operator: Client, manager: RecoveryManager) -> None:
     token = manager.create_token("mine", binding=ME)
     manager.save(token, {"count": 1}, binding=ME)
-    operator.post(revocation_of("mine"), SURE)
+    operator.post(revocation_of("mine"), CONFIRMED)
     with pytest.raises(TokenSuperseded):
         manager.save(token, {"count": 2}, binding=ME)
 
 
-def test_selected_ones_are_revoked_when_one_is_sure(
+def test_selected_snapshots_are_revoked_after_confirmation(
     operator: Client, manager: RecoveryManager
 ) -> None:
     save(manager, "one", "two", "three")
@@ -63,9 +63,9 @@ def test_selected_ones_are_revoked_when_one_is_sure(
     assert manager.count() == 3
     for field in ("one", "two"):
         assert f'value="{hash_of(field)}"' in asked.content.decode()
-    response: Any = operator.post(LIST, selected("one", "two", "gone", **SURE), follow=True)
+    response: Any = operator.post(LIST, selected("one", "two", "gone", **CONFIRMED), follow=True)
     assert "Revoked 2 snapshots." in text_of(response)
-    assert "1 was gone already." in text_of(response)
+    assert "1 snapshot no longer existed." in text_of(response)
     assert [info.socket_id for info in manager.snapshots().items] == ["three"]
 
 
@@ -74,12 +74,12 @@ def test_without_a_selection_nothing_is_revoked(
     operator: Client, manager: RecoveryManager, form: dict[str, Any]
 ) -> None:
     save(manager, "one")
-    response: Any = operator.post(LIST, {**form, **SURE}, follow=True)
+    response: Any = operator.post(LIST, {**form, **CONFIRMED}, follow=True)
     assert "nothing was revoked" in text_of(response)
     assert manager.count() == 1
 
 
-def test_what_has_expired_is_removed_when_one_is_sure(
+def test_expired_snapshots_are_removed_after_confirmation(
     operator: Client, manager: RecoveryManager, clock: FakeClock
 ) -> None:
     save(manager, "old", "older")
@@ -87,16 +87,16 @@ def test_what_has_expired_is_removed_when_one_is_sure(
     save(manager, "new")
     assert "still stored: 2." in text_of(operator.get(CLEANUP))
     assert manager.sample().expired == 2
-    response: Any = operator.post(CLEANUP, SURE, follow=True)
+    response: Any = operator.post(CLEANUP, CONFIRMED, follow=True)
     assert "Removed 2 expired snapshots." in text_of(response)
     assert (manager.sample().expired, manager.count()) == (0, 1)
 
 
-def test_each_change_is_on_record(operator: Client, manager: RecoveryManager) -> None:
+def test_each_change_is_logged(operator: Client, manager: RecoveryManager) -> None:
     save(manager, "one", "two", "three")
-    operator.post(revocation_of("one"), SURE)
-    operator.post(LIST, selected("two", "three", **SURE))
-    operator.post(CLEANUP, SURE)
+    operator.post(revocation_of("one"), CONFIRMED)
+    operator.post(LIST, selected("two", "three", **CONFIRMED))
+    operator.post(CLEANUP, CONFIRMED)
     found = LogEntry.objects.order_by("pk")
     assert [(each.object_repr, each.object_id, each.get_change_message()) for each in found] == [
         *((name, hash_of(name), "Revoked.") for name in ("one", "two", "three")),
@@ -112,7 +112,7 @@ def test_each_change_is_on_record(operator: Client, manager: RecoveryManager) ->
 
 
 class FailsLater(MemoryStorage):
-    """A storage that fails after two of three steps of a clean-up."""
+    """A storage that fails during a clean-up."""
 
     def cleanup_batches(self, size: int) -> Iterator[int]:
         yield 5
@@ -120,9 +120,9 @@ class FailsLater(MemoryStorage):
         raise StorageUnavailable("FailsLater", "clean-up")
 
 
-def test_a_clean_up_that_fails_is_on_record_as_far_as_it_came(operator: Client) -> None:
+def test_a_clean_up_that_fails_is_logged_with_what_it_removed(operator: Client) -> None:
     with make_manager(storage=FailsLater()) as manager, override_manager(manager):
-        response: Any = operator.post(CLEANUP, SURE, follow=True)
+        response: Any = operator.post(CLEANUP, CONFIRMED, follow=True)
     seen = text_of(response)
     assert "The storage can’t be reached" in seen
     assert "Removed 7 expired snapshots." in seen
@@ -132,32 +132,32 @@ def test_a_clean_up_that_fails_is_on_record_as_far_as_it_came(operator: Client) 
 def test_a_get_changes_nothing(operator: Client, manager: RecoveryManager) -> None:
     save(manager, "mine")
     for address in (LIST, CLEANUP, revocation_of("mine"), detail_of("mine")):
-        operator.get(address, {**selected("mine"), **SURE})
-        operator.head(address, {**selected("mine"), **SURE})
+        operator.get(address, {**selected("mine"), **CONFIRMED})
+        operator.head(address, {**selected("mine"), **CONFIRMED})
     assert manager.count() == 1
     assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("address", [LIST, CLEANUP, revocation_of("mine")])
-def test_a_form_of_another_site_changes_nothing(
+def test_a_cross_site_request_changes_nothing(
     operator: Client, manager: RecoveryManager, address: str
 ) -> None:
     save(manager, "mine")
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = operator.cookies
     assert strict.get(LIST).status_code == 200
-    assert strict.post(address, selected("mine", **SURE)).status_code == 403
+    assert strict.post(address, selected("mine", **CONFIRMED)).status_code == 403
     assert manager.count() == 1
 
 
-def test_what_was_revoked_shows_its_marker_and_no_more(
+def test_a_revoked_snapshot_shows_only_its_marker(
     operator: Client, manager: RecoveryManager
 ) -> None:
     save(manager, "mine")
-    operator.post(revocation_of("mine"), SURE)
+    operator.post(revocation_of("mine"), CONFIRMED)
     seen = text_of(operator.get(detail_of("mine")))
     assert "This socket was revoked." in seen
     assert "Revoke …" not in seen
     assert "There is nothing to revoke" in text_of(operator.get(revocation_of("mine")))
-    response: Any = operator.post(revocation_of("mine"), SURE, follow=True)
-    assert "1 was gone already." in text_of(response)
+    response: Any = operator.post(revocation_of("mine"), CONFIRMED, follow=True)
+    assert "1 snapshot no longer existed." in text_of(response)

@@ -1,4 +1,4 @@
-"""One snapshot: its facts, and its state as a tree."""
+"""The page of one snapshot: its facts, and its state as a tree."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_app import RecoveryManager
-from recovery_app.admin import state_tree as tree
-from recovery_app.admin.state_tree import Redactor, Row, grow
+from recovery_app.admin import state_tree
+from recovery_app.admin.state_tree import Redactor, TreeRow, build_tree
 from recovery_app.middleware import override_manager
 from tests.admin.conftest import MakeClient
 from tests.admin.support import LIST, detail_of, hash_of, revocation_of, save, text_of
@@ -87,14 +87,14 @@ def test_redacted_values_never_reach_the_page(
     assert "536221234" not in hidden
     for name in ("Password_Hash", "creditCard", "tokens", "apiTOKEN", "my-ssn", "Ada"):
         assert name in hidden
-    assert "6 values are hidden, because of their names." in hidden
+    assert "6 values are hidden because of their names." in hidden
     shown = client_of("view_snapshot", "view_snapshot_state").get(detail_of("mine"))
     for number in range(1, 7):
         assert f"s3cr3t-{number}" in shown.content.decode()
-    assert "6 values are hidden from others; you may see them." in text_of(shown)
+    assert "6 values are sensitive. You have permission to see them." in text_of(shown)
 
 
-def test_the_setting_says_what_is_hidden(
+def test_the_setting_selects_what_is_hidden(
     client_of: MakeClient, manager: RecoveryManager, settings: Any
 ) -> None:
     save(manager, "mine", state={"iban": "DE12", "password": "hunter2"})
@@ -116,7 +116,7 @@ def test_the_setting_says_what_is_hidden(
         (snapshot_bytes(5).replace(b"RS\x01", b"RS\x09"), "format 9"),
     ],
 )
-def test_what_cant_be_read_is_shown_with_its_problem(
+def test_an_unreadable_snapshot_is_shown_with_its_problem(
     operator: Client, manager: RecoveryManager, data: bytes, problem: str
 ) -> None:
     key = "00000000000000aa"
@@ -124,22 +124,24 @@ def test_what_cant_be_read_is_shown_with_its_problem(
     seen = text_of(operator.get(f"{LIST}{key}/change/"))
     assert problem in seen
     assert f"Stored bytes {len(data)}" in seen
-    # What has no header that can be read has no fence, and not one of 1970.
+    # Without a readable header there is no fence, not one at 1970.
     assert ("Fence" in seen) is data.startswith(b"RS\x01")
     assert "Revoke …" in seen
     assert problem in text_of(operator.get(f"{LIST}{key}/delete/")) or data.startswith(b"RS\x01")
 
 
-def test_what_is_gone_leads_back_to_the_list(operator: Client, manager: RecoveryManager) -> None:
+def test_a_missing_snapshot_redirects_to_the_list(
+    operator: Client, manager: RecoveryManager
+) -> None:
     response: Any = operator.get(detail_of("nobody's"), follow=True)
     assert response.redirect_chain == [(LIST, 302)]
     nobody = hash_of("nobody's")
-    assert f"There is no snapshot of socket {nobody}: it has expired" in text_of(response)
+    assert f"There is no snapshot of socket {nobody}. It has expired" in text_of(response)
     odd: Any = operator.get(f"{LIST}<b>x</b>/change/", follow=True)
     assert "<b>x</b>" not in odd.content.decode()
 
 
-def test_a_storage_that_is_away_is_told(operator: Client, clock: FakeClock) -> None:
+def test_an_unavailable_storage_is_reported(operator: Client, clock: FakeClock) -> None:
     with (
         make_manager(storage=DownStorage(clock), clock=clock) as manager,
         override_manager(manager),
@@ -157,11 +159,11 @@ def test_a_storage_that_is_away_is_told(operator: Client, clock: FakeClock) -> N
 # The tree
 
 
-def rows_of(state: dict[str, Any], *parts: str, reveal: bool = False) -> list[Row]:
-    return grow(state, Redactor(parts or DEFAULT), reveal=reveal).rows
+def rows_of(state: dict[str, Any], *parts: str, reveal: bool = False) -> list[TreeRow]:
+    return build_tree(state, Redactor(parts or DEFAULT), reveal=reveal).rows
 
 
-def test_each_type_is_written_out() -> None:
+def test_each_type_has_a_text() -> None:
     state = {
         "text": "a\nb",
         "whole": -5,
@@ -198,16 +200,16 @@ def test_each_type_is_written_out() -> None:
     }
 
 
-class Talkative:
-    """A value of a serializer's own making, which says too much of itself."""
+class LeakyRepr:
+    """A value of a custom serializer whose text contains a secret."""
 
     def __repr__(self) -> str:
-        return "Talkative(password='hunter2')"
+        return "LeakyRepr(password='hunter2')"
 
 
-def test_a_value_of_another_type_says_nothing_of_itself() -> None:
-    (row,) = rows_of({"x": Talkative()})
-    assert (row.type, row.text) == ("Talkative", "…")
+def test_a_value_of_an_unknown_type_has_no_text() -> None:
+    (row,) = rows_of({"x": LeakyRepr()})
+    assert (row.type, row.text) == ("LeakyRepr", "…")
 
 
 def test_the_rows_of_containers_open_and_close() -> None:
@@ -223,14 +225,14 @@ def test_the_rows_of_containers_open_and_close() -> None:
     ]
 
 
-def test_what_is_left_out_is_said_to_be() -> None:
-    (row,) = rows_of({"text": "x" * (tree.MAX_CHARACTERS + 7)})
-    assert (len(row.text), row.count) == (tree.MAX_CHARACTERS, 7)
-    rows = rows_of({"items": list(range(tree.MAX_ITEMS + 9))})
+def test_what_is_left_out_is_counted() -> None:
+    (row,) = rows_of({"text": "x" * (state_tree.MAX_CHARACTERS + 7)})
+    assert (len(row.text), row.count) == (state_tree.MAX_CHARACTERS, 7)
+    rows = rows_of({"items": list(range(state_tree.MAX_ITEMS + 9))})
     assert [row.count for row in rows if row.kind == "rest"] == [9]
 
 
-def test_the_largest_and_the_deepest_state_make_a_page_of_bounded_size(
+def test_a_large_and_deep_state_makes_a_page_of_bounded_size(
     operator: Client, manager: RecoveryManager
 ) -> None:
     deep: Any = "bottom"
@@ -241,9 +243,9 @@ def test_the_largest_and_the_deepest_state_make_a_page_of_bounded_size(
     response = operator.get(detail_of("mine"))
     html = response.content.decode()
     assert html.count("<details") == html.count("</details>")
-    assert html.count("<li") < 2 * tree.MAX_ROWS
+    assert html.count("<li") < 2 * state_tree.MAX_ROWS
     assert "bottom" not in html
-    assert "more that aren’t shown" in html
+    assert "more items, not shown" in html
 
 
 NAMES = st.sampled_from(["a", "b", "pass", "passwords", "my Token", "CARD", "x-secret-y", "ſsn"])
@@ -256,7 +258,7 @@ STATES = st.recursive(
 
 
 def visible(value: Any, hides: Redactor) -> int:
-    """Count the leaves that nothing above them hides, the plain way."""
+    """Return how many leaves no ancestor hides, by plain recursion."""
     if isinstance(value, dict):
         return sum(visible(inner, hides) for name, inner in value.items() if not hides.hides(name))
     if isinstance(value, list):
@@ -267,7 +269,7 @@ def visible(value: Any, hides: Redactor) -> int:
 @given(state=st.dictionaries(NAMES, STATES, max_size=4))
 def test_nothing_below_a_hidden_name_is_in_any_row(state: dict[str, Any]) -> None:
     redactor = Redactor(DEFAULT)
-    rows = grow(state, redactor, reveal=False).rows
+    rows = build_tree(state, redactor, reveal=False).rows
     assert sum(row.text == "s3cr3t" for row in rows) == visible(state, redactor)
     assert not [row for row in rows if row.kind != "hidden" and redactor.hides(row.name)]
     opened = sum({"open": 1, "close": -1}.get(row.kind, 0) for row in rows)

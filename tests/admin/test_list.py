@@ -1,4 +1,4 @@
-"""The list: what is shown, searched, sorted and paged."""
+"""The list of snapshots: rows, search, order and pages."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ NUMBERED = [f"socket-{number:02}" for number in range(25)]
 
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have ten rows on a page."""
+    """Set ten rows per page."""
     monkeypatch.setattr(SnapshotAdmin, "list_per_page", 10)
 
 
 def flat(pages: list[list[str]]) -> list[str]:
-    """Give what is on all pages."""
+    """Return the items of all pages."""
     return [socket_id for page in pages for socket_id in page]
 
 
-def test_a_row_has_what_an_operator_needs(
+def test_a_row_has_all_columns(
     operator: Client, manager: RecoveryManager, clock: FakeClock
 ) -> None:
     save(manager, "mine", state={"text": "x" * 5000}, view="cart", topic="lv:cart:7", version=3)
@@ -65,7 +65,7 @@ def test_pages_follow_the_cursor(
     assert ids_of(operator.get(LIST + link_to(second, "First page"))) == pages[0]
 
 
-def test_columns_sort_one_way_and_then_the_other(
+def test_columns_sort_in_both_directions(
     operator: Client, manager: RecoveryManager, short_pages: None
 ) -> None:
     save(manager, *NUMBERED)
@@ -79,7 +79,9 @@ def test_columns_sort_one_way_and_then_the_other(
     assert "o=-size_bytes" in link_to(first, "Size")
 
 
-def test_a_search_finds_one_by_its_id_or_hash(operator: Client, manager: RecoveryManager) -> None:
+def test_a_search_finds_a_snapshot_by_its_id_or_hash(
+    operator: Client, manager: RecoveryManager
+) -> None:
     save(manager, *NUMBERED, "socket-1")
     for text in ("socket-1", hash_of("socket-1"), "  socket-1 "):
         response = operator.get(LIST, {"q": text})
@@ -88,18 +90,18 @@ def test_a_search_finds_one_by_its_id_or_hash(operator: Client, manager: Recover
     assert sorted(ids_of(more)) == ["socket-1", *NUMBERED[10:20]]
 
 
-def test_a_search_finds_many_by_how_they_start(
+def test_a_search_finds_snapshots_by_the_start_of_their_ids(
     operator: Client, manager: RecoveryManager, short_pages: None
 ) -> None:
     save(manager, *NUMBERED, "other")
     pages = pages_of(operator, f"{LIST}?q=socket-")
     assert sorted(flat(pages)) == NUMBERED
     assert "10 snapshots on this page." in text_of(operator.get(LIST, {"q": "socket-"}))
-    assert "No snapshot is like that." in text_of(operator.get(LIST, {"q": "nobody"}))
-    assert "No snapshot is like that." in text_of(operator.get(LIST, {"q": "Socket-"}))
+    assert "No snapshots match." in text_of(operator.get(LIST, {"q": "nobody"}))
+    assert "No snapshots match." in text_of(operator.get(LIST, {"q": "Socket-"}))
 
 
-def test_a_long_search_says_how_far_it_came(
+def test_a_long_search_reports_its_progress(
     operator: Client, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recovery_app.storages.base.MAX_LOOKED_AT", 10)
@@ -107,13 +109,13 @@ def test_a_long_search_says_how_far_it_came(
     with make_manager(storage=Listing(clock)) as manager, override_manager(manager):
         save(manager, *NUMBERED)
         response = operator.get(LIST, {"q": "socket-2"})
-        assert "Nothing among the 10 snapshots that were looked at." in text_of(response)
+        assert "No matches among the 10 snapshots searched so far." in text_of(response)
         pages = pages_of(operator, f"{LIST}?q=socket-2", "Continue the search")
     assert [len(page) for page in pages] == [0, 0, 5]
 
 
 class Listing(OwnStorage):
-    """An application's own storage that can list, in the order of saves."""
+    """A custom storage that can list, in insertion order."""
 
     supports_listing = True
 
@@ -130,7 +132,7 @@ class Listing(OwnStorage):
         return len(self._stored)
 
 
-def test_the_list_is_narrowed_by_view_and_state(
+def test_the_list_is_filtered_by_view_and_state(
     operator: Client, manager: RecoveryManager, clock: FakeClock
 ) -> None:
     save(manager, "old", view="cart")
@@ -149,16 +151,14 @@ def test_the_list_is_narrowed_by_view_and_state(
     assert link_to(operator.get(LIST, {"view": "nowhere"}), "nowhere") == "?view=nowhere"
 
 
-def test_filters_and_order_stay_while_one_searches(
-    operator: Client, manager: RecoveryManager
-) -> None:
+def test_a_search_keeps_filters_and_order(operator: Client, manager: RecoveryManager) -> None:
     save(manager, "one", view="cart")
     html = operator.get(LIST, {"view": "cart", "o": "-size_bytes", "state": "expired"}).content
     for field in ('name="view" value="cart"', 'name="o" value="-size_bytes"', 'name="state"'):
         assert field in html.decode()
 
 
-def test_a_view_that_is_not_among_the_filters_can_be_asked_for(
+def test_a_view_without_a_filter_can_be_searched_for(
     operator: Client, manager: RecoveryManager
 ) -> None:
     names = [f"user-{number:02}" for number in range(MAX_VIEWS + 2)]
@@ -172,7 +172,7 @@ def test_a_view_that_is_not_among_the_filters_can_be_asked_for(
     assert sorted(ids_of(found)) == [missing[0], f"{missing[0]} again"]
 
 
-def test_expired_ones_are_not_asked_of_a_storage_that_removes_them(
+def test_there_is_no_filter_for_expired_snapshots_if_the_storage_removes_them(
     operator: Client, clock: FakeClock
 ) -> None:
     with make_manager(storage=Listing(clock)) as manager, override_manager(manager):
@@ -194,35 +194,35 @@ def test_expired_ones_are_not_asked_of_a_storage_that_removes_them(
         {"o": "size_bytes", "cursor": '["a", "b"]'},
     ],
 )
-def test_what_cant_be_asked_is_said_to_be(
+def test_invalid_parameters_are_reported(
     operator: Client, manager: RecoveryManager, parameters: dict[str, str]
 ) -> None:
     save(manager, "one")
     response = operator.get(LIST, parameters)
     assert response.status_code == 200
-    assert "There is no such page or search." in text_of(response)
+    assert "This page or search isn’t valid." in text_of(response)
 
 
 @pytest.mark.parametrize("parameters", [{"o": "nonsense"}, {"o": "-state"}, {"state": "dead"}])
-def test_what_isnt_known_is_left_out(
+def test_unknown_values_are_ignored(
     operator: Client, manager: RecoveryManager, parameters: dict[str, str]
 ) -> None:
     save(manager, "one")
     assert ids_of(operator.get(LIST, parameters)) == ["one"]
 
 
-def test_nothing_that_is_stored_becomes_html(operator: Client, manager: RecoveryManager) -> None:
+def test_stored_values_are_escaped(operator: Client, manager: RecoveryManager) -> None:
     save(manager, EVIL, view=EVIL, topic=EVIL)
     for parameters in ({}, {"q": EVIL}, {"view": EVIL}, {"q": "<script>"}):
         response = operator.get(LIST, parameters)
         assert "<script>alert" not in response.content.decode()
         assert "&lt;script&gt;" in response.content.decode()
     assert ids_of(operator.get(LIST)) == [EVIL]
-    # The mark that turns the direction of writing ends with the element.
+    # The effect of the bidirectional override ends with the element.
     assert f"<bdi>{'&lt;script&gt;'}" in operator.get(LIST).content.decode()
 
 
-def test_what_cant_be_read_is_listed_with_its_problem(
+def test_an_unreadable_snapshot_is_listed_with_its_problem(
     operator: Client, manager: RecoveryManager
 ) -> None:
     key = "00000000000000aa"
@@ -233,22 +233,24 @@ def test_what_cant_be_read_is_listed_with_its_problem(
     assert ids_of(operator.get(LIST, {"q": key})) == [key]
 
 
-def test_a_storage_that_cant_list_says_what_to_do(operator: Client, clock: FakeClock) -> None:
+def test_a_storage_that_cant_list_explains_the_alternatives(
+    operator: Client, clock: FakeClock
+) -> None:
     with make_manager(storage=OwnStorage(clock), clock=clock) as manager, override_manager(manager):
         save(manager, "mine")
         seen = text_of(operator.get(LIST))
-        assert "OwnStorage can’t list what it holds" in seen
-        assert "keep snapshots in RedisStorage" in seen
-        assert "whole socket id" in seen
+        assert "OwnStorage can’t list its snapshots" in seen
+        assert "use RedisStorage" in seen
+        assert "complete socket id" in seen
         found = operator.get(LIST, {"q": "mine"})
         assert ids_of(found) == ["mine"]
         assert "unknown" in text_of(found)
         assert "Ids that start" not in text_of(found)
-        assert "No snapshot is like that." in text_of(operator.get(LIST, {"q": "min"}))
+        assert "No snapshots match." in text_of(operator.get(LIST, {"q": "min"}))
 
 
 class Broken(DownStorage):
-    """A storage whose listing fails in a way that it shouldn't."""
+    """A storage that raises an unexpected error."""
 
     supports_listing = True
 
@@ -259,11 +261,11 @@ class Broken(DownStorage):
 @pytest.mark.parametrize(
     ("storage", "said"),
     [
-        (DownStorage, "The storage can’t be reached, so nothing is known of what it holds."),
-        (Broken, "The storage has failed (ZeroDivisionError); the log has more."),
+        (DownStorage, "The storage can’t be reached, so its contents are unknown."),
+        (Broken, "The storage failed (ZeroDivisionError). See the log for details."),
     ],
 )
-def test_a_storage_that_fails_is_told_and_is_no_500(
+def test_a_storage_that_fails_is_reported_without_a_500(
     operator: Client, clock: FakeClock, storage: Any, said: str, caplog: Any
 ) -> None:
     with make_manager(storage=storage(clock), clock=clock) as manager, override_manager(manager):

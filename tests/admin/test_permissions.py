@@ -1,4 +1,4 @@
-"""Who may open which address, and what they may do there."""
+"""The permission that each URL requires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from django.test import Client
 
 from recovery_app import RecoveryManager
 from tests.admin.conftest import MakeClient
-from tests.admin.support import CLEANUP, LIST, SURE, detail_of, hash_of, save, selected, text_of
+from tests.admin.support import (
+    CLEANUP,
+    CONFIRMED,
+    LIST,
+    detail_of,
+    hash_of,
+    save,
+    selected,
+    text_of,
+)
 
 VIEW, DELETE, STATE = "view_snapshot", "delete_snapshot", "view_snapshot_state"
 MINE = f"{LIST}{hash_of('mine')}/"
@@ -21,11 +30,11 @@ REQUESTS: list[Any] = [
     pytest.param("get", MINE, {}, {VIEW}, id="bare address"),
     pytest.param("get", f"{MINE}history/", {}, {VIEW}, id="history"),
     pytest.param("get", f"{MINE}delete/", {}, {DELETE}, id="ask to revoke"),
-    pytest.param("post", f"{MINE}delete/", SURE, {DELETE}, id="revoke"),
+    pytest.param("post", f"{MINE}delete/", CONFIRMED, {DELETE}, id="revoke"),
     pytest.param("post", LIST, selected("mine"), {VIEW, DELETE}, id="ask to revoke selected"),
-    pytest.param("post", LIST, selected("mine", **SURE), {VIEW, DELETE}, id="revoke selected"),
+    pytest.param("post", LIST, selected("mine", **CONFIRMED), {VIEW, DELETE}, id="revoke selected"),
     pytest.param("get", CLEANUP, {}, {DELETE}, id="ask to clean up"),
-    pytest.param("post", CLEANUP, SURE, {DELETE}, id="clean up"),
+    pytest.param("post", CLEANUP, CONFIRMED, {DELETE}, id="clean up"),
 ]
 each_request = pytest.mark.parametrize(("method", "address", "form", "needed"), REQUESTS)
 
@@ -36,20 +45,20 @@ def _snapshot(manager: RecoveryManager) -> None:
 
 
 def ask(client: Client, method: str, address: str, form: dict[str, Any]) -> int:
-    """Give the status of the answer."""
+    """Return the status of the response."""
     status: int = getattr(client, method)(address, form).status_code
     return status
 
 
 @each_request
-def test_those_who_may_are_let_in(
+def test_the_required_permissions_are_enough(
     client_of: MakeClient, method: str, address: str, form: dict[str, Any], needed: set[str]
 ) -> None:
     assert ask(client_of(*needed), method, address, form) in (200, 302)
 
 
 @each_request
-def test_each_permission_that_lacks_is_a_403(
+def test_each_missing_permission_is_a_403(
     client_of: MakeClient,
     manager: RecoveryManager,
     method: str,
@@ -66,7 +75,7 @@ def test_each_permission_that_lacks_is_a_403(
 
 
 @each_request
-def test_whoever_is_no_staff_is_sent_to_log_in(
+def test_non_staff_users_are_redirected_to_the_login(
     client_of: MakeClient, method: str, address: str, form: dict[str, Any], needed: set[str]
 ) -> None:
     everything = client_of(VIEW, DELETE, STATE, is_staff=False)
@@ -76,12 +85,12 @@ def test_whoever_is_no_staff_is_sent_to_log_in(
         assert response["Location"].startswith("/admin/login/")
 
 
-def test_the_bare_address_leads_to_the_detail(client_of: MakeClient) -> None:
+def test_the_bare_url_redirects_to_the_detail_page(client_of: MakeClient) -> None:
     response: Any = client_of(VIEW).get(MINE)
     assert (response.status_code, response["Location"]) == (302, f"{MINE}change/")
 
 
-def test_hidden_values_need_a_permission_of_their_own(client_of: MakeClient) -> None:
+def test_hidden_values_need_a_separate_permission(client_of: MakeClient) -> None:
     seen = text_of(client_of(VIEW, DELETE).get(detail_of("mine")))
     assert "hunter2" not in seen
     assert "password hidden" in seen
@@ -89,7 +98,7 @@ def test_hidden_values_need_a_permission_of_their_own(client_of: MakeClient) -> 
     assert "hunter2" in text_of(client_of(VIEW, STATE).get(detail_of("mine")))
 
 
-def test_what_one_may_not_do_is_not_offered(client_of: MakeClient) -> None:
+def test_actions_without_permission_are_not_offered(client_of: MakeClient) -> None:
     for permissions, offered in (((VIEW,), False), ((VIEW, DELETE), True)):
         client = client_of(*permissions)
         listed = client.get(LIST).content.decode()
@@ -100,9 +109,9 @@ def test_what_one_may_not_do_is_not_offered(client_of: MakeClient) -> None:
         assert "Add snapshot" not in listed
 
 
-def test_who_may_revoke_and_not_see_ends_at_the_index(client_of: MakeClient) -> None:
+def test_without_permission_to_view_revoking_redirects_to_the_index(client_of: MakeClient) -> None:
     client = client_of(DELETE)
-    response: Any = client.post(f"{MINE}delete/", SURE)
+    response: Any = client.post(f"{MINE}delete/", CONFIRMED)
     assert response["Location"] == "/admin/"
     assert client.get("/admin/").status_code == 200
 

@@ -1,4 +1,4 @@
-"""The page over each kind of storage, on servers of their own."""
+"""The pages with each kind of storage, on real servers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from recovery_app.storages import (
 from recovery_app.storages.redis.scanning import STEP_KEYS
 from tests.admin.support import (
     CLEANUP,
+    CONFIRMED,
     LIST,
-    SURE,
     detail_of,
     ids_of,
     link_to,
@@ -48,7 +48,7 @@ KINDS = ["memory", "database", "redis", "cluster", "django-redis", "cache"]
 
 
 def make(kind: str, request: pytest.FixtureRequest) -> Storage:
-    """Make an empty storage of a kind."""
+    """Return an empty storage of a kind."""
     if kind == "memory":
         return MemoryStorage()
     if kind == "database":
@@ -67,13 +67,13 @@ def make(kind: str, request: pytest.FixtureRequest) -> Storage:
 
 @pytest.fixture(params=KINDS)
 def current(request: pytest.FixtureRequest, db: None) -> Iterator[RecoveryManager]:
-    """Give the current manager on each kind of storage in turn."""
+    """Return the current manager, with each kind of storage in turn."""
     made = make_manager(storage=make(request.param, request))
     with made, override_manager(made):
         yield made
 
 
-def test_the_page_over_each_storage(
+def test_the_pages_with_each_storage(
     operator: Client, current: RecoveryManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SnapshotAdmin, "list_per_page", 10)
@@ -81,7 +81,7 @@ def test_the_page_over_each_storage(
     save(current, *NUMBERED, view="cart", topic="lv:cart", state={"password": "hunter2", "a": 1})
     save(current, "another", view="chat")
     if storage.supports_listing:
-        assert "Snapshots 26 Their states" in text_of(operator.get(LIST))
+        assert "Snapshots 26 Total size" in text_of(operator.get(LIST))
         pages = pages_of(operator, LIST)
         found = [socket_id for page in pages for socket_id in page]
         assert sorted(found) == sorted([*NUMBERED, "another"])
@@ -90,13 +90,13 @@ def test_the_page_over_each_storage(
         assert sorted(ids_of(operator.get(LIST, {"q": "socket-1"}))) == NUMBERED[10:20]
         assert ("Expired" in text_of(operator.get(LIST))) is storage.keeps_expired
     else:
-        assert "can’t list what it holds" in text_of(operator.get(LIST))
+        assert "can’t list its snapshots" in text_of(operator.get(LIST))
     assert ids_of(operator.get(LIST, {"q": "another"})) == ["another"]
     seen = text_of(operator.get(detail_of("socket-07")))
     assert "View cart" in seen
     assert "a int 1" in seen
     assert "hunter2" not in seen
-    response: Any = operator.post(LIST, selected("socket-07", "another", **SURE), follow=True)
+    response: Any = operator.post(LIST, selected("socket-07", "another", **CONFIRMED), follow=True)
     assert "Revoked 2 snapshots." in text_of(response)
     assert LogEntry.objects.count() == 2
     assert "was revoked" in text_of(operator.get(detail_of("another")))
@@ -104,7 +104,7 @@ def test_the_page_over_each_storage(
         assert current.count() == 24
 
 
-def test_a_page_of_a_server_with_much_else_says_that_it_goes_on(
+def test_an_empty_page_links_to_the_next_if_the_server_holds_other_keys(
     operator: Client, redis_server: Process, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recovery_app.storages.redis.listing.MAX_STEPS", 1)
@@ -117,26 +117,26 @@ def test_a_page_of_a_server_with_much_else_says_that_it_goes_on(
             seen, found = text_of(response), ids_of(response)
             assert "There are no snapshots." not in seen
             goes_on = "Next page" in seen
-            assert ("No snapshot on this page" in seen) is (goes_on and not found)
-            assert ("There are no more." in seen) is (not goes_on and not found)
+            assert ("No snapshots on this page" in seen) is (goes_on and not found)
+            assert ("There are no more snapshots." in seen) is (not goes_on and not found)
             pages.append(found)
             address = LIST + link_to(response, "Next page") if goes_on else ""
     assert len(pages) > 3
     assert [each for page in pages for each in page] == ["socket 000000"]
 
 
-def test_the_clean_up_is_there_where_it_is_needed(
+def test_the_clean_up_is_offered_if_it_is_needed(
     operator: Client, current: RecoveryManager
 ) -> None:
     needed = not current.storage.expires_by_itself
     asked = text_of(operator.get(CLEANUP))
     assert ("Yes, remove" in operator.get(CLEANUP).content.decode()) is needed
-    assert ("removes by itself what has expired" in asked) is not needed
+    assert ("removes expired snapshots automatically" in asked) is not needed
     assert ("Remove expired snapshots" in text_of(operator.get(LIST))) is needed
 
 
 @pytest.mark.parametrize("kind", ["redis", "django-redis"])
-def test_a_server_that_is_away_is_told_in_a_moment(
+def test_an_unavailable_server_is_reported_quickly(
     operator: Client, redis_directory: Any, kind: str, settings: Any, monkeypatch: Any
 ) -> None:
     address = "redis://127.0.0.1:1/0"
@@ -154,13 +154,13 @@ def test_a_server_that_is_away_is_told_in_a_moment(
             response = operator.get(page)
             assert response.status_code == 200
             assert "The storage can’t be reached" in text_of(response)
-        posted: Any = operator.post(LIST, selected("mine", **SURE), follow=True)
+        posted: Any = operator.post(LIST, selected("mine", **CONFIRMED), follow=True)
         assert "The storage can’t be reached" in text_of(posted)
         assert time.monotonic() - start < 10
     assert not LogEntry.objects.exists()
 
 
-def test_a_table_that_isnt_there_is_told(
+def test_a_missing_table_is_reported(
     operator: Client, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from recovery_app.models import StoredSnapshot
@@ -172,9 +172,7 @@ def test_a_table_that_isnt_there_is_told(
     assert "The storage" in text_of(response)
 
 
-def test_a_row_in_the_database_is_for_its_own_storage_alone(
-    operator: Client, current: RecoveryManager
-) -> None:
+def test_only_the_database_storage_stores_rows(operator: Client, current: RecoveryManager) -> None:
     from recovery_app.models import StoredSnapshot
 
     save(current, *NUMBERED)

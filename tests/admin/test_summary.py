@@ -1,4 +1,4 @@
-"""What stands above the list: figures, pictures, and what became of recoveries."""
+"""The summary above the list: totals, charts and the outcomes of recoveries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import translation
 
 from recovery_app import RecoveryManager
-from recovery_app.admin import formatting as words
-from recovery_app.admin.charts import draw
-from recovery_app.admin.outcomes import KEPT_FAILURES, OUTCOMES, Outcomes
+from recovery_app.admin import formatting
+from recovery_app.admin.charts import histogram
+from recovery_app.admin.outcomes import MAX_FAILURES, OUTCOMES, Outcomes
 from recovery_app.exceptions import (
     InvalidSignature,
     MalformedToken,
@@ -39,32 +39,32 @@ def _fresh_outcomes() -> Iterator[None]:
     OUTCOMES.after_fork()
 
 
-# Figures
+# Totals
 
 
 def test_how_many_and_how_large(operator: Client, manager: RecoveryManager) -> None:
     save(manager, *(f"socket {n}" for n in range(3)), state={"text": "x" * 1013})
     seen = text_of(operator.get(LIST))
-    assert "Snapshots 3 Their states 3.0 KB Expired, to be removed 0 In MemoryStorage" in seen
+    assert "Snapshots 3 Total size 3.0 KB Expired, not yet removed 0 Storage MemoryStorage" in seen
     assert "Estimated" not in seen
 
 
 class Vast(MemoryStorage):
-    """A storage that only guesses how many there are."""
+    """A storage that estimates its number of snapshots."""
 
     def sample(self, limit: int = 1000) -> Sample:
         items = super().sample(limit).items
         return Sample(items=items, total=123_456, expired=7_654, is_exact=False)
 
 
-def test_an_estimate_is_told_as_one(operator: Client, clock: FakeClock) -> None:
+def test_an_estimate_is_marked(operator: Client, clock: FakeClock) -> None:
     with make_manager(storage=Vast(clock=clock), clock=clock) as manager, override_manager(manager):
         save(manager, "one", "two", state={"text": "x" * 1013})
         response = operator.get(LIST)
     seen = text_of(response)
-    assert re.search(r"Snapshots about 120,000 Their states about 1\d\d\.\d MB", seen)
-    assert "to be removed about 7,700" in seen
-    assert "Estimated from 2 snapshots" in seen
+    assert re.search(r"Snapshots about 120,000 Total size about 1\d\d\.\d MB", seen)
+    assert "not yet removed about 7,700" in seen
+    assert "Estimated from a sample of 2 snapshots" in seen
     assert "100 %" in seen
 
 
@@ -72,9 +72,9 @@ def test_an_estimate_is_told_as_one(operator: Client, clock: FakeClock) -> None:
     ("value", "text"),
     [(7, "about 7"), (99, "about 99"), (101, "about 100"), (98_765, "about 99,000")],
 )
-def test_estimates_have_two_figures(value: int, text: str) -> None:
-    assert words.about(value, is_exact=False) == text
-    assert words.about(value, is_exact=True) == words.number(value)
+def test_estimates_have_two_digits(value: int, text: str) -> None:
+    assert formatting.number(value, is_exact=False) == text
+    assert formatting.number(value, is_exact=True) == formatting.number(value)
 
 
 @pytest.mark.parametrize(
@@ -91,22 +91,22 @@ def test_estimates_have_two_figures(value: int, text: str) -> None:
         (1e12, "never"),
     ],
 )
-def test_expiry_in_words(seconds: float, text: str) -> None:
-    assert words.expiry(seconds) == text
+def test_expiry_as_text(seconds: float, text: str) -> None:
+    assert formatting.expiry(seconds) == text
 
 
-# Pictures
+# Charts
 
 
-def test_the_pictures_are_svg_with_the_same_in_words(
+def test_the_charts_are_svg_with_a_text_alternative(
     operator: Client, manager: RecoveryManager, clock: FakeClock
 ) -> None:
     save(manager, "old", state={"text": "x" * 3000})
     clock.advance(seconds=200)
     save(manager, "new", "newer", state={})
     html = operator.get(LIST).content.decode()
-    pictures = re.findall(r'<svg class="recovery.*?</svg>', html, re.DOTALL)
-    charts = list(map(ElementTree.fromstring, pictures))
+    drawings = re.findall(r'<svg class="recovery.*?</svg>', html, re.DOTALL)
+    charts = list(map(ElementTree.fromstring, drawings))
     assert [each.findtext("desc") for each in charts] == [
         "≤ 256 B: 2; ≤ 1 KB: 0; ≤ 4 KB: 1; ≤ 16 KB: 0; ≤ 64 KB: 0; ≤ 256 KB: 0; > 256 KB: 0",
         "≤ 10 s: 2; ≤ 1 min: 0; ≤ 5 min: 1; ≤ 15 min: 0; ≤ 1 h: 0; ≤ 6 h: 0; > 6 h: 0",
@@ -117,10 +117,10 @@ def test_the_pictures_are_svg_with_the_same_in_words(
         bars = [float(str(bar.get("width"))) for bar in chart.findall("rect")]
         assert bars[0] == 2 * bars[1]
         assert "style" not in chart.attrib
-    assert "http" not in "".join(pictures)
+    assert "http" not in "".join(drawings)
 
 
-def test_numbers_of_a_picture_have_a_point_in_every_language(
+def test_numbers_in_a_chart_have_a_decimal_point_in_every_language(
     operator: Client, manager: RecoveryManager
 ) -> None:
     save(manager, "one", "two", "three", state={})
@@ -133,13 +133,13 @@ def test_numbers_of_a_picture_have_a_point_in_every_language(
         float(length)
 
 
-def test_a_value_on_the_limit_counts_below_it() -> None:
-    chart = draw("x", "X", ("a", "b", "c"), (1, 2), [0, 1, 1.5, 2, 3], in_percent=False)
+def test_a_value_equal_to_a_limit_counts_below_it() -> None:
+    chart = histogram("x", "X", ("a", "b", "c"), (1, 2), [0, 1, 1.5, 2, 3], in_percent=False)
     assert [(bar.label, bar.value) for bar in chart.bars] == [("a", "2"), ("b", "2"), ("c", "1")]
-    few = draw("x", "X", ("a", "b"), (1,), [0] * 999 + [2], in_percent=True)
+    few = histogram("x", "X", ("a", "b"), (1,), [0] * 999 + [2], in_percent=True)
     assert [bar.value for bar in few.bars] == ["100 %", "under 1 %"]
     assert all(bar.length > 0 for bar in few.bars)
-    none = draw("x", "X", ("a", "b"), (1,), [], in_percent=True)
+    none = histogram("x", "X", ("a", "b"), (1,), [], in_percent=True)
     assert [(bar.value, bar.length) for bar in none.bars] == [("0 %", 0), ("0 %", 0)]
 
 
@@ -156,9 +156,9 @@ def test_outcomes_of_this_process_are_counted(operator: Client, manager: Recover
             manager.recover(bad)
     response = operator.get(LIST)
     seen = text_of(response)
-    for fact in ("Recovered 2", "Token refused 2", "Snapshot not there 1", "Came back too late 0"):
+    for fact in ("Recovered 2", "Token rejected 2", "Snapshot not found 1", "Token expired 0"):
         assert fact in seen
-    assert "The last 3 failed recoveries" in seen
+    assert "Latest 3 failed recoveries" in seen
     assert hash_of("never saved") in seen
     assert token not in response.content.decode()
     assert never_saved not in response.content.decode()
@@ -168,12 +168,12 @@ def test_outcomes_of_this_process_are_counted(operator: Client, manager: Recover
 @pytest.mark.parametrize(
     ("error", "title"),
     [
-        (TokenExpired(age_seconds=2, limit_seconds=1), "Came back too late"),
-        (SnapshotNotFound(), "Snapshot not there"),
-        (TokenSuperseded(), "A newer connection had it"),
-        (MalformedToken("x"), "Token refused"),
-        (InvalidSignature(), "Token refused"),
-        (SnapshotCorrupt("x"), "State not readable here"),
+        (TokenExpired(age_seconds=2, limit_seconds=1), "Token expired"),
+        (SnapshotNotFound(), "Snapshot not found"),
+        (TokenSuperseded(), "Superseded by a newer connection"),
+        (MalformedToken("x"), "Token rejected"),
+        (InvalidSignature(), "Token rejected"),
+        (SnapshotCorrupt("x"), "State not readable"),
         (StorageUnavailable("X", "load"), "Storage unavailable"),
     ],
 )
@@ -185,12 +185,12 @@ def test_each_failure_has_a_name(error: TokenError, title: str) -> None:
     assert (str(failure.title), failure.reason) == (title, str(error))
 
 
-def test_the_last_failures_are_kept_and_a_fork_begins_anew(clock: FakeClock) -> None:
+def test_the_latest_failures_are_kept_and_a_fork_resets_them(clock: FakeClock) -> None:
     outcomes = Outcomes(clock)
-    for number in range(KEPT_FAILURES + 5):
+    for number in range(MAX_FAILURES + 5):
         outcomes.failed(SnapshotNotFound(socket_hash=str(number)))
     kept = [failure.socket_hash for failure in outcomes.failures()]
-    assert kept == [str(number) for number in range(KEPT_FAILURES + 4, 4, -1)]
+    assert kept == [str(number) for number in range(MAX_FAILURES + 4, 4, -1)]
     outcomes.recovered()
     clock.advance(seconds=5)
     outcomes.after_fork()
@@ -199,7 +199,7 @@ def test_the_last_failures_are_kept_and_a_fork_begins_anew(clock: FakeClock) -> 
     assert outcomes.since.timestamp() == clock()
 
 
-def test_a_storage_that_is_away_hides_no_outcomes(operator: Client, clock: FakeClock) -> None:
+def test_an_unavailable_storage_hides_no_outcomes(operator: Client, clock: FakeClock) -> None:
     storage = DownStorage(clock)
     with make_manager(storage=storage, clock=clock) as manager, override_manager(manager):
         (token,) = save(manager, "mine")

@@ -1,4 +1,4 @@
-"""Each text of the pages is marked for translation."""
+"""All texts of the pages are marked for translation."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ TIME = re.compile(r"[-\d]+ [:\d]+( [A-Z]+)?")
 
 
 @pytest.fixture(autouse=True)
-def _marks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put what is translated into brackets."""
+def _mark_translations(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wrap translated texts in brackets."""
     catalogue = trans_real.translation("en")
     monkeypatch.setattr(catalogue, "gettext", lambda text: f"⟦{text}⟧")
     monkeypatch.setattr(
@@ -40,7 +40,7 @@ def _marks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def untranslated(client: Client, address: str) -> set[str]:
-    """Give each text with words in it that isn't in brackets, and isn't data either."""
+    """Return the texts that contain words and are neither translated nor data."""
     html = client.get(address).content.decode()
     main = re.sub(r"<style\b.*?</style>", "", html[html.index("<main") :], flags=re.DOTALL)
     texts = re.findall(r">([^<>]+)<", main)
@@ -63,7 +63,7 @@ def test_each_text_is_marked(operator: Client, manager: RecoveryManager) -> None
         assert untranslated(operator, address) == set(), address
 
 
-def test_so_is_each_text_where_there_is_no_list(operator: Client, clock: FakeClock) -> None:
+def test_each_text_is_marked_if_there_is_no_list(operator: Client, clock: FakeClock) -> None:
     with make_manager(storage=OwnStorage(clock)) as manager, override_manager(manager):
         assert untranslated(operator, LIST) == set()
         assert untranslated(operator, f"{LIST}?q=9") == set()

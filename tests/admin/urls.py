@@ -1,4 +1,4 @@
-"""Own the addresses of the tests: the admin alone."""
+"""The URLs of the tests: the admin."""
 
 from django.contrib import admin
 from django.urls import path

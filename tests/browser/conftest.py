@@ -1,4 +1,4 @@
-"""Make the demo's page, watched."""
+"""Fixtures for the page of the demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.browser.desk import Desk, Watch
+from tests.browser.desk import Desk, Monitor
 from tests.support.asgi import AsgiServer
 
 VIEWPORT = {"width": 1280, "height": 900}
@@ -22,7 +22,7 @@ VIEWPORT = {"width": 1280, "height": 900}
 def shared_server(
     migrated_demo: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AsgiServer]:
-    """Give the demo under uvicorn, one for all tests that leave it alone."""
+    """Return the demo on uvicorn, shared by the tests that don't stop it."""
     data = shutil.copytree(migrated_demo, tmp_path_factory.mktemp("shared") / "demo")
     with AsgiServer(data=data) as server:
         yield server
@@ -30,24 +30,21 @@ def shared_server(
 
 @pytest.fixture
 def server(asgi_server: Callable[..., AsgiServer]) -> AsgiServer:
-    """Give the demo under uvicorn, for one test that may kill it."""
+    """Return the demo on uvicorn, for one test that may kill it."""
     return asgi_server()
 
 
 @asynccontextmanager
 async def open_desk(chromium: Browser, url: str, **options: Any) -> AsyncIterator[Desk]:
-    """Open the page in a new context.
-
-    Whatever happens to it, no page may report an error or have a token in an address.
-    """
+    """Open the page in a new context; check for errors, and for tokens in URLs."""
     async with await chromium.new_context(**{"viewport": VIEWPORT, **options}) as context:
-        watch = Watch(context)
+        monitor = Monitor(context)
         yield await Desk(await context.new_page(), url).open()
         tokens = [await Desk(page, url).token() for page in context.pages]
-        assert watch.errors == []
-        assert len(watch.urls) >= 5
+        assert monitor.errors == []
+        assert len(monitor.urls) >= 5
         assert not [
-            url for url in watch.urls if "_recovery" in url or any(t in url for t in tokens)
+            url for url in monitor.urls if "_recovery" in url or any(t in url for t in tokens)
         ]
 
 
@@ -55,13 +52,13 @@ async def open_desk(chromium: Browser, url: str, **options: Any) -> AsyncIterato
 async def desk(
     chromium: Browser, shared_server: AsgiServer, request: pytest.FixtureRequest
 ) -> AsyncIterator[Desk]:
-    """Give a tab with the page; parametrize it with options of a browser context."""
+    """Return a tab with the page; parametrize it with options of the browser context."""
     async with open_desk(chromium, shared_server.url, **getattr(request, "param", {})) as desk:
         yield desk
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_desk(chromium: Browser, server: AsgiServer) -> AsyncIterator[Desk]:
-    """Give a tab with the page of this test's own server."""
+    """Return a tab with the page of this test's own server."""
     async with open_desk(chromium, server.url) as desk:
         yield desk

@@ -1,4 +1,4 @@
-"""Own what a person does with the demo's page."""
+"""The page object of the demo."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ READ_FORM = """() => ({
 MAX_TABS = 80
 
 
-class Watch:
-    """Note what no page may do: report errors, or put a token into an address."""
+class Monitor:
+    """A recorder of the errors and the URLs of all pages in a context."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.errors: list[str] = []
         self.urls: list[str] = []
-        context.on("console", lambda message: self._note(message.type, message.text))
+        context.on("console", lambda message: self._record_message(message.type, message.text))
         context.on("weberror", lambda error: self.errors.append(str(error.error)))
         context.on("request", lambda request: self.urls.append(request.url))
-        context.on("page", self._watch_sockets)
+        context.on("page", self._record_sockets)
 
-    def _watch_sockets(self, page: Page) -> None:
+    def _record_sockets(self, page: Page) -> None:
         page.on("websocket", lambda socket: self.urls.append(socket.url))
 
-    def _note(self, kind: str, text: str) -> None:
+    def _record_message(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"} and CONNECTION_REFUSED not in text:
             self.errors.append(text)
 
 
 class Desk:
-    """One tab with the quote editor, by the names that a person reads."""
+    """A tab with the quote editor; elements are found by their visible names."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -60,16 +60,16 @@ class Desk:
         await expect(self.status).not_to_have_attribute("data-status", "connected")
 
     async def is_saved(self) -> None:
-        """Wait until the server has answered all that was done."""
+        """Wait until the server has replied to all changes."""
         await expect(self.saved).to_have_attribute("data-unsaved", "0")
 
     async def had(self, outcome: str) -> None:
-        """Wait for a join that ended so."""
+        """Wait for a join with this outcome."""
         await self.is_connected()
         await expect(self.outcome).to_have_text(outcome)
 
     async def fill_in(self) -> dict[str, Any]:
-        """Fill in the example with a word of this tab's own, and give the form."""
+        """Fill in the example and a discount, and return the form."""
         await self.button("Fill in an example").click()
         await expect(self.items).to_have_count(4)
         await self.field("Discount in %").fill("10")
@@ -78,7 +78,7 @@ class Desk:
         return await self.form()
 
     async def form(self) -> dict[str, Any]:
-        """Give all that the form shows."""
+        """Return the contents of the form."""
         form: dict[str, Any] = await self.page.evaluate(READ_FORM)
         return form
 
@@ -90,11 +90,11 @@ class Desk:
         return found
 
     async def took_ms(self) -> int:
-        """Give how long the last recovery took, as the page says."""
+        """Return the duration of the last recovery as the page shows it."""
         return int(await self.page.locator("#took").inner_text())
 
     async def cut(self) -> None:
-        """Cut the connection and wait for its return."""
+        """Cut the connection and wait for the recovery."""
         count = await self.timeline.get_by_text("You cut the connection").count()
         await self.button("Cut the connection").click()
         await expect(self.timeline.get_by_text("You cut the connection")).to_have_count(count + 1)
@@ -110,12 +110,12 @@ class Desk:
         return self.page.get_by_role("button", name=name)
 
     async def tab_to(self, target: Locator, *, key: str = "Tab") -> None:
-        """Press a key until the focus is on the target, as somebody without a mouse does."""
+        """Press a key until the target has the focus."""
         for _ in range(MAX_TABS):
             if await target.evaluate("(element) => element === document.activeElement"):
                 return
             await self.page.keyboard.press(key)
-        raise AssertionError(f"the keyboard doesn't reach {target}")
+        raise AssertionError(f"{target} can't be reached with the keyboard")
 
     async def token(self) -> str:
         token: str = await self.page.evaluate("sessionStorage.lv_recovery_quote")
@@ -123,7 +123,7 @@ class Desk:
 
 
 async def duplicate(desk: Desk) -> Desk:
-    """Do what "Duplicate tab" does: a new tab with a copy of the session storage."""
+    """Open a tab with a copy of the session storage, like "Duplicate tab"."""
     items = await desk.page.evaluate("JSON.stringify(sessionStorage)")
     page = await desk.page.context.new_page()
     copy = f"if (!sessionStorage.length) Object.assign(sessionStorage, {items})"

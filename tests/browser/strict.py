@@ -1,4 +1,4 @@
-"""Own the example with a strict content security policy, as an ASGI application."""
+"""The ASGI application of the example with a strict content security policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page "Snapshots" of the demo's admin, as a person has it."""
+"""The page "Snapshots" in the demo's admin, in Chromium."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from websockets.asyncio.client import connect
 
-from tests.browser.desk import Watch
+from tests.browser.desk import Monitor
 from tests.support.asgi import AsgiServer, manage
 
 LIST = "/admin/recovery_app/snapshot/"
@@ -48,7 +48,7 @@ OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 async def server(
     asgi_server: Callable[..., AsgiServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsgiServer:
-    """Give the demo with three quotes in it and somebody who may see them."""
+    """Return the demo with three quotes and a superuser."""
     server = asgi_server()
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "admin")
     who = ("--username", "admin", "--email", "admin@example.com")
@@ -63,9 +63,9 @@ async def server(
 
 @asynccontextmanager
 async def open_list(chromium: Browser, server: AsgiServer, **options: Any) -> AsyncIterator[Page]:
-    """Open the list in a new context; nothing may be wrong with the page."""
+    """Open the list in a new context; check for errors and requests to other hosts."""
     async with await chromium.new_context(**{"viewport": DESKTOP, **options}) as context:
-        watch = Watch(context)
+        monitor = Monitor(context)
         page = await context.new_page()
         await page.goto(f"{server.url}/admin/login/?next={LIST}")
         await page.get_by_label("Username").fill("admin")
@@ -73,8 +73,8 @@ async def open_list(chromium: Browser, server: AsgiServer, **options: Any) -> As
         await page.get_by_role("button", name="Log in").click()
         await expect(page.get_by_role("heading", name="Snapshots", exact=True)).to_be_visible()
         yield page
-        assert [error for error in watch.errors if "404" not in error] == []
-        assert {url.split("/")[2] for url in watch.urls} == {server.url.split("/")[2]}
+        assert [error for error in monitor.errors if "404" not in error] == []
+        assert {url.split("/")[2] for url in monitor.urls} == {server.url.split("/")[2]}
 
 
 async def test_an_operator_finds_and_revokes_a_snapshot(
@@ -116,7 +116,7 @@ async def test_all_rows_of_a_page_are_selected_at_once(
     chromium: Browser, server: AsgiServer
 ) -> None:
     async with open_list(chromium, server) as page:
-        everything = page.get_by_label("Select all snapshots of this page")
+        everything = page.get_by_label("Select all snapshots on this page")
         await everything.check()
         boxes = page.locator("input.action-select")
         assert [await box.is_checked() for box in await boxes.all()] == [True] * 3

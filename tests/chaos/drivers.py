@@ -1,4 +1,4 @@
-"""Own the clients of pages in a run: the npm one in Node.js, and recovery.js's own in Chromium."""
+"""The JavaScript clients of a run: the npm client in Node.js, and recovery.js in Chromium."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any, Protocol
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
-from recovery_app.chaos.client import Reply
-from recovery_app.chaos.judge import Result
+from recovery_app.chaos.client import EventReply
+from recovery_app.chaos.compare import ClientResult
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.scripts import Line
 from tests.support.processes import TOP
 
-MAX_LINE = 64 * 1024 * 1024
+MAX_LINE_BYTES = 64 * 1024 * 1024
 TIMEOUT_MS = 3_000
 HEARTBEAT_MS = 2_000
 LOAD_SECONDS = 60
 RETRY_SECONDS = 0.2
-MAKE_PLAYERS = """async ({scripts, seed, timeoutMs, heartbeatMs}) => {
+MAKE_CLIENTS = """async ({scripts, seed, timeoutMs, heartbeatMs}) => {
     const { RecoverySocket } = await import("/static/recovery_app/recovery.js");
-    const { Players } = await import("/static/chaos/players.mjs");
-    globalThis.players = new Players(scripts, seed, (number) => {
+    const { ScriptedClients } = await import("/static/chaos/clients.mjs");
+    globalThis.clients = new ScriptedClients(scripts, seed, (number) => {
         const viewId = `ledger ${number}`;
         const socket = new RecoverySocket("/ws/websocket", { viewId, timeoutMs, heartbeatMs });
         socket.join("ledger");
@@ -42,63 +42,63 @@ MAKE_PLAYERS = """async ({scripts, seed, timeoutMs, heartbeatMs}) => {
 Scripts = Sequence[Sequence[Line]]
 
 
-class Players(Protocol):
+class ScriptedClients(Protocol):
     """Clients that each run a script."""
 
     async def go(self, horizon: float) -> int:
-        """Let them go so far; give how many events are settled."""
+        """Set the horizon; return how many events are settled."""
 
     async def problems(self) -> list[str]:
-        """Give what went wrong so far, in words."""
+        """Return the problems so far."""
 
-    async def finish(self) -> list[Result]:
-        """Give what came of each, with the state that a fresh join brings back."""
+    async def finish(self) -> list[ClientResult]:
+        """Return the result of each client, with the state after a fresh join."""
 
 
-class NpmPlayers:
-    """Clients in a Node.js process, asked line by line."""
+class NpmClients:
+    """Clients in a Node.js process, which answers one command per line."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def ask(self, name: str, argument: Any = None) -> Any:
-        """Have something done, and give the answer."""
+    async def call(self, name: str, argument: Any = None) -> Any:
+        """Run a command and return its result."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps([name, argument]).encode() + b"\n")
         line = await self._process.stdout.readline()
-        assert line, "Node.js has ended."
+        assert line, "Node.js has exited."
         return json.loads(line)
 
     async def go(self, horizon: float) -> int:
-        settled: int = await self.ask("go", horizon)
+        settled: int = await self.call("go", horizon)
         return settled
 
     async def problems(self) -> list[str]:
-        problems: list[str] = await self.ask("problems")
+        problems: list[str] = await self.call("problems")
         return problems
 
-    async def finish(self) -> list[Result]:
-        return _results(await self.ask("finish"))
+    async def finish(self) -> list[ClientResult]:
+        return _results(await self.call("finish"))
 
 
-class PagePlayers:
-    """Clients in one page of a browser, which can be reloaded at any time."""
+class PageClients:
+    """Clients in a browser page, which can be reloaded at any time."""
 
     def __init__(self, page: Page, url: str, options: dict[str, Any]) -> None:
         self._page = page
         self._url = url
         self._options = options
-        self._is_loaded = asyncio.Lock()
+        self._loading = asyncio.Lock()
 
     async def load(self) -> None:
-        """Load the page, again if it is there already, as soon as a node answers."""
+        """Load or reload the page, as soon as a node responds."""
         deadline = time.monotonic() + LOAD_SECONDS
-        async with self._is_loaded:
+        async with self._loading:
             while True:
                 try:
                     await self._page.goto(self._url)
-                    await self._page.evaluate(MAKE_PLAYERS, self._options)
+                    await self._page.evaluate(MAKE_CLIENTS, self._options)
                     return
                 except PlaywrightError:
                     if time.monotonic() > deadline:
@@ -106,20 +106,20 @@ class PagePlayers:
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def go(self, horizon: float) -> int:
-        async with self._is_loaded:
-            settled: int = await self._page.evaluate("(horizon) => players.go(horizon)", horizon)
+        async with self._loading:
+            settled: int = await self._page.evaluate("(horizon) => clients.go(horizon)", horizon)
         return settled
 
     async def problems(self) -> list[str]:
-        problems: list[str] = await self._page.evaluate("players.problems()")
+        problems: list[str] = await self._page.evaluate("clients.problems()")
         return problems
 
-    async def finish(self) -> list[Result]:
-        return _results(await self._page.evaluate("players.finish()"))
+    async def finish(self) -> list[ClientResult]:
+        return _results(await self._page.evaluate("clients.finish()"))
 
 
 @asynccontextmanager
-async def npm_players(proxy: Proxy, scripts: Scripts, seed: int) -> AsyncIterator[Players]:
+async def npm_clients(proxy: Proxy, scripts: Scripts, seed: int) -> AsyncIterator[ScriptedClients]:
     """Start Node.js with the clients."""
     process = await asyncio.create_subprocess_exec(
         "node",
@@ -127,35 +127,35 @@ async def npm_players(proxy: Proxy, scripts: Scripts, seed: int) -> AsyncIterato
         cwd=TOP,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        limit=MAX_LINE,
+        limit=MAX_LINE_BYTES,
     )
-    players = NpmPlayers(process)
+    clients = NpmClients(process)
     try:
-        await players.ask("start", {"url": proxy.ws_url, "seed": seed, "scripts": _plain(scripts)})
-        yield players
+        await clients.call("start", {"url": proxy.ws_url, "seed": seed, "scripts": _plain(scripts)})
+        yield clients
     finally:
         process.kill()
         await process.communicate()
 
 
 @asynccontextmanager
-async def page_players(
+async def page_clients(
     page: Page, proxy: Proxy, scripts: Scripts, seed: int
-) -> AsyncIterator[PagePlayers]:
+) -> AsyncIterator[PageClients]:
     """Load a page with the clients."""
     options = {"timeoutMs": TIMEOUT_MS, "heartbeatMs": HEARTBEAT_MS, "seed": seed}
-    players = PagePlayers(page, proxy.url, {**options, "scripts": _plain(scripts)})
-    await players.load()
-    yield players
+    clients = PageClients(page, proxy.url, {**options, "scripts": _plain(scripts)})
+    await clients.load()
+    yield clients
 
 
 def _plain(scripts: Scripts) -> list[list[dict[str, Any]]]:
     return [[asdict(line) for line in script] for script in scripts]
 
 
-def _results(found: list[dict[str, Any]]) -> list[Result]:
+def _results(found: list[dict[str, Any]]) -> list[ClientResult]:
     return [
-        Result(
+        ClientResult(
             replies=[reply and _reply(**reply) for reply in each["replies"]],
             state=each["state"],
             problems=each["problems"],
@@ -164,7 +164,7 @@ def _results(found: list[dict[str, Any]]) -> list[Result]:
     ]
 
 
-def _reply(status: str, response: dict[str, Any]) -> Reply:
-    told = {key: value for key, value in response.items() if key != "_recovery"}
-    # What the application answers is never empty.
-    return Reply(status=status, response=told, is_forgotten=not told)
+def _reply(status: str, response: dict[str, Any]) -> EventReply:
+    plain = {key: value for key, value in response.items() if key != "_recovery"}
+    # The responses of the application are never empty.
+    return EventReply(status=status, response=plain, is_forgotten=not plain)

@@ -1,17 +1,14 @@
-/**
- * Clients of the npm `phoenix` package. The first line of stdin says which, each further one what to do; each is
- * answered by one line.
- */
+/** Clients of the npm `phoenix` package. Each line of stdin is a command; each response is a line of stdout. */
 import { createInterface } from "node:readline";
 import { Socket } from "phoenix";
 import { WebSocket } from "ws";
 import { Recovery, reconnectAfterMs, rejoinAfterMs } from "../../recovery_app/static/recovery_app/recovery.js";
-import { Players } from "./players.mjs";
+import { ScriptedClients } from "./clients.mjs";
 
-/** Every other client notices a silent connection soon; the rest wait long enough for the slow-join trap. */
+/** Half of the clients notice a silent connection soon; the others wait longer than a join may take. */
 const HEARTBEATS_MS = [2_000, 16_000];
 
-/** How long a reply may take; a join may take the npm client's own 10 s. */
+/** The timeout of a reply; that of a join is the npm client's default, 10 s. */
 const TIMEOUT_MS = 3_000;
 
 function make(url, number) {
@@ -32,15 +29,15 @@ function make(url, number) {
   };
 }
 
-let players;
+let clients;
 const commands = {
   start: ({ url, scripts, seed }) => {
-    players = new Players(scripts, seed, (number) => make(`${url}/ws`, number));
+    clients = new ScriptedClients(scripts, seed, (number) => make(`${url}/ws`, number));
     return 0;
   },
-  go: (horizon) => players.go(horizon),
-  problems: () => players.problems(),
-  finish: () => players.finish(),
+  go: (horizon) => clients.go(horizon),
+  problems: () => clients.problems(),
+  finish: () => clients.finish(),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

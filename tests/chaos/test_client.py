@@ -1,4 +1,4 @@
-"""The kit's own client: its rules one by one, without a connection."""
+"""The kit's own client, without a connection."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from recovery_app.chaos.client import MAX_ON_WIRE, Client, Drop
+from recovery_app.chaos.client import MAX_IN_FLIGHT, Client, Disconnect
 
-NOW, TIMEOUT, HEARTBEAT, ASK = 1_000.0, 5.0, 2.0, 1.0
+NOW, TIMEOUT, HEARTBEAT, RESEND = 1_000.0, 5.0, 2.0, 1.0
 
 
-class Talk:
-    """A client, and the server's part of the talk written by hand."""
+class Dialog:
+    """A client, and the messages of the server."""
 
     def __init__(self) -> None:
         self.client = Client(
@@ -21,13 +21,13 @@ class Talk:
             params={"a": 1},
             timeout_seconds=TIMEOUT,
             heartbeat_seconds=HEARTBEAT,
-            ask_seconds=ASK,
+            resend_seconds=RESEND,
         )
         self.now = NOW
         self.sent: list[list[Any]] = []
 
     def connect(self) -> dict[str, Any]:
-        """Begin a connection and give what the join carries."""
+        """Connect, and return the payload of the join."""
         (frame,) = map(json.loads, self.client.connect(self.now))
         assert frame[0] == frame[1]
         assert frame[2:4] == ["ledger", "phx_join"]
@@ -35,30 +35,32 @@ class Talk:
         payload: dict[str, Any] = frame[4]
         return payload
 
-    def joined(self, outcome: str = "recovered", *, seq: int = 0, token: str | None = "t") -> None:
+    def receive_join(
+        self, outcome: str = "recovered", *, seq: int = 0, token: str | None = "t"
+    ) -> None:
         recovery = {"token": token, "outcome": outcome, "ttl": 300, "seq": seq}
-        self.answer(self.join_ref, "ok", {"state": outcome, "_recovery": recovery})
+        self.receive_reply(self.join_ref, "ok", {"state": outcome, "_recovery": recovery})
 
-    def answer(self, ref: str, status: str, response: dict[str, Any]) -> None:
-        self.hear("phx_reply", {"status": status, "response": response}, ref)
+    def receive_reply(self, ref: str, status: str, response: dict[str, Any]) -> None:
+        self.receive("phx_reply", {"status": status, "response": response}, ref)
 
-    def hear(self, event: str, payload: Any, ref: str | None = None) -> None:
+    def receive(self, event: str, payload: Any, ref: str | None = None) -> None:
         frame = [self.join_ref, ref, "ledger", event, payload]
         self.client.receive(json.dumps(frame), self.now)
 
     def reply(self, number: int, *, seq: int, **more: Any) -> None:
-        """Answer the last frame that was sent with a seq."""
+        """Reply to the latest frame with this seq."""
         ref = next(
             ref for _, ref, _, _, payload in reversed(self.sent) if payload["_seq"] == number
         )
-        self.answer(ref, "ok", {"n": number, "_recovery": {"seq": seq, **more}})
+        self.receive_reply(ref, "ok", {"n": number, "_recovery": {"seq": seq, **more}})
 
     def push(self, count: int = 1) -> None:
         for _ in range(count):
             self.client.push("add", {"x": True})
 
     def tick(self, seconds: float = 0) -> list[int]:
-        """Let time pass; give the seqs that are sent."""
+        """Advance the clock; return the seqs that are sent."""
         self.now += seconds
         frames = [json.loads(frame) for frame in self.client.tick(self.now)]
         events = [frame for frame in frames if frame[3] == "add"]
@@ -72,273 +74,271 @@ class Talk:
         return ack
 
     @property
-    def kept(self) -> list[int]:
-        return [event.seq for event in self.client.kept]
+    def queue(self) -> list[int]:
+        return [event.seq for event in self.client.queue]
 
 
 @pytest.fixture
-def talk() -> Talk:
-    """Give a client that has joined afresh."""
-    talk = Talk()
-    assert talk.connect() == {"a": 1}
-    talk.joined("new")
-    return talk
+def dialog() -> Dialog:
+    """Return a client that has joined with a new state."""
+    dialog = Dialog()
+    assert dialog.connect() == {"a": 1}
+    dialog.receive_join("new")
+    return dialog
 
 
-def test_events_are_numbered_and_leave_when_they_are_safe(talk: Talk) -> None:
-    talk.push(3)
-    assert talk.tick() == [1, 2, 3]
-    assert talk.ack == 0
-    assert talk.tick() == []
-    talk.reply(1, seq=1)
-    talk.reply(2, seq=1)
-    assert talk.kept == [2, 3]
-    talk.push()
-    assert talk.tick() == [4]
-    assert talk.ack == 2
-    talk.reply(3, seq=4)
-    assert talk.kept == [4]
-    talk.reply(4, seq=4)
-    assert talk.kept == []
-    assert {number: reply.response for number, reply in talk.client.replies.items()} == {
+def test_events_are_numbered_and_removed_when_they_are_saved(dialog: Dialog) -> None:
+    dialog.push(3)
+    assert dialog.tick() == [1, 2, 3]
+    assert dialog.ack == 0
+    assert dialog.tick() == []
+    dialog.reply(1, seq=1)
+    dialog.reply(2, seq=1)
+    assert dialog.queue == [2, 3]
+    dialog.push()
+    assert dialog.tick() == [4]
+    assert dialog.ack == 2
+    dialog.reply(3, seq=4)
+    assert dialog.queue == [4]
+    dialog.reply(4, seq=4)
+    assert dialog.queue == []
+    assert {number: reply.response for number, reply in dialog.client.replies.items()} == {
         number: {"n": number + 1} for number in range(4)
     }
-    talk.push()
-    assert talk.tick() == [5]
-    assert talk.ack == 4
+    dialog.push()
+    assert dialog.tick() == [5]
+    assert dialog.ack == 4
 
 
-def test_what_is_saved_later_is_asked_for(talk: Talk) -> None:
-    talk.push(2)
-    talk.tick()
-    talk.reply(1, seq=0)
-    talk.reply(2, seq=0)
-    assert talk.tick(ASK - 0.1) == []
-    assert talk.tick(0.1) == [2]
-    assert talk.tick() == []
-    talk.reply(2, seq=1)
-    assert talk.kept == [2]
-    talk.push()
-    assert talk.tick(ASK) == [3]
-    talk.reply(3, seq=3)
-    assert talk.kept == []
-    assert talk.tick(1) == []
+def test_the_last_event_is_sent_again_until_it_is_saved(dialog: Dialog) -> None:
+    dialog.push(2)
+    dialog.tick()
+    dialog.reply(1, seq=0)
+    dialog.reply(2, seq=0)
+    assert dialog.tick(RESEND - 0.1) == []
+    assert dialog.tick(0.1) == [2]
+    assert dialog.tick() == []
+    dialog.reply(2, seq=1)
+    assert dialog.queue == [2]
+    dialog.push()
+    assert dialog.tick(RESEND) == [3]
+    dialog.reply(3, seq=3)
+    assert dialog.queue == []
+    assert dialog.tick(1) == []
 
 
-def test_nothing_is_sent_before_the_join_is_answered() -> None:
-    talk = Talk()
-    talk.push()
-    talk.connect()
-    assert talk.tick(1) == []
-    talk.joined("new")
-    assert talk.tick() == [1]
-    assert talk.client.state == {"state": "new"}
-    assert talk.client.token == "t"
+def test_nothing_is_sent_before_the_reply_to_the_join() -> None:
+    dialog = Dialog()
+    dialog.push()
+    dialog.connect()
+    assert dialog.tick(1) == []
+    dialog.receive_join("new")
+    assert dialog.tick() == [1]
+    assert dialog.client.state == {"state": "new"}
+    assert dialog.client.token == "t"
 
 
-def test_the_token_is_shown_and_replaced(talk: Talk) -> None:
-    assert talk.connect() == {"a": 1, "_recovery": "t"}
-    talk.hear("recovery:token", {"token": "pushed", "ttl": 1})
-    assert talk.connect()["_recovery"] == "pushed"
-    talk.joined(token=None)
-    assert talk.connect()["_recovery"] == "pushed"
+def test_the_token_is_sent_and_replaced(dialog: Dialog) -> None:
+    assert dialog.connect() == {"a": 1, "_recovery": "t"}
+    dialog.receive("recovery:token", {"token": "pushed", "ttl": 1})
+    assert dialog.connect()["_recovery"] == "pushed"
+    dialog.receive_join(token=None)
+    assert dialog.connect()["_recovery"] == "pushed"
 
 
-def test_after_a_recovery_only_what_was_not_applied_is_sent_with_what_has_no_reply(
-    talk: Talk,
+def test_after_a_recovery_unsaved_and_unanswered_events_are_sent(
+    dialog: Dialog,
 ) -> None:
-    talk.push(5)
-    talk.tick()
-    talk.reply(1, seq=0)
-    talk.reply(4, seq=0)
-    talk.connect()
-    talk.joined(seq=3)
-    # 1 is safe and answered; 2 and 3 are safe, but have no reply; 4 isn't safe.
-    assert talk.tick() == [2, 3, 4, 5]
-    talk.reply(2, seq=3, repeat=True)
-    assert talk.kept == [3, 4, 5]
-    talk.reply(4, seq=4)
-    assert talk.client.repeats == 1
-    assert talk.client.replies[3].response == {"n": 4}
-    talk.push()
-    assert talk.tick() == [6]
+    dialog.push(5)
+    dialog.tick()
+    dialog.reply(1, seq=0)
+    dialog.reply(4, seq=0)
+    dialog.connect()
+    dialog.receive_join(seq=3)
+    # 1 is saved and answered; 2 and 3 are saved but have no reply; 4 isn't saved.
+    assert dialog.tick() == [2, 3, 4, 5]
+    dialog.reply(2, seq=3, repeat=True)
+    assert dialog.queue == [3, 4, 5]
+    dialog.reply(4, seq=4)
+    assert dialog.client.repeats == 1
+    assert dialog.client.replies[3].response == {"n": 4}
+    dialog.push()
+    assert dialog.tick() == [6]
 
 
-def test_a_reply_that_is_not_known_any_more_is_told_as_such(talk: Talk) -> None:
-    talk.push()
-    talk.tick()
-    talk.answer(talk.sent[-1][1], "ok", {"_recovery": {"seq": 1, "repeat": True}})
-    assert talk.client.replies[0].is_forgotten
-    assert talk.kept == []
+def test_a_forgotten_reply_is_marked(dialog: Dialog) -> None:
+    dialog.push()
+    dialog.tick()
+    dialog.receive_reply(dialog.sent[-1][1], "ok", {"_recovery": {"seq": 1, "repeat": True}})
+    assert dialog.client.replies[0].is_forgotten
+    assert dialog.queue == []
 
 
-def test_the_first_reply_counts(talk: Talk) -> None:
-    talk.push()
-    talk.tick()
-    talk.reply(1, seq=0)
-    talk.connect()
-    talk.joined(seq=0)
-    assert talk.tick() == [1]
-    talk.answer(talk.sent[-1][1], "ok", {"n": "another", "_recovery": {"seq": 1}})
-    assert talk.client.replies[0].response == {"n": 1}
-    assert talk.kept == []
+def test_the_first_reply_counts(dialog: Dialog) -> None:
+    dialog.push()
+    dialog.tick()
+    dialog.reply(1, seq=0)
+    dialog.connect()
+    dialog.receive_join(seq=0)
+    assert dialog.tick() == [1]
+    dialog.receive_reply(dialog.sent[-1][1], "ok", {"n": "another", "_recovery": {"seq": 1}})
+    assert dialog.client.replies[0].response == {"n": 1}
+    assert dialog.queue == []
 
 
-def test_a_client_goes_on_from_the_number_that_it_is_told() -> None:
-    talk = Talk()
-    talk.client.token = "of before"
-    assert talk.connect()["_recovery"] == "of before"
-    talk.joined(seq=5)
-    talk.push()
-    assert talk.tick() == [6]
-    assert talk.ack == 5
+def test_a_client_continues_from_the_seq_of_the_join() -> None:
+    dialog = Dialog()
+    dialog.client.token = "earlier"
+    assert dialog.connect()["_recovery"] == "earlier"
+    dialog.receive_join(seq=5)
+    dialog.push()
+    assert dialog.tick() == [6]
+    assert dialog.ack == 5
 
 
-def test_an_error_is_a_reply(talk: Talk) -> None:
-    talk.push()
-    talk.tick()
+def test_an_error_is_a_reply(dialog: Dialog) -> None:
+    dialog.push()
+    dialog.tick()
     response = {"reason": "event crashed", "_recovery": {"seq": 1}}
-    talk.answer(talk.sent[-1][1], "error", response)
-    assert talk.client.replies[0].status == "error"
-    assert talk.client.replies[0].response == {"reason": "event crashed"}
-    assert talk.kept == []
+    dialog.receive_reply(dialog.sent[-1][1], "error", response)
+    assert dialog.client.replies[0].status == "error"
+    assert dialog.client.replies[0].response == {"reason": "event crashed"}
+    assert dialog.queue == []
 
 
-def test_what_has_no_reply_in_time_is_sent_again_on_the_same_connection(talk: Talk) -> None:
-    talk.push(2)
-    talk.tick()
-    talk.reply(2, seq=1)
-    assert talk.tick(TIMEOUT - 0.1) == []
-    talk.hear("anything", {})
-    assert talk.tick(0.1) == [1]
-    # The reply to the first sending is one as well.
-    talk.answer(talk.sent[0][1], "ok", {"late": True, "_recovery": {"seq": 2}})
-    assert talk.client.replies[0].response == {"late": True}
-    assert talk.kept == []
+def test_an_event_without_a_reply_is_sent_again_after_a_timeout(dialog: Dialog) -> None:
+    dialog.push(2)
+    dialog.tick()
+    dialog.reply(2, seq=1)
+    assert dialog.tick(TIMEOUT - 0.1) == []
+    dialog.receive("anything", {})
+    assert dialog.tick(0.1) == [1]
+    # The reply to the first attempt counts too.
+    dialog.receive_reply(dialog.sent[0][1], "ok", {"late": True, "_recovery": {"seq": 2}})
+    assert dialog.client.replies[0].response == {"late": True}
+    assert dialog.queue == []
 
 
-def test_a_gap_is_filled_from_where_it_begins(talk: Talk) -> None:
-    talk.push(4)
-    talk.tick()
-    talk.reply(1, seq=1)
-    for _, ref, _, _, payload in talk.sent[2:4]:
+def test_a_gap_is_filled_from_its_start(dialog: Dialog) -> None:
+    dialog.push(4)
+    dialog.tick()
+    dialog.reply(1, seq=1)
+    for _, ref, _, _, payload in dialog.sent[2:4]:
         assert payload["_seq"] in (3, 4)
-        talk.answer(ref, "error", {"reason": "seq_gap", "seq": 1, "_recovery": {"seq": 1}})
-        again = talk.tick()
-        # A second answer about the same gap asks for nothing new.
+        dialog.receive_reply(ref, "error", {"reason": "seq_gap", "seq": 1, "_recovery": {"seq": 1}})
+        again = dialog.tick()
+        # A second error about the same gap has no effect.
         assert again == ([2, 3, 4] if payload["_seq"] == 3 else [])
-    assert set(talk.client.replies) == {0}
+    assert set(dialog.client.replies) == {0}
 
 
-def test_only_so_many_are_on_the_wire(talk: Talk) -> None:
-    talk.push(MAX_ON_WIRE + 2)
-    assert talk.tick() == list(range(1, MAX_ON_WIRE + 1))
-    assert talk.tick() == []
-    talk.reply(1, seq=1)
-    assert talk.tick() == [MAX_ON_WIRE + 1]
+def test_the_number_of_events_in_flight_is_limited(dialog: Dialog) -> None:
+    dialog.push(MAX_IN_FLIGHT + 2)
+    assert dialog.tick() == list(range(1, MAX_IN_FLIGHT + 1))
+    assert dialog.tick() == []
+    dialog.reply(1, seq=1)
+    assert dialog.tick() == [MAX_IN_FLIGHT + 1]
 
 
-def test_nothing_is_sent_too_far_ahead_of_a_missing_reply(talk: Talk) -> None:
-    talk.push(MAX_ON_WIRE + 2)
-    talk.tick()
-    for number in range(2, MAX_ON_WIRE + 1):
-        talk.reply(number, seq=number)
-    assert talk.tick() == []
-    talk.reply(1, seq=MAX_ON_WIRE)
-    assert talk.tick() == [MAX_ON_WIRE + 1, MAX_ON_WIRE + 2]
+def test_nothing_is_sent_too_far_ahead_of_a_missing_reply(dialog: Dialog) -> None:
+    dialog.push(MAX_IN_FLIGHT + 2)
+    dialog.tick()
+    for number in range(2, MAX_IN_FLIGHT + 1):
+        dialog.reply(number, seq=number)
+    assert dialog.tick() == []
+    dialog.reply(1, seq=MAX_IN_FLIGHT)
+    assert dialog.tick() == [MAX_IN_FLIGHT + 1, MAX_IN_FLIGHT + 2]
 
 
 @pytest.mark.parametrize("outcome", ["version", "unavailable"])
-def test_where_the_state_cant_be_had_all_is_kept_for_the_next_join(
-    talk: Talk, outcome: str
-) -> None:
-    talk.push(2)
-    talk.tick()
-    talk.connect()
-    with pytest.raises(Drop, match=outcome):
-        talk.joined(outcome, token=None)
-    assert talk.tick() == []
-    assert talk.connect()["_recovery"] == "t"
-    talk.joined(seq=1)
-    assert talk.tick() == [1, 2]
-    assert talk.client.problems == []
+def test_events_stay_queued_if_the_state_is_unavailable(dialog: Dialog, outcome: str) -> None:
+    dialog.push(2)
+    dialog.tick()
+    dialog.connect()
+    with pytest.raises(Disconnect, match=outcome):
+        dialog.receive_join(outcome, token=None)
+    assert dialog.tick() == []
+    assert dialog.connect()["_recovery"] == "t"
+    dialog.receive_join(seq=1)
+    assert dialog.tick() == [1, 2]
+    assert dialog.client.problems == []
 
 
 @pytest.mark.parametrize("outcome", ["expired", "not_found", "superseded", "rejected", "new"])
-def test_what_was_sent_is_lost_with_its_state(talk: Talk, outcome: str) -> None:
-    talk.push(2)
-    talk.tick()
-    talk.reply(1, seq=1)
-    talk.push()
-    talk.connect()
-    talk.joined(outcome)
-    assert talk.client.lost == {1}
-    assert outcome in talk.client.problems[0]
-    assert talk.tick() == [1]
-    assert talk.ack == 0
+def test_sent_events_are_lost_with_the_state(dialog: Dialog, outcome: str) -> None:
+    dialog.push(2)
+    dialog.tick()
+    dialog.reply(1, seq=1)
+    dialog.push()
+    dialog.connect()
+    dialog.receive_join(outcome)
+    assert dialog.client.lost == {1}
+    assert outcome in dialog.client.problems[0]
+    assert dialog.tick() == [1]
+    assert dialog.ack == 0
 
 
-def test_a_storage_that_lost_writes_is_told(talk: Talk) -> None:
-    talk.push(4)
-    talk.tick()
+def test_lost_writes_are_reported(dialog: Dialog) -> None:
+    dialog.push(4)
+    dialog.tick()
     for number in (1, 2, 3):
-        talk.reply(number, seq=3)
-    talk.connect()
-    talk.joined(seq=1)
-    assert "3 was safe, and a join says 1" in talk.client.problems[0]
-    assert talk.client.lost == {3}
-    talk.push()
-    assert talk.tick() == [2]
+        dialog.reply(number, seq=3)
+    dialog.connect()
+    dialog.receive_join(seq=1)
+    assert "3 was saved, but a join has only 1" in dialog.client.problems[0]
+    assert dialog.client.lost == {3}
+    dialog.push()
+    assert dialog.tick() == [2]
 
 
-def test_what_is_for_another_join_or_topic_is_left_alone(talk: Talk) -> None:
-    talk.push()
-    talk.tick()
-    ref = talk.sent[-1][1]
-    for join_ref, topic in (("99", "ledger"), (talk.join_ref, "other")):
+def test_messages_for_another_join_or_topic_are_ignored(dialog: Dialog) -> None:
+    dialog.push()
+    dialog.tick()
+    ref = dialog.sent[-1][1]
+    for join_ref, topic in (("99", "ledger"), (dialog.join_ref, "other")):
         payload = {"status": "ok", "response": {"_recovery": {"seq": 1}}}
         frame = [join_ref, ref, topic, "phx_reply", payload]
-        talk.client.receive(json.dumps(frame), talk.now)
-    talk.client.receive('"no frame"', talk.now)
-    assert talk.client.replies == {}
+        dialog.client.receive(json.dumps(frame), dialog.now)
+    dialog.client.receive('"no frame"', dialog.now)
+    assert dialog.client.replies == {}
 
 
-# When a connection is of no use
+# Reasons to disconnect
 
 
 def test_a_join_without_a_reply() -> None:
-    talk = Talk()
-    talk.connect()
-    talk.tick(TIMEOUT)
-    with pytest.raises(Drop, match="the join has no reply"):
-        talk.tick(0.1)
+    dialog = Dialog()
+    dialog.connect()
+    dialog.tick(TIMEOUT)
+    with pytest.raises(Disconnect, match="the join has no reply"):
+        dialog.tick(0.1)
 
 
 def test_a_join_that_is_refused() -> None:
-    talk = Talk()
-    talk.connect()
-    with pytest.raises(Drop, match="no entry"):
-        talk.answer(talk.join_ref, "error", {"reason": "no entry"})
+    dialog = Dialog()
+    dialog.connect()
+    with pytest.raises(Disconnect, match="no entry"):
+        dialog.receive_reply(dialog.join_ref, "error", {"reason": "no entry"})
 
 
 @pytest.mark.parametrize("event", ["phx_close", "phx_error"])
-def test_a_channel_that_ends(talk: Talk, event: str) -> None:
-    with pytest.raises(Drop, match=event):
-        talk.hear(event, {})
+def test_a_channel_that_ends(dialog: Dialog, event: str) -> None:
+    with pytest.raises(Disconnect, match=event):
+        dialog.receive(event, {})
 
 
-def test_a_silent_connection(talk: Talk) -> None:
-    talk.now += HEARTBEAT + 0.1
-    (beat,) = map(json.loads, talk.client.tick(talk.now))
+def test_a_silent_connection(dialog: Dialog) -> None:
+    dialog.now += HEARTBEAT + 0.1
+    (beat,) = map(json.loads, dialog.client.tick(dialog.now))
     assert beat[0] is None
     assert beat[2:] == ["phoenix", "heartbeat", {}]
-    assert talk.tick(HEARTBEAT) == []
-    with pytest.raises(Drop, match="heartbeat"):
-        talk.tick(0.1)
+    assert dialog.tick(HEARTBEAT) == []
+    with pytest.raises(Disconnect, match="heartbeat"):
+        dialog.tick(0.1)
 
 
-def test_any_sign_of_life_will_do(talk: Talk) -> None:
+def test_any_message_keeps_the_connection_alive(dialog: Dialog) -> None:
     for _ in range(3):
-        talk.now += HEARTBEAT + 0.1
-        assert len(talk.client.tick(talk.now)) == 1
-        talk.client.receive(json.dumps([None, "9", "phoenix", "phx_reply", {}]), talk.now)
+        dialog.now += HEARTBEAT + 0.1
+        assert len(dialog.client.tick(dialog.now)) == 1
+        dialog.client.receive(json.dumps([None, "9", "phoenix", "phx_reply", {}]), dialog.now)

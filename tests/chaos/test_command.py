@@ -1,4 +1,4 @@
-"""The command line, as its page in the documentation has it, and what it says to mistakes."""
+"""The command line: the examples in the documentation, and error messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from recovery_app.chaos.__main__ import main
 from recovery_app.chaos.scripts import BadScript, Line, for_client, load
-from tests.chaos.stage import APPLICATION, Store, on_redis, script, sentinel_env
+from tests.chaos.support import APPLICATION, Store, on_redis, script, sentinel_env
 from tests.support import needs, redis
 from tests.support.asgi import example_env
 from tests.support.processes import TOP
@@ -25,13 +25,13 @@ NODE = f"{sys.executable} -m uvicorn --port {{port}} --log-level error "
 
 
 def blocks(language: str) -> list[str]:
-    """Give the page's blocks in a language."""
+    """Return the code blocks of the page in a language."""
     found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return found
 
 
 def run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run what the page says, as at the top of this project."""
+    """Run a command of the page, in a copy of the project's directory."""
     for name in ("manage.py", "example_project"):
         link = directory / name
         if not link.exists():
@@ -49,8 +49,8 @@ def run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def like(text: str) -> str:
-    """Give a pattern for an output in which times and ports may differ."""
+def pattern_for(text: str) -> str:
+    """Return a pattern that matches an output with other times and ports."""
     pattern = re.escape(text.strip())
     pattern = re.sub(r"\d+\\\.\d+(?=\\ s\b)", r"[0-9.]+", pattern)
     return re.sub(r"(?<=1:)\d{5}", "[0-9]{5}", pattern)
@@ -59,14 +59,16 @@ def like(text: str) -> str:
 def test_the_page_s_example_finds_nothing_lost(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text(blocks("text")[0])
     done = run(blocks("console")[1], tmp_path)
-    assert re.fullmatch(like(blocks("text")[1]), done.stdout.strip()), done.stdout + done.stderr
+    assert re.fullmatch(pattern_for(blocks("text")[1]), done.stdout.strip()), (
+        done.stdout + done.stderr
+    )
     assert done.returncode == 0
 
 
 def test_the_page_s_example_without_a_script_ends_in_time(tmp_path: Path) -> None:
     done = run(blocks("console")[4], tmp_path)
-    # A machine may be too slow to start a node again in this time.
-    pattern = re.sub(r"\d+(?=\\ (kill|term)\b)", r"\\d", like(blocks("text")[2]))
+    # A slow machine may not restart a node in time.
+    pattern = re.sub(r"\d+(?=\\ (kill|term)\b)", r"\\d", pattern_for(blocks("text")[2]))
     assert re.fullmatch(pattern, done.stdout.strip()), done.stdout + done.stderr
     assert done.returncode == 0
 
@@ -75,9 +77,9 @@ def test_the_page_s_example_on_redis_finds_nothing_lost(tmp_path: Path) -> None:
     needs.require("redis-server", redis.find_redis_server())
     (tmp_path / "events.jsonl").write_text(blocks("text")[0])
     done = run(blocks("console")[2], tmp_path)
-    *_, faults, verdict = done.stdout.strip().splitlines()
+    *_, faults, comparison = done.stdout.strip().splitlines()
     assert faults.endswith(", 3 redis-stop"), done.stdout + done.stderr
-    assert verdict == "0 lost, 0 applied twice (seed 7)"
+    assert comparison == "0 lost, 0 applied twice (seed 7)"
     assert done.returncode == 0
 
 
@@ -99,9 +101,9 @@ def test_the_page_s_failover_loses_nothing(
         script = ["--script", str(tmp_path / "events.jsonl")]
         status = main([*node, *node, *script, *options.split(), "--failover", failover])
         assert trio.master is not first
-    *_, faults, verdict = capsys.readouterr().out.strip().splitlines()
+    *_, faults, comparison = capsys.readouterr().out.strip().splitlines()
     assert faults.endswith(", 1 failover")
-    assert verdict == "0 lost, 0 applied twice (seed 3)"
+    assert comparison == "0 lost, 0 applied twice (seed 3)"
     assert status == 0
 
 
@@ -117,7 +119,7 @@ def test_each_option_of_a_fault_is_on_the_page() -> None:
     assert options == set(re.findall(r"`(--[a-z-]+)", PAGE))
 
 
-# A server that doesn't do what it should
+# Faulty servers
 
 
 def lines(events: int) -> str:
@@ -142,7 +144,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         ("saves_later", r"^[1-9]\d* lost, \d+ applied twice \(seed 3\)$"),
     ],
 )
-def test_a_server_that_is_wrong_is_found_out(
+def test_a_faulty_server_is_detected(
     tmp_path: Path,
     store: Store,
     flaw: str,
@@ -158,12 +160,12 @@ def test_a_server_that_is_wrong_is_found_out(
     faults = "--cuts 25 --lost-replies 15 --kills 2 --terms 0 --stalls 0 --half-opens 0 --delays 0"
     nodes = ["--node", NODE + APPLICATION, "--node", NODE + APPLICATION]
     status = main([*nodes, *options.split(), *faults.split(), "--logs", str(tmp_path)])
-    *_, verdict = capsys.readouterr().out.strip().splitlines()
-    assert re.search(found, verdict)
+    *_, comparison = capsys.readouterr().out.strip().splitlines()
+    assert re.search(found, comparison)
     assert status == (1 if flaw else 0)
 
 
-def test_an_application_that_gathers_its_saves_loses_nothing(
+def test_an_application_with_a_save_interval_loses_nothing(
     tmp_path: Path,
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
@@ -179,7 +181,7 @@ def test_an_application_that_gathers_its_saves_loses_nothing(
     assert "0 lost, 0 applied twice (seed 3)" in capsys.readouterr().out
 
 
-# Mistakes
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -187,19 +189,19 @@ def test_an_application_that_gathers_its_saves_loses_nothing(
     [
         ([], "--node"),
         (["--node", "uvicorn app --port 8000"], r"no {port}"),
-        (["--node", "x {port}"], "--script FILE, or --for SECONDS"),
+        (["--node", "x {port}"], "either --script FILE or --for SECONDS"),
         (["--node", "x {port}", "--for", "0"], "--for"),
         (["--node", "x {port}", "--for", "1", "--cuts", "-1"], "--cuts"),
         (["--node", "x {port}", "--for", "1", "--clients", "0"], "--clients"),
         (["--node", "x {port}", "--for", "1", "--params", "[]"], "--params"),
         (["--node", "x {port}", "--for", "1", "--header", "Cookie"], "--header"),
         (["--node", "x {port}", "--for", "1", "--redis", "redis-server"], r"no {port}"),
-        (["--node", "x {port}", "--for", "1", "--redis-stops", "1"], "needs --redis COMMAND"),
-        (["--node", "x {port}", "--for", "1", "--failovers", "1"], "needs --failover COMMAND"),
+        (["--node", "x {port}", "--for", "1", "--redis-stops", "1"], "requires --redis COMMAND"),
+        (["--node", "x {port}", "--for", "1", "--failovers", "1"], "requires --failover COMMAND"),
         (["--node", "x {port}", "--for", "1", "--failover", ""], "--failover"),
     ],
 )
-def test_a_mistake_is_told(
+def test_invalid_options_are_reported(
     arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -208,35 +210,36 @@ def test_a_mistake_is_told(
     assert re.search(problem, capsys.readouterr().err.splitlines()[-1])
 
 
-def test_a_node_that_doesnt_start_is_told(
+def test_a_node_that_doesnt_start_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = f"{sys.executable} -c 'raise SystemExit({{port}})'"
     assert main(["--node", node, "--for", "1"]) == 2
-    assert "node 1 ended at its start:" in capsys.readouterr().err
+    assert "node 1 exited while starting:" in capsys.readouterr().err
 
 
-def test_a_failover_that_fails_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failover_that_fails_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     node = f"{sys.executable} -m http.server {{port}}"
     no_redis = ["--failover", "sh -c 'echo no master; exit 3'"]
     assert main(["--node", node, "--for", "1", "--kills", "0", "--terms", "0", *no_redis]) == 2
-    told = capsys.readouterr().err
-    assert "ended with 3:\nno master" in told
+    assert "exited with 3:\nno master" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         (None, "can't be read"),
-        ("", "has no event"),
-        ('{"event": "add"}\n[]', "events.jsonl:2 isn't like"),
-        ('{"event": 1}', ":1 isn't like"),
-        ('{"event": "add", "payload": []}', ":1 isn't like"),
-        ("add", ":1 isn't like"),
-        ('{"event": "add"}', "1 events are too few: with --events 50"),
+        ("", "contains no events"),
+        ('{"event": "add"}\n[]', "events.jsonl:2 isn't an event"),
+        ('{"event": 1}', ":1 isn't an event"),
+        ('{"event": "add", "payload": []}', ":1 isn't an event"),
+        ("add", ":1 isn't an event"),
+        ('{"event": "add"}', "1 events are too few. Use --events 50"),
     ],
 )
-def test_a_bad_script_is_told(
+def test_a_bad_script_is_reported(
     tmp_path: Path, text: str | None, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "events.jsonl"
@@ -275,7 +278,7 @@ def test_a_script_is_filled_in_for_each_client(tmp_path: Path) -> None:
     ]
 
 
-def test_a_script_that_is_no_text_is_bad(tmp_path: Path) -> None:
+def test_a_binary_script_is_bad(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(BadScript, match="can't be read"):

@@ -1,4 +1,4 @@
-"""Messages are cut out of a stream whatever its pieces are."""
+"""Messages are parsed from a stream in pieces of any size."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MAX_STEPS = 200
 TEXTS = st.lists(st.one_of(st.text(), SIZES.map("x".__mul__)), min_size=1, max_size=4)
 
 
-def write(text: str, *, mask: bool, parts: int) -> list[bytes]:
-    """Write a text as one frame, or as several with a ping between."""
+def frames_of(text: str, *, mask: bool, parts: int) -> list[bytes]:
+    """Return a text as one frame, or as fragments with a ping between them."""
     data = text.encode()
     size = len(data) // parts + 1
     pieces = [data[n * size : (n + 1) * size] for n in range(parts)]
@@ -36,7 +36,7 @@ def write(text: str, *, mask: bool, parts: int) -> list[bytes]:
 @settings(deadline=None)
 @given(TEXTS, st.booleans(), st.integers(1, 3), st.integers(1, 70_000))
 def test_each_message_is_read(texts: list[str], mask: bool, parts: int, step: int) -> None:
-    frames = [frame for text in texts for frame in write(text, mask=mask, parts=parts)]
+    frames = [frame for text in texts for frame in frames_of(text, mask=mask, parts=parts)]
     stream = b"".join(frames)
     step = max(step, len(stream) // MAX_STEPS)
     reader = MessageReader()
@@ -52,17 +52,17 @@ def test_each_message_is_read(texts: list[str], mask: bool, parts: int, step: in
     assert len(pings) == (len(texts) if parts > 1 else 0)
 
 
-def test_bytes_are_no_text() -> None:
+def test_a_binary_message_has_no_text() -> None:
     frame = Frame(Opcode.BINARY, b"\x00\xff").serialize(mask=False)
     assert [(each.raw, each.text) for each in MessageReader().feed(frame)] == [(frame, "")]
 
 
-def test_the_offer_to_compress_is_taken_out_and_nothing_else() -> None:
+def test_only_the_extensions_are_removed() -> None:
     lines = without_extensions(HEAD).split(b"\r\n")
     assert lines == [line for line in HEAD.split(b"\r\n") if b"extensions" not in line]
 
 
-def test_only_a_websocket_is_an_upgrade() -> None:
+def test_is_upgrade() -> None:
     assert is_upgrade(HEAD)
     assert not is_upgrade(HEAD.replace(b"Upgrade: WebSocket", b"Upgrade: h2c"))
     assert not is_upgrade(HEAD.replace(b"Upgrade: WebSocket\r\n", b"X-Upgrade: websocket\r\n"))

@@ -1,4 +1,4 @@
-"""A plan is all in its seed."""
+"""Plans depend only on their seed and counts."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def test_another_process_draws_the_same_plan() -> None:
     assert done.stdout.strip() == str(Plan.make(7, COUNTS))
 
 
-def test_a_plan_has_so_many_faults_of_each_kind_in_order() -> None:
+def test_a_plan_has_the_requested_faults_in_order() -> None:
     plan = Plan.make(7, COUNTS)
     assert plan.counts == COUNTS
-    places = [fault.at for fault in plan]
-    assert places == sorted(places)
-    assert places[0] >= FIRST
-    assert places[-1] <= LAST
-    assert len({fault.whom for fault in plan}) == len(plan.faults)
-    assert {fault.coin for fault in plan} == {True, False}
+    shares = [fault.at for fault in plan]
+    assert shares == sorted(shares)
+    assert shares[0] >= FIRST
+    assert shares[-1] <= LAST
+    assert len({fault.target for fault in plan}) == len(plan.faults)
+    assert {fault.variant for fault in plan} == {True, False}
 
 
-def test_a_plan_can_be_read() -> None:
+def test_a_plan_as_text() -> None:
     first, *lines = str(Plan.make(7, {Kind.CUT: 2, "redis-kill": 1})).splitlines()
     assert first == "seed 7"
     assert sorted(line.split()[1] for line in lines) == ["cut", "cut", "redis-kill"]

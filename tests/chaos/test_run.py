@@ -1,6 +1,6 @@
-"""Whatever is cut, killed or stalled: no event is lost, and none is applied twice.
+"""No event is lost or applied twice, whatever fails.
 
-The numbers are small here; ``make chaos`` runs the same with those of `LONG`.
+Runs are short by default; ``make chaos`` runs those of the scale `LONG`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from recovery_app.chaos.judge import Judge, Result
+from recovery_app.chaos.compare import ClientResult, Comparer
 from recovery_app.chaos.plan import Fault, Kind, Plan
 from recovery_app.chaos.processes import Process
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.scripts import for_client
-from recovery_app.chaos.storm import Storm, told
-from tests.chaos.drivers import PagePlayers, Players, Scripts, npm_players, page_players
-from tests.chaos.stage import STORES, Store, nodes, script
+from recovery_app.chaos.storm import Storm, format_counts
+from tests.chaos.drivers import PageClients, ScriptedClients, Scripts, npm_clients, page_clients
+from tests.chaos.support import STORES, Store, nodes, script
 from tests.support import databases, needs, redis
 from tests.support.node import require_node
 
 STEP_SECONDS = 0.05
 PATIENCE_SECONDS = 120
-JUDGE = Judge(applied="applied")
+COMPARER = Comparer(applied="applied")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How big a run is; ``own_faults`` are those of the storage."""
+    """The size of a run; ``own_faults`` is the number of each fault of the storage and the page."""
 
     clients: int
     events: int
@@ -79,54 +79,54 @@ LONG = Scale(
 IS_LONG = os.environ.get("CHAOS") == "long"
 SCALE = LONG if IS_LONG else SHORT
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
-CLIENTS = ["npm", "chromium"] if IS_LONG else ["npm and chromium"]
+KINDS = ["npm", "chromium"] if IS_LONG else ["npm and chromium"]
 
 
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """Give each storage in turn, with its server."""
+    """Return each storage in turn, with its server."""
     if request.param == "postgresql":
         needs.require("PostgreSQL", databases.SERVERS["postgresql"].is_here)
     else:
         needs.require("redis-server", redis.find_redis_server())
-    # Not below pytest's own directory, which the user of PostgreSQL may not enter.
+    # PostgreSQL runs as another user, who can't enter pytest's directory.
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="recovery-chaos-"))
         yield stack.enter_context(STORES[request.param](Path(directory)))
 
 
 @asynccontextmanager
-async def players(
-    clients: str, chromium: Browser, proxy: Proxy, scripts: Scripts
-) -> AsyncIterator[list[Players]]:
-    """Start clients of each kind, each kind with all scripts."""
+async def start_clients(
+    kinds: str, chromium: Browser, proxy: Proxy, scripts: Scripts
+) -> AsyncIterator[list[ScriptedClients]]:
+    """Start clients of each kind, with all scripts."""
     async with AsyncExitStack() as stack:
-        started: list[Players] = []
-        if "npm" in clients:
-            started.append(await stack.enter_async_context(npm_players(proxy, scripts, SEED)))
-        if "chromium" in clients:
+        started: list[ScriptedClients] = []
+        if "npm" in kinds:
+            started.append(await stack.enter_async_context(npm_clients(proxy, scripts, SEED)))
+        if "chromium" in kinds:
             context = await stack.enter_async_context(await chromium.new_context())
             page = await context.new_page()
             started.append(
-                await stack.enter_async_context(page_players(page, proxy, scripts, SEED))
+                await stack.enter_async_context(page_clients(page, proxy, scripts, SEED))
             )
         yield started
 
 
 class Crowd:
-    """All clients of a run, and how far they have come."""
+    """All clients of a run, and their progress."""
 
-    def __init__(self, started: Sequence[Players]) -> None:
+    def __init__(self, started: Sequence[ScriptedClients]) -> None:
         self.events = len(started) * SCALE.clients * SCALE.events
         self._started = started
         self._settled = 0
 
-    async def play(self, storm: Storm | None) -> list[Result]:
-        """Run the scripts, through the storm if there is one, and give what came of each."""
-        began = time.monotonic()
-        work = [self._go_on(storm)]
+    async def run(self, storm: Storm | None) -> list[ClientResult]:
+        """Run the scripts, through the storm if there is one, and return the results."""
+        started_at = time.monotonic()
+        work = [self._run_scripts(storm)]
         if storm:
-            work.append(storm.blow(lambda: self._settled / self.events))
+            work.append(storm.run(lambda: self._settled / self.events))
         tasks = [asyncio.ensure_future(each) for each in work]
         try:
             await asyncio.gather(*tasks)
@@ -136,27 +136,27 @@ class Crowd:
             await asyncio.gather(*tasks, return_exceptions=True)
         finishing = asyncio.gather(*(each.finish() for each in self._started))
         found = await asyncio.wait_for(finishing, PATIENCE_SECONDS)
-        print(f"{self.events} events in {time.monotonic() - began:.0f} s")
+        print(f"{self.events} events in {time.monotonic() - started_at:.0f} s")
         return [result for each in found for result in each]
 
-    async def _go_on(self, storm: Storm | None) -> None:
-        heard_at = time.monotonic()
+    async def _run_scripts(self, storm: Storm | None) -> None:
+        settled_at = time.monotonic()
         while self._settled < self.events:
             await asyncio.sleep(STEP_SECONDS)
             horizon = storm.horizon if storm else 1.0
             settled = sum([await each.go(horizon) for each in self._started])
             if settled > self._settled:
-                self._settled, heard_at = settled, time.monotonic()
-            if time.monotonic() - heard_at > PATIENCE_SECONDS:
+                self._settled, settled_at = settled, time.monotonic()
+            if time.monotonic() - settled_at > PATIENCE_SECONDS:
                 problems = [problem for each in self._started for problem in await each.problems()]
                 pytest.fail(f"seed {SEED}: stuck at {settled} of {self.events}\n{problems[:20]}")
 
 
 def make_storm(
-    store: Store, proxy: Proxy, running: Sequence[Process], started: Sequence[Players]
+    store: Store, proxy: Proxy, running: Sequence[Process], started: Sequence[ScriptedClients]
 ) -> Storm:
-    """Draw the plan of this run: pages are reloaded, too."""
-    pages = [each for each in started if isinstance(each, PagePlayers)]
+    """Return the storm of this run, which also reloads pages."""
+    pages = [each for each in started if isinstance(each, PageClients)]
 
     async def reload(_: Fault) -> None:
         for page in pages:
@@ -167,9 +167,9 @@ def make_storm(
     return Storm(Plan.make(SEED, counts), proxy, running, also=also)
 
 
-@pytest.mark.parametrize("clients", CLIENTS)
+@pytest.mark.parametrize("kinds", KINDS)
 async def test_no_event_is_lost_or_applied_twice(
-    clients: str, store: Store, chromium: Browser, tmp_path: Path
+    kinds: str, store: Store, chromium: Browser, tmp_path: Path
 ) -> None:
     require_node("phoenix", "ws")
     print(f"seed {SEED}")
@@ -177,13 +177,13 @@ async def test_no_event_is_lost_or_applied_twice(
     scripts = [for_client(lines, number, SCALE.events) for number in range(SCALE.clients)]
     with nodes(store, tmp_path) as running:
         async with Proxy([node.port for node in running]) as proxy:
-            async with players(clients, chromium, proxy, scripts) as started:
-                expected = await Crowd(started).play(None)
-            async with players(clients, chromium, proxy, scripts) as started:
+            async with start_clients(kinds, chromium, proxy, scripts) as started:
+                expected = await Crowd(started).run(None)
+            async with start_clients(kinds, chromium, proxy, scripts) as started:
                 storm = make_storm(store, proxy, running, started)
-                found = await Crowd(started).play(storm)
-    verdict = JUDGE.compare(expected, found)
-    print(f"{told(storm.done)}; {told(proxy.counts)}; {verdict}")
-    assert verdict.is_good, [f"seed {SEED}", str(verdict), *verdict.differences[:20]]
-    assert verdict.forgotten == 0
+                actual = await Crowd(started).run(storm)
+    comparison = COMPARER.compare(expected, actual)
+    print(f"{format_counts(storm.done)}; {format_counts(proxy.counts)}; {comparison}")
+    assert comparison.is_equal, [f"seed {SEED}", str(comparison), *comparison.differences[:20]]
+    assert comparison.forgotten == 0
     assert storm.done == dict(storm.plan.counts)

@@ -1,4 +1,4 @@
-"""A server that tells each connection its process id: ``python -m tests.chaos.whoami PORT``."""
+"""A server that sends each connection its process id: ``python -m tests.chaos.whoami PORT``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import socketserver
 import sys
 
 
-class Answer(socketserver.BaseRequestHandler):
-    """Tell it."""
-
+class Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.request.sendall(str(os.getpid()).encode())
 
 
-def end(*_: object) -> None:
-    """Tell the log why it ends."""
+def exit_on_signal(*_: object) -> None:
+    """Write the reason for the exit to the log."""
     print("SIGTERM", flush=True)
     raise SystemExit
 
@@ -26,6 +24,6 @@ class Server(socketserver.TCPServer):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, end)
-    with Server(("127.0.0.1", int(sys.argv[1])), Answer) as server:
+    signal.signal(signal.SIGTERM, exit_on_signal)
+    with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
         server.serve_forever()

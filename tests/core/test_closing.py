@@ -263,6 +263,7 @@ class Telling(MemoryStorage):
     def close(self):
         super().close()
         print("closed", flush=True)
+    asave_fenced = Storage.asave_fenced
     async def run(self, call):
         return await Storage.run(self, call)
 

@@ -22,6 +22,7 @@ from recovery_app.storages import MemoryStorage, Storage
 warnings.filterwarnings("ignore", message=".*multi-threaded.*fork")
 
 class Threaded(MemoryStorage):
+    asave_fenced = Storage.asave_fenced
     async def run(self, call):
         return await Storage.run(self, call)
 

@@ -1,4 +1,4 @@
-/** The form: shows a quote, and tells what a person changes in it. */
+/** The form: shows a quote and reports changes. */
 import { moved, newId } from "./quote.js";
 
 const ITEM_FIELDS = ["description", "quantity", "price"];
@@ -21,8 +21,8 @@ export class QuoteForm {
   }
 
   /**
-   * Show a quote. What is the same already is not touched: focus and caret stay where they are.
-   * `uncounted`: how many of its changes the server has not counted yet.
+   * Show a quote. Unchanged inputs aren't touched, so that they keep the focus and the caret.
+   * `uncounted`: how many of its changes the totals don't include yet.
    */
   render(quote, { uncounted }) {
     this.#quote = quote;
@@ -37,7 +37,7 @@ export class QuoteForm {
     setText("#lines-title", quote.items.length === 1 ? "1 line" : `${quote.items.length} lines`);
   }
 
-  /** Say whether there is a quote to work on, and whether the server can be asked. */
+  /** Enable the form if there is a quote, and the buttons that need the server if it is reachable. */
   enable({ hasQuote, isLive }) {
     this.#form.toggleAttribute("data-loading", !hasQuote);
     this.#form.querySelector("fieldset").disabled = !hasQuote;
@@ -45,14 +45,14 @@ export class QuoteForm {
   }
 
   #renderItems(items) {
-    const gone = new Set(this.#rows.keys());
+    const removed = new Set(this.#rows.keys());
     items.forEach((item, index) => {
-      gone.delete(item.id);
+      removed.delete(item.id);
       const row = this.#rowOf(item.id);
       if (this.#items.children[index] !== row) this.#items.insertBefore(row, this.#items.children[index] ?? null);
       renderItem(row, item, index, items.length);
     });
-    for (const id of gone) {
+    for (const id of removed) {
       this.#rows.get(id).remove();
       this.#rows.delete(id);
     }
@@ -70,18 +70,18 @@ export class QuoteForm {
   }
 
   #renderTotals(totals, uncounted) {
-    for (const place of this.#form.querySelectorAll("[data-total]")) {
-      place.textContent = totals[place.dataset.total];
+    for (const element of this.#form.querySelectorAll("[data-total]")) {
+      element.textContent = totals[element.dataset.total];
     }
     setText("#currency-sign", totals.currency);
     const { uncounted: lines } = totals;
     const remarks = [];
     if (lines) remarks.push(lines === 1 ? "One line isn’t counted." : `${lines} lines aren’t counted.`);
-    if (uncounted) remarks.push("Computed anew when you are back.");
+    if (uncounted) remarks.push("Recalculated when you are online.");
     setText("#uncounted", remarks.join(" "));
   }
 
-  // What a person does
+  // User input
 
   #typed(input) {
     const { field, itemField } = input.dataset;
@@ -111,7 +111,7 @@ export class QuoteForm {
     }
   }
 
-  /** Go to the same place in the next line; after the last, to a new line. */
+  /** Focus the same field of the next line, or of a new line after the last. */
   #next(input) {
     const row = input.closest("li").nextElementSibling;
     if (row) row.querySelector(`[data-item-field=${input.dataset.itemField}]`).focus();
@@ -153,7 +153,7 @@ function renderItem(row, item, index, count) {
   setTool(row, "remove", `Remove ${name}`, true);
 }
 
-// A disabled button would lose the focus just when the line has arrived at the end.
+// Not disabled: a button would lose the focus when its line reaches the end.
 function setTool(row, tool, label, isUseful) {
   const button = row.querySelector(`[data-tool=${tool}]`);
   button.setAttribute("aria-label", label);
@@ -174,9 +174,9 @@ function nameInput(input, id) {
 
 function setInput(input, value, error = "") {
   if (input.value !== value) input.value = value;
-  const place = input.parentElement.querySelector(".error");
-  if (!place) return;
-  if (place.textContent !== error) place.textContent = error;
+  const message = input.parentElement.querySelector(".error");
+  if (!message) return;
+  if (message.textContent !== error) message.textContent = error;
   input.setAttribute("aria-invalid", String(error !== ""));
 }
 
@@ -189,7 +189,7 @@ function idOf(element) {
   return element.closest("li").dataset.id;
 }
 
-/** Do something that may move the element with the focus, and leave the focus on it. */
+/** Run an action that may move the focused element, and restore the focus. */
 function keepFocus(action) {
   const element = document.activeElement;
   const { selectionStart: start, selectionEnd: end } = element;

@@ -1,4 +1,4 @@
-/** The npm LiveView client, with the one line that recovery needs in its params. */
+/** The npm LiveView client with recovery. */
 import { LiveViewRecovery } from "../recovery_app/recovery.js";
 
 const { Phoenix, LiveView } = globalThis;

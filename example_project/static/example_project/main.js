@@ -1,30 +1,30 @@
-/** The page: a socket that comes back by itself and keeps what is not sent, a form and a panel. */
+/** The page: a socket that reconnects and queues changes, a form and a panel. */
 import { fullJitter, RecoverySocket } from "../recovery_app/recovery.js";
 import { QuoteForm } from "./form.js";
 import { Panel } from "./panel.js";
 import { withChanges } from "./quote.js";
 import { Typing } from "./typing.js";
 
-const OFFLINE = "You are offline. Go on typing: it is kept here, and sent when the connection is back.";
-const OUTAGE = "The server can’t reach your form just now. It is kept, and looked for again.";
+const OFFLINE = "You are offline. Your changes are kept here and sent when you are back online.";
+const OUTAGE = "The server can’t load your form at the moment. It isn’t lost, and the page keeps trying.";
 const socket = new RecoverySocket("/ws/websocket?vsn=2.0.0", {
   viewId: "quote",
-  // One page and one server: nobody else is kept waiting by frequent tries.
+  // Frequent retries are fine with a single page and server.
   reconnectAfterMs: fullJitter(100, 800),
   rejoinAfterMs: fullJitter(500, 2_000),
 });
 const typing = new Typing(push);
 const panel = new Panel();
 const form = new QuoteForm(change);
-/** What the server said last. @type {any} */
+/** The quote as last received. @type {any} */
 let quote = null;
-/** Whether the server has the form at hand. */
+/** Whether the connection has joined with the form. */
 let isLive = false;
 
 // From the server
 
 socket.addEventListener("status", ({ detail }) => {
-  // The outcome, which comes next, says whether there is still a form for it.
+  // Whether the form still exists is known only after the outcome.
   if (detail === "connected") typing.flush();
   else setLive(false);
   panel.status(detail);
@@ -33,40 +33,40 @@ socket.addEventListener("status", ({ detail }) => {
 
 socket.addEventListener("outcome", ({ detail }) => {
   panel.outcome(detail);
-  // Else the form is still kept somewhere: the socket joins again for it, and holds back what is changed.
+  // Otherwise the socket queues changes and joins again until it gets the form.
   if (detail.outcome !== "unavailable" && detail.outcome !== "version") {
     const waiting = socket.pending.length;
-    if (waiting) panel.tell("note", `${changes(waiting)} sent now`);
+    if (waiting) panel.note("note", `${changes(waiting)} sent now`);
     quote = detail.response.quote;
     setLive(true);
   }
   render();
 });
 
-socket.addEventListener("lost", ({ detail }) => panel.tell("bad", `${changes(detail.events.length)} lost`));
+socket.addEventListener("lost", ({ detail }) => panel.note("bad", `${changes(detail.events.length)} lost`));
 
-// What was changed before a reload is answered here.
+// Replies to changes made before a reload.
 socket.addEventListener("reply", ({ detail: { status, response } }) => (status === "ok" ? answered(response) : refused()));
 
-socket.on("recovery:token", () => panel.tell("note", "This tab got a copy of its own"));
+socket.on("recovery:token", () => panel.note("note", "This tab continues with its own copy"));
 
 function setLive(live) {
   isLive = live;
-  typing.follow(live);
+  typing.setLive(live);
 }
 
 function answered(response) {
-  // A reply that was lost may be known no more when it is asked for again: the join has brought the form as it is.
+  // A repeated reply may be empty, as the server doesn't keep all; the join had the current form.
   quote = response.quote ?? quote;
   render();
 }
 
 function refused() {
-  panel.tell("bad", "The server refused a change");
+  panel.note("bad", "The server refused a change");
   render();
 }
 
-// From the person
+// From the user
 
 function change(event, payload) {
   if (event.startsWith("set_")) typing.add(event, payload);
@@ -95,12 +95,12 @@ document.querySelector("#stay-offline").addEventListener("change", ({ target }) 
   else socket.connect();
 });
 
-// Without an opener the new tab gets no copy of this one's storage: it starts a form of its own.
+// Without an opener, the new tab doesn't copy the session storage and starts a new form.
 document.querySelector("#second-tab").addEventListener("click", () => {
   window.open(location.href, "_blank", "noopener");
 });
 
-// On the page
+// Rendering
 
 function render() {
   form.enable({ hasQuote: quote !== null, isLive });
@@ -120,11 +120,11 @@ function warning() {
 function showSaved(waiting) {
   const saved = document.querySelector("#saved");
   saved.dataset.unsaved = String(waiting);
-  // While a reply is on its way, what was said before still holds well enough not to flicker.
+  // Don't flicker while a reply is on its way.
   if (waiting && isLive) return;
   saved.dataset.waiting = String(!isLive);
-  if (waiting) saved.textContent = `${changes(waiting)} kept here`;
-  else saved.textContent = isLive ? `Kept by the server · ${changes(quote.changes)}` : "Nothing new to send";
+  if (waiting) saved.textContent = `${changes(waiting)} waiting to be sent`;
+  else saved.textContent = isLive ? `Saved on the server · ${changes(quote.changes)}` : "No unsent changes";
 }
 
 function changes(count) {

@@ -1,19 +1,19 @@
-/** The panel: how the connection is, what became of the last recovery, and what happened so far. */
+/** The panel: the status of the connection, the last recovery, and a timeline. */
 
 const STATUS = { connected: "Connected", connecting: "Connecting", disconnected: "Disconnected" };
 const GLOW = [{ boxShadow: "0 0 0 3px var(--good)" }, { boxShadow: "0 0 0 3px transparent" }];
 
 const OUTCOMES = {
-  new: "A fresh form: there was nothing to bring back.",
-  recovered: "Everything is as it was.",
-  expired: "You were away for too long: this is a fresh form.",
-  not_found: "The server has nothing kept: this is a fresh form.",
-  superseded: "Another page goes on with that form: this is a fresh one.",
-  rejected: "What this tab showed isn’t good: this is a fresh form.",
-  version: "A newer version wrote this form. Trying again.",
+  new: "This is a new form.",
+  recovered: "Your form is restored.",
+  expired: "You were away for too long. This is a new form.",
+  not_found: "The server no longer has your form. This is a new form.",
+  superseded: "Another page has taken over your form. This is a new form.",
+  rejected: "The token of this tab is invalid. This is a new form.",
+  version: "This form was saved by a newer version. Trying again.",
   unavailable: "The storage can’t be reached. Trying again.",
 };
-const MAX_NOTES = 40;
+const MAX_ENTRIES = 40;
 
 export class Panel {
   #pill = document.querySelector("#status");
@@ -26,10 +26,10 @@ export class Panel {
   #isReturn = false;
 
   constructor() {
-    this.#note("start", "Page opened");
+    this.note("start", "Page opened");
   }
 
-  /** The person is about to cut the connection. */
+  /** Announce that the user is about to cut the connection. */
   expectCut() {
     this.#isCut = true;
   }
@@ -41,13 +41,13 @@ export class Panel {
     setText("#status-more", "");
     if (status === "connecting") this.#attempt();
     if (status === "disconnected" && this.#wasConnected) {
-      this.#note("cut", this.#isCut ? "You cut the connection" : "The connection was lost");
+      this.note("cut", this.#isCut ? "You cut the connection" : "The connection was lost");
     }
     this.#isCut = false;
     this.#wasConnected = status === "connected";
   }
 
-  /** Show how a join ended. `elapsedMs`: since the connection went. */
+  /** Show the outcome of a join. `elapsedMs`: the time since the connection was lost. */
   outcome({ outcome, elapsedMs }) {
     const tookMs = Math.round(performance.now() - this.#attemptAt);
     const isBack = outcome === "recovered";
@@ -55,36 +55,32 @@ export class Panel {
     setText("#outcome", outcome);
     document.querySelector("#outcome").dataset.outcome = outcome;
     setText("#outcome-text", OUTCOMES[outcome]);
-    setText("#away", this.#isReturn ? `The connection was gone for ${duration(elapsedMs)}.` : "");
+    setText("#away", this.#isReturn ? `Disconnected for ${duration(elapsedMs)}.` : "");
     setText("#status-more", isBack ? `recovered in ${tookMs} ms` : "");
     if (isBack) glow(document.querySelector("#last"));
-    this.#note(isBack || outcome === "new" ? "good" : "bad", `${outcome} in ${tookMs} ms`, OUTCOMES[outcome]);
+    this.note(isBack || outcome === "new" ? "good" : "bad", `${outcome} in ${tookMs} ms`, OUTCOMES[outcome]);
     this.#attempts = 0;
     this.#trying = null;
     this.#isReturn = true;
-  }
-
-  /** Add a line to what happened. @param {"note" | "bad"} kind @param {string} text */
-  tell(kind, text) {
-    this.#note(kind, text);
   }
 
   #attempt() {
     this.#attemptAt = performance.now();
     this.#attempts += 1;
     if (!this.#isReturn) return;
-    this.#trying ??= this.#note("try", "");
+    this.#trying ??= this.note("try", "");
     const text = this.#attempts === 1 ? "Reconnecting" : `Reconnecting, try ${this.#attempts}`;
     this.#trying.querySelector(".what").textContent = text;
   }
 
-  #note(kind, what, more = "") {
+  /** Add an entry to the timeline. @param {string} kind @param {string} what @param {string} [more] */
+  note(kind, what, more = "") {
     const entry = document.createElement("li");
     entry.dataset.kind = kind;
     entry.append(part("time", clock()), part("p", what, "what"));
     if (more) entry.append(part("p", more, "more"));
     this.#timeline.prepend(entry);
-    this.#timeline.children[MAX_NOTES]?.remove();
+    this.#timeline.children[MAX_ENTRIES]?.remove();
     return entry;
   }
 }

@@ -1,7 +1,6 @@
 /**
- * What is being typed: held for a moment, as the next letter makes useless what was sent of the last one.
- *
- * Offline it is held until something else is done, so that a long text is one change and not hundreds.
+ * A debounce for text input. Offline, a text is held until another change, so that a long text is one change and not
+ * hundreds.
  */
 
 /** @typedef {{ event: string, payload: Record<string, any> }} Change */
@@ -20,15 +19,15 @@ export class Typing {
     this.#push = push;
   }
 
-  /** Take a change of a text, instead of the one before it of the same text. */
+  /** Hold a change of a text, replacing an earlier change of the same text. */
   add(event, payload) {
     if (!this.#isOf(event, payload)) this.flush();
     this.change = { event, payload };
     if (this.#isLive && !this.#timer) this.#timer = setTimeout(() => this.flush(), TYPING_MS);
   }
 
-  /** Say whether what is pushed goes out at once. */
-  follow(isLive) {
+  /** Set whether changes can be sent at once. */
+  setLive(isLive) {
     this.#isLive = isLive;
     if (isLive) this.flush();
   }

@@ -1,4 +1,4 @@
-"""Own ``manage.py cleanup_recovery``."""
+"""The command ``manage.py cleanup_recovery``."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from recovery_app.management.progress import ProgressBar
 from recovery_app.middleware import current_manager
 from recovery_app.storages import Storage
 
-DEFAULT_BATCH = 5000
-MAX_BATCH = 2**31 - 1
-"""What each database takes for a number of rows."""
-INTERRUPTED = 128 + signal.SIGINT
-_BY_ITSELF = "{storage} lets snapshots expire by itself: there is nothing to remove."
-_NO_CLEANUP = "{storage} has no clean-up: there is nothing that this command could do."
-_OF_ONE_PROCESS = (
-    "{storage} is the memory of one process: what others hold can't be reached from here. "
-    "Each removes its own every CLEANUP_INTERVAL."
+DEFAULT_BATCH_SIZE = 5000
+MAX_BATCH_SIZE = 2**31 - 1
+"""The highest row count that all supported databases accept."""
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+_NOT_NEEDED = "{storage} removes expired snapshots automatically. There is nothing to do."
+_NOT_SUPPORTED = "{storage} doesn't support removing expired snapshots."
+_NOT_SHARED = (
+    "{storage} is limited to one process, so this command can't reach the snapshots of others. "
+    "Each process removes its own every CLEANUP_INTERVAL."
 )
 
 
 @dataclass(kw_only=True)
 class Report:
-    """What came of it; ``expired`` is counted in a dry run only."""
+    """The result of the command; ``expired`` is counted only in a dry run."""
 
     storage: str
     dry_run: bool
@@ -47,90 +47,90 @@ class Report:
 
 
 class Interruption:
-    """A Ctrl-C that waits until the step under way has ended; a second one doesn't."""
+    """A Ctrl-C that stops the clean-up after the current batch; a second one stops it at once."""
 
     requested = False
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Take the first Ctrl-C inside the block for a request."""
-        before = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is not threading.main_thread():
-            yield  # No signal comes here, and no handler can be set.
+        """Set ``requested`` on the first Ctrl-C in the block, instead of raising."""
+        previous = signal.getsignal(signal.SIGINT)
+        is_main_thread = threading.current_thread() is threading.main_thread()
+        # Only the main thread can set a handler. Shells ignore SIGINT for background processes.
+        if not is_main_thread or previous in (signal.SIG_IGN, None):
+            yield
             return
-        if before in (signal.SIG_IGN, None):
-            yield  # Whoever started it has Ctrl-C ignored, as a shell does for its background.
-            return
-        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGINT, self._request)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, previous)
 
-    def _note(self, *_: object) -> None:
+    def _request(self, *_: object) -> None:
         self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Command(BaseCommand):
-    """Remove what has expired from the configured storage, step by step."""
+    """A command that removes expired snapshots in batches."""
 
-    help = "Removes expired snapshots from the configured storage, and says how many."
+    help = "Removes expired snapshots from the configured storage."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add the command's own options."""
         parser.add_argument(
-            "--dry-run", action="store_true", help="Say how many have expired; remove nothing."
+            "--dry-run", action="store_true", help="Only count the expired snapshots."
         )
         parser.add_argument(
             "--batch-size",
-            type=_size,
-            default=DEFAULT_BATCH,
+            type=_batch_size,
+            default=DEFAULT_BATCH_SIZE,
             metavar="N",
-            help="Remove about N in one step (default: %(default)s).",
+            help="Number of snapshots to remove at a time (default: %(default)s).",
         )
-        parser.add_argument("--json", action="store_true", help="Print one line of JSON.")
+        parser.add_argument(
+            "--json", action="store_true", help="Print the result as a line of JSON."
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Do it; the exit status is 1 after an error and 130 after a Ctrl-C."""
+        """Run the command; exit with 1 after an error and with 130 after Ctrl-C."""
         storage = current_manager().storage
         report = Report(storage=type(storage).__name__, dry_run=options["dry_run"])
-        is_told = options["verbosity"] > 0 and not options["json"]
-        started = time.monotonic()
+        is_verbose = options["verbosity"] > 0 and not options["json"]
+        started_at = time.monotonic()
         failure: StorageError | None = None
         try:
-            self._work(storage, report, options["batch_size"], with_bar=is_told)
+            self._run(storage, report, options["batch_size"], with_bar=is_verbose)
         except KeyboardInterrupt:
             report.complete = False
         except StorageError as error:
             failure = error
             report.complete, report.error = False, str(error)
-        report.seconds = round(time.monotonic() - started, 3)
+        report.seconds = round(time.monotonic() - started_at, 3)
         if options["json"]:
             self.stdout.write(json.dumps(asdict(report)))
-        elif is_told:
-            self._tell(report)
+        elif is_verbose:
+            self._print(report)
         if failure is not None:
             raise CommandError(report.error) from failure
         if not report.complete:
-            sys.exit(INTERRUPTED)
+            sys.exit(EXIT_INTERRUPTED)
 
-    def _work(self, storage: Storage, report: Report, size: int, *, with_bar: bool) -> None:
-        note = _note_on(storage)
+    def _run(self, storage: Storage, report: Report, size: int, *, with_bar: bool) -> None:
+        note = _note_for(storage)
         report.note = note.format(storage=report.storage)
-        if note in (_BY_ITSELF, _NO_CLEANUP):
+        if note in (_NOT_NEEDED, _NOT_SUPPORTED):
             report.expired = 0 if report.dry_run else None
         elif report.dry_run:
             report.expired = storage.count_expired()
         else:
-            self._clean(storage, report, size, with_bar=with_bar)
+            self._clean_up(storage, report, size, with_bar=with_bar)
 
-    def _clean(self, storage: Storage, report: Report, size: int, *, with_bar: bool) -> None:
+    def _clean_up(self, storage: Storage, report: Report, size: int, *, with_bar: bool) -> None:
         interruption = Interruption()
-        with interruption.deferred(), self._bar(storage, with_bar) as bar:
-            steps = storage.cleanup_batches(size)
+        with interruption.deferred(), self._progress_bar(storage, with_bar) as bar:
+            batches = storage.cleanup_batches(size)
             while not interruption.requested:
-                removed = next(steps, None)
+                removed = next(batches, None)
                 if removed is None:
                     return
                 report.removed += removed
@@ -139,9 +139,8 @@ class Command(BaseCommand):
         report.complete = False
 
     @contextmanager
-    def _bar(self, storage: Storage, is_wanted: bool) -> Iterator[ProgressBar | None]:
-        """Give a progress bar where there is a terminal to see it."""
-        if not is_wanted or not self.stdout.isatty():
+    def _progress_bar(self, storage: Storage, with_bar: bool) -> Iterator[ProgressBar | None]:
+        if not with_bar or not self.stdout.isatty():
             yield None
             return
         bar = ProgressBar(self.stdout, _total(storage))
@@ -150,48 +149,48 @@ class Command(BaseCommand):
         finally:
             bar.close()
 
-    def _tell(self, report: Report) -> None:
+    def _print(self, report: Report) -> None:
         if report.note:
             self.stdout.write(report.note)
-        said = []
+        sentences = []
         if report.expired is not None:
-            said.append(f"{_snapshots(report.expired)} would be removed.")
+            sentences.append(f"{_snapshots(report.expired)} would be removed.")
         elif not report.dry_run:
-            said.append(f"Removed {_snapshots(report.removed)}.")
+            sentences.append(f"Removed {_snapshots(report.removed)}.")
         if not report.complete:
-            said.append("Stopped before the end.")
-        self.stdout.write(" ".join(said))
+            sentences.append("Stopped before the end.")
+        self.stdout.write(" ".join(sentences))
 
 
-def _note_on(storage: Storage) -> str:
-    """Say what keeps the command from doing its work here, wholly or in part."""
+def _note_for(storage: Storage) -> str:
+    """Return why the command does nothing with this storage, or what it can't do."""
     kind = type(storage)
     if storage.expires_by_itself:
-        return _BY_ITSELF
+        return _NOT_NEEDED
     if (kind.cleanup_expired, kind.cleanup_batches) == (
         Storage.cleanup_expired,
         Storage.cleanup_batches,
     ):
-        return _NO_CLEANUP
-    return "" if storage.is_shared else _OF_ONE_PROCESS
+        return _NOT_SUPPORTED
+    return "" if storage.is_shared else _NOT_SHARED
 
 
 def _total(storage: Storage) -> int | None:
     try:
         return storage.count_expired()
     except StorageError:
-        return None  # It may still be able to remove.
+        return None  # Removing may still work.
 
 
 def _snapshots(count: int) -> str:
     return f"{count} expired snapshot{'' if count == 1 else 's'}"
 
 
-def _size(text: str) -> int:
+def _batch_size(text: str) -> int:
     try:
         size = int(text)
     except ValueError:
         size = 0
-    if not 1 <= size <= MAX_BATCH:
-        raise ArgumentTypeError(f"{text!r} isn't a whole number above 0, and up to {MAX_BATCH}")
+    if not 1 <= size <= MAX_BATCH_SIZE:
+        raise ArgumentTypeError(f"{text!r} isn't an integer from 1 to {MAX_BATCH_SIZE}")
     return size

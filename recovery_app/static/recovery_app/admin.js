@@ -1,20 +1,20 @@
-// Live countdowns and "select all" for the admin's snapshot pages, which also work without JavaScript.
+// Enhancements of the page "Snapshots" in Django's admin: countdowns, and a checkbox that selects all rows.
 
 "use strict";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 
-/** Return a duration as the server formats it: 4:09 or 2:04:09. */
-function formatDuration(seconds) {
-  const pad = (number) => String(number).padStart(2, "0");
+/** Return seconds as 4:09 or 2:04:09, the format of the server. */
+function formatCountdown(seconds) {
+  const two = (number) => String(number).padStart(2, "0");
   const hours = Math.floor(seconds / HOUR);
   const minutes = Math.floor((seconds % HOUR) / MINUTE);
-  const rest = pad(Math.floor(seconds % MINUTE));
-  return hours ? `${hours}:${pad(minutes)}:${rest}` : `${minutes}:${rest}`;
+  const rest = two(Math.floor(seconds % MINUTE));
+  return hours ? `${hours}:${two(minutes)}:${rest}` : `${minutes}:${rest}`;
 }
 
-/** Update the remaining times every second. Measured by the clock, as inactive tabs skip ticks. */
+/** Count down the remaining times by the clock: timers are throttled in background tabs. */
 function countDown() {
   const { expired } = document.querySelector(".recovery").dataset;
   const start = performance.now();
@@ -27,13 +27,13 @@ function countDown() {
     const elapsed = (performance.now() - start) / 1000;
     for (const { element, seconds } of countdowns) {
       const left = seconds - elapsed;
-      const text = left > 0 ? formatDuration(left) : expired;
+      const text = left > 0 ? formatCountdown(left) : expired;
       if (element.textContent !== text) element.textContent = text;
     }
   }, 1000);
 }
 
-/** Make the checkbox in the table's header select all rows. */
+/** Make the checkbox in the table header select all rows. */
 function selectAll() {
   const all = document.querySelector("[data-recovery-toggle]");
   if (!all) return;

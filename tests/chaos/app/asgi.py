@@ -1,4 +1,4 @@
-"""Own the application: one consumer that notes the number of each event that it applies."""
+"""The application: a consumer that records the number of each event that it applies."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from recovery_app.consumers import RecoveryConsumerMixin  # noqa: E402
 from recovery_app.values import Takeover  # noqa: E402
 from tests.chaos.app import flaws  # noqa: E402
 
-flaws.have(os.environ.get("CHAOS_FLAW"))
+flaws.apply(os.environ.get("CHAOS_FLAW"))
 
 
 class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
-    """Note each event in order. Whatever is lost, repeated or out of order can be seen.
+    """A record of all events, which shows any that are lost, repeated or out of order.
 
-    ``runs`` are the numbers applied, as ``[first, last]`` wherever each follows on the one
-    before; ``chain`` is a hash over all of them, and over who sent them.
+    ``runs`` are the ranges ``[first, last]`` of consecutive numbers; ``chain`` is a hash over all
+    payloads.
     """
 
     recovery_topics = ("ledger",)
@@ -39,32 +39,30 @@ class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
     chain: str
 
     async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
-        """Begin with nothing."""
         self.runs, self.chain = [], ""
-        return self.all()
+        return self.summary()
 
     async def after_recover(self, takeover: Takeover) -> dict[str, Any]:
-        """Show what came back."""
-        return self.all()
+        return self.summary()
 
     async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
-        """Note the event's number. One that is named ``fail`` crashes after it was noted."""
+        """Record the event; raise if it is named ``fail``."""
         number = payload["number"]
-        self.note(number)
+        self.record(number)
         self.chain = hashlib.sha256(f"{self.chain} {payload}".encode()).hexdigest()[:16]
         if event == "fail":
-            raise RuntimeError(f"event {number} was to fail")
+            raise RuntimeError(f"event {number} is meant to fail")
         return {"number": number, "chain": self.chain}
 
-    def note(self, number: int) -> None:
-        """Add a number to the last run, or begin another."""
+    def record(self, number: int) -> None:
+        """Add a number to the last range, or start another."""
         if self.runs and self.runs[-1][1] == number - 1:
             self.runs[-1][1] = number
         else:
             self.runs.append([number, number])
 
-    def all(self) -> dict[str, Any]:
-        """Give everything, with each number by itself."""
+    def summary(self) -> dict[str, Any]:
+        """Return all numbers and the hash."""
         applied = [number for first, last in self.runs for number in range(first, last + 1)]
         return {"applied": applied, "chain": self.chain}
 

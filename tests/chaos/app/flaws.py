@@ -1,4 +1,4 @@
-"""Own what could be wrong with a server, for the kit to find: the name is in ``CHAOS_FLAW``."""
+"""Faults of a server for the kit to find, by the name in ``CHAOS_FLAW``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Own the settings of an application whose state tells which events were applied, in order.
+"""The settings of the application.
 
-``CHAOS_STORAGE`` is the setting ``STORAGE`` as JSON, ``CHAOS_DATABASE`` the port of a
-PostgreSQL server.
+``CHAOS_STORAGE`` is the setting ``STORAGE`` as JSON, ``CHAOS_DATABASE`` the port of a PostgreSQL
+server.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Own the one page: it is empty, for the client of the browser to be loaded into."""
+"""The URLs of the application: an empty page, into which tests load the client."""
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """Give an empty page."""
+    """Return an empty page."""
     return HttpResponse("<!doctype html><title>Chaos</title>")
 
 

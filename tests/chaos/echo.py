@@ -1,6 +1,6 @@
-"""Own the far end of a proxy in its tests: a real server that answers as Phoenix does.
+"""A server that replies to each message like Phoenix, and a client, for tests of the proxy.
 
-``python -m tests.chaos.far PORT`` runs it by itself.
+``python -m tests.chaos.echo PORT`` runs the server.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ from websockets.http11 import Request, Response
 from recovery_app.chaos.processes import HOST
 from recovery_app.chaos.proxy import Proxy
 
-PATIENCE_SECONDS = 5
+TIMEOUT_SECONDS = 5
 FRAGMENT = 7
 
 
 @dataclass(eq=False)
-class Guest:
-    """One connection, as the server sees it."""
+class Peer:
+    """A connection of the server."""
 
     socket: ServerConnection
-    heard: list[Any] = field(default_factory=list)
+    received: list[Any] = field(default_factory=list)
     close_code: int | None = None
 
 
-class Far:
-    """The server. On ``/pieces`` answers are fragmented; ``/page`` and ``/forbidden`` are none."""
+class EchoServer:
+    """The server. On ``/pieces`` replies are fragmented; ``/page`` and ``/forbidden`` are HTTP."""
 
-    def __init__(self, server: Server, guests: list[Guest]) -> None:
-        self.guests = guests
+    def __init__(self, server: Server, peers: list[Peer]) -> None:
+        self.peers = peers
         self.port: int = next(iter(server.sockets)).getsockname()[1]
 
-    async def guest(self, number: int) -> Guest:
-        """Wait for a connection, by its number."""
-        await eventually(lambda: len(self.guests) > number)
-        return self.guests[number]
+    async def peer(self, number: int) -> Peer:
+        """Wait for the connection with this number."""
+        await eventually(lambda: len(self.peers) > number)
+        return self.peers[number]
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what happens soon."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Wait until the condition is true."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)
 
 
 def reply_to(frame: Any) -> str:
-    """Write an ok, in the shape of the frame."""
+    """Return an "ok" reply in the format of the frame."""
     payload = {"status": "ok", "response": {}}
     if isinstance(frame, dict):
         return json.dumps({**frame, "event": "phx_reply", "payload": payload})
@@ -66,38 +66,38 @@ def reply_to(frame: Any) -> str:
 
 
 @asynccontextmanager
-async def far_end(port: int = 0) -> AsyncIterator[Far]:
+async def run_server(port: int = 0) -> AsyncIterator[EchoServer]:
     """Run a server."""
-    guests: list[Guest] = []
+    peers: list[Peer] = []
 
-    async def talk(socket: ServerConnection) -> None:
-        guest = Guest(socket)
-        guests.append(guest)
+    async def handle(socket: ServerConnection) -> None:
+        peer = Peer(socket)
+        peers.append(peer)
         try:
             async for text in socket:
                 frame = json.loads(text)
-                guest.heard.append(frame)
-                answer = reply_to(frame)
-                pieces = [answer[n : n + FRAGMENT] for n in range(0, len(answer), FRAGMENT)]
+                peer.received.append(frame)
+                reply = reply_to(frame)
+                pieces = [reply[n : n + FRAGMENT] for n in range(0, len(reply), FRAGMENT)]
                 in_pieces = bool(socket.request and socket.request.path == "/pieces")
-                await socket.send(pieces if in_pieces else answer)
+                await socket.send(pieces if in_pieces else reply)
         except ConnectionClosed:
             pass
-        guest.close_code = socket.close_code
+        peer.close_code = socket.close_code
 
-    def answer(socket: ServerConnection, request: Request) -> Response | None:
+    def respond(socket: ServerConnection, request: Request) -> Response | None:
         if request.path == "/page":
             return socket.respond(HTTPStatus.OK, "a page\n")
         if request.path == "/forbidden":
             return socket.respond(HTTPStatus.FORBIDDEN, "not you\n")
         return None
 
-    async with serve(talk, HOST, port, process_request=answer) as server:
-        yield Far(server, guests)
+    async with serve(handle, HOST, port, process_request=respond) as server:
+        yield EchoServer(server, peers)
 
 
-class Near:
-    """The client's end."""
+class EchoClient:
+    """A client."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -105,29 +105,29 @@ class Near:
     async def send(
         self, ref: str, event: str = "add", payload: Any = None, topic: str = "ledger"
     ) -> None:
-        """Send a frame of version 2."""
+        """Send a frame in version 2 of the protocol."""
         await self.socket.send(json.dumps(["1", ref, topic, event, payload or {}]))
 
-    async def hear(self) -> str:
-        """Give the ref that the next reply is to."""
-        ref: str = json.loads(await asyncio.wait_for(self.socket.recv(), PATIENCE_SECONDS))[1]
+    async def receive(self) -> str:
+        """Return the ref of the next reply."""
+        ref: str = json.loads(await asyncio.wait_for(self.socket.recv(), TIMEOUT_SECONDS))[1]
         return ref
 
     async def join(self) -> None:
-        """Join, and hear it."""
+        """Join, and wait for the reply."""
         await self.send("1", "phx_join")
-        assert await self.hear() == "1"
+        assert await self.receive() == "1"
 
 
 @asynccontextmanager
-async def near_end(proxy: Proxy, path: str = "/") -> AsyncIterator[Near]:
-    """Connect through a proxy; the offer to compress is made as browsers make it."""
+async def connect_client(proxy: Proxy, path: str = "/") -> AsyncIterator[EchoClient]:
+    """Connect through a proxy, offering compression as browsers do."""
     async with connect(proxy.ws_url + path, proxy=None, close_timeout=0.1) as socket:
-        yield Near(socket)
+        yield EchoClient(socket)
 
 
 async def _run(port: int) -> None:
-    async with far_end(port):
+    async with run_server(port):
         await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""Own the stage of a run: nodes of the application, and the storage in which they meet."""
+"""The servers of a run: nodes of the application, and their shared storage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from recovery_app.chaos.plan import Fault, Kind
 from recovery_app.chaos.scripts import Line
 from recovery_app.chaos.storages import stopping
-from recovery_app.chaos.storm import Act
+from recovery_app.chaos.storm import FaultAction
 from tests.support import redis
 from tests.support.asgi import AsgiServer
 from tests.support.databases import SERVERS
@@ -24,21 +24,21 @@ from tests.support.processes import HOST, TOP, Process, wait_until
 APPLICATION = "tests.chaos.app.asgi:application"
 SETTINGS = "tests.chaos.app.settings"
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
-"""Without these a killed Redis may lose what it has said was saved."""
+"""Without these, a killed Redis may lose writes that it has acknowledged."""
 SETTLE_SECONDS = 60
 FAIL_EVERY = 37
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """Where nodes save. ``also`` are the faults that the storage itself can suffer."""
+    """A storage shared by nodes. ``also`` are the faults of the storage itself."""
 
     env: Mapping[str, str]
-    also: Mapping[str, Act] = field(default_factory=dict)
+    also: Mapping[str, FaultAction] = field(default_factory=dict)
 
 
 def script(events: int) -> list[Line]:
-    """Give events of which some crash in their handler."""
+    """Return events, some of which make their handler raise."""
     return [
         Line(
             event="fail" if number % FAIL_EVERY == 0 else "add",
@@ -50,7 +50,7 @@ def script(events: int) -> list[Line]:
 
 @contextmanager
 def nodes(store: Store, directory: Path, count: int = 2) -> Iterator[list[Process]]:
-    """Run uvicorn so many times, on the same storage."""
+    """Run some uvicorn processes with the same storage."""
     with ExitStack() as stack:
         yield [
             stack.enter_context(
@@ -72,19 +72,19 @@ def _env(backend: str, **options: Any) -> dict[str, str]:
 
 @contextmanager
 def on_redis(directory: Path) -> Iterator[Store]:
-    """Run one Redis that can be killed at any time."""
+    """Run a Redis that can be stopped."""
     with redis.make_redis(directory, *DURABLE) as server:
         url = f"redis://{HOST}:{server.port}/0"
-        stop: dict[str, Act] = {Kind.REDIS_STOP: stopping(server)}
+        stop: dict[str, FaultAction] = {Kind.REDIS_STOP: stopping(server)}
         yield Store(env=_env("RedisStorage", url=url), also=stop)
 
 
 @contextmanager
 def on_sentinels(directory: Path) -> Iterator[Store]:
-    """Run a master and a replica that has each write before it counts as saved.
+    """Run a master, and a replica that must acknowledge each write.
 
-    A master that came back without what it had could be chosen again, and its replica would
-    have to forget it too: Sentinels that are short of time change their minds.
+    Both are durable: slow Sentinels may elect a restarted master again, and its replica would then
+    copy the loss.
     """
     with redis.sentinels(directory, *DURABLE) as trio:
         lock = asyncio.Lock()
@@ -103,7 +103,7 @@ def on_sentinels(directory: Path) -> Iterator[Store]:
 
 
 def sentinel_env(trio: redis.SentinelTrio) -> dict[str, str]:
-    """Have nodes save on a master, and wait until its replica has it."""
+    """Return an environment in which nodes wait for the replica of a master."""
     return _env(
         "RedisStorage",
         sentinels=trio.addresses,
@@ -115,7 +115,7 @@ def sentinel_env(trio: redis.SentinelTrio) -> dict[str, str]:
 
 @contextmanager
 def on_postgresql(directory: Path) -> Iterator[Store]:
-    """Run PostgreSQL with the table of snapshots."""
+    """Run PostgreSQL with the migrated table."""
     home = directory / "postgresql"
     home.mkdir()
     directory.chmod(0o755)

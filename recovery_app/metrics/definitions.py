@@ -1,0 +1,96 @@
+"""The definitions of all metrics: names, help texts, labels and buckets."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from recovery_app import exceptions
+from recovery_app._core.telemetry import OPERATIONS
+from recovery_app._live.session import Outcome
+
+SUBSYSTEM = "recovery"
+SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))
+SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+OTHER_REASON = exceptions.RecoveryError.reason
+"""The label of an error whose own ``reason`` isn't one of the values below."""
+STORAGE_REASONS = (
+    exceptions.StorageUnavailable.reason,
+    exceptions.StorageError.reason,
+    OTHER_REASON,
+)
+REASONS = (
+    exceptions.MalformedToken.reason,
+    exceptions.InvalidSignature.reason,
+    exceptions.TokenSuperseded.reason,
+    exceptions.SnapshotNotFound.reason,
+    exceptions.SnapshotCorrupt.reason,
+    exceptions.VersionMismatch.reason,
+    *STORAGE_REASONS,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """A metric with all values of its labels; a histogram has buckets, a counter none.
+
+    Each series is exported from the start: a rate over a series that starts at 1 misses the
+    first event.
+    """
+
+    name: str
+    help: str
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def series(self) -> list[tuple[str, ...]]:
+        """The label values of each series; one empty tuple for a metric without labels."""
+        return list(itertools.product(*self.labels.values()))
+
+
+TOKENS_CREATED = Definition("tokens_created", "Tokens issued, taken over or renewed.")
+TOKENS_RECOVERED = Definition("tokens_recovered", "States given back.")
+TOKENS_EXPIRED = Definition("tokens_expired", "Recoveries that came too late.")
+TOKENS_FAILED = Definition(
+    "tokens_failed", "Recoveries that failed for another reason.", {"reason": REASONS}
+)
+OUTCOMES = Definition(
+    "outcomes", "Joins, by the outcome told.", {"outcome": tuple(each.value for each in Outcome)}
+)
+EVENTS_REPEATED = Definition(
+    "events_repeated", "Events that came once more, and were not applied again."
+)
+CONNECTIONS_FENCED = Definition(
+    "connections_fenced", "Connections that were taken over, and went on with a copy."
+)
+STORAGE_ERRORS = Definition(
+    "storage_errors",
+    "Calls on the storage that fail.",
+    {"operation": OPERATIONS, "reason": STORAGE_REASONS},
+)
+STATE_SIZE = Definition(
+    "state_size_bytes", "Serialized size of each saved state.", buckets=SIZE_BUCKETS
+)
+STORAGE_SECONDS = Definition(
+    "storage_seconds",
+    "Time that calls on the storage take, failed ones included.",
+    {"operation": OPERATIONS},
+    buckets=SECONDS_BUCKETS,
+)
+SNAPSHOTS_LIVE = Definition(
+    "snapshots_live", "About how many snapshots there are, as of the last clean-up."
+)
+
+COUNTERS = (
+    TOKENS_CREATED,
+    TOKENS_RECOVERED,
+    TOKENS_EXPIRED,
+    TOKENS_FAILED,
+    OUTCOMES,
+    EVENTS_REPEATED,
+    CONNECTIONS_FENCED,
+    STORAGE_ERRORS,
+)
+HISTOGRAMS = (STATE_SIZE, STORAGE_SECONDS)
