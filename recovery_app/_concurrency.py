@@ -1,4 +1,4 @@
-"""What threads and forks of one process share: fork-safe objects, timestamps and a cache."""
+"""Objects that threads share and that survive a fork: timestamps, a cache, hooks after a fork."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Value = TypeVar("Value")
 
 
 class ForkAware(Protocol):
-    """An object that can put itself in order in a forked child."""
+    """An object that has to be adjusted in a forked child."""
 
     def after_fork(self) -> None:
-        """Replace locks, and forget threads, that belonged to the parent."""
+        """Replace the locks, and forget the threads, of the parent process."""
 
 
 _forkables: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
 def register_after_fork(forkable: ForkAware) -> None:
-    """Have ``forkable.after_fork()`` called in each forked child, as long as it lives."""
+    """Call ``forkable.after_fork()`` in each forked child, as long as the object exists."""
     _forkables.add(forkable)
 
 
@@ -39,7 +39,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class MonotonicTimestamps:
-    """Give time stamps in microseconds, never the same twice."""
+    """A source of strictly increasing timestamps, in microseconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,13 +47,13 @@ class MonotonicTimestamps:
         register_after_fork(self)
 
     def tick(self, now_us: int) -> int:
-        """Give ``now_us``, or the next number after the last one given."""
+        """Return ``now_us``, or one more than the last timestamp if that is higher."""
         with self._lock:
             self._last = max(now_us, self._last + 1)
             return self._last
 
     def after_fork(self) -> None:
-        """Replace the lock, which the parent may have held."""
+        """Replace the lock, which a thread of the parent may have held."""
         self._lock = threading.Lock()
 
 
@@ -61,23 +61,23 @@ _by_clock: weakref.WeakKeyDictionary[Clock, MonotonicTimestamps] = weakref.WeakK
 
 
 def timestamps_of(clock: Clock) -> MonotonicTimestamps:
-    """Give the one ticker of all in this process who go by the same clock.
+    """Return the timestamps that everything with the same clock in this process shares.
 
-    Each clock has its own: one that is ahead would drag the others along.
+    Clocks don't share them, because one that is ahead would advance the others.
     """
     try:
         return _by_clock.setdefault(clock, MonotonicTimestamps())
     except TypeError:
-        # It can't be a key, so nobody else can ask for the same one.
+        # A clock that can't be a key of a dictionary isn't shared.
         return MonotonicTimestamps()
 
 
 class LRUCache(Generic[Key, Value]):
-    """Remember the ``limit`` values used last, and at most twice as many.
+    """A cache of the ``limit`` most recently used values, and of at most twice as many.
 
-    There are two generations: when the young one is full it becomes the old one, and what of
-    that is asked for is young again. Looking something up is then one look into a dictionary,
-    and needs no lock: where threads meet, something is forgotten at the worst.
+    There are two generations. A full young generation becomes the old one, and a value used from
+    the old one moves to the young one. A lookup is one access to a dictionary and needs no lock:
+    the worst result of a race is that a value is forgotten.
     """
 
     def __init__(self, limit: int) -> None:
@@ -86,7 +86,7 @@ class LRUCache(Generic[Key, Value]):
         self._old: dict[Key, Value] = {}
 
     def get(self, key: Key) -> Value | None:
-        """Give what was put under ``key``, if it is still known."""
+        """Return the value stored under ``key``, or ``None`` if it is unknown or forgotten."""
         value = self._young.get(key)
         if value is None:
             value = self._old.get(key)
@@ -95,7 +95,7 @@ class LRUCache(Generic[Key, Value]):
         return value
 
     def put(self, key: Key, value: Value) -> None:
-        """Remember ``value``."""
+        """Store ``value`` under ``key``."""
         young = self._young
         if len(young) >= self._limit and key not in young:
             self._old, self._young = young, {}

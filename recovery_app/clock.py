@@ -1,15 +1,15 @@
-"""Own time: seconds as they are passed in, microseconds as they are stored."""
+"""Time in seconds, as it is passed in, and in microseconds, as it is stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Clock = Callable[[], float]
-"""Gives seconds since 1970; ``time.time`` unless a test passes one of its own."""
+"""A function that returns seconds since 1970: ``time.time``, or the clock of a test."""
 
 MICROSECONDS = 1_000_000
 
 
 def to_us(seconds: float) -> int:
-    """Turn seconds into whole microseconds."""
+    """Return seconds as whole microseconds."""
     return round(seconds * MICROSECONDS)

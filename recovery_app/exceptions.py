@@ -1,26 +1,26 @@
-"""Own every error that the package raises, as one tree.
+"""The errors that the package raises.
 
 ::
 
     RecoveryError
-    ├── TokenError              what the client showed can't be accepted
-    │   ├── MalformedToken      it isn't a token at all
-    │   ├── InvalidSignature    it wasn't made here, or not for this binding
-    │   ├── TokenExpired        it was, but too long ago
-    │   └── TokenSuperseded     a newer token took its place, or it was revoked
-    ├── SnapshotError           the token is good, the state isn't to be had
+    ├── TokenError              the client's token is refused
+    │   ├── MalformedToken      it isn't a token
+    │   ├── InvalidSignature    it was signed with another secret or for another binding
+    │   ├── TokenExpired        it is too old
+    │   └── TokenSuperseded     a newer token replaced it, or it was revoked
+    ├── SnapshotError           the token is valid, but the state can't be loaded or saved
     │   ├── SnapshotNotFound
     │   ├── SnapshotCorrupt
     │   ├── StateTooLarge
     │   ├── UnserializableState
     │   └── VersionMismatch
-    └── StorageError            the storage failed; says nothing about the state
+    └── StorageError            the storage failed; the state may still be there
         └── StorageUnavailable
 
     JoinRefused                 raised by an application in ``authorize_join``
 
-No error carries a token or a state, so each may be logged as it is. A socket is
-named by its hash (16 hexadecimal characters), as in storage.
+No error contains a token or a state, so errors can be logged. A socket is identified by its
+hash (16 hexadecimal characters), as in the storage.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from typing import Any, ClassVar
 
 
 class RecoveryError(Exception):
-    """Anything that this package raises by itself.
+    """The base class of this package's errors.
 
-    ``reason`` is one short word out of a fixed set, fit for a metric's label;
-    ``socket_hash`` names the socket where it is known.
+    ``reason`` is a word from a fixed set, usable as the label of a metric. ``socket_hash``
+    identifies the socket, if it is known.
     """
 
     reason: ClassVar[str] = "error"
@@ -42,7 +42,7 @@ class RecoveryError(Exception):
         self.socket_hash = socket_hash
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Have pickle and copy keep the attributes, which are no positional arguments."""
+        """Return how pickle and copy rebuild the error, with its keyword arguments."""
         return _rebuild, (type(self), self.args), self.__dict__
 
 
@@ -51,13 +51,13 @@ def _rebuild(kind: type[RecoveryError], args: tuple[Any, ...]) -> RecoveryError:
 
 
 class TokenError(RecoveryError):
-    """The token can't be accepted."""
+    """The token is refused."""
 
     reason = "token"
 
 
 class MalformedToken(TokenError):
-    """The value isn't spelled like a token; ``problem`` says in what way."""
+    """The value doesn't have the form of a token; ``problem`` says why."""
 
     reason = "malformed"
 
@@ -67,7 +67,7 @@ class MalformedToken(TokenError):
 
 
 class InvalidSignature(TokenError):
-    """The token wasn't signed by any known secret for this binding."""
+    """The token wasn't signed with a known secret for this binding."""
 
     reason = "signature"
 
@@ -79,7 +79,7 @@ class InvalidSignature(TokenError):
 
 
 class TokenExpired(TokenError):
-    """The token is older than what still counts, both in seconds."""
+    """The token is ``age_seconds`` old, which is more than ``limit_seconds``."""
 
     reason = "expired"
 
@@ -96,7 +96,7 @@ class TokenExpired(TokenError):
 
 
 class TokenSuperseded(TokenError):
-    """A newer token of the same socket is in use, or the socket was revoked."""
+    """A newer token of the socket is in use, or the socket was ``revoked``."""
 
     reason = "superseded"
 
@@ -107,13 +107,13 @@ class TokenSuperseded(TokenError):
 
 
 class SnapshotError(RecoveryError):
-    """The token is good, but the state can't be given or taken."""
+    """The token is valid, but the state can't be loaded or saved."""
 
     reason = "snapshot"
 
 
 class SnapshotNotFound(SnapshotError):
-    """The storage has nothing for this socket."""
+    """The storage has no snapshot for this socket."""
 
     reason = "not_found"
 
@@ -122,7 +122,7 @@ class SnapshotNotFound(SnapshotError):
 
 
 class SnapshotCorrupt(SnapshotError):
-    """The stored bytes can't be read; ``problem`` says why. They are left as they are."""
+    """The stored bytes are unreadable; ``problem`` says why. They are left as they are."""
 
     reason = "corrupt"
 
@@ -132,7 +132,7 @@ class SnapshotCorrupt(SnapshotError):
 
 
 class StateTooLarge(SnapshotError):
-    """The serialized state is over ``MAX_STATE_BYTES``; the older snapshot stays."""
+    """The serialized state is larger than ``MAX_STATE_BYTES``; the older snapshot is kept."""
 
     reason = "too_large"
 
@@ -149,9 +149,9 @@ class StateTooLarge(SnapshotError):
 
 
 class UnserializableState(SnapshotError):
-    """The state holds what the serializer can't carry.
+    """The state contains a value that the serializer doesn't support.
 
-    ``path`` is where, as in ``state["items"][3].price``; ``problem`` is what.
+    ``path`` is its place, such as ``state["items"][3].price``; ``problem`` says what it is.
     """
 
     reason = "unserializable"
@@ -163,10 +163,10 @@ class UnserializableState(SnapshotError):
 
 
 class VersionMismatch(SnapshotError):
-    """The snapshot was written by a newer version than this process can read.
+    """The snapshot was saved by a newer version than this process supports.
 
-    ``stored`` and ``supported`` are versions of the state (``recovery_version``), or, when
-    ``of_format`` is true, of the snapshot's bytes.
+    ``stored`` and ``supported`` are versions of the state (``recovery_version``), or of the
+    snapshot's format if ``of_format`` is true.
     """
 
     reason = "version"
@@ -191,13 +191,13 @@ class VersionMismatch(SnapshotError):
 
 
 class StorageError(RecoveryError):
-    """The storage failed. Nothing follows from it about the state."""
+    """The storage failed; the state may still be there."""
 
     reason = "storage"
 
 
 class StorageUnavailable(StorageError):
-    """The storage can't be reached or doesn't answer; try again later."""
+    """The storage can't be reached or doesn't answer in time; try again later."""
 
     reason = "unavailable"
 
@@ -208,7 +208,7 @@ class StorageUnavailable(StorageError):
 
 
 class JoinRefused(Exception):
-    """Raise in ``authorize_join`` to refuse a join; the client is told ``reason``."""
+    """Raised in ``authorize_join`` to refuse a join; the client receives ``reason``."""
 
     def __init__(self, reason: str = "unauthorized") -> None:
         super().__init__(reason)

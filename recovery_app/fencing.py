@@ -1,14 +1,13 @@
-"""Own the rules of fence and floor, as plain functions over stored bytes.
+"""The rules of fence and floor, as plain functions over stored bytes.
 
-Each function looks at what is stored (``None`` where there is nothing) and decides. A
-storage makes looking and writing one step: under a lock, in a conditional ``UPDATE``, in
-a script. Whatever a storage does, it must decide as these functions do; the contract
-suite holds it to that.
+Each function takes the stored bytes (``None`` if there are none) and returns a decision. A
+storage makes loading and writing atomic by a lock, a conditional ``UPDATE`` or a script. Every
+storage has to decide as these functions do, which the contract tests check.
 
-The fence is the least token timestamp that may save or touch; the floor the least that
-may take over. A takeover raises only the fence, so that a client that never got the new
-token may show the old one again; the floor follows with the first save after the client
-has shown the new token (contract, section 5).
+The fence is the lowest token timestamp that may save or touch; the floor is the lowest that
+may take over. A takeover raises only the fence, so that a client that never received the new
+token may show the old one again. The floor follows with the first save after the client has
+shown the new token (see ``docs/tokens.md``).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from recovery_app.snapshots import (
 
 
 class Verdict(enum.Enum):
-    """What came of an attempt to change what is stored."""
+    """The outcome of an attempt to change what is stored."""
 
     DONE = "done"
     NOT_FOUND = "absent"
@@ -36,11 +35,11 @@ class Verdict(enum.Enum):
     BINDING_MISMATCH = "foreign"
     """The stored snapshot is bound to another consumer, view or person."""
     VERSION_TOO_NEW = "newer"
-    """A newer version of the application wrote the state."""
+    """A newer version of the application saved the state."""
     UNREADABLE = "unreadable"
-    """The bytes can't be read here, so they are left as they are."""
+    """The bytes can't be read by this version, so they are left as they are."""
 
-    # The names that storages written for version 0.1 use.
+    # The names in version 0.1, for storages written for it.
     ABSENT = "absent"
     FOREIGN = "foreign"
     NEWER = "newer"
@@ -48,7 +47,7 @@ class Verdict(enum.Enum):
 
 @dataclass(slots=True)
 class Claim:
-    """Who asks: the token's timestamp and the digest of its binding."""
+    """The timestamp of a token in microseconds, and the digest of its binding (16 bytes)."""
 
     issued_us: int
     binding: bytes
@@ -56,14 +55,14 @@ class Claim:
 
 @dataclass(slots=True)
 class Decision:
-    """A verdict, and the bytes that are stored from now on, where they are known."""
+    """A verdict, and the bytes that are stored from now on, if they are known."""
 
     verdict: Verdict
     data: bytes | None = None
 
 
 def decide_save(stored: bytes | None, data: bytes) -> Decision:
-    """Decide whether ``data``, whose fence is its token's timestamp, may be stored."""
+    """Return whether a snapshot, whose fence is its token's timestamp, may be stored."""
     if stored is None:
         return Decision(Verdict.DONE, data)
     if not is_readable(data):
@@ -77,14 +76,14 @@ def decide_save(stored: bytes | None, data: bytes) -> Decision:
     if issued_us < old_fence:
         verdict = Verdict.REVOKED if Header.read(stored).revoked else Verdict.FENCED
         return Decision(verdict, stored)
-    # Floor and time of creation are kept; they stand where `recovery_app.snapshots` says.
+    # Floor and time of creation are kept; `recovery_app.snapshots` has their offsets.
     kept_floor = data[16:24] if floor >= old_floor else stored[16:24]
     merged = b"".join((data[:16], kept_floor, data[24:32], stored[32:40], data[40:]))
     return Decision(Verdict.DONE, merged)
 
 
 def decide_touch(stored: bytes | None, claim: Claim) -> Decision:
-    """Decide whether the snapshot may be kept alive."""
+    """Return whether the TTL of the snapshot may restart."""
     old = _read_allowed(stored, claim)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
@@ -94,7 +93,7 @@ def decide_touch(stored: bytes | None, claim: Claim) -> Decision:
 def decide_takeover(
     stored: bytes | None, claim: Claim, *, now_us: int, newest_version: int | None
 ) -> Decision:
-    """Decide whether a new connection may go on, and raise the fence for it."""
+    """Return whether a new connection may take over, with the fence raised for it."""
     old = _read_allowed(stored, claim, by_floor=True)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
@@ -107,7 +106,7 @@ def decide_takeover(
 
 
 def decide_renewal(stored: bytes | None, claim: Claim, *, now_us: int, binding: bytes) -> Decision:
-    """Decide whether a live connection gets a newer token, bound anew."""
+    """Return whether a connection may get a newer token, with the snapshot's new binding."""
     old = _read_allowed(stored, claim)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
@@ -118,10 +117,10 @@ def decide_renewal(stored: bytes | None, claim: Claim, *, now_us: int, binding: 
 
 
 def decide_revocation(stored: bytes | None, claim: Claim, *, now_us: int) -> Decision:
-    """Decide on a marker that refuses every token issued so far."""
+    """Return the marker that refuses every token issued until now, or why not."""
     old = Header(fence=0, floor=0, binding=claim.binding)
     if stored is not None:
-        # What can't be read may still be removed.
+        # An unreadable snapshot may be revoked all the same.
         with contextlib.suppress(SnapshotCorrupt, VersionMismatch):
             old = Header.read(stored)
     if old.binding != claim.binding:
@@ -132,12 +131,12 @@ def decide_revocation(stored: bytes | None, claim: Claim, *, now_us: int) -> Dec
 
 
 def raise_fence(old: Header, claim: Claim, now_us: int) -> int:
-    """Give a fence above all before it, whatever the clocks of the nodes say."""
+    """Return a fence above all earlier ones, even if the clocks of the nodes differ."""
     return max(now_us, old.fence + 1, claim.issued_us + 1)
 
 
 def refuse(header: Header, claim: Claim, *, by_floor: bool = False) -> Verdict | None:
-    """Say why a claim doesn't hold against a stored header, or ``None``."""
+    """Return why a claim is refused by a stored header, or ``None`` if it isn't."""
     if header.binding != claim.binding:
         return Verdict.BINDING_MISMATCH
     if claim.issued_us >= (header.floor if by_floor else header.fence):

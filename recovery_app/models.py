@@ -1,4 +1,4 @@
-"""Own the table of `recovery_app.storages.DatabaseStorage`."""
+"""The table of `recovery_app.storages.DatabaseStorage`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy as _
 class StoredSnapshot(models.Model):
     """One stored value of the database storage.
 
-    What the fenced steps compare or change stands in columns, so that each of them is one
-    ``UPDATE``; where a column and the bytes in ``data`` differ, the column is right. Times
-    are microseconds since 1970, as in the bytes.
+    What the fenced steps compare or change is in columns, so that each step is one ``UPDATE``.
+    Where a column and the bytes in ``data`` differ, the column takes precedence. Times are in
+    microseconds since 1970, as in the bytes.
     """
 
     key = models.CharField(_("socket hash"), max_length=255, primary_key=True)
@@ -32,7 +32,7 @@ class StoredSnapshot(models.Model):
     class Meta:
         verbose_name = _("stored snapshot")
         verbose_name_plural = _("stored snapshots")
-        # Who may see and revoke snapshots is asked of `Snapshot`, wherever they are stored.
+        # The permissions belong to `Snapshot`, which stands for snapshots in any storage.
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -40,9 +40,9 @@ class StoredSnapshot(models.Model):
 
 
 class Snapshot(StoredSnapshot):
-    """A snapshot in whichever storage, as permissions and the admin's log name it.
+    """A snapshot in any storage, as permissions and the admin's log refer to it.
 
-    Without a table of its own: it is never read or saved as a model.
+    It has no table: it is never loaded or saved as a model.
     """
 
     class Meta:

@@ -1,7 +1,7 @@
-"""Own the stored value: what a snapshot holds, and its bytes, readable for ever.
+"""The stored value: the contents of a snapshot and their encoding, which stays readable.
 
-A header of fixed size, then the rest. All numbers are big-endian. The fields that a
-storage changes in place (fence, floor, created, binding) stand at fixed offsets.
+A header of fixed size precedes the rest. All numbers are big-endian. The fields that a storage
+changes in place (fence, floor, created, binding) are at fixed offsets.
 
 ========  =====  ==================================================================
 offset    size   what
@@ -10,13 +10,13 @@ offset    size   what
 2         1      format, 1
 3         1      flags: 1 a marker without state, left by ``revoke``
 4         4      version of the state (the consumer's ``recovery_version``)
-8         8      fence: least token timestamp that may save or touch
-16        8      floor: least token timestamp that may take over
+8         8      fence: lowest token timestamp that may save or touch
+16        8      floor: lowest token timestamp that may take over
 24        8      last applied seq, plus one; 0 for none
 32        8      created, microseconds since 1970
 40        8      saved, microseconds since 1970
 48        16     digest of the binding
-64        12     bytes of each text, 2 bytes each, and of the replies, 4 bytes
+64        12     sizes: of each text in 2 bytes, of the replies in 4
 76        …      the texts, UTF-8: socket id, view, topic, name of the serializer
 …         …      replies kept for repeated events
 …         …      the serialized state
@@ -39,21 +39,21 @@ MAX_TEXT_BYTES = 0xFFFF
 MAX_VERSION = 0xFFFFFFFF
 MAX_SEQ = 0xFFFFFFFFFFFFFFFE
 MAX_US = 2**62
-"""The last time, and fence, that counts: each fits into a signed column, and so does the next."""
+"""The highest time and fence. It fits a signed column, and so does the next number."""
 HEAD_BYTES = 4096
-"""All before the replies is in these: three texts of 255 characters and a serializer's name."""
+"""Enough for all that precedes the replies: three texts of 255 characters, a serializer's name."""
 Texts = tuple[str, str, str, str]
 """Socket id, view, topic and the name of the serializer."""
 _MAGIC = b"RS"
 READABLE = _MAGIC + bytes((FORMAT,))
-"""What the bytes start with that this version reads."""
+"""The first bytes of all snapshots that this version reads."""
 _HEADER = struct.Struct(f">2sBBIQQQQQ{DIGEST_SIZE}s")
 _LENGTHS = struct.Struct(">HHHHI")
 _PREFIX = struct.Struct(_HEADER.format + _LENGTHS.format[1:])
 _TEXTS = _PREFIX.size
 HEADER_BYTES = _HEADER.size
 FENCE_FLOOR_BINDING = struct.Struct(f">8xQQ24x{DIGEST_SIZE}s")
-"""The fields of a header that decide whether a save may take its place."""
+"""The fields of a header that decide whether a save may replace it."""
 _TIMES = struct.Struct(">8xQQ8xQQ")
 
 
@@ -62,8 +62,8 @@ _NO_BINDING = hashlib.sha256()
 
 @lru_cache(maxsize=1_000)
 def digest_binding(binding: bytes) -> bytes:
-    """Give the 16 bytes by which a snapshot knows whom it belongs to."""
-    # A copy spares OpenSSL the search for the algorithm, which is half the time.
+    """Return the digest of a binding, 16 bytes, by which a snapshot knows its owner."""
+    # Copying saves OpenSSL's lookup of the algorithm, which is half of the time.
     digest = _NO_BINDING.copy()
     digest.update(binding)
     return digest.digest()[:DIGEST_SIZE]
@@ -71,7 +71,7 @@ def digest_binding(binding: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Header:
-    """The part of a snapshot that decides who may do what with it."""
+    """The part of a snapshot that decides which tokens may use it; times in microseconds."""
 
     fence: int
     floor: int
@@ -84,12 +84,12 @@ class Header:
 
     @property
     def revoked(self) -> bool:
-        """Tell a marker without state from a snapshot."""
+        """Return whether this is the marker of a revocation, without state."""
         return bool(self.flags & REVOKED)
 
     @classmethod
     def read(cls, data: bytes) -> Header:
-        """Read the header of a snapshot's bytes; `SnapshotCorrupt`, `VersionMismatch`."""
+        """Return the header of a snapshot; raise `SnapshotCorrupt` or `VersionMismatch`."""
         if len(data) < _HEADER.size or not data.startswith(_MAGIC):
             raise SnapshotCorrupt("the bytes aren't a snapshot's")
         _, format_, flags, version, fence, floor, seq, created, saved, binding = (
@@ -103,7 +103,7 @@ class Header:
         return cls(fence, floor, binding, flags, version, applied_seq, created, saved)
 
     def pack(self) -> bytes:
-        """Give the header's 64 bytes."""
+        """Return the 64 bytes of the header."""
         return _HEADER.pack(
             _MAGIC,
             FORMAT,
@@ -118,13 +118,13 @@ class Header:
         )
 
     def put_on(self, data: bytes) -> bytes:
-        """Give a snapshot's bytes with this header in place of theirs."""
+        """Return the bytes of a snapshot with this header in place of theirs."""
         return self.pack() + data[_HEADER.size :]
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """The stored state of one socket, with all that is known of it."""
+    """The stored state of one socket, with its metadata."""
 
     header: Header
     socket_id: str
@@ -135,14 +135,17 @@ class Snapshot:
     replies: bytes = field(default=b"", repr=False)
 
     def to_bytes(self) -> bytes:
-        """Give the bytes to store."""
+        """Return the bytes to store."""
         texts = [text.encode() for text in (self.socket_id, self.view, self.topic, self.serializer)]
         lengths = _LENGTHS.pack(*map(len, texts), len(self.replies))
         return b"".join((self.header.pack(), lengths, *texts, self.replies, self.state))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
-        """Read stored bytes; `SnapshotCorrupt`, or `VersionMismatch` for a newer format."""
+        """Return the snapshot in stored bytes.
+
+        Raise `SnapshotCorrupt`, or `VersionMismatch` for a newer format.
+        """
         header = Header.read(data)
         texts, replies, state = split_parts(data)
         return cls(header, *texts, state, replies)
@@ -150,7 +153,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What the first bytes of a snapshot tell, without its state."""
+    """The metadata in the first bytes of a snapshot, without its state."""
 
     header: Header
     socket_id: str
@@ -161,7 +164,10 @@ class Head:
 
     @classmethod
     def read(cls, data: bytes, total_bytes: int) -> Head:
-        """Read the first `HEAD_BYTES` of so many in all; raises as `Snapshot.from_bytes`."""
+        """Return the metadata in the first `HEAD_BYTES` of ``total_bytes``.
+
+        Raise the errors of `Snapshot.from_bytes`.
+        """
         header = Header.read(data)
         (socket_id, view, topic, serializer), _, end = _read_texts(data)
         state_bytes = total_bytes - end
@@ -189,7 +195,7 @@ def encode_snapshot(
     replies: bytes,
     state: bytes,
 ) -> bytes:
-    """Return the bytes of a snapshot that is saved now, without an object for all of it."""
+    """Return the bytes of a snapshot that is saved at ``now_us``."""
     id_, view, topic, name = [text.encode() for text in texts]
     prefix = _PREFIX.pack(
         _MAGIC,
@@ -212,7 +218,7 @@ def encode_snapshot(
 
 
 def split_parts(data: bytes) -> tuple[Texts, bytes, bytes]:
-    """Give the texts, the replies and the state behind the header; `SnapshotCorrupt`."""
+    """Return the texts, the replies and the state of a snapshot; raise `SnapshotCorrupt`."""
     texts, start, end = _read_texts(data)
     if end > len(data):
         raise SnapshotCorrupt("it is cut short")
@@ -220,7 +226,7 @@ def split_parts(data: bytes) -> tuple[Texts, bytes, bytes]:
 
 
 def revoked_marker(header: Header) -> bytes:
-    """Give the bytes that stand where a revoked snapshot was."""
+    """Return the marker that replaces a revoked snapshot."""
     marker = replace(header, flags=REVOKED, applied_seq=None, version=0)
     return Snapshot(
         header=marker, socket_id="", view="", topic="", serializer="", state=b""
@@ -228,7 +234,7 @@ def revoked_marker(header: Header) -> bytes:
 
 
 def is_readable(data: bytes) -> bool:
-    """Return whether `Header.read` can read these bytes, without making a header."""
+    """Return whether `Header.read` can read these bytes."""
     if len(data) < HEADER_BYTES or not data.startswith(READABLE):
         return False
     latest: int = max(_TIMES.unpack_from(data))
@@ -236,7 +242,7 @@ def is_readable(data: bytes) -> bool:
 
 
 def is_marker(data: bytes) -> bool:
-    """Tell the marker of a revocation from any other bytes."""
+    """Return whether stored bytes are the marker of a revocation."""
     try:
         return Header.read(data).revoked
     except (SnapshotCorrupt, VersionMismatch):
@@ -244,7 +250,7 @@ def is_marker(data: bytes) -> bool:
 
 
 def socket_id_in(data: bytes) -> str:
-    """Give the socket id that stored bytes name; nothing where they can't be read."""
+    """Return the socket id in stored bytes, or ``""`` if they are unreadable."""
     try:
         return Snapshot.from_bytes(data).socket_id
     except (SnapshotCorrupt, VersionMismatch):
@@ -252,7 +258,7 @@ def socket_id_in(data: bytes) -> str:
 
 
 def _read_texts(data: bytes) -> tuple[Texts, int, int]:
-    """Give the four texts behind the header, and where the replies start and end."""
+    """Return the four texts, and the offsets at which the replies start and end."""
     try:
         id_bytes, view_bytes, topic_bytes, name_bytes, replies_bytes = _LENGTHS.unpack_from(
             data, _HEADER.size

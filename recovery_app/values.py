@@ -1,4 +1,4 @@
-"""Own the values that the manager gives out."""
+"""The values that the manager returns."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from datetime import datetime
 from typing import Any
 
 
-# Not frozen, as it is made for each join: that would take four times as long.
 @dataclass(slots=True, kw_only=True)
 class Takeover:
-    """What a new connection continues with.
+    """The state that a new connection continues with, and its new token.
 
-    ``token`` takes the place of the one that was shown. ``payload`` is the state as it is
-    stored, or ``None`` where another serializer than the manager's wrote it; ``replies`` are
-    those to the last events, as they are stored; ``issued_us`` and ``shown_us`` are the
-    timestamps of the new and the shown token.
+    ``token`` replaces the one that the client showed. ``payload`` is the state as it is stored,
+    or ``None`` if another serializer than the manager's wrote it. ``replies`` are the stored
+    replies to the last events. ``issued_us`` and ``shown_us`` are the timestamps of the new and
+    the shown token in microseconds since 1970.
     """
 
     state: dict[str, Any] = field(repr=False)
@@ -33,7 +32,7 @@ class Takeover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotInfo:
-    """What a listing tells of one snapshot; ``problem`` says why nothing more is known."""
+    """The metadata of one snapshot; if it is unreadable, ``problem`` says why."""
 
     socket_hash: str
     expires_in_seconds: float
@@ -53,7 +52,7 @@ class SnapshotInfo:
 class Page:
     """Some snapshots, and the cursor of the next page (``None`` after the last).
 
-    ``looked_at``: how many were read to find these, where what is wanted has to be searched.
+    ``looked_at`` is the number of snapshots read to find these, or 0 if there was no search.
     """
 
     items: list[SnapshotInfo]
@@ -61,15 +60,15 @@ class Page:
     looked_at: int = 0
 
 
-# For people who look into a storage.
+# For the admin.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Which snapshots somebody wants to see, in which order, from which cursor on.
+    """A query for snapshots, with their order and the cursor to start after.
 
-    ``order`` names a field of `SnapshotInfo`, with a minus for the greatest first; ``""`` is
-    the storage's own order.
+    ``order`` is a field of `SnapshotInfo`, after a minus for descending order; ``""`` is the
+    storage's own order.
     """
 
     prefix: str = ""
@@ -81,19 +80,19 @@ class Query:
 
     @property
     def is_search(self) -> bool:
-        """Tell a query that leaves out some snapshots of its state from one for all."""
+        """Return whether the query selects by prefix or view."""
         return bool(self.prefix) or self.view is not None
 
     def admits(self, info: SnapshotInfo) -> bool:
-        """Say whether a snapshot has the prefix and the view that are wanted."""
+        """Return whether a snapshot has the prefix and the view of the query."""
         return info.socket_id.startswith(self.prefix) and self.view in (None, info.view)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Some live snapshots, as they come, and how many there are; an estimate unless exact.
+    """Some live snapshots, and the number of all; an estimate unless ``is_exact``.
 
-    ``expired``: how many wait for a clean-up, where the storage keeps them until then.
+    ``expired`` is the number of those that wait for a clean-up, if the storage keeps them.
     """
 
     items: list[SnapshotInfo]
@@ -104,8 +103,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """All that is known of one socket; ``state`` is ``None`` where ``info.problem`` says why,
-    or where only the marker of a revocation is left.
+    """Everything that is stored for one socket.
+
+    ``state`` is ``None`` if ``info.problem`` says why, or for the marker of a revocation.
     """
 
     info: SnapshotInfo

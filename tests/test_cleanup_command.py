@@ -29,7 +29,7 @@ from recovery_app.management.progress import ProgressBar
 from recovery_app.middleware import override_manager
 from recovery_app.models import StoredSnapshot
 from recovery_app.storages import CacheStorage, DatabaseStorage, MemoryStorage, Storage
-from recovery_app.storages.database import storage as database_module
+from recovery_app.storages.database import cleanup
 from tests.clock import FakeClock
 from tests.core.support import DownStorage, OwnStorage, make_manager, snapshot_bytes
 from tests.support.databases import PARAMS
@@ -154,12 +154,12 @@ def test_other_writers_get_their_turn_on_sqlite(
 ) -> None:
     storage = DatabaseStorage(clock=clock)
     waited: list[float] = []
-    monkeypatch.setattr(database_module, "TURN_SECONDS", 0.0)
-    monkeypatch.setattr("recovery_app.storages.database.storage.time.sleep", waited.append)
+    monkeypatch.setattr(cleanup, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr("recovery_app.storages.database.cleanup.time.sleep", waited.append)
     put(storage, list(range(1, 31)))
     assert sum(storage.cleanup_batches(10)) == 30
     assert waited == [0.0] * 3
-    monkeypatch.setattr(database_module, "TURN_SECONDS", 3600)
+    monkeypatch.setattr(cleanup, "TURN_SECONDS", 3600)
     assert sum(storage.cleanup_batches(10)) == 0
     assert len(waited) == 3
 

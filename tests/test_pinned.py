@@ -261,6 +261,7 @@ PUBLIC = {
         "Storage",
         "describe",
     ],
+    "recovery_app.testing": ["ManualClock", "StorageContract"],
     "recovery_app.values": ["Inspection", "Page", "Query", "Sample", "SnapshotInfo", "Takeover"],
 }
 STAR = [

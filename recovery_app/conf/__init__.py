@@ -1,4 +1,4 @@
-"""Own the setting ``RECOVERY``: the only reader of it, and the manager built from it."""
+"""The setting ``RECOVERY``, which only this package reads, and the manager built from it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ _REBUILT_BY = {SETTING, "SECRET_KEY", "SECRET_KEY_FALLBACKS", "CACHES", "DATABAS
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The setting, read and found good; one field for each key, in lower case.
-
-    ``secret`` and ``secret_fallbacks`` are never shown; times are in seconds.
-    """
+    """The validated setting, with a field for each key in lower case; times are in seconds."""
 
     secret: bytes = field(repr=False)
     secret_fallbacks: tuple[bytes, ...] = field(repr=False)
@@ -54,19 +51,19 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What is wrong with the setting: at which key (``""``: all of it), and what to do."""
+    """A problem of one key, or of the whole setting if ``key`` is ``""``."""
 
     key: str
     message: str
 
 
 def find_problems() -> list[Problem]:
-    """Say what is wrong with the setting; nothing when all is well."""
+    """Return the problems of the setting, an empty list if it is valid."""
     return _read()[1]
 
 
 def get_settings() -> Settings:
-    """Give the setting; `ImproperlyConfigured` says all that is wrong with it."""
+    """Return the setting; raise `ImproperlyConfigured` with all of its problems."""
     values, problems = _read()
     if problems:
         raise ImproperlyConfigured(" ".join(problem.message for problem in problems))
@@ -74,7 +71,7 @@ def get_settings() -> Settings:
 
 
 def get_metrics_namespace() -> str:
-    """Give the first word of the metrics' names; the default where the setting is bad."""
+    """Return the first word of the metrics' names, the default if the setting is invalid."""
     try:
         return parse_namespace(_raw()["METRICS_NAMESPACE"])
     except (KeyError, ValueError):
@@ -82,7 +79,7 @@ def get_metrics_namespace() -> str:
 
 
 def get_redacted_names() -> tuple[str, ...]:
-    """Give the key ``REDACT``; the default where the setting is bad."""
+    """Return the value of ``REDACT``, the default if the setting is invalid."""
     try:
         return cast("tuple[str, ...]", PARSERS["REDACT"](_raw()["REDACT"]))
     except (KeyError, ValueError):
@@ -90,7 +87,7 @@ def get_redacted_names() -> tuple[str, ...]:
 
 
 def get_storage_entry() -> Mapping[str, Any]:
-    """Give the key ``STORAGE`` as it is written, good or bad; nothing if it isn't a dictionary."""
+    """Return the value of ``STORAGE``, valid or not, or ``{}`` if it isn't a dictionary."""
     try:
         entry = _raw()["STORAGE"]
     except (KeyError, ValueError):
@@ -99,7 +96,7 @@ def get_storage_entry() -> Mapping[str, Any]:
 
 
 def build_manager(found: Settings) -> RecoveryManager:
-    """Build a manager that does what the settings say."""
+    """Return a manager with these settings."""
     return RecoveryManager(
         secret=found.secret,
         secret_fallbacks=found.secret_fallbacks,
@@ -113,7 +110,7 @@ def build_manager(found: Settings) -> RecoveryManager:
 
 
 class _Singleton:
-    """The manager of this process, built when it is first asked for."""
+    """The manager of this process, built at first use."""
 
     def __init__(self) -> None:
         self._manager: RecoveryManager | None = None
@@ -121,7 +118,7 @@ class _Singleton:
         register_after_fork(self)
 
     def get(self) -> RecoveryManager:
-        # A second look under the lock, so that nobody waits for it once there is one.
+        # Read again under the lock, which nobody has to wait for once there is a manager.
         manager = self._manager
         if manager is None:
             with self._lock:
@@ -145,10 +142,10 @@ atexit.register(_singleton.close)
 
 
 def get_manager() -> RecoveryManager:
-    """Give this process's manager, built from the settings the first time.
+    """Return the manager of this process, built from the settings at first use.
 
-    It is closed when the process exits, and built anew after a change of the settings in a
-    test. Raises `ImproperlyConfigured`.
+    It is closed when the process exits, and built again after a test has changed the settings.
+    Raise `ImproperlyConfigured` if the setting is invalid.
     """
     return _singleton.get()
 
@@ -178,12 +175,12 @@ def _read() -> tuple[dict[str, Any], list[Problem]]:
     try:
         values |= _derive_secrets(raw)
     except ImproperlyConfigured as error:
-        message = f"{SETTING}['SECRET'] isn't there and can't be derived. {error}"
+        message = f"{SETTING}['SECRET'] is missing and can't be derived from SECRET_KEY. {error}"
         problems.append(Problem(key="SECRET", message=message))
     for key, value in raw.items():
         parse = PARSERS.get(key)
         if parse is None:
-            message = f"{SETTING} knows no key {key!r}, only {', '.join(PARSERS)}."
+            message = f"{SETTING} has no key {key!r}, only {', '.join(PARSERS)}."
             problems.append(Problem(key=str(key), message=message))
             continue
         try:
@@ -194,7 +191,7 @@ def _read() -> tuple[dict[str, Any], list[Problem]]:
 
 
 def _derive_secrets(raw: Mapping[Any, Any]) -> dict[str, Any]:
-    """Give the secrets that the setting leaves out; `ImproperlyConfigured` without SECRET_KEY."""
+    """Return the secrets to derive; raise `ImproperlyConfigured` without SECRET_KEY."""
     derived: dict[str, Any] = {}
     if "SECRET" not in raw:
         derived["secret"] = _derive(django_settings.SECRET_KEY)

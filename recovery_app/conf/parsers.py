@@ -1,7 +1,7 @@
-"""Own what each key of the setting ``RECOVERY`` may hold.
+"""The parsers of the keys of the setting ``RECOVERY``.
 
-Each parser gives the value to use, or raises a `ValueError` whose text goes on from the
-key's name and never repeats a secret.
+A parser returns the value to use, or raises a `ValueError`. Its text continues a sentence that
+starts with the key's name, and never contains a secret.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _secret(value: Any) -> bytes:
     try:
         secret = value.encode() if isinstance(value, str) else value
     except UnicodeEncodeError:
-        raise ValueError("holds a lone surrogate") from None
+        raise ValueError("contains a lone surrogate") from None
     if not isinstance(secret, bytes):
         raise ValueError(f"must be bytes or a string, not {type(value).__name__}")
     if len(secret) < MIN_SECRET_BYTES:
@@ -55,10 +55,10 @@ def _seconds_or_none(value: Any) -> float | None:
 
 def _storage(value: Any) -> Callable[[], Storage]:
     if not isinstance(value, Mapping) or not {"BACKEND"} <= set(value) <= {"BACKEND", "OPTIONS"}:
-        raise ValueError('must be shaped like {"BACKEND": "…", "OPTIONS": {…}}')
+        raise ValueError('must have the form {"BACKEND": "…", "OPTIONS": {…}}')
     backend = _imported(value["BACKEND"])
     if not (isinstance(backend, type) and issubclass(backend, Storage)):
-        raise ValueError("names a BACKEND that isn't a recovery_app.storages.Storage")
+        raise ValueError("names a BACKEND that isn't a subclass of recovery_app.storages.Storage")
     options = value.get("OPTIONS", {})
 
     def build() -> Storage:
@@ -66,8 +66,8 @@ def _storage(value: Any) -> Callable[[], Storage]:
 
     try:
         build().close()
-    except Exception as error:  # A storage of the application's own may raise anything.
-        raise ValueError(f"has OPTIONS that {backend.__name__} doesn't take ({error})") from error
+    except Exception as error:  # A custom storage may raise any exception.
+        raise ValueError(f"has OPTIONS that {backend.__name__} doesn't accept ({error})") from error
     return build
 
 
@@ -75,10 +75,10 @@ def _serializer(value: Any) -> Serializer:
     found = _imported(value) if isinstance(value, str) else value
     try:
         serializer: Serializer = found() if isinstance(found, type) else found
-    except Exception as error:  # So may a serializer.
-        raise ValueError(f"names {found.__name__}, which can't be made ({error})") from error
+    except Exception as error:  # So may a custom serializer.
+        raise ValueError(f"names {found.__name__}, which can't be created ({error})") from error
     if not all(callable(getattr(serializer, name, None)) for name in ("dumps", "loads")):
-        raise ValueError("needs dumps(state) and loads(data)")
+        raise ValueError("needs the methods dumps(state) and loads(data)")
     return serializer
 
 
@@ -87,7 +87,7 @@ def _imported(path: Any) -> Any:
         raise ValueError(f"needs a dotted path, not {type(path).__name__}")
     try:
         return import_string(path)
-    except Exception as error:  # And so may the import of its module.
+    except Exception as error:  # And so may the import of a module.
         raise ValueError(f"can't import {path!r} ({error})") from error
 
 
@@ -105,7 +105,7 @@ def parse_namespace(value: Any) -> str:
 
 def _encryption_keys(value: Any) -> None:
     if value is not None:
-        raise ValueError("isn't supported by this version yet: leave it out")
+        raise ValueError("isn't supported by this version: leave it out")
 
 
 def _names(value: Any) -> tuple[str, ...]:

@@ -1,22 +1,22 @@
-"""Own how a state becomes bytes and comes back: JSON (by orjson) and MessagePack.
+"""Serializers, which convert a state to bytes and back: JSON (by orjson) and MessagePack.
 
-Both give back str, bool, None, int of any size, finite float, list, dict with string keys,
+Both return str, bool, None, int of any size, finite float, list, dict with string keys,
 datetime, date, time, timedelta, Decimal, UUID and bytes as the same types, and tuples as lists.
-Anything else, subclasses of these included (enum members, SafeString, OrderedDict), is an
-``UnserializableState``, and so is what is nested more than 254 deep. Bytes that don't hold a
-state are a ``SnapshotCorrupt``, whatever they are.
+They raise ``UnserializableState`` for anything else, including subclasses of these types (enum
+members, SafeString, OrderedDict) and states nested more than 254 deep, and ``SnapshotCorrupt``
+for bytes that don't contain a state.
 
-How plain states pay nothing for the rich types: no Python code looks at their values.
+No Python code looks at the values of a plain state:
 
-* ``exact`` writes each state with two C encoders, of which each refuses what the other would
-  silently change. Rich values are encoded by hooks that only they reach.
-* ``walk`` goes through a state value by value, where the two object or can't be sure: for
-  UUIDs in JSON, huge integers, rich values beside tuples or beside text that looks like them.
-  It raises with the path of what can't be stored.
-* The bytes tell whether they hold rich values: in JSON by their first byte, in MessagePack by
-  extension types. So plain bytes are read by one C call.
+* The fast path (``fast_path``) encodes each state with two C encoders, each of which refuses
+  what the other would change silently. Only hooks for extended types run Python code.
+* The slow path (``slow_path``) visits each value where the encoders refuse or can't be sure: for
+  UUIDs in JSON, huge integers, and extended types beside tuples or beside text that looks like
+  them. It raises an error with the path of what can't be stored.
+* The bytes tell whether they contain extended types, JSON by the first byte and MessagePack by
+  extension types, so plain bytes are decoded by one call in C.
 
-No value of a state can look like an encoded one: in JSON, strings that would are escaped.
+No value of a state can be mistaken for an encoded one: such strings are escaped in JSON.
 """
 
 from __future__ import annotations
@@ -34,6 +34,6 @@ BUILTIN: Mapping[str, Serializer] = MappingProxyType(
         MsgPackSerializer.name: MsgPackSerializer(),
     }
 )
-"""Each built-in serializer by the name that snapshots carry, whatever the setting is now."""
+"""The built-in serializers by the name that snapshots store, whatever the setting is now."""
 
 __all__ = ["BUILTIN", "JSONSerializer", "MsgPackSerializer", "Serializer", "serializer_name"]

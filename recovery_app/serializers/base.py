@@ -1,4 +1,4 @@
-"""Own what a serializer is."""
+"""The interface of a serializer."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class Serializer(Protocol):
-    """Anything with these two methods; it may be called by several threads at once.
+    """Any object with these two methods, which several threads may call at once.
 
-    It may also have a ``name``, which goes into the snapshots that it writes.
+    It may also have a ``name``, which is stored in the snapshots that it writes.
     """
 
     def dumps(self, state: Mapping[str, Any], /) -> bytes:
-        """Encode a state, or raise ``UnserializableState``."""
+        """Return a state as bytes; raise ``UnserializableState``."""
 
     def loads(self, data: bytes, /) -> dict[str, Any]:
-        """Decode what ``dumps`` gave, or raise ``SnapshotCorrupt``."""
+        """Return the state in the bytes that ``dumps`` returned; raise ``SnapshotCorrupt``."""
 
 
 def serializer_name(serializer: Serializer) -> str:
-    """Name a serializer: by its ``name``, else by the dotted path of its class."""
+    """Return the ``name`` of a serializer, or the dotted path of its class if it has none."""
     name = getattr(serializer, "name", None)
     if isinstance(name, str) and name:
         return name

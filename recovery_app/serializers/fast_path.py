@@ -1,9 +1,9 @@
-"""Own the fast way: write a state in C, and know whether it will come back as it is.
+"""The fast path: encoding in C, and detection of states that wouldn't come back unchanged.
 
-Each of the two C encoders silently takes something that would come back as something else:
-orjson an enum (as its value), a UUID (as text), NaN (as null) and tuples at any depth; msgpack
-keys of any type, bytearrays and NaN. What one lets through the other refuses, and NaN shows as a
-null in the one and in the other's bytes. So both write each state, whichever of the two is wanted.
+Each of the two C encoders silently changes some values: orjson enums (to their values), UUIDs
+(to text), NaN (to null) and tuples at any depth; msgpack keys of any type, bytearrays and NaN.
+What one of them changes the other refuses, and NaN shows as a null in the bytes of one and in
+those of the other. So both encode each state, whichever format is wanted.
 """
 
 from __future__ import annotations
@@ -16,58 +16,57 @@ from typing import Any, NamedTuple
 import msgpack  # type: ignore[import-untyped]
 import orjson
 
-from recovery_app.serializers.types import Encoders, Unfit
+from recovery_app.serializers.types import Encoders, Unserializable
 
 MAX_DEPTH = 254
-"""How many dicts and lists may be inside each other; orjson writes no more."""
+"""How deep dicts and lists may be nested: orjson encodes no more."""
 
 FIRST_BUFFER_BYTES = 4096
-"""What most states fit into: msgpack's own 256 KiB, taken anew each time, cost more than they."""
+"""Large enough for most states. Allocating msgpack's 256 KiB costs more than encoding them."""
 
-# Makes orjson refuse subclasses and leave the rich types that it has a text for to us.
-EXACT = (
+# orjson refuses subclasses, and passes dates and times to the hook for extended types.
+STRICT_OPTIONS = (
     orjson.OPT_PASSTHROUGH_SUBCLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_DATACLASS
 )
-HOLE = msgpack.ExtType(0, b"")
-"""What may stand for a rich value in MessagePack that is thrown away."""
+PLACEHOLDER = msgpack.ExtType(0, b"")
+"""What stands for an extended value in MessagePack that is discarded."""
 
-# How NaN and infinities start in MessagePack, as double and as single.
+# The first bytes of NaN and infinity in MessagePack, as double and as single.
 NOT_FINITE = (re.compile(rb"\xcb[\x7f\xff]"), re.compile(rb"\xca[\x7f\xff]"))
 
 
 class Written(NamedTuple):
-    """A state in both formats, and how many of its values were rich."""
+    """A state in both formats, and the number of its extended values."""
 
     text: bytes
     packed: bytes
-    rich: int
+    extended: int
 
 
 def write(state: Mapping[str, Any], as_text: Encoders, as_packed: Encoders) -> Written | None:
-    """Write a state with rich values or tuples in it, or give None where something might not
-    come back as it is.
+    """Return a state with extended values or tuples in both formats.
 
-    Rich values are those of the types that have encoders, the same for both formats; in
-    MessagePack, they make extension types of them.
+    Return ``None`` if it might come back changed. Extended values are those of the types that
+    have encoders, which are the same types for both formats.
     """
     if type(state) is not dict:
         return None
-    written = _write_rich(state, as_text, as_packed)
+    written = _write_extended(state, as_text, as_packed)
     return None if written is None or _may_hold_nan(written.text, written.packed) else written
 
 
 def write_plain(state: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
-    """Write a state as JSON and MessagePack, or give None where `write` has to be asked.
+    """Return a state as JSON and MessagePack, or ``None`` if `write` has to encode it.
 
-    Most states have neither rich values nor tuples, and then this is all.
+    Most states have neither extended values nor tuples, and need only this.
     """
     if type(state) is not dict:
         return None
     try:
         packed = pack(state)
-        text = orjson.dumps(state, option=EXACT)
+        text = orjson.dumps(state, option=STRICT_OPTIONS)
     except (TypeError, ValueError, OverflowError):
         return None
     return None if _may_hold_nan(text, packed) else (text, packed)
@@ -77,8 +76,10 @@ def _may_hold_nan(text: bytes, packed: bytes) -> bool:
     return b"null" in text and may_hold_nan(packed)
 
 
-def _write_rich(state: dict[str, Any], as_text: Encoders, as_packed: Encoders) -> Written | None:
-    tuples, rich = count(), count()
+def _write_extended(
+    state: dict[str, Any], as_text: Encoders, as_packed: Encoders
+) -> Written | None:
+    tuples, extended = count(), count()
 
     def pack_other(value: Any) -> Any:
         if type(value) is tuple:
@@ -87,31 +88,31 @@ def _write_rich(state: dict[str, Any], as_text: Encoders, as_packed: Encoders) -
         return _encode(value, as_packed)
 
     def write_other(value: Any) -> Any:
-        next(rich)
+        next(extended)
         return _encode(value, as_text)
 
     try:
         packed = pack(state, pack_other)
         if next(tuples):
-            # orjson 3.13 counts no depth through tuples, and at 2,000 of them overruns its
-            # memory. So it gets the lists that msgpack made of them, and refuses rich values.
-            text = orjson.dumps(msgpack.unpackb(packed), option=EXACT)
+            # orjson 3.13 doesn't count the depth of tuples, and 2,000 of them overrun its stack.
+            # It gets the lists that msgpack made of them, and refuses extended values.
+            text = orjson.dumps(msgpack.unpackb(packed), option=STRICT_OPTIONS)
         else:
-            text = orjson.dumps(state, default=write_other, option=EXACT)
-    except (TypeError, ValueError, Unfit):
+            text = orjson.dumps(state, default=write_other, option=STRICT_OPTIONS)
+    except (TypeError, ValueError, Unserializable):
         return None
-    return Written(text, packed, next(rich))
+    return Written(text, packed, next(extended))
 
 
 def all_as(placeholder: Any, encoders: Encoders) -> Encoders:
-    """Give encoders for the same types that make the placeholder of everything."""
+    """Return encoders for the same types that encode every value as the placeholder."""
     return dict.fromkeys(encoders, lambda _value: placeholder)
 
 
-def is_exact(state: dict[str, Any], packed: bytes, nulls: Encoders) -> bool:
-    """Say whether all that was read from MessagePack is exact; may be wrong only in saying no."""
+def is_surely_valid(state: dict[str, Any], packed: bytes, nulls: Encoders) -> bool:
+    """Return whether a state decoded from MessagePack is valid; ``False`` may be wrong."""
     try:
-        orjson.dumps(state, default=lambda value: _encode(value, nulls), option=EXACT)
+        orjson.dumps(state, default=lambda value: _encode(value, nulls), option=STRICT_OPTIONS)
     except TypeError:
         return False
     return not may_hold_nan(packed)
@@ -125,13 +126,13 @@ def _encode(value: Any, encoders: Encoders) -> Any:
 
 
 def pack(state: dict[str, Any], encode: Callable[[Any], Any] | None = None) -> bytes:
-    """Write MessagePack, with exactly its own types and what ``encode`` makes of others."""
+    """Return a state as MessagePack; ``encode`` converts types that it doesn't have."""
     packer = msgpack.Packer(default=encode, strict_types=True, buf_size=FIRST_BUFFER_BYTES)
     packed: bytes = packer.pack(state)
     return packed
 
 
 def may_hold_nan(packed: bytes) -> bool:
-    """Say whether MessagePack may hold NaN or an infinity; may be wrong only in saying yes."""
+    """Return whether MessagePack contains NaN or an infinity; ``True`` may be wrong."""
     maybe = b"\x7f" in packed or b"\xff" in packed
     return maybe and any(pattern.search(packed) for pattern in NOT_FINITE)

@@ -1,8 +1,8 @@
-"""Own the JSON of a state.
+"""The JSON serializer.
 
-Plain states are one JSON object. Where there are rich values, the object follows a ``~``, a
-value in it that isn't JSON's own is a string ``~name:text``, and a string that starts with a
-``~`` itself is written as ``~:`` and the string.
+A plain state is one JSON object. With extended values, the object follows a ``~``; a value that
+JSON doesn't have is a string ``~name:text``, and a string that starts with ``~`` is preceded by
+``~:``.
 """
 
 from __future__ import annotations
@@ -15,61 +15,61 @@ from uuid import UUID
 import orjson
 
 from recovery_app.exceptions import SnapshotCorrupt
-from recovery_app.serializers.fast_path import HOLE, all_as, write, write_plain
+from recovery_app.serializers.fast_path import PLACEHOLDER, all_as, write, write_plain
 from recovery_app.serializers.slow_path import decode, encode
 from recovery_app.serializers.types import (
     BIG_INT,
-    CODECS,
-    Codec,
+    EXTENDED_TYPES,
     Encoders,
+    ExtendedType,
     checked_float,
     checked_text,
+    decode_text,
     fits_64_bits,
-    revive,
 )
 
 MARK = "~"
 
 
 class JSONSerializer:
-    """Write states as JSON, by orjson."""
+    """The serializer for JSON, by orjson."""
 
     __slots__ = ()
     name = "json"
 
     def dumps(self, state: Mapping[str, Any], /) -> bytes:
-        """Encode a state, or raise ``UnserializableState``."""
+        """Return a state as JSON; raise ``UnserializableState``."""
         plain = write_plain(state)
         if plain is not None:
             return plain[0]
-        written = write(state, IN_C, HOLES)
-        if written and not written.rich:
+        written = write(state, IN_C, PLACEHOLDERS)
+        if written and not written.extended:
             return written.text
-        # More marks than rich values: a string of the state's own has one, and needs escaping.
-        if written and written.text.count(b'"~') == written.rich:
+        # More marks than extended values would mean that a string has to be escaped.
+        if written and written.text.count(b'"~') == written.extended:
             return b"~" + written.text
         data = orjson.dumps(encode(state, ENCODERS))
         return b"~" + data if b'"~' in data else data
 
     def loads(self, data: bytes, /) -> dict[str, Any]:
-        """Decode what ``dumps`` gave, or raise ``SnapshotCorrupt``."""
-        rich = data.startswith(b"~")
+        """Return the state in the bytes that ``dumps`` returned; raise ``SnapshotCorrupt``."""
+        is_extended = data.startswith(b"~")
         try:
-            state = orjson.loads(data[1:] if rich else data)
+            state = orjson.loads(data[1:] if is_extended else data)
         except orjson.JSONDecodeError as error:
-            # Not chained: it holds the whole document.
+            # Not chained, as it contains the whole document.
             raise SnapshotCorrupt(f"it is no JSON (from character {error.pos})") from None
         if type(state) is not dict:
             raise SnapshotCorrupt("it is no JSON object")
-        return decode(state, _revive, MARK) if rich else state
+        return decode(state, _decode_tagged, MARK) if is_extended else state
 
 
-def _tagged(codec: Codec, value: Any) -> str:
-    return f"{MARK}{codec.name}:{codec.dumps(value)}"
+def _tagged(extended: ExtendedType, value: Any) -> str:
+    return f"{MARK}{extended.name}:{extended.dumps(value)}"
 
 
-def _encoder(codec: Codec) -> Callable[[Any], str]:
-    return lambda value: _tagged(codec, value)
+def _encoder(extended: ExtendedType) -> Callable[[Any], str]:
+    return lambda value: _tagged(extended, value)
 
 
 def _integer(value: int) -> int | str:
@@ -81,29 +81,29 @@ def _text(value: str) -> str:
     return f"{MARK}:{value}" if value.startswith(MARK) else value
 
 
-BYTES = Codec(
+BYTES = ExtendedType(
     name="bytes",
     code=0,
     dumps=lambda value: base64.b64encode(value).decode(),
     loads=lambda text: base64.b64decode(text, validate=True),
 )
 ENCODERS: Encoders = {
-    **{kind: _encoder(codec) for kind, codec in CODECS.items()},
+    **{kind: _encoder(extended) for kind, extended in EXTENDED_TYPES.items()},
     bytes: _encoder(BYTES),
     int: _integer,
     float: checked_float,
     str: _text,
 }
-# orjson writes UUIDs by itself, as text; so they have to be found by the walk.
+# orjson encodes UUIDs as plain text, so only the slow path can encode them.
 IN_C: Encoders = {kind: encoder for kind, encoder in ENCODERS.items() if kind is not UUID}
-HOLES = all_as(HOLE, IN_C)
-BY_NAME = {codec.name: codec for codec in (*CODECS.values(), BYTES)}
+PLACEHOLDERS = all_as(PLACEHOLDER, IN_C)
+BY_NAME = {extended.name: extended for extended in (*EXTENDED_TYPES.values(), BYTES)}
 
 
-def _revive(tagged: str) -> Any:
+def _decode_tagged(tagged: str) -> Any:
     name, separator, text = tagged[len(MARK) :].partition(":")
     if separator and not name:
         return text
     if not separator or name not in BY_NAME:
         raise SnapshotCorrupt("it has a value of an unknown type")
-    return revive(BY_NAME[name], text)
+    return decode_text(BY_NAME[name], text)

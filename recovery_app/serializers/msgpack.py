@@ -1,4 +1,4 @@
-"""Own the MessagePack of a state: rich values are extension types, their payload the text."""
+"""The MessagePack serializer, in which extended values are extension types with a text."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 
 from recovery_app.exceptions import SnapshotCorrupt, UnserializableState
-from recovery_app.serializers.fast_path import all_as, is_exact, pack, write, write_plain
+from recovery_app.serializers.fast_path import all_as, is_surely_valid, pack, write, write_plain
 from recovery_app.serializers.slow_path import encode
 from recovery_app.serializers.types import (
     BIG_INT,
-    CODECS,
-    Codec,
+    EXTENDED_TYPES,
     Encoders,
+    ExtendedType,
     checked_float,
     checked_text,
+    decode_text,
     fits_64_bits,
-    revive,
 )
 
-# One of these bytes is in any data that holds NaN, an infinity, a timestamp or bytes, as which
-# msgpack reads keys too.
-TELLTALES = (b"\x7f", b"\xff", b"\xc4", b"\xc5", b"\xc6")
+# One of these bytes is in all data with NaN, an infinity, a timestamp or bytes, which msgpack
+# accepts as keys too.
+SUSPICIOUS_BYTES = (b"\x7f", b"\xff", b"\xc4", b"\xc5", b"\xc6")
 
 
 class MsgPackSerializer:
-    """Write states as MessagePack, by msgpack."""
+    """The serializer for MessagePack, by msgpack."""
 
     __slots__ = ()
     name = "msgpack"
 
     def dumps(self, state: Mapping[str, Any], /) -> bytes:
-        """Encode a state, or raise ``UnserializableState``."""
+        """Return a state as MessagePack; raise ``UnserializableState``."""
         plain = write_plain(state)
         if plain is not None:
             return plain[1]
@@ -41,33 +41,35 @@ class MsgPackSerializer:
         return pack(encode(state, ENCODERS)) if written is None else written.packed
 
     def loads(self, data: bytes, /) -> dict[str, Any]:
-        """Decode what ``dumps`` gave, or raise ``SnapshotCorrupt``."""
+        """Return the state in the bytes that ``dumps`` returned; raise ``SnapshotCorrupt``."""
         try:
-            state = msgpack.unpackb(data, ext_hook=_revive)
+            state = msgpack.unpackb(data, ext_hook=_decode_extension)
         except (ArithmeticError, MemoryError, ValueError):
-            # Not chained: it may quote the state. No memory: lengths that are made up, nested.
+            # Not chained, as it may quote the state. Nested false lengths cause a MemoryError.
             raise SnapshotCorrupt("it is no MessagePack") from None
         if type(state) is not dict:
             raise SnapshotCorrupt("it is no MessagePack map")
-        if any(byte in data for byte in TELLTALES) and not is_exact(state, data, NULLS):
+        if any(byte in data for byte in SUSPICIOUS_BYTES) and not is_surely_valid(
+            state, data, NULLS
+        ):
             _check(state)
         return state
 
 
 def _check(state: dict[str, Any]) -> None:
-    """Raise ``SnapshotCorrupt`` for what msgpack reads and no state can hold."""
+    """Raise ``SnapshotCorrupt`` for values that msgpack decodes but no state can contain."""
     try:
         encode(state, ENCODERS)
     except UnserializableState:
         raise SnapshotCorrupt("it has a value that no state can hold") from None
 
 
-def _extended(codec: Codec, value: Any) -> msgpack.ExtType:
-    return msgpack.ExtType(codec.code, codec.dumps(value).encode())
+def _extended(extended: ExtendedType, value: Any) -> msgpack.ExtType:
+    return msgpack.ExtType(extended.code, extended.dumps(value).encode())
 
 
-def _encoder(codec: Codec) -> Callable[[Any], msgpack.ExtType]:
-    return lambda value: _extended(codec, value)
+def _encoder(extended: ExtendedType) -> Callable[[Any], msgpack.ExtType]:
+    return lambda value: _extended(extended, value)
 
 
 def _integer(value: int) -> int | msgpack.ExtType:
@@ -75,17 +77,17 @@ def _integer(value: int) -> int | msgpack.ExtType:
 
 
 ENCODERS: Encoders = {
-    **{kind: _encoder(codec) for kind, codec in CODECS.items()},
+    **{kind: _encoder(extended) for kind, extended in EXTENDED_TYPES.items()},
     bytes: bytes,
     int: _integer,
     float: checked_float,
     str: checked_text,
 }
 NULLS = all_as(None, ENCODERS)
-BY_CODE = {codec.code: codec for codec in CODECS.values()}
+BY_CODE = {extended.code: extended for extended in EXTENDED_TYPES.values()}
 
 
-def _revive(code: int, payload: bytes) -> Any:
+def _decode_extension(code: int, payload: bytes) -> Any:
     if code not in BY_CODE:
         raise SnapshotCorrupt("it has a value of an unknown type")
-    return revive(BY_CODE[code], payload.decode())
+    return decode_text(BY_CODE[code], payload.decode())

@@ -1,6 +1,6 @@
-"""Own the slow way through a state: encode it value by value, or say what can't be stored.
+"""The slow path, which encodes a state value by value and names what can't be stored.
 
-Nothing here recurses, so no state, however deep, meets the interpreter's recursion limit.
+Nothing here is recursive, so even a deep state doesn't reach the recursion limit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from recovery_app.exceptions import UnserializableState
 from recovery_app.serializers.fast_path import MAX_DEPTH
-from recovery_app.serializers.types import Encoders, Unfit, checked_text, type_name
+from recovery_app.serializers.types import Encoders, Unserializable, checked_text, type_name
 
 MAX_STEPS_SHOWN = 32
 MAX_KEY_SHOWN = 40
@@ -20,7 +20,7 @@ MAX_KEY_SHOWN = 40
 COPIES: Mapping[type, Callable[[Any], Any]] = {dict: dict, list: list, tuple: list}
 ONLY_STR = frozenset({str})
 AS_THEY_ARE = frozenset({bool, type(None)})
-# How to get a plain value of a subclass. str() of Django's SafeString is the SafeString.
+# How to convert a subclass to the plain type. str() of a SafeString is the SafeString itself.
 PLAIN_ONE: Mapping[type, str] = {
     dict: "dict(it)",
     list: "list(it)",
@@ -30,7 +30,7 @@ PLAIN_ONE: Mapping[type, str] = {
 
 
 def encode(state: Mapping[str, Any], encoders: Encoders) -> dict[str, Any]:
-    """Copy a state with each value encoded, or raise ``UnserializableState`` with its path."""
+    """Return a copy of a state with each value encoded; raise ``UnserializableState``."""
     if type(state) is not dict:
         raise UnserializableState("state", f"it is {_a(type(state))}, and a state is a dict")
     root = _Node(state)
@@ -41,8 +41,8 @@ def encode(state: Mapping[str, Any], encoders: Encoders) -> dict[str, Any]:
     return copy
 
 
-def decode(state: dict[str, Any], revive: Callable[[str], Any], mark: str) -> dict[str, Any]:
-    """Replace, in place, each string value that starts with the mark."""
+def decode(state: dict[str, Any], decode_tagged: Callable[[str], Any], mark: str) -> dict[str, Any]:
+    """Return a state with each marked string decoded, in place."""
     pending: list[Any] = [state]
     while pending:
         node = pending.pop()
@@ -50,7 +50,7 @@ def decode(state: dict[str, Any], revive: Callable[[str], Any], mark: str) -> di
             kind = type(value)
             if kind is str:
                 if value.startswith(mark):
-                    node[key] = revive(value)
+                    node[key] = decode_tagged(value)
             elif kind in COPIES:
                 pending.append(value)
     return state
@@ -61,7 +61,7 @@ def _items(container: Any) -> Iterable[tuple[Any, Any]]:
 
 
 class _Node:
-    """A dict or list on the way, with its copy and how the walk came to it."""
+    """A dict or list of the state, with its copy and its place."""
 
     __slots__ = ("copy", "depth", "key", "parent", "source")
 
@@ -77,7 +77,7 @@ class _Node:
             self._check_keys()
 
     def encode(self, encoders: Encoders) -> list[_Node]:
-        """Encode the values in the copy; give the dicts and lists among them."""
+        """Encode the values in the copy, and return the dicts and lists among them."""
         children = []
         for key, value in _items(self.copy):
             kind = type(value)
@@ -90,36 +90,36 @@ class _Node:
                 continue
             encoder = encoders.get(kind)
             if encoder is None:
-                raise self._unfit(key, _why_not(kind, encoders))
+                raise self._error(key, _why_not(kind, encoders))
             try:
                 self.copy[key] = encoder(value)
-            except Unfit as unfit:
-                raise self._unfit(key, str(unfit)) from None
+            except Unserializable as error:
+                raise self._error(key, str(error)) from None
         return children
 
     def _check_keys(self) -> None:
-        # Nearly all keys are plain, and then this is all.
+        # Nearly all keys are plain and pass this test.
         if {*map(type, self.copy)} <= ONLY_STR and "".join(self.copy).isascii():
             return
         for key in self.copy:
             if type(key) is not str:
-                raise self._unfit(None, f"it has a key that is {_a(type(key))}, and keys are str")
+                raise self._error(None, f"it has a key that is {_a(type(key))}, and keys are str")
             try:
                 checked_text(key)
-            except Unfit as unfit:
-                raise self._unfit(key, f"in its key, {unfit}") from None
+            except Unserializable as error:
+                raise self._error(key, f"in its key, {error}") from None
 
     def _too_deep(self) -> UnserializableState:
-        """Tell a container that holds itself from one that is only deep."""
+        """Return the error for a container that is nested too deep or contains itself."""
         above: set[int] = set()
         for node in reversed([*self._lineage()]):
             if id(node.source) in above:
-                return node._unfit(None, "it contains itself")
+                return node._error(None, "it contains itself")
             above.add(id(node.source))
-        return self._unfit(None, f"it is nested more than {MAX_DEPTH} deep")
+        return self._error(None, f"it is nested more than {MAX_DEPTH} deep")
 
-    def _unfit(self, key: str | int | None, problem: str) -> UnserializableState:
-        """Make the error for the value under a key, or for this container itself."""
+    def _error(self, key: str | int | None, problem: str) -> UnserializableState:
+        """Return the error for the value under a key, or for this container itself."""
         steps = [node.key for node in self._lineage() if node.parent][::-1]
         return UnserializableState(_path(steps if key is None else [*steps, key]), problem)
 
@@ -131,7 +131,7 @@ class _Node:
 
 
 def _path(steps: list[str | int]) -> str:
-    """Spell a path as in ``state["items"][3].price``."""
+    """Return a path such as ``state["items"][3].price``."""
     spelled = [_step(key, first=not index) for index, key in enumerate(steps)]
     if len(spelled) > MAX_STEPS_SHOWN:
         half = MAX_STEPS_SHOWN // 2
@@ -146,7 +146,7 @@ def _step(key: str | int, *, first: bool) -> str:
         key = key[:MAX_KEY_SHOWN] + "…"
     elif key.isidentifier() and not first:
         return f".{key}"
-    # Lone surrogates can't be printed; json escapes them.
+    # json escapes lone surrogates, which can't be printed.
     return f"[{json.dumps(key, ensure_ascii=not key.isprintable())}]"
 
 
@@ -161,6 +161,6 @@ def _why_not(kind: type, encoders: Encoders) -> str:
 
 
 def _a(kind: type) -> str:
-    """Name a type with its article."""
+    """Return the name of a type with its article."""
     name = type_name(kind)
     return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"

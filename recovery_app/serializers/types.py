@@ -1,6 +1,6 @@
-"""Own the text of the values that neither format knows: times, decimals, UUIDs, huge integers.
+"""The extended types, which neither format has: times, decimals, UUIDs, huge integers.
 
-Names, codes and texts are stored: they may be added to, and never change.
+Their names, codes and texts are stored, so new ones may be added but none may change.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from recovery_app.exceptions import SnapshotCorrupt
 
 Encoders = Mapping[type, Callable[[Any], Any]]
-"""What a format makes of values of each type but dict, list, bool and None."""
+"""The functions that encode each type for a format, apart from dict, list, bool and None."""
 
 MICROSECOND = timedelta(microseconds=1)
 UTC = "+0"
-# Its precision is never applied; it only makes a malformed text an error in every thread.
+# Its precision isn't applied; it makes a malformed text an error in every thread.
 STRICT = Context(traps=[InvalidOperation])
 
 
-class Unfit(Exception):
-    """A value can't be stored; the text says why. Whoever knows the path makes it an error."""
+class Unserializable(Exception):
+    """Raised for a value that can't be stored, with the reason; the caller adds the path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
-    """How values of one type become text.
+class ExtendedType:
+    """The conversion of one type to text and back.
 
-    ``code`` is the MessagePack extension type; 0 where MessagePack has the type itself.
+    ``code`` is the MessagePack extension type, or 0 for a type that MessagePack has.
     """
 
     name: str
@@ -43,29 +43,29 @@ class Codec:
 
 
 def checked_text(value: str) -> str:
-    """Give a str back, or raise ``Unfit`` if it isn't valid Unicode."""
+    """Return a str; raise ``Unserializable`` if it isn't valid Unicode."""
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise Unfit("the text has a lone surrogate, which is no character") from None
+            raise Unserializable("the text has a lone surrogate, which is no character") from None
     return value
 
 
 def checked_float(value: float) -> float:
-    """Give a float back, or raise ``Unfit`` if it isn't finite."""
+    """Return a float; raise ``Unserializable`` if it isn't finite."""
     if not math.isfinite(value):
-        raise Unfit(f"{value} is not a finite number")
+        raise Unserializable(f"{value} is not a finite number")
     return value
 
 
 def fits_64_bits(value: int) -> bool:
-    """Say whether an int is one of the formats' own; orjson would read more as a float."""
+    """Return whether both formats have an int; orjson would decode a larger one as a float."""
     return -(2**63) <= value < 2**64
 
 
 def _zone_dumps(zone: tzinfo | None) -> str:
-    """Spell a time zone: nothing, a key, or an offset in signed microseconds and maybe a name."""
+    """Return a time zone as text: empty, a key, or an offset in microseconds with a name if any."""
     if zone is None:
         return ""
     if zone is timezone.utc:
@@ -75,11 +75,11 @@ def _zone_dumps(zone: tzinfo | None) -> str:
         named = "" if name == timezone(offset).tzname(None) else f" {name}"
         return checked_text(f"{offset // MICROSECOND:+d}{named}")
     if type(zone) is not ZoneInfo:
-        raise Unfit(f"its time zone is a {type_name(type(zone))}; use zoneinfo.ZoneInfo")
+        raise Unserializable(f"its time zone is a {type_name(type(zone))}; use zoneinfo.ZoneInfo")
     try:
         return ZoneInfo(zone.key).key
     except (LookupError, OSError, TypeError, ValueError):
-        raise Unfit("its time zone can't be found again by its key") from None
+        raise Unserializable("its time zone can't be found again by its key") from None
 
 
 def _zone_loads(text: str) -> tzinfo | None:
@@ -95,7 +95,7 @@ def _zone_loads(text: str) -> tzinfo | None:
 
 
 def _clock_dumps(value: datetime | time) -> str:
-    """Spell a datetime or time as wall clock, fold and zone, so that the zone's rules live on."""
+    """Return a datetime or time as wall clock, fold and zone, which keeps the zone's rules."""
     return f"{value.replace(tzinfo=None).isoformat()} {value.fold} {_zone_dumps(value.tzinfo)}"
 
 
@@ -109,36 +109,38 @@ def _time_loads(text: str) -> time:
     return time.fromisoformat(clock).replace(fold=int(fold), tzinfo=_zone_loads(zone))
 
 
-BIG_INT = Codec(name="int", code=1, dumps="{:x}".format, loads=lambda text: int(text, 16))
+BIG_INT = ExtendedType(name="int", code=1, dumps="{:x}".format, loads=lambda text: int(text, 16))
 
-CODECS: Mapping[type, Codec] = {
+EXTENDED_TYPES: Mapping[type, ExtendedType] = {
     int: BIG_INT,
-    datetime: Codec(name="datetime", code=2, dumps=_clock_dumps, loads=_datetime_loads),
-    date: Codec(name="date", code=3, dumps=date.isoformat, loads=date.fromisoformat),
-    time: Codec(name="time", code=4, dumps=_clock_dumps, loads=_time_loads),
-    timedelta: Codec(
+    datetime: ExtendedType(name="datetime", code=2, dumps=_clock_dumps, loads=_datetime_loads),
+    date: ExtendedType(name="date", code=3, dumps=date.isoformat, loads=date.fromisoformat),
+    time: ExtendedType(name="time", code=4, dumps=_clock_dumps, loads=_time_loads),
+    timedelta: ExtendedType(
         name="timedelta",
         code=5,
         dumps=lambda value: str(value // MICROSECOND),
         loads=lambda text: timedelta(microseconds=int(text)),
     ),
-    Decimal: Codec(name="decimal", code=6, dumps=str, loads=lambda text: Decimal(text, STRICT)),
-    UUID: Codec(name="uuid", code=7, dumps=lambda value: value.hex, loads=UUID),
+    Decimal: ExtendedType(
+        name="decimal", code=6, dumps=str, loads=lambda text: Decimal(text, STRICT)
+    ),
+    UUID: ExtendedType(name="uuid", code=7, dumps=lambda value: value.hex, loads=UUID),
 }
 
 
-def revive(codec: Codec, text: str) -> Any:
-    """Read the text of a rich value, or raise ``SnapshotCorrupt``."""
+def decode_text(extended: ExtendedType, text: str) -> Any:
+    """Return the value of an extended type's text; raise ``SnapshotCorrupt``."""
     try:
-        return codec.loads(text)
+        return extended.loads(text)
     except ZoneInfoNotFoundError:
         raise SnapshotCorrupt("it has a time zone that this machine doesn't know") from None
     except (ArithmeticError, OSError, ValueError):
-        # Its own text isn't chained: it quotes the state.
-        raise SnapshotCorrupt(f"it has a broken {codec.name}") from None
+        # Not chained, as it quotes the state.
+        raise SnapshotCorrupt(f"it has a broken {extended.name}") from None
 
 
 def type_name(kind: type) -> str:
-    """Name a type as a reader would: built-in ones without their module."""
+    """Return the dotted path of a type, or its name alone for a built-in one."""
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return f"{module}{kind.__qualname__}"

@@ -1,4 +1,4 @@
-"""Own where snapshots are kept: one contract (`Storage`), one module for each backend."""
+"""The storages of snapshots: the contract `Storage`, and a module for each backend."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the storage on Redis when it is asked for: redis-py is an extra."""
+    """Import `RedisStorage` only when it is used: redis-py is an extra."""
     if name != "RedisStorage":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,10 +1,10 @@
-"""What people are shown of stored snapshots: their metadata, sorting and cursors."""
+"""What listings and the admin show of stored snapshots: entries, sorting and cursors."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,24 +12,44 @@ from recovery_app.exceptions import SnapshotError
 from recovery_app.snapshots import Head
 from recovery_app.values import SnapshotInfo
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 SORTABLE = frozenset(
     ("socket_id", "view", "topic", "size_bytes", "saved_at", "expires_in_seconds", "version")
 )
-_ENDLESS = (math.inf, -math.inf)
-"""What a cursor's number may come out as, and no database takes."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# JSON may contain these, and no database accepts them.
+_INFINITE = (math.inf, -math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """The last snapshot of a page: its key, and what it was sorted by (``None`` for nothing)."""
+class Entry:
+    """One stored value in a listing; ``expires_in`` is in seconds, negative once it has expired."""
+
+    key: str
+    data: bytes = field(repr=False)
+    expires_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryPage:
+    """Some entries, and the cursor of the next page (``None`` after the last)."""
+
+    entries: list[Entry]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysetCursor:
+    """The position of a page's last snapshot: its key and the value that it was sorted by.
+
+    The value is ``None`` where snapshots are sorted by key alone.
+    """
 
     key: str
     value: Any = None
 
     @classmethod
-    def read(cls, cursor: str | None) -> Place | None:
-        """Read a cursor; `ValueError` for one that was never given out."""
+    def read(cls, cursor: str | None) -> KeysetCursor | None:
+        """Parse a cursor; raise `ValueError` for one that no storage returned."""
         if cursor is None:
             return None
         try:
@@ -37,7 +57,7 @@ class Place:
         except (TypeError, ValueError, RecursionError):
             value = key = None
         is_known = value is None or isinstance(value, (str, int, float))
-        if not (is_known and isinstance(key, str)) or value in _ENDLESS:
+        if not (is_known and isinstance(key, str)) or value in _INFINITE:
             raise ValueError("The cursor isn't one of this storage.")
         return cls(value=value, key=key)
 
@@ -45,40 +65,19 @@ class Place:
         return json.dumps([self.value, self.key])
 
 
-def field_of(order: str) -> str:
-    """Give the field that an order names, `ValueError` for one that can't be sorted by."""
-    field = order.removeprefix("-")
-    if field and field not in SORTABLE:
-        raise ValueError(f"{field!r} can't be sorted by.")
-    return field
+Place = KeysetCursor  # The name that `memory` imports.
 
 
-def value_of(info: SnapshotInfo, order: str, expires_at: float) -> Any:
-    """Give what a snapshot is sorted by. What it expires *in* changes as one looks."""
-    field = field_of(order)
-    if not field:
-        return None
-    if field == "expires_in_seconds":
-        return expires_at
-    if field == "saved_at":
-        return 0.0 if info.saved_at is None else info.saved_at.timestamp()
-    return getattr(info, field)
-
-
-def is_behind(place: Place, other: Place | None, order: str) -> bool:
-    """Say whether a snapshot comes behind a place, if there is one; `ValueError`."""
-    if other is None:
-        return True
-    one, two = (place.value, place.key), (other.value, other.key)
-    if type(place.value) is not type(other.value):
-        raise ValueError("The cursor isn't one of this order.")
-    if place.value is None:
-        return place.key > other.key
-    return one < two if order.startswith("-") else one > two
+def describe(entry: Entry) -> SnapshotInfo:
+    """Return the metadata of a stored value, whether it is readable or not."""
+    return describe_prefix(entry.key, entry.data, len(entry.data), entry.expires_in)
 
 
 def describe_prefix(key: str, head: bytes, total_bytes: int, expires_in: float) -> SnapshotInfo:
-    """Tell what the first bytes of a stored value say, readable or not."""
+    """Return the metadata in the first bytes of a stored value of ``total_bytes`` bytes.
+
+    For a value that can't be read, ``problem`` says why.
+    """
     try:
         found = Head.read(head, total_bytes)
     except SnapshotError as error:
@@ -103,8 +102,47 @@ def describe_prefix(key: str, head: bytes, total_bytes: int, expires_in: float) 
     )
 
 
+def field_of(order: str) -> str:
+    """Return the field that an order names; raise `ValueError` if it isn't sortable."""
+    name = order.removeprefix("-")
+    if name and name not in SORTABLE:
+        sortable = ", ".join(sorted(SORTABLE))
+        raise ValueError(f"Snapshots can't be sorted by {name!r}, only by {sortable}.")
+    return name
+
+
+def value_of(info: SnapshotInfo, order: str, expires_at: float) -> Any:
+    """Return the value that a snapshot is sorted by.
+
+    That is the time of expiry in place of ``expires_in_seconds``, which changes between pages.
+    """
+    name = field_of(order)
+    if not name:
+        return None
+    if name == "expires_in_seconds":
+        return expires_at
+    if name == "saved_at":
+        return 0.0 if info.saved_at is None else info.saved_at.timestamp()
+    return getattr(info, name)
+
+
+def is_behind(cursor: KeysetCursor, other: KeysetCursor | None, order: str) -> bool:
+    """Return whether a position comes after another, or that there is no other.
+
+    Raise `ValueError` if the two aren't positions in the same order.
+    """
+    if other is None:
+        return True
+    one, two = (cursor.value, cursor.key), (other.value, other.key)
+    if type(cursor.value) is not type(other.value):
+        raise ValueError("The cursor isn't one of this order.")
+    if cursor.value is None:
+        return cursor.key > other.key
+    return one < two if order.startswith("-") else one > two
+
+
 def moment(microseconds: int) -> datetime | None:
-    """Give a time as it is stored; ``None`` for one beyond the calendar."""
+    """Return microseconds since 1970 as a time, or ``None`` if it is beyond the calendar."""
     try:
         return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Own the threads on which blocking storages do asynchronous work."""
+"""The threads on which the async variants of blocking storages run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Result = TypeVar("Result")
 
 
 class ThreadPool:
-    """A bounded pool of threads, started with the first call and anew after a fork.
+    """A bounded pool of threads, started with the first call and again after a fork.
 
-    Django's own ``a…`` calls share one thread for the whole process under Channels, so a
-    hundred of them queue behind each other; these don't. Each thread makes the call
-    ``at_end`` before it ends, so that it can close what is its own.
+    Under Channels, Django's own async methods share one thread for the whole process, so they
+    queue behind each other; these don't. Each thread calls ``at_end`` before it ends, to close
+    its connections.
     """
 
     def __init__(self, threads: int, *, at_end: Callable[[], None]) -> None:
@@ -32,19 +32,19 @@ class ThreadPool:
         register_after_fork(self)
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """Give the result of ``call``, made on one of the threads."""
+        """Return the result of ``call``, made on one of the threads."""
         executor = self._started().executor
         return await sync_to_async(call, thread_sensitive=False, executor=executor)()
 
     def close(self) -> None:
-        """Let the threads end; a later call starts new ones."""
+        """End the threads; a later call starts new ones."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
             running.end(self._at_end)
 
     def after_fork(self) -> None:
-        """Forget the parent's threads."""
+        """Forget the threads of the parent process."""
         self._lock = threading.Lock()
         self._running = None
 
@@ -56,7 +56,7 @@ class ThreadPool:
 
 
 class _Running:
-    """An executor that knows the threads that it has started."""
+    """An executor that knows its threads."""
 
     def __init__(self, threads: int) -> None:
         self._idents: set[int] = set()
@@ -69,12 +69,12 @@ class _Running:
         together = threading.Barrier(count or 1)
 
         def end_one() -> None:
-            # Each waits for all others, so that no thread takes two of these calls.
+            # Each call waits for all others, so that no thread makes two of them.
             with suppress(threading.BrokenBarrierError):
                 together.wait(END_SECONDS)
             at_end()
 
-        # At the exit of the process Python has ended the threads already.
+        # When the process exits, Python has ended the threads already.
         with suppress(RuntimeError):
             for _ in range(count):
                 self.executor.submit(end_one)

@@ -55,7 +55,7 @@ class GatedStorage(OwnStorage):
 def test_every_call_that_touches_the_storage_has_a_twin() -> None:
     for kind, without in (
         (RecoveryManager, {"create_token"}),
-        (Storage, {"exclusive", "cleanup_batches"}),
+        (Storage, {"exclusive", "cleanup_batches", "check"}),
     ):
         names = {
             name

@@ -185,7 +185,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
             get_manager()
     for problem in problems:
         assert problem.message in str(raised.value)
-    assert "knows no key 'SEKRET', only SECRET, " in str(raised.value)
+    assert "has no key 'SEKRET', only SECRET, " in str(raised.value)
     assert "xxx" not in str(raised.value)
 
 

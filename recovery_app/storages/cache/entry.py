@@ -1,9 +1,9 @@
-"""Own what is cached for a key: its name, its bytes, and how long the cache is to hold it.
+"""The entries of a cache: their names, bytes and timeouts.
 
-8 bytes of expiry (microseconds since 1970), 8 random bytes that mark this one write, then
-the data. The expiry stands in the value because caches count in ticks: memcached in seconds
-that have begun, the database cache in whole ones. The note that a touch leaves under a
-second name has the same 16 bytes, with the mark of the write that it prolongs.
+An entry consists of the time of expiry (8 bytes, microseconds since 1970), a random mark of
+this one write (8 bytes) and the data. The expiry stands in the value because caches count in
+ticks: memcached in seconds that have begun, the database cache in whole seconds. A touch
+stores a note under a second name: a new expiry, and the mark of the write that it prolongs.
 """
 
 from __future__ import annotations
@@ -19,58 +19,61 @@ from dataclasses import dataclass, field
 from recovery_app.snapshots import MAX_US
 
 PREFIX = "golivekit:recovery:"
-TOUCHED = "#touched"
+NOTE_SUFFIX = "#touched"
 MARK_BYTES = 8
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400
-"""What lives longer gets no timeout, as memcached's clock ends in 2038."""
-# memcached takes 250 characters, of which Django's KEY_PREFIX may want some.
+"""Above this an entry gets no timeout: memcached's clock ends in 2038."""
+# memcached accepts 250 characters, Django's KEY_PREFIX included.
 _PLAIN_KEY = re.compile(r"[\w.:-]{1,100}|#[0-9a-f]{64}", re.ASCII)
 _STAMP = struct.Struct(f">Q{MARK_BYTES}s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """What is cached under one key, expired or not."""
+class CacheEntry:
+    """The value under one key, expired or not."""
 
     data: bytes = field(repr=False)
     expires_us: int
     mark: bytes
 
     def to_bytes(self) -> bytes:
-        """Give the bytes to cache."""
+        """Return the bytes to store."""
         return self.note() + self.data
 
     def note(self) -> bytes:
-        """Give the bytes that say anew when this write expires."""
+        """Return the bytes of a note with this expiry."""
         return _STAMP.pack(self.expires_us, self.mark)
 
 
-def read_slot(value: object, note: object) -> Slot:
-    """Read what is cached. What isn't ours has no data that anybody can read, and stays."""
+def read_entry(value: object, note: object) -> CacheEntry:
+    """Return the entry that a cached value and its note hold.
+
+    A value that this storage didn't write has no data and never expires, so it is kept.
+    """
     stamped, noted = _bytes_of(value), _bytes_of(note)
     if len(stamped) < _STAMP.size:
-        return Slot(data=b"", expires_us=MAX_US, mark=b"")
+        return CacheEntry(data=b"", expires_us=MAX_US, mark=b"")
     expires_us, mark = _STAMP.unpack_from(stamped)
     if len(noted) == _STAMP.size and noted.endswith(mark):
         expires_us, _ = _STAMP.unpack(noted)
-    return Slot(data=stamped[_STAMP.size :], expires_us=expires_us, mark=mark)
+    return CacheEntry(data=stamped[_STAMP.size :], expires_us=expires_us, mark=mark)
 
 
 def name_of(key: str) -> str:
-    """Give a name that each cache takes: odd keys are hashed."""
+    """Return the name of a key in the cache; keys that some cache refuses are hashed."""
     if not _PLAIN_KEY.fullmatch(key):
         key = f"#{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()}"
     return PREFIX + key
 
 
 def timeout_of(ttl: float) -> int | None:
-    """Give whole seconds in which no cache drops it early; a tick may be almost over."""
+    """Return the timeout in whole seconds, one more than the TTL: a tick may be almost over."""
     seconds = math.ceil(ttl) + 1
     return None if seconds > MAX_TIMEOUT_SECONDS else seconds
 
 
 def text_of(value: bytes) -> str:
-    """Give the bytes as a serializer takes them that knows text alone."""
+    """Return bytes as text, for a cache whose serializer accepts no bytes."""
     return b64encode(value).decode()
 
 

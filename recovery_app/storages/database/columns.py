@@ -1,7 +1,7 @@
-"""Own how the bytes of a snapshot and the columns of its row go together.
+"""Conversion between the bytes of a snapshot and the columns of its row.
 
-What a fenced step compares or changes stands in columns. Where those and the bytes differ,
-the columns are right.
+What a fenced step compares or changes stands in columns, which take precedence over the bytes
+where the two differ.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_TEXT_LENGTH = 255
 _NUMBER = BigIntegerField()
 _MADE_ONCE = ("created_us", "floor")
-# Of bytes that can't be read. No token's binding has this digest, so no step changes them.
+# The columns of unreadable bytes. No binding has an empty digest, so no step changes them.
 _UNREADABLE = {
     "fence": 0,
     "floor": 0,
@@ -38,7 +38,7 @@ _UNREADABLE = {
 
 
 def columns_of(data: bytes) -> dict[str, Any]:
-    """Give the columns that say what the bytes say, as far as they can be read."""
+    """Return the columns for a snapshot's bytes, as far as they are readable."""
     columns: dict[str, Any] = {**_UNREADABLE, "data": data, "size_bytes": len(data)}
     try:
         columns |= _of_header(Header.read(data))
@@ -49,7 +49,7 @@ def columns_of(data: bytes) -> dict[str, Any]:
 
 
 def bytes_of(row: StoredSnapshot) -> bytes:
-    """Give the bytes of a row, with what its columns say in their header."""
+    """Return the bytes of a row, with the values of its columns in the header."""
     data = bytes(row.data)
     try:
         header = Header.read(data)
@@ -64,42 +64,42 @@ def bytes_of(row: StoredSnapshot) -> bytes:
     ).put_on(data)
 
 
-def kept(columns: dict[str, Any]) -> dict[str, Any]:
-    """Give the changes of a save to a row that is there: its past is kept."""
+def saved(columns: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes that a save makes to an existing row."""
     changes = {name: value for name, value in columns.items() if name not in _MADE_ONCE}
     return changes | {"floor": Greatest(F("floor"), _number(columns["floor"]))}
 
 
 def revoked(columns: dict[str, Any], claim: Claim, now_us: int) -> dict[str, Any]:
-    """Give the changes of a revocation to a row that is there."""
-    fence = raised(claim, now_us)
+    """Return the changes that a revocation makes to an existing row."""
+    fence = raised_fence(claim, now_us)
     others = {name: value for name, value in columns.items() if name not in ("fence", "floor")}
-    # MySQL sets one column after the other: the floor comes before F("fence") has changed.
+    # MySQL assigns in order: the floor has to be first, as F("fence") changes with the fence.
     return {"floor": fence, "fence": fence, **others}
 
 
-def by_fence(claim: Claim) -> Q:
-    """Give the rows that the claim may save to."""
+def allowed_by_fence(claim: Claim) -> Q:
+    """Return the condition for rows that the claim may save to."""
     return bound_to(claim) & Q(fence__lte=claim.issued_us)
 
 
-def by_floor(claim: Claim) -> Q:
-    """Give the snapshots that the claim may take over."""
+def allowed_by_floor(claim: Claim) -> Q:
+    """Return the condition for snapshots that the claim may take over."""
     return bound_to(claim) & Q(floor__lte=claim.issued_us, revoked=False)
 
 
 def bound_to(claim: Claim) -> Q:
-    """Give the rows that are bound to whom the claim is."""
+    """Return the condition for rows with the claim's binding."""
     return Q(binding=claim.binding.hex())
 
 
 def unreadable() -> Q:
-    """Give the rows whose bytes can't be read here."""
+    """Return the condition for rows whose bytes are unreadable."""
     return Q(binding=_UNREADABLE["binding"])
 
 
-def raised(claim: Claim, now_us: int) -> Greatest:
-    """Do as `recovery_app.fencing.raise_fence`, in the database."""
+def raised_fence(claim: Claim, now_us: int) -> Greatest:
+    """Return `recovery_app.fencing.raise_fence` as an expression of the database."""
     return Greatest(
         _number(now_us),
         F("fence") + 1,
@@ -134,5 +134,5 @@ def _of_rest(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _text(text: str) -> str:
-    # The manager lets no other text in; bytes saved past it may hold anything.
+    # The manager accepts only texts that fit; bytes stored without it may hold any.
     return text[:MAX_TEXT_LENGTH].replace("\x00", "")

@@ -1,4 +1,4 @@
-"""Own what is read of rows for people who look: their columns, and never a state."""
+"""Queries for listings and the admin, which read columns and never a state."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Substr
 
 from recovery_app.clock import MICROSECONDS
-from recovery_app.storages.browsing import Place, describe_prefix, field_of, moment
-from recovery_app.storages.database.columns import MAX_TEXT_LENGTH
-from recovery_app.values import Query, Sample, SnapshotInfo
+from recovery_app.storages.browsing import (
+    Entry,
+    EntryPage,
+    KeysetCursor,
+    describe_prefix,
+    field_of,
+    moment,
+)
+from recovery_app.storages.database.columns import MAX_TEXT_LENGTH, bytes_of
+from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredSnapshot
@@ -19,11 +26,11 @@ if TYPE_CHECKING:
     Rows = QuerySet[StoredSnapshot]
 
 LAST_CHARACTER = "\U0010ffff"
-FEW = 500
-MOSTLY = 10
-"""Where fewer than one of so many is live, the first rows by key may hold none."""
-ALL_KEYS = 16**16
-"""How many socket hashes there can be."""
+FEW_ROWS = 500
+LIVE_SHARE = 10
+"""If fewer than one row in so many is live, the first rows by key may include none."""
+SOCKET_HASHES = 16**16
+"""The number of possible socket hashes."""
 _COLUMNS = (
     "key",
     "expires_us",
@@ -39,96 +46,124 @@ _COLUMNS = (
 _COLUMN_OF = {"saved_at": "saved_us", "expires_in_seconds": "expires_us"}
 
 
+def entry_page(rows: Rows, prefix: str, cursor: str | None, limit: int, now_us: int) -> EntryPage:
+    """Return a page of live snapshots by key, whose socket ids start with a prefix."""
+    live = rows.filter(expires_us__gt=now_us, revoked=False).order_by("key")
+    if prefix:
+        live = starting_with(live, prefix)
+    if cursor is not None:
+        live = live.filter(key__gt=cursor)
+    found = list(live[: limit + 1])
+    entries = [entry_of(row, now_us) for row in found[:limit]]
+    more = len(found) > limit
+    return EntryPage(entries=entries, next_cursor=entries[-1].key if more else None)
+
+
+def entry_of(row: StoredSnapshot, now_us: int) -> Entry:
+    """Return a row as an entry."""
+    expires_in = (row.expires_us - now_us) / MICROSECONDS
+    return Entry(key=row.key, data=bytes_of(row), expires_in=expires_in)
+
+
+def page_of(rows: Rows, query: Query, now_us: int) -> Page:
+    """Return the page of snapshots that a query asks for."""
+    found = starting_after(matching(rows, query, now_us), query)
+    infos = described(rows, found[: query.limit + 1], query.order, now_us)
+    page = infos[: query.limit]
+    more = len(infos) > query.limit
+    return Page(items=[info for info, _ in page], next_cursor=str(page[-1][1]) if more else None)
+
+
 def column_of(order: str) -> str:
-    """Give the column that an order sorts by; `ValueError`."""
+    """Return the column that an order sorts by, or ``""``; raise `ValueError`."""
     field = field_of(order)
     return _COLUMN_OF.get(field, field)
 
 
-def wanted(rows: Rows, query: Query, now_us: int) -> Rows:
-    """Give the rows that a query is for, in its order."""
-    found = _few(rows, query, now_us).filter(revoked=False)
+def matching(rows: Rows, query: Query, now_us: int) -> Rows:
+    """Return the rows that match a query, in its order."""
+    found = _live_if_few(rows, query, now_us).filter(revoked=False)
     found = found.filter(**{"expires_us__lte" if query.expired else "expires_us__gt": now_us})
     if query.prefix:
         found = starting_with(found, query.prefix)
     if query.view is not None:
-        # Where equality minds no case, LIKE does, and the other way round.
+        # One of the two is case-sensitive on every database.
         found = found.filter(view=query.view, view__startswith=query.view)
     column = column_of(query.order)
     sign = "-" if query.order.startswith("-") else ""
     return found.order_by(*([f"{sign}{column}"] if column else []), f"{sign}key")
 
 
-def _few(rows: Rows, query: Query, now_us: int) -> Rows:
-    """Give the live rows alone where they are few: by key, all that expired is on the way."""
+def _live_if_few(rows: Rows, query: Query, now_us: int) -> Rows:
+    """Return only the live rows if they are few: by key, they may lie behind many expired ones."""
     if query.expired or query.order or query.prefix:
         return rows
     live = rows.filter(expires_us__gt=now_us).order_by("expires_us")
-    keys = list(live.values_list("key", flat=True)[: FEW + 1])
-    return rows if len(keys) > FEW else rows.filter(key__in=keys)
+    keys = list(live.values_list("key", flat=True)[: FEW_ROWS + 1])
+    return rows if len(keys) > FEW_ROWS else rows.filter(key__in=keys)
 
 
 def starting_with(rows: Rows, prefix: str) -> Rows:
-    """Give the rows whose socket ids start with a prefix, by the index."""
-    # LIKE may use the index and mind no case, which equality does.
+    """Return the rows whose socket ids start with a prefix, found by the index."""
+    # LIKE can use the index but may ignore case, unlike equality.
     start = Substr("socket_id", 1, len(prefix))
     found = rows.filter(socket_id__startswith=prefix).alias(start=start).filter(start=prefix)
     if connections[rows.db].vendor == "sqlite":
-        # Here LIKE uses none, and the order is that of code points.
+        # LIKE uses no index on SQLite, which sorts by code point.
         end = prefix + LAST_CHARACTER * MAX_TEXT_LENGTH
         found = found.filter(socket_id__gte=prefix, socket_id__lte=end)
     return found
 
 
-def after(rows: Rows, query: Query) -> Rows:
-    """Give the rows behind a query's cursor; `ValueError` for one that isn't of its order."""
-    place = Place.read(query.cursor)
-    if place is None:
+def starting_after(rows: Rows, query: Query) -> Rows:
+    """Return the rows behind a query's cursor; raise `ValueError` if it is of another order."""
+    cursor = KeysetCursor.read(query.cursor)
+    if cursor is None:
         return rows
     column = column_of(query.order)
     then = "lt" if query.order.startswith("-") else "gt"
-    if (place.value is None) is bool(column):
+    if (cursor.value is None) is bool(column):
         raise ValueError("The cursor isn't one of this order.")
     if not column:
-        return rows.filter(**{f"key__{then}": place.key})
+        return rows.filter(**{f"key__{then}": cursor.key})
     return rows.filter(
-        Q(**{f"{column}__{then}": place.value})
-        | Q(**{column: place.value, f"key__{then}": place.key})
+        Q(**{f"{column}__{then}": cursor.value})
+        | Q(**{column: cursor.value, f"key__{then}": cursor.key})
     )
 
 
-def infos_of(
+def described(
     all_rows: Rows, rows: Rows, order: str, now_us: int
-) -> list[tuple[SnapshotInfo, Place]]:
-    """Give what rows say, each with its place in the order."""
+) -> list[tuple[SnapshotInfo, KeysetCursor]]:
+    """Return the metadata of rows, each with its cursor."""
     found = list(rows.values(*_COLUMNS))
     problems = _problems(all_rows, [row["key"] for row in found if not row["socket_id"]])
     column = column_of(order)
     return [
         (
             _info_of(row, now_us, problems.get(row["key"], "")),
-            Place(key=row["key"], value=row[column] if column else None),
+            KeysetCursor(key=row["key"], value=row[column] if column else None),
         )
         for row in found
     ]
 
 
 def sample_of(rows: Rows, limit: int, now_us: int) -> Sample:
-    """Give the snapshots among the first rows, and what follows from them about all."""
+    """Return the live snapshots among the first rows, and an estimate of all from them."""
     found = list(rows.order_by("key").values(*_COLUMNS)[: limit + 1])
     is_exact = len(found) <= limit
     snapshots = [row for row in found[:limit] if not row["revoked"]]
     items = [_info_of(row, now_us) for row in snapshots if row["expires_us"] > now_us]
     share = 1.0 if is_exact else _share_up_to(found[limit - 1]["key"])
     expired = len(snapshots) - len(items)
-    if share and len(items) * MOSTLY < len(snapshots):
+    if share and len(items) * LIVE_SHARE < len(snapshots):
         few = _few_live(rows, limit, now_us)
         if few is not None:
             return Sample(
                 items=few, total=len(few), expired=round(expired / share), is_exact=is_exact
             )
     if not share:
-        # Keys that are no hashes tell nothing about those behind them.
+        # Keys that aren't hashes allow no estimate.
         of_all = rows.filter(revoked=False)
         total = of_all.filter(expires_us__gt=now_us).count()
         return Sample(items=items, total=total, expired=of_all.count() - total)
@@ -141,7 +176,7 @@ def sample_of(rows: Rows, limit: int, now_us: int) -> Sample:
 
 
 def _few_live(rows: Rows, limit: int, now_us: int) -> list[SnapshotInfo] | None:
-    """Give all live snapshots by the index on the expiry; ``None`` if they are too many."""
+    """Return all live snapshots by the index on the expiry, or ``None`` if they are too many."""
     live = rows.filter(expires_us__gt=now_us).order_by("expires_us")
     found = list(live.values(*_COLUMNS)[: limit + 1])
     if len(found) > limit:
@@ -151,13 +186,13 @@ def _few_live(rows: Rows, limit: int, now_us: int) -> list[SnapshotInfo] | None:
 
 def _share_up_to(key: str) -> float:
     try:
-        return int(key, 16) / ALL_KEYS if len(key) == 16 else 0
+        return int(key, 16) / SOCKET_HASHES if len(key) == 16 else 0
     except ValueError:
         return 0
 
 
 def _problems(rows: Rows, keys: list[str]) -> dict[str, str]:
-    """Say what is wrong with the bytes of rows that name no socket; few, if any, are read."""
+    """Return why rows without a socket id are unreadable, by key; few rows are, if any."""
     if not keys:
         return {}
     found = rows.filter(key__in=keys).values_list("key", "data")

@@ -1,0 +1,30 @@
+"""The tests that every storage has to pass.
+
+Each module has the tests of one part of the contract:
+
+- `plain`: `save`, `load`, `delete` and the TTL, closing and reuse;
+- `decisions`: each fenced step decides as `recovery_app.fencing` does;
+- `fenced`: what a fenced step leaves behind, such as the TTL and the header;
+- `races`: fenced steps at the same time, where ``supports_atomic_fence`` is true;
+- `listing`: lists, counts, browsing and clean-up, where they are supported.
+"""
+
+from __future__ import annotations
+
+from recovery_app.testing.contract.decisions import DecisionTests
+from recovery_app.testing.contract.fenced import FencedTests
+from recovery_app.testing.contract.listing import ListingTests
+from recovery_app.testing.contract.plain import PlainTests
+from recovery_app.testing.contract.races import RaceTests
+
+
+class StorageContract(PlainTests, DecisionTests, FencedTests, RaceTests, ListingTests):
+    """The contract test suite; subclass it in a pytest module to run it on a storage.
+
+    Override `make_storage`, or the fixture ``storage`` if the storage needs other fixtures.
+    Each test gets a fresh, empty storage, and runs once with the sync methods and once with
+    their async variants. See ``docs/storages.md``.
+    """
+
+
+__all__ = ["StorageContract"]
