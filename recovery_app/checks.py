@@ -15,13 +15,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from recovery_app.conf import Problem, find_problems, get_settings, get_storage_entry
-from recovery_app.storages import CacheStorage, MemoryStorage
+from recovery_app.storages import CacheStorage
 from recovery_app.storages.cache.checks import check_cache
 from recovery_app.storages.system_checks import (
     as_mapping,
     check_atomic_fence,
-    check_blocking_timeout,
-    check_memory,
     class_paths,
     default_socket_timeout,
     seconds_in_url,
@@ -64,9 +62,7 @@ def check_storage(**_kwargs: Any) -> list[CheckMessage]:
         storage = get_settings().storage()
     except ImproperlyConfigured:
         return _check_named_storage()
-    messages = [*check_atomic_fence(storage), *check_blocking_timeout(storage), *storage.check()]
-    if isinstance(storage, MemoryStorage):
-        messages += check_memory()
+    messages = [*check_atomic_fence(storage), *storage.check()]
     storage.close()
     return messages
 

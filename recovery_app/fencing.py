@@ -18,9 +18,8 @@ from dataclasses import dataclass, replace
 
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
 from recovery_app.snapshots import (
-    FENCE_FLOOR_BINDING,
     Header,
-    is_readable,
+    read_fencing,
     revoked_marker,
 )
 
@@ -65,12 +64,13 @@ def decide_save(stored: bytes | None, data: bytes) -> Decision:
     """Return whether a snapshot, whose fence is its token's timestamp, may be stored."""
     if stored is None:
         return Decision(Verdict.DONE, data)
-    if not is_readable(data):
+    new, old = read_fencing(data), read_fencing(stored)
+    if new is None:
         Header.read(data)
-    if not is_readable(stored):
+    if new is None or old is None:
         return Decision(Verdict.UNREADABLE, stored)
-    issued_us, floor, binding = FENCE_FLOOR_BINDING.unpack_from(data)
-    old_fence, old_floor, old_binding = FENCE_FLOOR_BINDING.unpack_from(stored)
+    issued_us, floor, binding = new
+    old_fence, old_floor, old_binding = old
     if binding != old_binding:
         return Decision(Verdict.BINDING_MISMATCH, stored)
     if issued_us < old_fence:

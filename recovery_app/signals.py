@@ -56,16 +56,18 @@ class Observer:
 
 
 class Observers(Observer):
-    """A composite of observers: each call is passed on to all of them."""
+    """A composite of observers: each call is passed on to those that override the method."""
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
         self._started: dict[str, Observer] = {}
+        self._sort()
 
     def add(self, observer: Observer) -> None:
         """Add ``observer``, unless it has been added before."""
         if observer not in self._observers:
             self._observers = (*self._observers, observer)
+            self._sort()
 
     def start(self, name: str, make: Callable[[], Observer]) -> None:
         """Add the observer called ``name``, which is made once per process."""
@@ -76,18 +78,19 @@ class Observers(Observer):
     def remove(self, observer: Observer) -> None:
         """Remove ``observer``, if it has been added."""
         self._observers = tuple(each for each in self._observers if each is not observer)
+        self._sort()
 
     def token_created(self) -> None:
-        for observer in self._observers:
-            observer.token_created()
+        for call in self._token_created:
+            call()
 
     def state_saved(self, size_bytes: int) -> None:
-        for observer in self._observers:
-            observer.state_saved(size_bytes)
+        for call in self._state_saved:
+            call(size_bytes)
 
     def recovered(self) -> None:
-        for observer in self._observers:
-            observer.recovered()
+        for call in self._recovered:
+            call()
 
     def failed(self, error: RecoveryError) -> None:
         for observer in self._observers:
@@ -106,12 +109,27 @@ class Observers(Observer):
             observer.connection_fenced()
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
-        for observer in self._observers:
-            observer.storage_called(operation, seconds, error)
+        for call in self._storage_called:
+            call(operation, seconds, error)
 
     def counted(self, snapshots: int, *, shared: bool) -> None:
         for observer in self._observers:
             observer.counted(snapshots, shared=shared)
+
+    def _sort(self) -> None:
+        # Of what is announced with each event, only those are called that listen.
+        self._token_created = [each.token_created for each in self._listening("token_created")]
+        self._state_saved = [each.state_saved for each in self._listening("state_saved")]
+        self._recovered = [each.recovered for each in self._listening("recovered")]
+        self._storage_called = [each.storage_called for each in self._listening("storage_called")]
+
+    def _listening(self, method: str) -> list[Observer]:
+        bare = getattr(Observer, method)
+        return [
+            each
+            for each in self._observers
+            if getattr(getattr(each, method), "__func__", None) is not bare
+        ]
 
 
 observers = Observers()

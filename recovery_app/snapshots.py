@@ -52,9 +52,8 @@ _LENGTHS = struct.Struct(">HHHHI")
 _PREFIX = struct.Struct(_HEADER.format + _LENGTHS.format[1:])
 _TEXTS = _PREFIX.size
 HEADER_BYTES = _HEADER.size
-FENCE_FLOOR_BINDING = struct.Struct(f">8xQQ24x{DIGEST_SIZE}s")
-"""The fields of a header that decide whether a save may replace it."""
-_TIMES = struct.Struct(">8xQQ8xQQ")
+_FENCING = struct.Struct(f">3s5xQQ8xQQ{DIGEST_SIZE}s")
+"""Of a header: magic and format, fence, floor, created, saved, binding."""
 
 
 _NO_BINDING = hashlib.sha256()
@@ -146,9 +145,46 @@ class Snapshot:
 
         Raise `SnapshotCorrupt`, or `VersionMismatch` for a newer format.
         """
-        header = Header.read(data)
-        texts, replies, state = split_parts(data)
-        return cls(header, *texts, state, replies)
+        if len(data) < _TEXTS or read_fencing(data) is None:
+            Header.read(data)
+            raise SnapshotCorrupt("its fields are broken")
+        (
+            *_,
+            flags,
+            version,
+            fence,
+            floor,
+            seq,
+            created,
+            saved,
+            binding,
+            id_bytes,
+            view_bytes,
+            topic_bytes,
+            name_bytes,
+            replies_bytes,
+        ) = _PREFIX.unpack_from(data)
+        view = _TEXTS + id_bytes
+        topic = view + view_bytes
+        name = topic + topic_bytes
+        replies = name + name_bytes
+        state = replies + replies_bytes
+        if state > len(data):
+            raise SnapshotCorrupt("it is cut short")
+        try:
+            return cls(
+                Header(
+                    fence, floor, binding, flags, version, seq - 1 if seq else None, created, saved
+                ),
+                data[_TEXTS:view].decode(),
+                data[view:topic].decode(),
+                data[topic:name].decode(),
+                data[name:replies].decode(),
+                data[state:],
+                data[replies:state],
+            )
+        except UnicodeDecodeError as error:
+            raise SnapshotCorrupt("its fields are broken") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +232,9 @@ def encode_snapshot(
     state: bytes,
 ) -> bytes:
     """Return the bytes of a snapshot that is saved at ``now_us``."""
-    id_, view, topic, name = [text.encode() for text in texts]
+    socket_id, view_name, topic_name, serializer = texts
+    id_, view = socket_id.encode(), view_name.encode()
+    topic, name = topic_name.encode(), serializer.encode()
     prefix = _PREFIX.pack(
         _MAGIC,
         FORMAT,
@@ -217,14 +255,6 @@ def encode_snapshot(
     return b"".join((prefix, id_, view, topic, name, replies, state))
 
 
-def split_parts(data: bytes) -> tuple[Texts, bytes, bytes]:
-    """Return the texts, the replies and the state of a snapshot; raise `SnapshotCorrupt`."""
-    texts, start, end = _read_texts(data)
-    if end > len(data):
-        raise SnapshotCorrupt("it is cut short")
-    return texts, data[start:end], data[end:]
-
-
 def revoked_marker(header: Header) -> bytes:
     """Return the marker that replaces a revoked snapshot."""
     marker = replace(header, flags=REVOKED, applied_seq=None, version=0)
@@ -233,12 +263,13 @@ def revoked_marker(header: Header) -> bytes:
     ).to_bytes()
 
 
-def is_readable(data: bytes) -> bool:
-    """Return whether `Header.read` can read these bytes."""
-    if len(data) < HEADER_BYTES or not data.startswith(READABLE):
-        return False
-    latest: int = max(_TIMES.unpack_from(data))
-    return latest <= MAX_US
+def read_fencing(data: bytes) -> tuple[int, int, bytes] | None:
+    """Return fence, floor and digest of the binding; ``None`` if `Header.read` would raise."""
+    if len(data) < HEADER_BYTES:
+        return None
+    start, fence, floor, created, saved, binding = _FENCING.unpack_from(data)
+    is_sound = fence <= MAX_US and floor <= MAX_US and created <= MAX_US and saved <= MAX_US
+    return (fence, floor, binding) if is_sound and start == READABLE else None
 
 
 def is_marker(data: bytes) -> bool:

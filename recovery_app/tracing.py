@@ -68,10 +68,7 @@ class OpenTelemetryTracer:
 
     def __init__(self) -> None:
         self._tracer = trace.get_tracer("recovery_app")
-
-    def is_recording(self) -> bool:
-        """Return whether the application has set a tracer provider."""
-        return provider.is_set()
+        self.is_recording = provider.is_set
 
     @contextmanager
     def open(self, name: str) -> Iterator[Any]:

@@ -10,6 +10,7 @@ import pytest
 from django.apps import apps
 
 from recovery_app import RecoveryManager, tracing
+from recovery_app._core import telemetry
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import RecoveryError
 from recovery_app.storages import MemoryStorage
@@ -58,6 +59,7 @@ def exporter() -> Iterator[Any]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     tracing.provider = tracing.Provider()
+    tracing.start()
     yield exporter
     exporter.shutdown()
 
@@ -182,6 +184,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
     api = tracing.trace
     monkeypatch.setattr(api, "get_tracer_provider", api.ProxyTracerProvider)
     monkeypatch.setattr(tracing, "provider", tracing.Provider())
+    monkeypatch.setattr(telemetry.tracing, "tracer", tracing.OpenTelemetryTracer())
 
 
 @pytest.mark.usefixtures("unset")

@@ -58,7 +58,8 @@ def call(away: Away, timer: Timer) -> Callable[..., None]:
         except Exception as error:
             monitor.failed(operation, start, error)
         else:
-            monitor.succeeded(operation, start)
+            if monitor.outage is not None:
+                monitor.recovered()
 
     return make
 

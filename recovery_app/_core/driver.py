@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from recovery_app._core.telemetry import Span, StorageMonitor, tracing
 from recovery_app.exceptions import RecoveryError
+from recovery_app.signals import observers
 from recovery_app.storages import Storage
 
 Result = TypeVar("Result")
@@ -24,57 +25,58 @@ class Driver:
         self.storage = storage
         self._monitor = StorageMonitor(type(storage).__name__)
 
-    def run(self, flow: Flow[Result], span: str = "") -> Result:
-        """Run a flow with blocking calls, within a span of that name if there is one."""
-        tracer = tracing.active() if span else None
-        if tracer is None:
-            return self._run(flow)
-        with tracer.open(span) as opened:
-            return self._run(flow, opened)
-
-    def arun(self, flow: Flow[Result], span: str = "") -> Coroutine[Any, Any, Result]:
-        """Run a flow with asynchronous calls, within a span of that name if there is one."""
-        tracer = tracing.active() if span else None
-        return self._arun(flow) if tracer is None else self._arun_traced(flow, tracer.open(span))
-
-    def _run(self, flow: Flow[Result], span: Span | None = None) -> Result:
-        monitor = self._monitor
+    def run(self, flow: Flow[Result], name: str = "", span: Span | None = None) -> Result:
+        """Run a flow with blocking calls, within a span called ``name`` if anybody takes it."""
+        if name and tracing.tracer is not None and tracing.tracer.is_recording():
+            with tracing.tracer.open(name) as opened:
+                return self.run(flow, span=opened)
+        monitor, clock = self._monitor, self._monitor.clock
         try:
-            operation, name, arguments, options = next(flow)
+            operation, method, arguments, options = next(flow)
             while True:
-                start = monitor.clock()
+                start = clock()
                 try:
-                    returned = getattr(self.storage, name)(*arguments, **options)
+                    returned = getattr(self.storage, method)(*arguments, **options)
                 except Exception as error:
                     monitor.failed(operation, start, error)
                     _name_socket(error, arguments)
-                    operation, name, arguments, options = flow.throw(error)
+                    operation, method, arguments, options = flow.throw(error)
                 else:
-                    monitor.succeeded(operation, start)
+                    observers.storage_called(operation, clock() - start, None)
+                    if monitor.outage is not None:
+                        monitor.recovered()
                     if span is not None:
                         span.set_attribute("recovery.socket_hash", arguments[0])
-                    operation, name, arguments, options = flow.send(returned)
+                    operation, method, arguments, options = flow.send(returned)
         except StopIteration as stop:
             result: Result = stop.value
             return result
 
+    def arun(self, flow: Flow[Result], name: str = "") -> Coroutine[Any, Any, Result]:
+        """Run a flow with asynchronous calls, within a span called ``name`` if anybody takes it."""
+        if name and tracing.tracer is not None and tracing.tracer.is_recording():
+            return self._arun_traced(flow, tracing.tracer.open(name))
+        return self._arun(flow)
+
     async def _arun(self, flow: Flow[Result], span: Span | None = None) -> Result:
-        monitor = self._monitor
+        monitor, clock = self._monitor, self._monitor.clock
         try:
-            operation, name, arguments, options = next(flow)
+            operation, method, arguments, options = next(flow)
             while True:
-                start = monitor.clock()
+                start = clock()
                 try:
-                    returned = await getattr(self.storage, "a" + name)(*arguments, **options)
+                    returned = await getattr(self.storage, "a" + method)(*arguments, **options)
                 except Exception as error:
                     monitor.failed(operation, start, error)
                     _name_socket(error, arguments)
-                    operation, name, arguments, options = flow.throw(error)
+                    operation, method, arguments, options = flow.throw(error)
                 else:
-                    monitor.succeeded(operation, start)
+                    observers.storage_called(operation, clock() - start, None)
+                    if monitor.outage is not None:
+                        monitor.recovered()
                     if span is not None:
                         span.set_attribute("recovery.socket_hash", arguments[0])
-                    operation, name, arguments, options = flow.send(returned)
+                    operation, method, arguments, options = flow.send(returned)
         except StopIteration as stop:
             result: Result = stop.value
             return result

@@ -13,7 +13,7 @@ from recovery_app._core import inspection
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Driver
 from recovery_app._core.notifier import Notifier
-from recovery_app._core.operations import Operations, SnapshotMetadata, check_name
+from recovery_app._core.operations import Operations, check_name, metadata_of
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import TokenSigner
 from recovery_app.clock import Clock
@@ -109,7 +109,7 @@ class RecoveryManager:
         `StateTooLarge` and `UnserializableState` (the older snapshot stays),
         `StorageError`, and `ValueError` for metadata that can't be stored.
         """
-        metadata = SnapshotMetadata(version, view, topic)
+        metadata = metadata_of(version, view, topic)
         flow = self.operations.save(
             token, state, binding=binding, applied_seq=applied_seq, metadata=metadata
         )
@@ -127,7 +127,7 @@ class RecoveryManager:
         topic: str = "",
     ) -> None:
         """Async variant of `save`."""
-        metadata = SnapshotMetadata(version, view, topic)
+        metadata = metadata_of(version, view, topic)
         flow = self.operations.save(
             token, state, binding=binding, applied_seq=applied_seq, metadata=metadata
         )

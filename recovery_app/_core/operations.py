@@ -6,8 +6,8 @@ it needs, and the driver sends back what they return. Blocking and asynchronous 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from recovery_app._concurrency import LRUCache, timestamps_of
@@ -15,7 +15,7 @@ from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Flow
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
-from recovery_app.clock import MICROSECONDS, Clock, to_us
+from recovery_app.clock import MICROSECONDS, Clock
 from recovery_app.exceptions import (
     InvalidSignature,
     RecoveryError,
@@ -30,6 +30,7 @@ from recovery_app.signals import observers
 from recovery_app.snapshots import (
     MAX_SEQ,
     MAX_VERSION,
+    REVOKED,
     Header,
     Snapshot,
     digest_binding,
@@ -44,22 +45,25 @@ REMEMBERED_IDS = 5_000
 REMEMBERED_GRANTS = 5_000
 
 
-@dataclass(slots=True)
-class SnapshotMetadata:
-    """What a snapshot says of its state; `ValueError` for what no storage could keep."""
+class SnapshotMetadata(NamedTuple):
+    """What a snapshot says of its state, checked by `metadata_of`."""
 
     version: int = 0
     view: str = ""
     topic: str = ""
 
-    def __post_init__(self) -> None:
-        # Nearly always these have their defaults, and a look takes a tenth of a check.
-        if self.version or type(self.version) is not int:
-            _check_number("version", self.version, MAX_VERSION)
-        if self.view != "":
-            check_name("view", self.view)
-        if self.topic != "":
-            check_name("topic", self.topic)
+
+_NO_METADATA = SnapshotMetadata()
+
+
+def metadata_of(version: int, view: str, topic: str) -> SnapshotMetadata:
+    """Return what a snapshot is to say of its state; `ValueError` for what can't be stored."""
+    if version == 0 and type(version) is int and view == "" and topic == "":
+        return _NO_METADATA
+    _check_number("version", version, MAX_VERSION)
+    check_name("view", view)
+    check_name("topic", topic)
+    return SnapshotMetadata(version, view, topic)
 
 
 class Recovered(NamedTuple):
@@ -87,7 +91,7 @@ class Operations:
         self.codec = codec
         self._signer = signer
         self._ttl = ttl
-        self._token_max_age = token_max_age
+        self._token_max_age = math.inf if token_max_age is None else token_max_age
         self._clock = clock
         self._timestamps = timestamps_of(clock)
         self._cleanup = cleanup
@@ -101,14 +105,12 @@ class Operations:
 
     def now_us(self) -> int:
         """Return the time in microseconds, never the same twice from one process."""
-        return self._timestamps.tick(to_us(self._clock()))
+        return self._timestamps.tick(round(self._clock() * MICROSECONDS))
 
     def create(self, socket_id: str, binding: bytes) -> Grant:
         """Issue a token for a new socket."""
-        socket_hash = hash_socket_id(socket_id)
-        self._remember(socket_hash.hex(), socket_id)
         observers.token_created()
-        return self._issue(socket_hash, self.now_us(), binding)
+        return self._issue(hash_socket_id(socket_id), self.now_us(), binding, socket_id)
 
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""
@@ -119,16 +121,9 @@ class Operations:
         if grant is None:
             payload = self._signer.verify(token, binding)
             grant = self._grant(str.__str__(cast("str", token)), payload, binding)
-        self.check_age(grant)
+        if self._clock() > grant.expires_at:
+            raise self._expired(grant, self._token_max_age)
         return grant
-
-    def check_age(self, grant: Grant) -> None:
-        """Raise `TokenExpired` for a token that is older than any may be."""
-        limit = self._token_max_age
-        if limit is not None:
-            age = self.age_of(grant)
-            if age > limit:
-                raise TokenExpired(age_seconds=age, limit_seconds=limit, socket_hash=grant.key)
 
     def age_of(self, grant: Grant) -> float:
         """Return the seconds since a token was issued."""
@@ -158,11 +153,12 @@ class Operations:
         except RecoveryError as error:
             error.socket_hash = grant.key
             raise
-        socket_id = self._socket_ids.get(grant.key)
+        socket_id = grant.socket_id or self._socket_ids.get(grant.key)
         if socket_id is None:
             data = yield "load", "load", (grant.key,), {}
+            # The hash itself stands in until a process that knows the id has saved.
             socket_id = socket_id_in(data or b"") or grant.key
-            self._remember(grant.key, socket_id)
+            self._remember(grant, socket_id)
         yield from self.save_payload(
             grant, payload, socket_id=socket_id, metadata=metadata, applied_seq=applied_seq
         )
@@ -184,13 +180,15 @@ class Operations:
         (``None``: of this one); older ones can't take over from then on. ``replies`` are those
         to the last events, as `recovery_app._live.replies` packs them.
         """
-        self.check_age(grant)
+        now = self._clock()
+        if now > grant.expires_at:
+            raise self._expired(grant, self._token_max_age)
         issued_us = grant.claim.issued_us
         data = encode_snapshot(
             issued_us,
             issued_us if confirmed_us is None else min(confirmed_us, issued_us),
             grant.claim.binding,
-            now_us=to_us(self._clock()),
+            now_us=round(now * MICROSECONDS),
             version=metadata.version,
             applied_seq=applied_seq,
             texts=(socket_id, metadata.view, metadata.topic, self.codec.name),
@@ -214,13 +212,14 @@ class Operations:
             snapshot = Snapshot.from_bytes(data)
             header = snapshot.header
             verdict = refuse(header, grant.claim, by_floor=True)
-            if verdict is not None or header.revoked:
+            if verdict is not None or header.flags & REVOKED:
                 raise self._refusal(grant, verdict or Verdict.NOT_FOUND)
             state = self.codec.decode(snapshot.state, snapshot.serializer)
         except RecoveryError as error:
             error.socket_hash = grant.key
             raise
-        self._remember(grant.key, snapshot.socket_id)
+        if grant.socket_id is None:
+            self._remember(grant, snapshot.socket_id)
         return Recovered(state, snapshot.socket_id, header.applied_seq, header.version)
 
     def take_over(
@@ -244,8 +243,7 @@ class Operations:
             error.socket_hash = grant.key
             raise
         header = snapshot.header
-        following = self._issue(grant.socket_hash, header.fence, binding)
-        self._remember(grant.key, snapshot.socket_id)
+        following = self._issue(grant.socket_hash, header.fence, binding, snapshot.socket_id)
         observers.token_created()
         takeover = Takeover(
             state=state,
@@ -264,7 +262,8 @@ class Operations:
 
     def touch(self, grant: Grant) -> Flow[bool]:
         """Restart the time to live; return whether there was a snapshot."""
-        self.check_age(grant)
+        if self._clock() > grant.expires_at:
+            raise self._expired(grant, self._token_max_age)
         verdict = yield "touch", "touch_fenced", (grant.key, grant.claim, self._ttl), {}
         if verdict in (Verdict.DONE, Verdict.NOT_FOUND):
             return verdict is Verdict.DONE
@@ -279,7 +278,8 @@ class Operations:
 
     def renew(self, grant: Grant, new_binding: bytes) -> Flow[Grant]:
         """Issue a newer token for the same connection, bound to ``new_binding``."""
-        self.check_age(grant)
+        if self._clock() > grant.expires_at:
+            raise self._expired(grant, self._token_max_age)
         options = {"now_us": self.now_us(), "binding": digest_binding(bytes(new_binding))}
         decision: Decision = yield (
             "renewal",
@@ -291,16 +291,19 @@ class Operations:
             raise self._refusal(grant, decision.verdict, decision.data)
         fence = Header.read(decision.data or b"").fence
         observers.token_created()
-        return self._issue(grant.socket_hash, fence, new_binding)
+        return self._issue(grant.socket_hash, fence, new_binding, grant.socket_id)
 
     # Errors.
 
     def _missing(self, grant: Grant) -> RecoveryError:
         """Tell a token that has outlived every snapshot from one whose snapshot is gone."""
-        age = self.age_of(grant)
-        if age > self._ttl:
-            return TokenExpired(age_seconds=age, limit_seconds=self._ttl, socket_hash=grant.key)
+        if self.age_of(grant) > self._ttl:
+            return self._expired(grant, self._ttl)
         return SnapshotNotFound(socket_hash=grant.key)
+
+    def _expired(self, grant: Grant, limit: float) -> TokenExpired:
+        age = self.age_of(grant)
+        return TokenExpired(age_seconds=age, limit_seconds=limit, socket_hash=grant.key)
 
     def _refusal(
         self,
@@ -322,22 +325,28 @@ class Operations:
             return _unreadable(data, key)
         return TokenSuperseded(revoked=verdict is Verdict.REVOKED, socket_hash=key)
 
-    def _issue(self, socket_hash: bytes, issued_us: int, binding: bytes) -> Grant:
+    def _issue(
+        self, socket_hash: bytes, issued_us: int, binding: bytes, socket_id: str | None
+    ) -> Grant:
         payload = TokenPayload(socket_hash, issued_us)
-        return self._grant(self._signer.sign(payload, binding), payload, binding)
+        grant = self._grant(self._signer.sign(payload, binding), payload, binding)
+        if socket_id is not None:
+            self._remember(grant, socket_id)
+        return grant
 
     def _grant(self, token: str, payload: TokenPayload, binding: bytes) -> Grant:
         socket_hash, issued_us = payload
         binding = bytes(binding)
         claim = Claim(issued_us, digest_binding(binding))
-        grant = Grant(token, socket_hash.hex(), socket_hash, binding, claim)
+        expires_at = issued_us / MICROSECONDS + self._token_max_age
+        grant = Grant(token, socket_hash.hex(), socket_hash, binding, claim, expires_at)
         self._grants.put((token, binding), grant)
         return grant
 
-    def _remember(self, key: str, socket_id: str) -> None:
-        # The hash itself stands in until a process that knows the id has saved.
-        if socket_id != key:
-            self._socket_ids.put(key, socket_id)
+    def _remember(self, grant: Grant, socket_id: str) -> None:
+        if socket_id != grant.key:
+            grant.socket_id = socket_id
+            self._socket_ids.put(grant.key, socket_id)
 
 
 def check_name(what: str, name: str) -> None:

@@ -47,15 +47,12 @@ class StateCodec:
 
     def decode(self, payload: bytes, serializer: str | None = None) -> dict[str, Any]:
         """Return a state, read by the serializer of that name; raise `SnapshotCorrupt`."""
-        if serializer is None or serializer == self.name:
-            return self._loads(payload)
-        if serializer in BUILTIN:
-            return BUILTIN[serializer].loads(payload)
-        raise SnapshotCorrupt(
-            f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {self.name!r}"
-        )
-
-    def _loads(self, payload: bytes) -> dict[str, Any]:
+        if serializer is not None and serializer != self.name:
+            if serializer in BUILTIN:
+                return BUILTIN[serializer].loads(payload)
+            raise SnapshotCorrupt(
+                f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {self.name!r}"
+            )
         try:
             state: object = self.serializer.loads(payload)
         except RecoveryError:

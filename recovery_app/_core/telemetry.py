@@ -73,19 +73,18 @@ tracing = Tracing()
 
 
 class StorageMonitor:
-    """Times the calls on one storage, and knows whether it is away."""
+    """Knows whether one storage is away, and logs that."""
 
     def __init__(self, storage: str, *, clock: Clock = time.perf_counter) -> None:
         self.clock = clock
         self._storage = storage
-        self._outage: _Outage | None = None
+        self.outage: Outage | None = None
 
-    def succeeded(self, operation: str, start: float) -> None:
-        """Report a call that began at ``start`` and went well."""
-        now = self.clock()
-        observers.storage_called(operation, now - start, None)
-        if self._outage is not None and self._outage.is_over(now):
-            outage, self._outage = self._outage, None
+    def recovered(self) -> None:
+        """Note that a call went well while there is an outage, which may end it."""
+        outage = self.outage
+        if outage is not None and outage.is_over(self.clock()):
+            self.outage = None
             outage.log_end(self._storage)
 
     def failed(self, operation: str, start: float, error: Exception) -> None:
@@ -93,13 +92,13 @@ class StorageMonitor:
         now = self.clock()
         observers.storage_called(operation, now - start, error if _is_of_storage(error) else None)
         if _is_outage(operation, error):
-            if self._outage is None:
-                self._outage = _Outage(now)
+            if self.outage is None:
+                self.outage = Outage(now)
                 _log_begin(self._storage, operation, error)
-            self._outage.count(now)
+            self.outage.count(now)
 
 
-class _Outage:
+class Outage:
     """A time in which calls fail."""
 
     def __init__(self, now: float) -> None:

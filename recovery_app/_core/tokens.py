@@ -51,7 +51,8 @@ class TokenPayload(NamedTuple):
 class Grant:
     """A verified token. Storages are shown its ``claim`` alone: neither token nor binding.
 
-    ``key`` names the socket in the storage; ``binding`` is what the token is bound to.
+    ``key`` names the socket in the storage; ``binding`` is what the token is bound to;
+    ``expires_at`` is when it is too old to be accepted, in seconds since 1970.
     """
 
     token: str = field(repr=False)
@@ -59,6 +60,9 @@ class Grant:
     socket_hash: bytes
     binding: bytes = field(repr=False)
     claim: Claim = field(repr=False)
+    expires_at: float
+    socket_id: str | None = None
+    """The socket id, where this process has seen it: a token has only its hash."""
 
     @property
     def issued_us(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.operations import SnapshotMetadata
+from recovery_app._core.operations import metadata_of
 from recovery_app._core.telemetry import Tracer, tracing
 from recovery_app._live.interfaces import Application, Extras
 from recovery_app._live.numbering import RECOVERY
@@ -59,7 +59,7 @@ class Join:
         session = Session(
             self._manager,
             binding=admission.binding,
-            metadata=SnapshotMetadata(self._application.version, admission.view, self._topic),
+            metadata=metadata_of(self._application.version, admission.view, self._topic),
             announce=self._announce,
         )
         extras = await self._recover(session) if admission.may_recover else None

@@ -65,11 +65,12 @@ def write_plain(state: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
     if type(state) is not dict:
         return None
     try:
-        packed = pack(state)
+        packer = msgpack.Packer(strict_types=True, buf_size=FIRST_BUFFER_BYTES)
+        packed = packer.pack(state)
         text = orjson.dumps(state, option=STRICT_OPTIONS)
     except (TypeError, ValueError, OverflowError):
         return None
-    return None if _may_hold_nan(text, packed) else (text, packed)
+    return None if b"null" in text and may_hold_nan(packed) else (text, packed)
 
 
 def _may_hold_nan(text: bytes, packed: bytes) -> bool:

@@ -65,9 +65,6 @@ class KeysetCursor:
         return json.dumps([self.value, self.key])
 
 
-Place = KeysetCursor  # The name that `memory` imports.
-
-
 def describe(entry: Entry) -> SnapshotInfo:
     """Return the metadata of a stored value, whether it is readable or not."""
     return describe_prefix(entry.key, entry.data, len(entry.data), entry.expires_in)

@@ -9,12 +9,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from django.core.checks import CheckMessage
+
 from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import Clock
 from recovery_app.fencing import Claim, Decision, Verdict, decide_save, decide_touch
 from recovery_app.snapshots import is_marker, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage, describe
-from recovery_app.storages.browsing import SORTABLE, Place, is_behind, value_of
+from recovery_app.storages.browsing import SORTABLE, KeysetCursor, is_behind, value_of
+from recovery_app.storages.system_checks import check_memory
 from recovery_app.values import Page, Query, Sample
 
 DEFAULT_MAX_ENTRIES = 10_000
@@ -23,7 +26,7 @@ DEFAULT_MAX_ENTRIES = 10_000
 class _Entry:
     """A stored value, and when it expires (seconds since 1970)."""
 
-    __entrys__ = ("data", "expires_at")
+    __slots__ = ("data", "expires_at")
 
     def __init__(self, data: bytes, expires_at: float) -> None:
         self.data = data
@@ -70,9 +73,14 @@ class MemoryStorage(Storage):
     def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
         with self._lock:
             now = self.clock()
-            decision = decide_save(self._get(key, now), data)
+            entry = self._entries.get(key)
+            if entry is None or entry.expires_at <= now:
+                self._put(key, data, now + ttl)
+                return Verdict.DONE
+            decision = decide_save(entry.data, data)
             if decision.verdict is Verdict.DONE and decision.data is not None:
-                self._put(key, decision.data, now + ttl)
+                entry.data, entry.expires_at = decision.data, now + ttl
+                self._entries.move_to_end(key)
             return decision.verdict
 
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
@@ -136,17 +144,17 @@ class MemoryStorage(Storage):
 
     def browse(self, query: Query) -> Page:
         """Return a page in any order; sorting what is in memory costs little."""
-        place = Place.read(query.cursor)
+        place = KeysetCursor.read(query.cursor)
         found = []
         for entry, expires_at in self._found(expired=query.expired):
             info = describe(entry)
-            behind = Place(key=entry.key, value=value_of(info, query.order, expires_at))
+            behind = KeysetCursor(key=entry.key, value=value_of(info, query.order, expires_at))
             if query.admits(info) and is_behind(behind, place, query.order):
                 found.append((behind.value, entry.key, info))
         found.sort(key=lambda each: each[:2], reverse=query.order.startswith("-"))
         page = found[: query.limit]
         more = len(found) > query.limit
-        last = str(Place(value=page[-1][0], key=page[-1][1])) if more else None
+        last = str(KeysetCursor(value=page[-1][0], key=page[-1][1])) if more else None
         return Page(items=[info for *_, info in page], next_cursor=last)
 
     def sample(self, limit: int = 1000) -> Sample:
@@ -161,6 +169,9 @@ class MemoryStorage(Storage):
             if entry is None:
                 return None
             return Entry(key=key, data=entry.data, expires_in=entry.expires_at - self.clock())
+
+    def check(self) -> list[CheckMessage]:
+        return check_memory()
 
     def after_fork(self) -> None:
         """Replace the lock, which a thread of the parent may have held."""

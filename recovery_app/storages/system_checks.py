@@ -61,15 +61,14 @@ def check_atomic_fence(storage: Storage) -> list[CheckMessage]:
     ]
 
 
-def check_blocking_timeout(storage: Storage) -> list[CheckMessage]:
-    """Return W009 for a storage whose ``blocking_timeout`` is ``None``: it may wait for ever."""
-    waits = getattr(storage, "blocking_timeout", REDIS_TIMEOUT_SECONDS)
-    if waits is not None or default_socket_timeout() is not None:
+def check_blocking_timeout(cache: str | None, seconds: float | None) -> list[CheckMessage]:
+    """Return W009 for connections of a django-redis cache that set no time-out."""
+    if seconds is not None or default_socket_timeout() is not None:
         return []
     return [
         warning(
             "W009",
-            f"CACHES[{getattr(storage, 'cache', '')!r}], whose connections RECOVERY['STORAGE'] "
+            f"CACHES[{cache!r}], whose connections RECOVERY['STORAGE'] "
             "uses, sets no time-out: a Redis that is silent keeps blocking calls waiting for ever.",
             hint='Set its OPTIONS["SOCKET_TIMEOUT"] and OPTIONS["SOCKET_CONNECT_TIMEOUT"] to a few '
             "seconds.",

@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 from django.core.cache import caches
@@ -173,14 +172,6 @@ def check_options(prefix: str, wait_replicas: int, wait_timeout: float, limits: 
         raise ValueError("timeout and wait_timeout are seconds, above 0 and not without end.")
     if wait_replicas and wait_timeout >= timeout:
         raise ValueError("wait_timeout has to be shorter than timeout.")
-
-
-def has_default_timeout() -> bool:
-    """Return whether redis-py limits how long a connection waits without being told to."""
-    try:
-        return int(version("redis").split(".")[0]) >= _DEFAULT_TIMEOUT_SINCE
-    except PackageNotFoundError:
-        return False
 
 
 def _from_url(url: str) -> tuple[str, Address, dict[str, Any]]:

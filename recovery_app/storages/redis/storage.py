@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from django.core.checks import CheckMessage
-from django.core.checks import Warning as CheckWarning
 
 from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import Clock
@@ -22,7 +21,6 @@ from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
 from recovery_app.storages.redis.options import (
     check_options,
-    has_default_timeout,
     limits_of,
     pool_of_alias,
     topology_of_options,
@@ -33,6 +31,7 @@ from recovery_app.storages.redis.routing import Start
 from recovery_app.storages.redis.scanning import Cursor
 from recovery_app.storages.redis.sync_client import SyncClient
 from recovery_app.storages.redis.topology import Address, Topology
+from recovery_app.storages.system_checks import check_blocking_timeout
 from recovery_app.values import Page, Query, Sample
 
 Result = TypeVar("Result")
@@ -114,18 +113,8 @@ class RedisStorage(Storage):
         return seconds
 
     def check(self) -> list[CheckMessage]:
-        """Warn about blocking calls that may wait forever."""
-        if self.blocking_timeout is not None or has_default_timeout():
-            return []
-        return [
-            CheckWarning(
-                f"CACHES[{self.cache!r}], whose connections RECOVERY['STORAGE'] uses, sets no "
-                "time-out: a Redis that is silent keeps blocking calls waiting for ever.",
-                hint='Set its OPTIONS["SOCKET_TIMEOUT"] and OPTIONS["SOCKET_CONNECT_TIMEOUT"] to '
-                "a few seconds.",
-                id="recovery_app.W009",
-            )
-        ]
+        """Return W009 where blocking calls may wait for ever."""
+        return check_blocking_timeout(self.cache, self.blocking_timeout)
 
     # The async variants of single requests return the client's coroutine as it is: one of
     # their own around it would cost a tenth of a load in a pipeline.
