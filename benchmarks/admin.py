@@ -55,14 +55,14 @@ async def fill(manager: RecoveryManager, number: int) -> None:
 
 
 def busy_ms(port: int) -> float:
-    """Give how long Redis has worked on commands."""
+    """Return how long Redis has worked on commands."""
     with client(port) as connection:
         stats: dict[str, Any] = connection.info("commandstats")
     return sum(each["usec"] for each in stats.values()) / 1000
 
 
 def measure(browser: Client, port: int, address: str) -> list[float]:
-    """Give milliseconds: the median and the best of a page, of CPU for it, of Redis for it."""
+    """Return milliseconds: the median and the best of a page, of CPU for it, of Redis for it."""
     seconds, cpu_seconds = [], []
     before = busy_ms(port)
     for turn in range(ROUNDS + 1):

@@ -47,7 +47,7 @@ Work = Callable[[], Awaitable[Any]]
 
 
 async def alone(work: Work) -> float:
-    """Give the CPU seconds of one call among many, one after the other."""
+    """Return the CPU seconds of one call among many, one after the other."""
     start = time.process_time()
     for _ in range(ALONE):
         await work()
@@ -55,7 +55,7 @@ async def alone(work: Work) -> float:
 
 
 async def at_once(works: list[Work], clock: Callable[[], float] = time.process_time) -> float:
-    """Give the seconds of one call among those of a gather."""
+    """Return the seconds of one call among those of a gather."""
     start = clock()
     await asyncio.gather(*(work() for work in works))
     return (clock() - start) / len(works)

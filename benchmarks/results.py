@@ -27,7 +27,7 @@ class Row:
 
     @property
     def is_met(self) -> bool:
-        """Tell whether the aim is met; a row without one always is."""
+        """Return whether the aim is met; a row without one always is."""
         if self.aim is None:
             return True
         return self.ratio >= self.aim if self.at_least else self.ratio <= self.aim

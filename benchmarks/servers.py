@@ -56,7 +56,7 @@ def uvicorn(
 
 
 def has_socketio() -> bool:
-    """Tell whether Node.js and the npm package are here."""
+    """Return whether Node.js and the npm package are here."""
     return bool(shutil.which("node")) and (TOP / "node_modules" / "socket.io").is_dir()
 
 

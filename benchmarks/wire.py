@@ -75,7 +75,7 @@ class Page(asyncio.Protocol):
         self._data = data
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give up what is waited for."""
+        """Return up what is waited for."""
         self._event = None
         self._settle(None)
         if not self._answer.cancelled():

@@ -1,4 +1,4 @@
-"""Own the clock that tests advance."""
+"""The clock that tests advance."""
 
 from __future__ import annotations
 

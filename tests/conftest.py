@@ -63,7 +63,7 @@ def no_clean_up_goes_on() -> Iterator[None]:
 def django_db_modify_db_settings(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Give SQLite a file and start the servers that some collected test is marked with."""
+    """Return SQLite a file and start the servers that some collected test is marked with."""
     name = tmp_path_factory.mktemp("sqlite") / "test.sqlite3"
     settings.DATABASES["default"]["TEST"]["NAME"] = str(name)
     aliases = set().union(*map(databases.marked_aliases, request.session.items))
@@ -79,7 +79,7 @@ def django_db_keepdb() -> bool:
 
 @pytest.fixture(params=databases.PARAMS)
 def database_alias(request: pytest.FixtureRequest) -> str:
-    """Give the alias of each database in turn, with transactions, empty after the test."""
+    """Return the alias of each database in turn, with transactions, empty after the test."""
     alias: str = request.param
     return alias
 
@@ -89,7 +89,7 @@ def database_alias(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def cache_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Give Django's file cache a directory."""
+    """Return Django's file cache a directory."""
     settings.CACHES["file"]["LOCATION"] = str(tmp_path_factory.mktemp("cache"))
 
 
@@ -104,7 +104,7 @@ def memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 @pytest.fixture(scope="session")
 def redis_caches(redis_server: Process) -> None:
-    """Give each cache on Redis a database of its own."""
+    """Return each cache on Redis a database of its own."""
     for number, alias in enumerate(ON_REDIS, start=1):
         settings.CACHES[alias]["LOCATION"] = f"redis://{HOST}:{redis_server.port}/{number}"
 
@@ -122,7 +122,7 @@ def migrated_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def asgi_server(tmp_path: Path, migrated_demo: Path) -> Iterator[Callable[..., AsgiServer]]:
-    """Give a function that starts an `AsgiServer`; all are stopped after the test.
+    """Return a function that starts an `AsgiServer`; all are stopped after the test.
 
     All servers of one test have the same data of the example, fresh for the test.
     """
@@ -152,7 +152,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """Give one Chromium for the whole run."""
+    """Return one Chromium for the whole run."""
     async with async_playwright() as playwright:
         chromium = await browser.launch(playwright)
         yield chromium
@@ -161,7 +161,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(chromium: Browser) -> AsyncIterator[Page]:
-    """Give a page with cookies and storage of its own; ``page.context`` opens further tabs."""
+    """Return a page with cookies and storage of its own; ``page.context`` opens further tabs."""
     async with await chromium.new_context() as context:
         yield await context.new_page()
 

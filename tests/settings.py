@@ -1,4 +1,4 @@
-"""Own Django's settings for the suite. Its databases are made in ``tests/conftest.py``."""
+"""The Django's settings for the suite. Its databases are made in ``tests/conftest.py``."""
 
 import pymysql
 

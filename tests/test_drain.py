@@ -56,7 +56,7 @@ class Page:
         await self.wire.send(json.dumps(["1", str(self._refs), "lv:count", event, payload]))
 
     async def hear(self) -> dict[str, Any]:
-        """Give the response of the next reply."""
+        """Return the response of the next reply."""
         payload: dict[str, Any] = json.loads(await self.wire.recv())[4]
         assert payload["status"] == "ok", payload
         response: dict[str, Any] = payload["response"]
@@ -140,7 +140,7 @@ def start_again(server: AsgiServer) -> None:
 
 @pytest.fixture
 def start(asgi_server: Callable[..., AsgiServer]) -> Callable[..., AsgiServer]:
-    """Give a function that starts a server of the drain's application."""
+    """Return a function that starts a server of the drain's application."""
 
     def start(server_name: str = "uvicorn", **options: Any) -> AsgiServer:
         return asgi_server(server_name, **{"application": APPLICATION, **options})

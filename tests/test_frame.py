@@ -65,12 +65,12 @@ def run(*command: str | Path, cwd: Path = TOP) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """Give a page's code blocks in a language."""
+    """Return a page's code blocks in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def name_of(requirement: str) -> str:
-    """Give the name out of a requirement."""
+    """Return the name out of a requirement."""
     match = re.match(r"[\w-]+", requirement)
     assert match
     return match[0]

@@ -31,7 +31,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture(params=STORAGES)
 def storage(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Storage]:
-    """Give each storage in turn."""
+    """Return each storage in turn."""
     fixture = getattr(request.param, "fixture", None)
     if fixture is not None:
         request.getfixturevalue(fixture)
@@ -178,7 +178,7 @@ def check() -> Callable[..., Any]:
 
 
 async def ask(manager: RecoveryManager, check: Any, **options: Any) -> tuple[int, str]:
-    """Give what django-health-check's view answers."""
+    """Return what django-health-check's view answers."""
     view = import_string("health_check.views.HealthCheckView").as_view(checks=[(check, options)])
     with override_manager(manager):
         response = await view(AsyncRequestFactory().get("/health/?format=json"))

@@ -33,14 +33,14 @@ ROW = re.compile(r"^\| `(\w+)` \| ([A-Z]+) \| [^|]+ \| ([^|]*) ?\|$", re.MULTILI
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
-    """Give the level and the extras of each event in the table."""
+    """Return the level and the extras of each event in the table."""
     text = (TOP / "docs" / "monitoring.md").read_text()
     rows = ROW.findall(text)
     return {event: (level, set(re.findall(r"`(\w+)`", also))) for event, level, also in rows}
 
 
 def log_calls() -> Iterator[tuple[str, ast.Call]]:
-    """Give each call on a logger in the package, with where it is."""
+    """Return each call on a logger in the package, with where it is."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
@@ -56,7 +56,7 @@ CALLS = dict(log_calls())
 
 
 def event_of(call: ast.Call) -> str:
-    """Give the event that the call names: in a dictionary, or to a function that adds to it."""
+    """Return the event that the call names: in a dictionary, or to a function that adds to it."""
     (extra,) = (word.value for word in call.keywords if word.arg == "extra")
     if isinstance(extra, ast.Dict):
         keys = [key.value for key in extra.keys if isinstance(key, ast.Constant)]
@@ -104,7 +104,7 @@ def manager() -> Iterator[RecoveryManager]:
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, dict[str, Any]]]:
-    """Give a function that gives what was logged by event, and holds it to the table."""
+    """Return a function that gives what was logged by event, and holds it to the table."""
     caplog.set_level(logging.DEBUG, "recovery_app")
     ordinary = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 

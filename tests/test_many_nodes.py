@@ -102,7 +102,7 @@ http {{
 
 
 def make_nginx(home: Path, nodes: Sequence[AsgiServer]) -> Process:
-    """Give nginx with the configuration of the compose file, but for the addresses."""
+    """Return nginx with the configuration of the compose file, but for the addresses."""
     path = program("nginx", "/usr/sbin")
     require("nginx", path)
     port = free_port()

@@ -38,7 +38,7 @@ Call = Callable[..., Any]
 
 
 def samples(registry: CollectorRegistry = REGISTRY, prefix: str = PREFIX) -> dict[str, float]:
-    """Give each sample of ours, named as in ``tokens_failed_total{signature}``."""
+    """Return each sample of ours, named as in ``tokens_failed_total{signature}``."""
     found = {}
     for family in registry.collect():
         for sample in family.samples:
@@ -51,7 +51,7 @@ def samples(registry: CollectorRegistry = REGISTRY, prefix: str = PREFIX) -> dic
 
 @contextmanager
 def counting() -> Iterator[dict[str, float]]:
-    """Give what changed, and by how much, once the block has ended; buckets left out."""
+    """Return what changed, and by how much, once the block has ended; buckets left out."""
     before = samples()
     changes: dict[str, float] = {}
     yield changes
@@ -64,7 +64,7 @@ def counting() -> Iterator[dict[str, float]]:
 
 @pytest.fixture(params=["sync", "async"])
 def call(request: pytest.FixtureRequest) -> Call:
-    """Give a function that makes a manager's call, or its asynchronous twin."""
+    """Return a function that makes a manager's call, or its asynchronous twin."""
 
     def call_sync(manager: RecoveryManager, name: str, *args: Any, **options: Any) -> Any:
         return getattr(manager, name)(*args, **options)

@@ -109,7 +109,7 @@ def server(
 
 
 def get(url: str) -> tuple[int, str]:
-    """Give the status and the text of a page."""
+    """Return the status and the text of a page."""
     try:
         with urllib.request.urlopen(url, timeout=30) as response:
             return response.status, response.read().decode()
@@ -118,7 +118,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 def figures(server: AsgiServer) -> dict[str, float]:
-    """Give each of our samples on the metrics page; each line may be there only once."""
+    """Return each of our samples on the metrics page; each line may be there only once."""
     status, text = get(f"{server.url}/metrics")
     assert status == 200
     found: dict[str, float] = {}
@@ -183,7 +183,7 @@ async def outage(server: AsgiServer, redis: Process, pages: list[Page]) -> list[
 
 
 def values(found: dict[str, float], metric: str) -> dict[str, float]:
-    """Give the values of a metric with one label, by that label; those of 0 left out."""
+    """Return the values of a metric with one label, by that label; those of 0 left out."""
     pattern = rf'{metric}{{\w+="(\w+)"}}'
     matches = ((re.fullmatch(pattern, name), value) for name, value in found.items())
     return {match[1]: value for match, value in matches if match and value}

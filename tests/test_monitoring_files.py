@@ -32,7 +32,7 @@ LABELS = {
 
 @pytest.fixture(scope="module")
 def exported() -> dict[str, set[str]]:
-    """Give the names of all samples, each with its labels."""
+    """Return the names of all samples, each with its labels."""
     registry = CollectorRegistry()
     Metrics("golivekit", registry).counted(1, shared=True)
     found: dict[str, set[str]] = {}

@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 30
 
 @contextmanager
 def counting() -> Iterator[dict[str, float]]:
-    """Give what changed once the block has ended: outcomes, calls and errors."""
+    """Return what changed once the block has ended: outcomes, calls and errors."""
     before = samples()
     changes: dict[str, float] = {}
     yield changes

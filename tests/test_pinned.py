@@ -1172,7 +1172,7 @@ async def test_wire_of_numbered_events(consumer: Any) -> None:
 
 @contextlib.contextmanager
 def logged() -> Iterator[list[list[Any]]]:
-    """Give the event, the level and the names of the extras of each line of the log."""
+    """Return the event, the level and the names of the extras of each line of the log."""
     usual = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
     found: list[list[Any]] = []
 

@@ -56,7 +56,7 @@ console.log(JSON.stringify(outcomes));
 
 
 def block(language: str, first: str = "") -> str:
-    """Give the one block in a language, or the one whose first line is a file's name."""
+    """Return the one block in a language, or the one whose first line is a file's name."""
     (found,) = [code for kind, code in BLOCKS if kind == language and code.startswith(first)]
     return found
 

@@ -1,4 +1,4 @@
-"""Hold every serializer to one contract: what goes in comes out, or a clean error does."""
+"""Tests of every serializer: one contract: what goes in comes out, or a clean error does."""
 
 from __future__ import annotations
 

@@ -33,13 +33,13 @@ class Spans:
         self.exporter = exporter
 
     def take(self) -> list[Any]:
-        """Give the spans that have ended since the last time, the first first."""
+        """Return the spans that have ended since the last time, the first first."""
         found = list(self.exporter.get_finished_spans())
         self.exporter.clear()
         return found
 
     def told(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """Give name, status and attributes of each."""
+        """Return name, status and attributes of each."""
         return [
             (span.name, span.status.status_code.name, dict(span.attributes)) for span in self.take()
         ]

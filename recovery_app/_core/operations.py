@@ -296,7 +296,7 @@ class Operations:
     # Errors.
 
     def _missing(self, grant: Grant) -> RecoveryError:
-        """Tell a token that has outlived every snapshot from one whose snapshot is gone."""
+        """Return `TokenExpired` for a token that has outlived every snapshot, else not found."""
         if self.age_of(grant) > self._ttl:
             return self._expired(grant, self._ttl)
         return SnapshotNotFound(socket_hash=grant.key)

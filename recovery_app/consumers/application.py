@@ -61,7 +61,7 @@ class ConsumerApplication:
         return application, channel
 
     async def handle_json(self, content: object) -> None:
-        """Give JSON that isn't of the protocol to the consumer's own ``receive_json``."""
+        """Pass JSON that isn't of the protocol to the consumer's own ``receive_json``."""
         if not self._hooks.has_own_receiver:
             return
         async with self.handler_lock:

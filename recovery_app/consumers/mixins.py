@@ -169,7 +169,7 @@ class RecoveryMixin(Base):
 
 
 class RecoveryConsumerMixin(RecoveryMixin):
-    """Give the topics of an `AsyncJsonWebsocketConsumer` their state back.
+    """Recovery for the topics of an `AsyncJsonWebsocketConsumer`.
 
     Override what you need. Hooks are ``async``; plain functions work too.
     """
@@ -223,7 +223,7 @@ class RecoveryConsumerMixin(RecoveryMixin):
 
 
 class SyncRecoveryConsumerMixin(RecoveryMixin):
-    """Give the topics of a sync `JsonWebsocketConsumer` their state back: the same hooks."""
+    """Recovery for the topics of a sync `JsonWebsocketConsumer`, with the same hooks."""
 
     _recovery_table_class = SyncHookTable
 

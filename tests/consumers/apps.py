@@ -1,4 +1,4 @@
-"""Own the consumers that the tests talk to, async and sync, with the same behaviour."""
+"""The consumers that the tests talk to, async and sync, with the same behaviour."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def empty_groups() -> None:
 
 @pytest.fixture
 def make_manager() -> Iterator[Callable[..., RecoveryManager]]:
-    """Give a function that builds a manager; all are closed after the test."""
+    """Return a function that builds a manager; all are closed after the test."""
     with ExitStack() as stack:
 
         def make(**options: Any) -> RecoveryManager:
@@ -37,5 +37,5 @@ def make_manager() -> Iterator[Callable[..., RecoveryManager]]:
 
 @pytest.fixture
 def manager(make_manager: Callable[..., RecoveryManager], clock: FakeClock) -> RecoveryManager:
-    """Give a manager for the consumers of one test."""
+    """Return a manager for the consumers of one test."""
     return make_manager(clock=clock)

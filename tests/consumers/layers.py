@@ -1,4 +1,4 @@
-"""Own a channel layer for the tests that lets go of names as the pub/sub one of Redis does."""
+"""A channel layer for the tests that lets go of names as the pub/sub one of Redis does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Own a page for the tests: it keeps its newest token, and what it shows is checked."""
+"""A page for the tests: it keeps its newest token, and what it shows is checked."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def opened(manager: RecoveryManager, counter: Any = Counter) -> AsyncItera
 
 
 async def comes_back(manager: RecoveryManager, token: str | None, counter: Any = Counter) -> Any:
-    """Give the outcome and the count of a new connection that shows the token."""
+    """Return the outcome and the count of a new connection that shows the token."""
     async with opened(manager, counter) as page:
         outcome = await page.join(token)
         return outcome, page.count

@@ -1,4 +1,4 @@
-"""Own a storage that tests can take away and give back."""
+"""A storage that tests can take away and give back."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def nothing_stays_live() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def heard() -> Iterator[list[int]]:
-    """Give what the server hears of SIGTERM."""
+    """Return what the server hears of SIGTERM."""
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
     yield heard

@@ -25,7 +25,7 @@ both = pytest.mark.parametrize("counter", COUNTERS)
 
 
 def stored(manager: RecoveryManager) -> dict[str, Any]:
-    """Give the one state that the storage holds."""
+    """Return the one state that the storage holds."""
     (item,) = manager.snapshots().items
     data = manager.storage.load(item.socket_hash)
     assert data is not None

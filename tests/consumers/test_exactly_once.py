@@ -27,7 +27,7 @@ async def send(client: Client, seq: Any, event: str = "add", **payload: Any) -> 
 
 
 def told(reply: dict[str, Any]) -> dict[str, Any]:
-    """Give what an event's reply tells of numbers."""
+    """Return what an event's reply tells of numbers."""
     part: dict[str, Any] = reply["response"]["_recovery"]
     return part
 
@@ -35,7 +35,7 @@ def told(reply: dict[str, Any]) -> dict[str, Any]:
 async def state_under(
     manager: RecoveryManager, token: str, counter: Any = Counter
 ) -> tuple[int, int]:
-    """Give the count and the number of a new connection with the token."""
+    """Return the count and the number of a new connection with the token."""
     async with connected(counter, manager) as client:
         reply = await client.join(token=token)
         assert recovery_of(reply)["outcome"] == "recovered"

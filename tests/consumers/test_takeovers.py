@@ -21,7 +21,7 @@ both = pytest.mark.parametrize("counter", COUNTERS)
 
 
 async def told_token(client: Client) -> str:
-    """Give the token that the server pushes next."""
+    """Return the token that the server pushes next."""
     frame = await client.hear()
     assert frame["event"] == "recovery:token", frame
     assert frame["ref"] is None

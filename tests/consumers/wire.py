@@ -1,4 +1,4 @@
-"""Own a client for the tests: it speaks one shape of the protocol to a real consumer."""
+"""A client for the tests: it speaks one shape of the protocol to a real consumer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Client:
         await self.raw.send_to(text_data=json.dumps(frames[self.shape]))
 
     async def hear(self) -> dict[str, Any]:
-        """Give the next frame from the server, whatever its shape, as a V1 object."""
+        """Return the next frame from the server, whatever its shape, as a V1 object."""
         frame = json.loads(await self.raw.receive_from(timeout=5))
         if self.shape == V2:
             keys = ("join_ref", "ref", "topic", "event", "payload")
@@ -58,7 +58,7 @@ class Client:
         return frame
 
     async def hears_nothing(self) -> bool:
-        """Say that nothing more came: a heartbeat's reply is the next frame."""
+        """Return that nothing more came: a heartbeat's reply is the next frame."""
         await self.send("phoenix", "heartbeat", {}, ref="nothing")
         frame = await self.hear()
         return (frame["event"], frame["ref"]) == ("phx_reply", "nothing")
@@ -107,7 +107,7 @@ async def connected(
 
 
 def recovery_of(reply: dict[str, Any]) -> dict[str, Any]:
-    """Give the `_recovery` part of a join's reply."""
+    """Return the `_recovery` part of a join's reply."""
     assert reply["status"] == "ok", reply
     part: dict[str, Any] = reply["response"]["_recovery"]
     return part

@@ -1,4 +1,4 @@
-"""Own the cache storages that the contract suite runs over."""
+"""The cache storages that the contract suite runs over."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CacheMaker:
 
 
 def on_cache(alias: str, *marks: pytest.MarkDecorator, fixture: str | None = None) -> Any:
-    """Give the parameter of a test that runs on a cache."""
+    """Return the parameter of a test that runs on a cache."""
     maker = CacheMaker(alias=alias, fixture=fixture)
     return pytest.param(maker, id=f"cache-{alias}", marks=marks)
 

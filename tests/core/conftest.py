@@ -16,7 +16,7 @@ from tests.core.support import CALLS, STORAGES, make_manager
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Give a clock that the test advances."""
+    """Return a clock that the test advances."""
     return FakeClock()
 
 
@@ -31,14 +31,14 @@ def restless() -> Iterator[None]:
 
 @pytest.fixture(params=CALLS)
 def calls(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
-    """Give what makes calls blocking, and then the same by their asynchronous twins."""
+    """Return what makes calls blocking, and then the same by their asynchronous twins."""
     made: Callable[[Any], Any] = request.param
     return made
 
 
 @pytest.fixture(params=STORAGES)
 def any_storage(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Storage]:
-    """Give each storage in turn, once the fixture that its parameter names is there."""
+    """Return each storage in turn, once the fixture that its parameter names is there."""
     fixture = getattr(request.param, "fixture", None)
     if fixture is not None:
         request.getfixturevalue(fixture)
@@ -49,7 +49,7 @@ def any_storage(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[St
 
 @pytest.fixture
 def storage(any_storage: Storage, calls: Callable[[Any], Any]) -> Storage:
-    """Give each storage in turn, called in both ways."""
+    """Return each storage in turn, called in both ways."""
     called: Storage = calls(any_storage)
     return called
 
@@ -58,13 +58,13 @@ def storage(any_storage: Storage, calls: Callable[[Any], Any]) -> Storage:
 def everywhere(
     any_storage: Storage, clock: FakeClock, calls: Callable[[Any], Any]
 ) -> RecoveryManager:
-    """Give a manager on each storage in turn, called in both ways."""
+    """Return a manager on each storage in turn, called in both ways."""
     called: RecoveryManager = calls(make_manager(storage=any_storage, clock=clock))
     return called
 
 
 @pytest.fixture
 def manager(clock: FakeClock, calls: Callable[[Any], Any]) -> RecoveryManager:
-    """Give a manager in memory, called in both ways."""
+    """Return a manager in memory, called in both ways."""
     called: RecoveryManager = calls(make_manager(storage=MemoryStorage(clock=clock), clock=clock))
     return called

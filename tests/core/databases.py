@@ -1,4 +1,4 @@
-"""Own aliases that lead to the databases of the suite in other ways, or to nowhere."""
+"""The aliases that lead to the databases of the suite in other ways, or to nowhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALIAS = NO_DB_ALIAS
 
 @contextmanager
 def another_alias(of: str, **changes: Any) -> Iterator[str]:
-    """Give a new alias with the settings of an existing one but for the changes."""
+    """Return a new alias with the settings of an existing one but for the changes."""
     connections.settings[ALIAS] = {**connections.settings[of], **changes}
     try:
         yield ALIAS

@@ -30,7 +30,7 @@ def token_of(issued_us: int) -> str:
 
 
 def stored_in(manager: RecoveryManager) -> tuple[int, int]:
-    """Give the fence that is stored, and the timestamp that the state names."""
+    """Return the fence that is stored, and the timestamp that the state names."""
     snapshot = Snapshot.from_bytes(manager.storage.load(HASH.hex()) or b"")
     return snapshot.header.fence, manager.codec.decode(snapshot.state)["by"]
 

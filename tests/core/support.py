@@ -1,4 +1,4 @@
-"""Own what the tests of the core share: storages to run over, and both kinds of calls."""
+"""What the tests of the core share: storages to run over, and both kinds of calls."""
 
 from __future__ import annotations
 
@@ -89,16 +89,16 @@ STORAGES = [MEMORY, *DATABASES, *CACHES, *REDIS, pytest.param(OwnStorage, id="ow
 
 
 def calls_as_they_are(target: Target) -> Target:
-    """Give an object whose blocking methods are called."""
+    """Return an object whose blocking methods are called."""
     return target
 
 
-def calls_of_twins(target: Target) -> Target:
-    """Give an object that makes each call by the twin with ``a`` in front, on a new event loop."""
-    return cast("Target", _Twins(target))
+def calls_of_async_variants(target: Target) -> Target:
+    """Return an object that makes each call by its async variant, on a new event loop."""
+    return cast("Target", _AsyncVariants(target))
 
 
-class _Twins:
+class _AsyncVariants:
     def __init__(self, target: object) -> None:
         self._target = target
 
@@ -111,7 +111,7 @@ class _Twins:
 
 CALLS = [
     pytest.param(calls_as_they_are, id="sync"),
-    pytest.param(calls_of_twins, id="async"),
+    pytest.param(calls_of_async_variants, id="async"),
 ]
 
 
@@ -121,7 +121,7 @@ def make_manager(**options: Any) -> RecoveryManager:
 
 
 def claim_of(issued_us: int, binding: bytes = ME) -> Claim:
-    """Give what a token with this timestamp and binding claims."""
+    """Return what a token with this timestamp and binding claims."""
     return Claim(issued_us=issued_us, binding=digest_binding(binding))
 
 
@@ -134,7 +134,7 @@ def snapshot_bytes(
     socket_id: str = "a socket",
     **header: Any,
 ) -> bytes:
-    """Give the bytes of a snapshot that a token with the timestamp ``fence`` saves."""
+    """Return the bytes of a snapshot that a token with the timestamp ``fence`` saves."""
     return Snapshot(
         header=Header(
             fence=fence,
@@ -151,7 +151,7 @@ def snapshot_bytes(
 
 
 def now_us(clock: Clock) -> int:
-    """Give the clock's time as it is stored."""
+    """Return the clock's time as it is stored."""
     return to_us(clock())
 
 

@@ -1,4 +1,4 @@
-"""Hold the asynchronous calls to what only they promise: any event loop, and none blocked."""
+"""Tests of the asynchronous calls: what only they promise: any event loop, and none blocked."""
 
 from __future__ import annotations
 

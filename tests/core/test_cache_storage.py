@@ -69,7 +69,7 @@ class Forgetful(LocMemCache):
         """Do nothing."""
 
     def add(self, *_arguments: Any, **_options: Any) -> bool:
-        """Say that it is done."""
+        """Return that it is done."""
         return True
 
 
@@ -97,7 +97,7 @@ class Broken(LocMemCache):
 
 @pytest.fixture
 def cache_of(settings: Any, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Give a function that makes a storage on a cache of a class of this module."""
+    """Return a function that makes a storage on a cache of a class of this module."""
     made: list[CacheStorage] = []
 
     def make(backend: type[BaseCache], **options: Any) -> CacheStorage:

@@ -1,4 +1,4 @@
-"""Hold the timestamps to it: never the same twice from one process."""
+"""Tests of the timestamps: never the same twice from one process."""
 
 from __future__ import annotations
 

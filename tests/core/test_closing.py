@@ -1,4 +1,4 @@
-"""Hold a closed or collected manager to leave no trace, at exit too."""
+"""Tests of a closed or collected manager: leave no trace, at exit too."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class WatchedStorage(MemoryStorage):
 
 
 def cleaners() -> list[threading.Thread]:
-    """Give the threads that clean up, of all managers."""
+    """Return the threads that clean up, of all managers."""
     return [thread for thread in threading.enumerate() if thread.name == "recovery_app-cleaner"]
 
 

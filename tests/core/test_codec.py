@@ -1,4 +1,4 @@
-"""Hold the manager to its serializers: any may be changed for another, and none is trusted."""
+"""Tests of the manager: its serializers: any may be changed for another, and none is trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold the setting ``RECOVERY`` to its table (contract, section 2), and the manager to it."""
+"""Tests of the setting ``RECOVERY``: its table (contract, section 2), and the manager to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DATABASE = "recovery_app.storages.DatabaseStorage"
 
 
 def recovery(**keys: Any) -> Any:
-    """Give a block in which the setting has these keys and no others."""
+    """Return a block in which the setting has these keys and no others."""
     return override_settings(RECOVERY=keys)
 
 

@@ -1,4 +1,4 @@
-"""Hold every storage of ours to the contract that custom storages can be tested by, too."""
+"""Tests of every storage of ours: the contract that custom storages can be tested by, too."""
 
 from __future__ import annotations
 

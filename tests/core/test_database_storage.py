@@ -1,4 +1,4 @@
-"""Hold `DatabaseStorage` to what only a database can get wrong: transactions, races, threads."""
+"""Tests of `DatabaseStorage`: what only a database can get wrong: transactions, races, threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ THREADS = 8
 
 @pytest.fixture
 def database(database_alias: str) -> DatabaseStorage:
-    """Give a storage in each database in turn."""
+    """Return a storage in each database in turn."""
     return DatabaseStorage(database=database_alias)
 
 
@@ -203,7 +203,7 @@ async def test_a_blocking_call_on_the_event_loop_is_refused_by_django(
 
 
 def has_connections(name: str) -> bool:
-    """Say whether some client that goes by the name is connected to PostgreSQL."""
+    """Return whether some client that goes by the name is connected to PostgreSQL."""
     with connections["postgresql"].cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", [name])
         return cursor.fetchone() is not None

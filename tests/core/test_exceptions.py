@@ -1,4 +1,4 @@
-"""Hold the errors to their tree, and to what they carry and never carry."""
+"""Tests of the errors to their tree, and: what they carry and never carry."""
 
 from __future__ import annotations
 

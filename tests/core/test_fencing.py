@@ -1,4 +1,4 @@
-"""Hold the manager to what always holds (contract, section 5), over every storage."""
+"""Tests of the manager: what always holds (contract, section 5), over every storage."""
 
 from __future__ import annotations
 

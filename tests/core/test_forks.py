@@ -1,4 +1,4 @@
-"""Hold forked workers to it: each goes on with what it inherits, whatever the parent held."""
+"""Tests of forked workers: each goes on with what it inherits, whatever the parent held."""
 
 from __future__ import annotations
 

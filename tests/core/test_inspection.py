@@ -25,7 +25,7 @@ from tests.core.caches import LISTING
 from tests.core.support import (
     ME,
     SOMEBODY,
-    calls_of_twins,
+    calls_of_async_variants,
     make_manager,
     now_us,
     snapshot_bytes,
@@ -48,7 +48,7 @@ def fill(manager: RecoveryManager) -> None:
 
 
 def ids_of(manager: RecoveryManager, limit: int = 3, **wanted: Any) -> list[str]:
-    """Give the socket ids of all pages, none of which is too long."""
+    """Return the socket ids of all pages, none of which is too long."""
     found: list[str] = []
     cursor = None
     for _ in range(20):
@@ -250,7 +250,7 @@ def test_a_large_table_is_counted_by_an_estimate(clock: FakeClock) -> None:
 
 
 def plan_of(sql: str) -> str:
-    """Give how SQLite goes about a query."""
+    """Return how SQLite goes about a query."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
         return " ".join(row[-1] for row in cursor.fetchall())
@@ -417,7 +417,7 @@ class Restless(MemoryStorage):
         return entry
 
 
-@pytest.mark.parametrize("calls", [lambda manager: manager, calls_of_twins])
+@pytest.mark.parametrize("calls", [lambda manager: manager, calls_of_async_variants])
 def test_a_login_in_between_doesnt_keep_it_from_being_revoked(clock: FakeClock, calls: Any) -> None:
     storage = Restless(clock=clock)
     manager = calls(make_manager(storage=storage, clock=clock))

@@ -1,4 +1,4 @@
-"""Hold the core to silence: no token, state or secret in any log line, error or repr."""
+"""Tests of the core: silence: no token, state or secret in any log line, error or repr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATE = {"card": CONFIDENTIAL}
 
 
 def said_by(call: Callable[[], object]) -> str:
-    """Give all that a call says, by its result or by its error with its traceback."""
+    """Return all that a call says, by its result or by its error with its traceback."""
     try:
         return repr(call())
     except RecoveryError as error:
@@ -31,7 +31,7 @@ def said_by(call: Callable[[], object]) -> str:
 
 @pytest.fixture
 def manager(calls: Callable[[Any], Any], clock: FakeClock) -> Any:
-    """Give a manager that says no to much."""
+    """Return a manager that says no to much."""
     return calls(make_manager(storage=DownStorage(clock), clock=clock, max_state_bytes=100))
 
 

@@ -1,4 +1,4 @@
-"""Hold the manager to its calls (contract, section 3): states in, states out, and a look inside."""
+"""Tests of the manager: its calls (contract, section 3): states in, states out, and a look inside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABELS = {"applied_seq": 7, "version": 2, "view": "a view", "topic": "a:topic"}
 
 @pytest.fixture
 def token(manager: RecoveryManager) -> str:
-    """Give a token whose state is saved."""
+    """Return a token whose state is saved."""
     token = manager.create_token(SOCKET)
     manager.save(token, STATE, **LABELS)  # type: ignore[arg-type]
     return token

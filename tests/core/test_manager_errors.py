@@ -1,4 +1,4 @@
-"""Hold the manager to its errors: each of its class, with what it says, and nothing lost."""
+"""Tests of the manager: its errors: each of its class, with what it says, and nothing lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STATE = {"count": 1}
 
 @pytest.fixture
 def token(manager: RecoveryManager) -> str:
-    """Give a token whose state is saved."""
+    """Return a token whose state is saved."""
     token = manager.create_token(SOCKET)
     manager.save(token, STATE)
     return token

@@ -1,4 +1,4 @@
-"""Hold the announcements to it: everybody hears of it, and nobody can break anything."""
+"""Tests of the announcements: everybody hears of it, and nobody can break anything."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIGNALS = {"recovered": state_recovered, "failed": recovery_failed}
 
 @pytest.fixture(params=["sync receiver", "async receiver"])
 def heard(request: pytest.FixtureRequest) -> Iterator[list[dict[str, Any]]]:
-    """Give what receivers heard; one before them raises."""
+    """Return what receivers heard; one before them raises."""
     facts: list[dict[str, Any]] = []
 
     def receive(**given: Any) -> None:
@@ -78,7 +78,7 @@ def test_a_state_given_back_is_announced(
 
 
 def announced(heard: list[dict[str, Any]], call: Callable[[], object]) -> tuple[Any, type]:
-    """Give the socket id, and the error's type, that a failing call announced."""
+    """Return the socket id, and the error's type, that a failing call announced."""
     heard.clear()
     with pytest.raises(RecoveryError) as raised:
         call()
@@ -161,7 +161,7 @@ class Counting(Observer):
 
 @pytest.fixture
 def counting() -> Iterator[Counting]:
-    """Give an observer that listens."""
+    """Return an observer that listens."""
     counting = Counting()
     observers.add(counting)
     observers.add(counting)

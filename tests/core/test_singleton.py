@@ -1,4 +1,4 @@
-"""Hold the manager of the process to the settings: its secrets, and when it is built anew."""
+"""Tests of the manager of the process: the settings: its secrets, and when it is built anew."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATE = {"count": 1}
 
 
 def recovery(**keys: Any) -> Any:
-    """Give a block in which the setting has these keys and no others."""
+    """Return a block in which the setting has these keys and no others."""
     return override_settings(RECOVERY=keys)
 
 

@@ -1,4 +1,4 @@
-"""Hold the stored value to its bytes: readable for ever, and never anything but clean errors."""
+"""Tests of the stored value: its bytes: readable for ever, and never anything but clean errors."""
 
 from __future__ import annotations
 

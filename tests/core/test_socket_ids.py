@@ -18,7 +18,7 @@ KEY = hash_socket_id(SOCKET).hex()
 
 @pytest.fixture
 def nodes(calls: Callable[[Any], Any]) -> list[Any]:
-    """Give two managers on one storage, as two processes have them."""
+    """Return two managers on one storage, as two processes have them."""
     storage = MemoryStorage()
     return [calls(make_manager(storage=storage)) for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""Hold the token to its 48 bytes (contract, section 4), and let no other string pass for one."""
+"""Tests of the token: its 48 bytes (contract, section 4), and let no other string pass for one."""
 
 from __future__ import annotations
 

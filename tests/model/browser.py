@@ -1,4 +1,4 @@
-"""Own the Node.js process in which the pages of all examples live, one example after the other."""
+"""The Node.js process in which the pages of all examples live, one example after the other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PHOENIX = PACKAGES / "phoenix" / "priv" / "static" / "phoenix.cjs.js"
 
 
 class Browser:
-    """Give a command, and get what came of it, in order."""
+    """Return a command, and get what came of it, in order."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin is not None

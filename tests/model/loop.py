@@ -1,4 +1,4 @@
-"""Own an event loop whose time stands still: it runs until nothing is left to do, and stops."""
+"""An event loop whose time stands still: it runs until nothing is left to do, and stops."""
 
 from __future__ import annotations
 

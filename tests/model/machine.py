@@ -1,4 +1,4 @@
-"""Own the choice of what happens next in a world: Hypothesis makes it."""
+"""The choice of what happens next in a world: Hypothesis makes it."""
 
 from __future__ import annotations
 

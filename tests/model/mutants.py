@@ -1,4 +1,4 @@
-"""Own what the model must catch: the two sides with one rule of theirs broken at a time."""
+"""What the model must catch: the two sides with one rule of theirs broken at a time."""
 
 from __future__ import annotations
 

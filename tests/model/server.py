@@ -1,4 +1,4 @@
-"""Own the server's side: nodes with the real consumer on them, and connections to it."""
+"""The server's side: nodes with the real consumer on them, and connections to it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class End:
         self.node.loop.settle()
 
     def disconnect(self) -> None:
-        """Say that the connection is gone."""
+        """Return that the connection is gone."""
         self._inbox.put_nowait({"type": "websocket.disconnect", "code": 1006})
         self.node.ends.remove(self)
         self.node.loop.settle()

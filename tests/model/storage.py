@@ -1,4 +1,4 @@
-"""Own a storage whose calls fail, take their time, or land without anybody knowing."""
+"""A storage whose calls fail, take their time, or land without anybody knowing."""
 
 from __future__ import annotations
 

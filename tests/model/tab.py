@@ -1,4 +1,4 @@
-"""Own one tab: what was pushed in it, what it was told, and whether both fit together."""
+"""The one tab: what was pushed in it, what it was told, and whether both fit together."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Tab:
 
     @property
     def expected(self) -> list[int]:
-        """Give the state that all of this makes."""
+        """Return the state that all of this makes."""
         without = self.lost | self.gone | self.failing
         return [number for number in self.pushed if number not in without]
 

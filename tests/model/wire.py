@@ -1,4 +1,4 @@
-"""Own one connection between a page and a node, and what is on its way there."""
+"""The one connection between a page and a node, and what is on its way there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Wire:
 
     @property
     def shown(self) -> str:
-        """Give the token that its last join showed."""
+        """Return the token that its last join showed."""
         token: str = json.loads(self.joins[-1])[-1]["_recovery"]
         return token
 
@@ -38,7 +38,7 @@ class Wire:
 
     @property
     def is_alive(self) -> bool:
-        """Say whether the server's end still runs."""
+        """Return whether the server's end still runs."""
         return self.end is not None and self.end in self.end.node.ends
 
     @property

@@ -1,4 +1,4 @@
-"""Own the world: tabs and nodes, what lies between them, and its faults."""
+"""The world: tabs and nodes, what lies between them, and its faults."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class World:
         self._let_go()
 
     def stored(self, tab: Tab) -> list[int]:
-        """Give the state that the tab's token stands for."""
+        """Return the state that the tab's token stands for."""
         found = self.nodes[0].manager.inspect(key_of(self._storage_of(tab)[TOKEN]))
         assert found is not None
         assert found.state is not None
@@ -280,7 +280,7 @@ class World:
             tab.hear_reply(detail["payload"]["id"], detail, is_promised=False)
 
     def _may_lose(self, outcome: str) -> bool:
-        """Say whether a state may be gone, by what has happened."""
+        """Return whether a state may be gone, by what has happened."""
         if outcome == "superseded":
             return len(self.tabs) > 1
         if outcome not in ("expired", "not_found"):

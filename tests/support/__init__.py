@@ -1,4 +1,4 @@
-"""Own what the tests run against: real servers, a real browser, the real npm clients.
+"""What the tests run against: real servers, a real browser, the real npm clients.
 
 - `needs`: what to do about a server that isn't here (left out on a laptop, an error in CI);
 - `processes`: a server process on a free loopback port, its output in a file;

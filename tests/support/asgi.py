@@ -1,4 +1,4 @@
-"""Own real ASGI servers that run the example, or any other application."""
+"""The real ASGI servers that run the example, or any other application."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def example_env(data: Path) -> dict[str, str]:
-    """Give what the example needs; pytest-django has set the suite's own settings."""
+    """Return what the example needs; pytest-django has set the suite's own settings."""
     return {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DEMO_DATA": str(data)}
 
 
@@ -58,12 +58,12 @@ class AsgiServer(Process):
 
     @property
     def url(self) -> str:
-        """Give the address for HTTP, without a slash at the end."""
+        """Return the address for HTTP, without a slash at the end."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        """Give the address for WebSockets, without a slash at the end."""
+        """Return the address for WebSockets, without a slash at the end."""
         return f"ws://{HOST}:{self.port}"
 
 

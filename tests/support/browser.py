@@ -1,4 +1,4 @@
-"""Own Chromium: the one of the machine, since Playwright's own may not be installed."""
+"""The Chromium: the one of the machine, since Playwright's own may not be installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARGUMENTS = (
 
 
 def find_chromium() -> str | None:
-    """Give the path of the browser: ``$CHROMIUM``, or the first of `NAMES` in ``PATH``."""
+    """Return the path of the browser: ``$CHROMIUM``, or the first of `NAMES` in ``PATH``."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 

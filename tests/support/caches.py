@@ -1,4 +1,4 @@
-"""Own the caches of the suite: each kind that Django reaches, as an alias of ``CACHES``.
+"""The caches of the suite: each kind that Django reaches, as an alias of ``CACHES``.
 
 An alias whose server isn't running yet has a ``LOCATION`` that nobody listens at; the fixture
 that starts the server writes the address (``tests/conftest.py``). The tables of database
@@ -35,7 +35,7 @@ ON_REDIS = ["redis", *(f"{DJANGO_REDIS}-{way}" for way in _WAYS)]
 
 
 def cache_settings() -> dict[str, dict[str, Any]]:
-    """Give ``CACHES``."""
+    """Return ``CACHES``."""
     in_databases = {
         f"database-{alias}": {
             "BACKEND": f"{BACKENDS}.db.DatabaseCache",
@@ -68,7 +68,7 @@ class CacheRouter:
     """Send the table of each database cache to the database that it is named after."""
 
     def db_for_read(self, model: type[Model], **_hints: object) -> str | None:
-        """Give the alias, or nothing for a model that is no cache's."""
+        """Return the alias, or nothing for a model that is no cache's."""
         table = model._meta.db_table
         return table.removeprefix(TABLE) if table.startswith(TABLE) else None
 

@@ -1,4 +1,4 @@
-"""Own the databases of the suite: SQLite, and private PostgreSQL and MariaDB servers.
+"""The databases of the suite: SQLite, and private PostgreSQL and MariaDB servers.
 
 ``tests/settings.py`` has an alias for each whose programs are here. A server is started when
 a test that is marked with its alias was collected (``tests/conftest.py``). A further database
@@ -40,11 +40,11 @@ class DatabaseServer:
 
     @property
     def is_here(self) -> bool:
-        """Say whether all its programs are on this machine."""
+        """Return whether all its programs are on this machine."""
         return all(self.programs())
 
     def settings(self) -> dict[str, Any]:
-        """Give its entry of ``DATABASES``; the port is known when it has started."""
+        """Return its entry of ``DATABASES``; the port is known when it has started."""
         return {
             "ENGINE": self.engine,
             "HOST": HOST,
@@ -57,7 +57,7 @@ class DatabaseServer:
 
 
 def program(name: str, pattern: str = "/usr/sbin") -> Path | None:
-    """Give the path of a server's program: the last that matches, else from ``PATH``."""
+    """Return the path of a server's program: the last that matches, else from ``PATH``."""
     paths = sorted(glob.glob(f"{pattern}/{name}"))
     path = paths[-1] if paths else shutil.which(name)
     return Path(path) if path else None
@@ -73,7 +73,7 @@ def run(command: list[str | Path], *, user: str | None = None) -> None:
 
 
 def postgresql_programs() -> list[Path | None]:
-    """Give initdb, postgres and pg_isready."""
+    """Return initdb, postgres and pg_isready."""
     names = ("initdb", "postgres", "pg_isready")
     return [program(name, "/usr/lib/postgresql/*/bin") for name in names]
 
@@ -104,7 +104,7 @@ def make_postgresql(directory: Path) -> Process:
 
 
 def mariadb_programs() -> list[Path | None]:
-    """Give mariadb-install-db and mariadbd."""
+    """Return mariadb-install-db and mariadbd."""
     return [program("mariadb-install-db"), program("mariadbd")]
 
 
@@ -168,12 +168,12 @@ PARAMS = [
 
 
 def server_settings() -> dict[str, dict[str, Any]]:
-    """Give the entries of ``DATABASES`` for the servers that are here."""
+    """Return the entries of ``DATABASES`` for the servers that are here."""
     return {alias: server.settings() for alias, server in SERVERS.items() if server.is_here}
 
 
 def marked_aliases(item: pytest.Item) -> set[str]:
-    """Give the database aliases that a test is marked with."""
+    """Return the database aliases that a test is marked with."""
     marker = item.get_closest_marker("django_db")
     return set(marker.kwargs.get("databases") or ()) if marker else set()
 

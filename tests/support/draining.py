@@ -1,4 +1,4 @@
-"""Own the application of the drain's tests: states that are held back, sockets of each kind."""
+"""The application of the drain's tests: states that are held back, sockets of each kind."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Own the example's settings without a channel layer, which shares Redis with the storage.
+"""The example's settings without a channel layer, which shares Redis with the storage.
 
 Channels ends a connection whose layer fails, so an outage of Redis would be one of both.
 """

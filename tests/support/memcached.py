@@ -1,4 +1,4 @@
-"""Own private memcached servers."""
+"""The private memcached servers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ITEM_SIZE = "2m"
 
 
 def find_memcached() -> Path | None:
-    """Give the path of the server's program."""
+    """Return the path of the server's program."""
     return program("memcached", "/usr/bin")
 
 
 def make_memcached(directory: Path) -> Process:
-    """Give a server on a free port, not started. It forgets all when it stops."""
+    """Return a server on a free port, not started. It forgets all when it stops."""
     port = free_port()
     command: list[str | Path] = [
         find_memcached() or "memcached",

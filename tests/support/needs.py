@@ -1,4 +1,4 @@
-"""Own what happens when something that a test needs isn't on this machine."""
+"""What happens when something that a test needs isn't on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Own Node.js scripts that speak to a server through the npm clients."""
+"""The Node.js scripts that speak to a server through the npm clients."""
 
 from __future__ import annotations
 

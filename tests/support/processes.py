@@ -1,4 +1,4 @@
-"""Own the suite's server processes: those of the chaos kit, run at the top of the tree."""
+"""The suite's server processes: those of the chaos kit, run at the top of the tree."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RUNNING: list[processes.Process] = []
 
 
 def as_user(user: str | None) -> dict[str, Any]:
-    """Give the arguments with which `subprocess` starts a program as another user."""
+    """Return the arguments with which `subprocess` starts a program as another user."""
     return {"user": user, "group": user, "extra_groups": []} if user else {}
 
 

@@ -1,4 +1,4 @@
-"""Own TCP proxies: one can be cut, in turn before several servers; one can be shut; one counts."""
+"""The TCP proxies: one can be cut, in turn before several servers; one can be shut; one counts."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class RoundRobin:
 
     @property
     def port(self) -> int:
-        """Give the port that it listens on."""
+        """Return the port that it listens on."""
         assert self._server is not None
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     @property
     def url(self) -> str:
-        """Give the address for HTTP, without a slash at the end."""
+        """Return the address for HTTP, without a slash at the end."""
         return f"http://{HOST}:{self.port}"
 
     def cut(self) -> None:

@@ -27,7 +27,7 @@ def _apply_repeats() -> None:
 
 
 def _save_later() -> None:
-    """Say that each event is safe, and save now and then."""
+    """Return that each event is safe, and save now and then."""
     save = Session.save
 
     async def boast(self: Session, *, force: bool = False) -> None:
