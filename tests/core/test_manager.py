@@ -1,4 +1,4 @@
-"""Tests of the manager: its calls (contract, section 3): states in, states out, and a look inside."""
+"""Tests of the manager: states in, states out, and a look inside (contract, section 3)."""
 
 from __future__ import annotations
 
