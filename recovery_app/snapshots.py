@@ -145,46 +145,10 @@ class Snapshot:
 
         Raise `SnapshotCorrupt`, or `VersionMismatch` for a newer format.
         """
-        if len(data) < _TEXTS or read_fencing(data) is None:
-            Header.read(data)
-            raise SnapshotCorrupt("its fields are broken")
-        (
-            *_,
-            flags,
-            version,
-            fence,
-            floor,
-            seq,
-            created,
-            saved,
-            binding,
-            id_bytes,
-            view_bytes,
-            topic_bytes,
-            name_bytes,
-            replies_bytes,
-        ) = _PREFIX.unpack_from(data)
-        view = _TEXTS + id_bytes
-        topic = view + view_bytes
-        name = topic + topic_bytes
-        replies = name + name_bytes
-        state = replies + replies_bytes
+        header, texts, replies, state = _parse(data)
         if state > len(data):
             raise SnapshotCorrupt("it is cut short")
-        try:
-            return cls(
-                Header(
-                    fence, floor, binding, flags, version, seq - 1 if seq else None, created, saved
-                ),
-                data[_TEXTS:view].decode(),
-                data[view:topic].decode(),
-                data[topic:name].decode(),
-                data[name:replies].decode(),
-                data[state:],
-                data[replies:state],
-            )
-        except UnicodeDecodeError as error:
-            raise SnapshotCorrupt("its fields are broken") from error
+        return cls(header, *texts, data[state:], data[replies:state])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +168,7 @@ class Head:
 
         Raise the errors of `Snapshot.from_bytes`.
         """
-        header = Header.read(data)
-        (socket_id, view, topic, serializer), _, end = _read_texts(data)
+        header, (socket_id, view, topic, serializer), _, end = _parse(data)
         state_bytes = total_bytes - end
         if state_bytes < 0:
             raise SnapshotCorrupt("it is cut short")
@@ -288,24 +251,30 @@ def socket_id_in(data: bytes) -> str:
         return ""
 
 
-def _read_texts(data: bytes) -> tuple[Texts, int, int]:
-    """Return the four texts, and the offsets at which the replies start and end."""
+def _parse(data: bytes) -> tuple[Header, Texts, int, int]:
+    """Return the header, the texts, and the offsets at which replies and state start."""
+    if len(data) < _TEXTS or read_fencing(data) is None:
+        Header.read(data)
+        raise SnapshotCorrupt("its fields are broken")
+    (_, _, flags, version, fence, floor, seq, created, saved, binding, *lengths, replies_bytes) = (
+        _PREFIX.unpack_from(data)
+    )
+    id_bytes, view_bytes, topic_bytes, name_bytes = lengths
+    view = _TEXTS + id_bytes
+    topic = view + view_bytes
+    name = topic + topic_bytes
+    replies = name + name_bytes
+    if replies > len(data):
+        raise SnapshotCorrupt("its fields are cut short")
     try:
-        id_bytes, view_bytes, topic_bytes, name_bytes, replies_bytes = _LENGTHS.unpack_from(
-            data, _HEADER.size
-        )
-        view = _TEXTS + id_bytes
-        topic = view + view_bytes
-        name = topic + topic_bytes
-        end = name + name_bytes
         texts = (
             data[_TEXTS:view].decode(),
             data[view:topic].decode(),
             data[topic:name].decode(),
-            data[name:end].decode(),
+            data[name:replies].decode(),
         )
-    except (struct.error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SnapshotCorrupt("its fields are broken") from error
-    if end > len(data):
-        raise SnapshotCorrupt("its fields are cut short")
-    return texts, end, end + replies_bytes
+    applied_seq = seq - 1 if seq else None
+    header = Header(fence, floor, binding, flags, version, applied_seq, created, saved)
+    return header, texts, replies, replies + replies_bytes

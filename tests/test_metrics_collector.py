@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from recovery_app._core.telemetry import OPERATIONS
-from recovery_app._live.session import Outcome
+from recovery_app._live.outcomes import Outcome
 from recovery_app.exceptions import MalformedToken, StorageError, StorageUnavailable, TokenExpired
 from recovery_app.metrics.definitions import COUNTERS, HISTOGRAMS
 from recovery_app.metrics.in_process import Histogram

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from recovery_app._core.telemetry import OPERATIONS
-from recovery_app._live.session import Outcome
+from recovery_app._live.outcomes import Outcome
 from recovery_app.metrics.definitions import REASONS, STORAGE_REASONS
 from recovery_app.metrics.observer import Metrics
 from tests.support.needs import require

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from recovery_app import RecoveryManager, metrics
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.telemetry import OPERATIONS
-from recovery_app._live.session import Outcome
+from recovery_app._live.outcomes import Outcome
 from recovery_app.exceptions import SnapshotCorrupt, StorageError, StorageUnavailable
 from recovery_app.metrics.observer import Metrics
 from recovery_app.signals import Observer, observers

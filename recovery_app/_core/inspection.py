@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from recovery_app._core.driver import Flow
-from recovery_app._core.operations import Operations, check_listing, check_name
+from recovery_app._core.metadata import check_listing, check_name
+from recovery_app._core.operations import Operations
 from recovery_app._core.state_codec import StateCodec
 from recovery_app.exceptions import SnapshotError, StorageUnavailable
 from recovery_app.fencing import Claim, Verdict

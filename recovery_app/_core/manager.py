@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 from recovery_app._core import inspection
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Driver
+from recovery_app._core.metadata import check_name, check_seconds, metadata_of
 from recovery_app._core.notifier import Notifier
-from recovery_app._core.operations import Operations, check_name, metadata_of
+from recovery_app._core.operations import Operations
+from recovery_app._core.operator_calls import OperatorCalls
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import TokenSigner
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError
 from recovery_app.serializers import JSONSerializer, Serializer
 from recovery_app.storages import MemoryStorage, Storage
-from recovery_app.values import Inspection, Page, Query, Sample, Takeover
+from recovery_app.values import Page, Takeover
 
 State = Mapping[str, Any]
 DEFAULT_TTL = 300
@@ -28,12 +30,10 @@ DEFAULT_TOKEN_MAX_AGE = 86_400
 DEFAULT_CLEANUP_INTERVAL = 60
 DEFAULT_MAX_STATE_BYTES = 1_048_576
 TOUCHES_PER_TTL = 4
-MAX_SECONDS = 100 * 365 * 86_400
-EVERYTHING = Query()
 _Self = TypeVar("_Self", bound="RecoveryManager")
 
 
-class RecoveryManager:
+class RecoveryManager(OperatorCalls):
     """Keeps states for sockets that may come back.
 
     Arguments mean what the settings of the same name mean (``docs/settings.md``), with
@@ -55,9 +55,9 @@ class RecoveryManager:
         clock: Clock = time.time,
     ) -> None:
         self.clock = clock
-        self.ttl = _seconds("ttl", ttl)
+        self.ttl = check_seconds("ttl", ttl)
         self.token_max_age = (
-            None if token_max_age is None else _seconds("token_max_age", token_max_age)
+            None if token_max_age is None else check_seconds("token_max_age", token_max_age)
         )
         self.storage = MemoryStorage(clock=clock) if storage is None else storage
         self.codec = StateCodec(
@@ -65,7 +65,7 @@ class RecoveryManager:
         )
         self._cleanup = self._make_cleanup(cleanup_interval)
         self.operations = Operations(
-            signer=TokenSigner(_as_bytes(secret), map(_as_bytes, secret_fallbacks)),
+            signer=TokenSigner(secret, secret_fallbacks),
             codec=self.codec,
             ttl=self.ttl,
             token_max_age=self.token_max_age,
@@ -265,46 +265,6 @@ class RecoveryManager:
         """Async variant of `count`."""
         return await self.driver.arun(inspection.count())
 
-    # For operators, who hold no token.
-
-    def browse(self, query: Query = EVERYTHING) -> Page:
-        """Return a page of what somebody wants to see, after a bounded amount of work.
-
-        Raises `StorageError` where the storage can't list, and `ValueError` for what can't
-        be asked.
-        """
-        return self.driver.run(inspection.browse(query))
-
-    async def abrowse(self, query: Query = EVERYTHING) -> Page:
-        """Async variant of `browse`."""
-        return await self.driver.arun(inspection.browse(query))
-
-    def sample(self, limit: int = 1000) -> Sample:
-        """Return some live snapshots, and how many there are; bounded, so it may be estimated."""
-        return self.driver.run(inspection.sample(limit))
-
-    async def asample(self, limit: int = 1000) -> Sample:
-        """Async variant of `sample`."""
-        return await self.driver.arun(inspection.sample(limit))
-
-    def inspect(self, socket_hash: str) -> Inspection | None:
-        """Return all that is known of a socket, its state too; `StorageError`."""
-        return self.driver.run(inspection.inspect(socket_hash, self.codec))
-
-    async def ainspect(self, socket_hash: str) -> Inspection | None:
-        """Async variant of `inspect`."""
-        return await self.driver.arun(inspection.inspect(socket_hash, self.codec))
-
-    def revoke_socket(self, socket_hash: str) -> bool:
-        """Do as `revoke` without a token; return whether there was a snapshot. `StorageError`."""
-        flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
-        return self.driver.run(flow)
-
-    async def arevoke_socket(self, socket_hash: str) -> bool:
-        """Async variant of `revoke_socket`."""
-        flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
-        return await self.driver.arun(flow)
-
     # Life.
 
     def close(self) -> None:
@@ -332,19 +292,6 @@ class RecoveryManager:
     def _make_cleanup(self, interval: float | timedelta | None) -> CleanupThread | None:
         if interval is None or self.storage.expires_by_itself:
             return None
-        cleanup = CleanupThread(self.storage, _seconds("cleanup_interval", interval))
+        cleanup = CleanupThread(self.storage, check_seconds("cleanup_interval", interval))
         weakref.finalize(self, cleanup.abandon)
         return cleanup
-
-
-def _seconds(what: str, value: float | timedelta) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not 0 < seconds <= MAX_SECONDS:
-        raise ValueError(
-            f"{what} is {seconds} seconds and must be above 0 and at most {MAX_SECONDS}."
-        )
-    return float(seconds)
-
-
-def _as_bytes(secret: bytes | str) -> bytes:
-    return secret.encode() if isinstance(secret, str) else secret

@@ -13,23 +13,18 @@ from typing import Any, NamedTuple, cast
 from recovery_app._concurrency import LRUCache, timestamps_of
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Flow
+from recovery_app._core.metadata import SnapshotMetadata, check_number
+from recovery_app._core.refusals import expired, refusal
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
 from recovery_app.clock import MICROSECONDS, Clock
 from recovery_app.exceptions import (
-    InvalidSignature,
     RecoveryError,
-    SnapshotCorrupt,
-    SnapshotNotFound,
-    TokenExpired,
-    TokenSuperseded,
-    VersionMismatch,
 )
 from recovery_app.fencing import Claim, Decision, Verdict, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
     MAX_SEQ,
-    MAX_VERSION,
     REVOKED,
     Header,
     Snapshot,
@@ -39,31 +34,8 @@ from recovery_app.snapshots import (
 )
 from recovery_app.values import Takeover
 
-MAX_NAME_LENGTH = 255
-MAX_PAGE = 10_000
 REMEMBERED_IDS = 5_000
 REMEMBERED_GRANTS = 5_000
-
-
-class SnapshotMetadata(NamedTuple):
-    """What a snapshot says of its state, checked by `metadata_of`."""
-
-    version: int = 0
-    view: str = ""
-    topic: str = ""
-
-
-_NO_METADATA = SnapshotMetadata()
-
-
-def metadata_of(version: int, view: str, topic: str) -> SnapshotMetadata:
-    """Return what a snapshot is to say of its state; `ValueError` for what can't be stored."""
-    if version == 0 and type(version) is int and view == "" and topic == "":
-        return _NO_METADATA
-    _check_number("version", version, MAX_VERSION)
-    check_name("view", view)
-    check_name("topic", topic)
-    return SnapshotMetadata(version, view, topic)
 
 
 class Recovered(NamedTuple):
@@ -121,8 +93,9 @@ class Operations:
         if grant is None:
             payload = self._signer.verify(token, binding)
             grant = self._grant(str.__str__(cast("str", token)), payload, binding)
-        if self._clock() > grant.expires_at:
-            raise self._expired(grant, self._token_max_age)
+        now = self._clock()
+        if now > grant.expires_at:
+            raise expired(grant, now, self._token_max_age)
         return grant
 
     def age_of(self, grant: Grant) -> float:
@@ -146,7 +119,7 @@ class Operations:
     ) -> Flow[None]:
         """Store a state."""
         if applied_seq is not None:
-            _check_number("applied_seq", applied_seq, MAX_SEQ)
+            check_number("applied_seq", applied_seq, MAX_SEQ)
         grant = self.verify(token, binding)
         try:
             payload = self.codec.encode(state)
@@ -182,7 +155,7 @@ class Operations:
         """
         now = self._clock()
         if now > grant.expires_at:
-            raise self._expired(grant, self._token_max_age)
+            raise expired(grant, now, self._token_max_age)
         issued_us = grant.claim.issued_us
         data = encode_snapshot(
             issued_us,
@@ -207,7 +180,7 @@ class Operations:
         grant = self.verify(token, binding)
         data: bytes | None = yield "load", "load", (grant.key,), {}
         if data is None:
-            raise self._missing(grant)
+            raise self._refusal(grant, Verdict.NOT_FOUND)
         try:
             snapshot = Snapshot.from_bytes(data)
             header = snapshot.header
@@ -228,12 +201,8 @@ class Operations:
         """Continue a socket on a new connection, under a new token."""
         grant = self.verify(token, binding)
         options = {"now_us": self.now_us(), "newest_version": newest_version}
-        decision: Decision = yield (
-            "takeover",
-            "take_over",
-            (grant.key, grant.claim, self._ttl),
-            options,
-        )
+        arguments = grant.key, grant.claim, self._ttl
+        decision: Decision = yield "takeover", "take_over", arguments, options
         if decision.verdict is not Verdict.DONE:
             raise self._refusal(grant, decision.verdict, decision.data, newest_version)
         try:
@@ -262,8 +231,9 @@ class Operations:
 
     def touch(self, grant: Grant) -> Flow[bool]:
         """Restart the time to live; return whether there was a snapshot."""
-        if self._clock() > grant.expires_at:
-            raise self._expired(grant, self._token_max_age)
+        now = self._clock()
+        if now > grant.expires_at:
+            raise expired(grant, now, self._token_max_age)
         verdict = yield "touch", "touch_fenced", (grant.key, grant.claim, self._ttl), {}
         if verdict in (Verdict.DONE, Verdict.NOT_FOUND):
             return verdict is Verdict.DONE
@@ -278,32 +248,17 @@ class Operations:
 
     def renew(self, grant: Grant, new_binding: bytes) -> Flow[Grant]:
         """Issue a newer token for the same connection, bound to ``new_binding``."""
-        if self._clock() > grant.expires_at:
-            raise self._expired(grant, self._token_max_age)
+        now = self._clock()
+        if now > grant.expires_at:
+            raise expired(grant, now, self._token_max_age)
         options = {"now_us": self.now_us(), "binding": digest_binding(bytes(new_binding))}
-        decision: Decision = yield (
-            "renewal",
-            "renew",
-            (grant.key, grant.claim, self._ttl),
-            options,
-        )
+        arguments = grant.key, grant.claim, self._ttl
+        decision: Decision = yield "renewal", "renew", arguments, options
         if decision.verdict is not Verdict.DONE:
             raise self._refusal(grant, decision.verdict, decision.data)
         fence = Header.read(decision.data or b"").fence
         observers.token_created()
         return self._issue(grant.socket_hash, fence, new_binding, grant.socket_id)
-
-    # Errors.
-
-    def _missing(self, grant: Grant) -> RecoveryError:
-        """Return `TokenExpired` for a token that has outlived every snapshot, else not found."""
-        if self.age_of(grant) > self._ttl:
-            return self._expired(grant, self._ttl)
-        return SnapshotNotFound(socket_hash=grant.key)
-
-    def _expired(self, grant: Grant, limit: float) -> TokenExpired:
-        age = self.age_of(grant)
-        return TokenExpired(age_seconds=age, limit_seconds=limit, socket_hash=grant.key)
 
     def _refusal(
         self,
@@ -312,18 +267,9 @@ class Operations:
         data: bytes | None = None,
         newest_version: int | None = None,
     ) -> RecoveryError:
-        """Return the error that says what a verdict means."""
-        key = grant.key
-        if verdict is Verdict.NOT_FOUND:
-            return self._missing(grant)
-        if verdict is Verdict.BINDING_MISMATCH:
-            return InvalidSignature(socket_hash=key)
-        if verdict is Verdict.VERSION_TOO_NEW and data is not None and newest_version is not None:
-            stored = Header.read(data).version
-            return VersionMismatch(stored=stored, supported=newest_version, socket_hash=key)
-        if verdict is Verdict.UNREADABLE:
-            return _unreadable(data, key)
-        return TokenSuperseded(revoked=verdict is Verdict.REVOKED, socket_hash=key)
+        return refusal(
+            grant, verdict, now=self._clock(), ttl=self._ttl, data=data, newest=newest_version
+        )
 
     def _issue(
         self, socket_hash: bytes, issued_us: int, binding: bytes, socket_id: str | None
@@ -347,42 +293,3 @@ class Operations:
         if socket_id != grant.key:
             grant.socket_id = socket_id
             self._socket_ids.put(grant.key, socket_id)
-
-
-def check_name(what: str, name: str) -> None:
-    """Raise `ValueError` unless every storage can keep ``name``."""
-    if not isinstance(name, str):
-        raise ValueError(f"{what} must be a string, not {type(name).__name__}.")
-    if len(name) > MAX_NAME_LENGTH or "\x00" in name:
-        raise ValueError(
-            f"{what} must have at most {MAX_NAME_LENGTH} characters and no NUL among them."
-        )
-    if not name.isascii():
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"{what} holds a lone surrogate and can't be stored.") from error
-
-
-def check_listing(*, prefix: str, cursor: str | None, limit: int) -> None:
-    """Raise `ValueError` unless every storage can be asked for such a page."""
-    check_name("prefix", prefix)
-    check_name("cursor", cursor or "")
-    _check_number("limit", limit, MAX_PAGE, least=1)
-
-
-def _check_number(what: str, number: int, limit: int, *, least: int = 0) -> None:
-    if not isinstance(number, int) or not least <= number <= limit:
-        raise ValueError(
-            f"{what} is {number!r} and must be a whole number between {least} and {limit}."
-        )
-
-
-def _unreadable(data: bytes | None, key: str) -> RecoveryError:
-    try:
-        if data is not None:
-            Header.read(data)
-    except RecoveryError as error:
-        error.socket_hash = key
-        return error
-    return SnapshotCorrupt("its header can't be read here", socket_hash=key)

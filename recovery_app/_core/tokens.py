@@ -78,8 +78,9 @@ def hash_socket_id(socket_id: str) -> bytes:
 class TokenSigner:
     """Signs tokens with one secret; verifies them with it and with older ones."""
 
-    def __init__(self, secret: bytes, fallbacks: Iterable[bytes] = ()) -> None:
-        secrets = (secret, *fallbacks)
+    def __init__(self, secret: bytes | str, fallbacks: Iterable[bytes | str] = ()) -> None:
+        given = (secret, *fallbacks)
+        secrets = [each.encode() if isinstance(each, str) else each for each in given]
         for known in secrets:
             if len(known) < MIN_SECRET_BYTES:
                 raise ValueError(

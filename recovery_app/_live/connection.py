@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import ConnectedConsumer
 from recovery_app._live.protocol import Kind, Message, WireProtocol, from_json
-from recovery_app._live.topic import ConnectionContext, Topic
+from recovery_app._live.topic import Topic
 
 logger = logging.getLogger("recovery_app")
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.operations import metadata_of
+from recovery_app._core.metadata import metadata_of
 from recovery_app._core.telemetry import Tracer, tracing
 from recovery_app._live.interfaces import Application, Extras
 from recovery_app._live.numbering import RECOVERY

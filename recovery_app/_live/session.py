@@ -6,7 +6,6 @@ except for `Session.keep_alive`.
 
 from __future__ import annotations
 
-import enum
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -15,18 +14,16 @@ from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.operations import SnapshotMetadata
+from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
+from recovery_app._live.outcomes import Outcome, outcome_of
 from recovery_app._live.replies import ReplyCache
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotError,
-    SnapshotNotFound,
     StorageError,
     TokenError,
-    TokenExpired,
-    TokenSuperseded,
 )
 from recovery_app.signals import observers
 from recovery_app.values import Takeover
@@ -36,41 +33,6 @@ logger = logging.getLogger("recovery_app")
 SOCKET_ID_BYTES = 16
 _SAVE, _TOUCH, _TAKEOVER, _RENEWAL = map(
     wrap_unexpected_errors, ("save", "touch", "takeover", "renewal")
-)
-
-
-class Outcome(str, enum.Enum):
-    """What came of a join, in the word that the client is told."""
-
-    NEW = "new"
-    RECOVERED = "recovered"
-    EXPIRED = "expired"
-    NOT_FOUND = "not_found"
-    SUPERSEDED = "superseded"
-    REJECTED = "rejected"
-    VERSION = "version"
-    UNAVAILABLE = "unavailable"
-
-    @property
-    def preserves_client_token(self) -> bool:
-        """Whether the client's own token may still be valid after this outcome."""
-        return self in (Outcome.VERSION, Outcome.UNAVAILABLE)
-
-
-def outcome_of(error: RecoveryError) -> Outcome:
-    """Return the one word that tells a client why its state didn't come back."""
-    for kind, outcome in _OUTCOMES:
-        if isinstance(error, kind):
-            return outcome
-    return Outcome.VERSION
-
-
-_OUTCOMES: tuple[tuple[type[RecoveryError], Outcome], ...] = (
-    (TokenExpired, Outcome.EXPIRED),
-    (TokenSuperseded, Outcome.SUPERSEDED),
-    (TokenError, Outcome.REJECTED),
-    (SnapshotNotFound, Outcome.NOT_FOUND),
-    (StorageError, Outcome.UNAVAILABLE),
 )
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from recovery_app._core.manager import RecoveryManager
-from recovery_app._live.interfaces import ConnectedConsumer, Work
+from recovery_app._live.context import ConnectionContext
+from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.numbering import Numbers, take_numbers, with_numbers
-from recovery_app._live.protocol import TOKEN_EVENT, Message, WireProtocol, to_json
+from recovery_app._live.protocol import TOKEN_EVENT, Message, to_json
 from recovery_app._live.replies import Reply
 from recovery_app._live.session import Session
 from recovery_app.exceptions import JoinRefused, SnapshotError
@@ -24,17 +23,6 @@ from recovery_app.signals import observers
 logger = logging.getLogger("recovery_app")
 
 _SPREAD = (0.8, 1.0)
-
-
-@dataclass(slots=True, kw_only=True)
-class ConnectionContext:
-    """What a topic needs of its connection."""
-
-    consumer: ConnectedConsumer
-    protocol: WireProtocol
-    manager: RecoveryManager
-    send: Callable[[str], Awaitable[None]]
-    forget: Callable[[Topic], None]
 
 
 class Topic:

@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from recovery_app._concurrency import register_after_fork
-from recovery_app._live.session import Outcome, outcome_of
+from recovery_app._live.outcomes import Outcome, outcome_of
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError
 from recovery_app.signals import Observer

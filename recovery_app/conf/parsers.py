@@ -13,7 +13,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from recovery_app._core.manager import MAX_SECONDS
+from recovery_app._core.metadata import MAX_SECONDS
 from recovery_app._core.tokens import MIN_SECRET_BYTES
 from recovery_app.serializers import Serializer
 from recovery_app.storages import Storage

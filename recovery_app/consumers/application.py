@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.operations import check_name
+from recovery_app._core.metadata import check_name
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import Payload
 from recovery_app.consumers.groups import TopicChannel

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from recovery_app import exceptions
 from recovery_app._core.telemetry import OPERATIONS
-from recovery_app._live.session import Outcome
+from recovery_app._live.outcomes import Outcome
 
 SUBSYSTEM = "recovery"
 SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app._core.operations import SnapshotMetadata
+from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app.clock import Clock
 from recovery_app.exceptions import SnapshotNotFound, TokenSuperseded
 from recovery_app.signals import recovery_failed, state_recovered

@@ -1,0 +1,73 @@
+"""What a snapshot says of its state, and which names and numbers every storage can keep."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from recovery_app.snapshots import MAX_VERSION
+
+MAX_NAME_LENGTH = 255
+MAX_PAGE = 10_000
+MAX_SECONDS = 100 * 365 * 86_400
+
+
+class SnapshotMetadata(NamedTuple):
+    """What a snapshot says of its state, checked by `metadata_of`."""
+
+    version: int = 0
+    view: str = ""
+    topic: str = ""
+
+
+_NO_METADATA = SnapshotMetadata()
+
+
+def metadata_of(version: int, view: str, topic: str) -> SnapshotMetadata:
+    """Return what a snapshot is to say of its state; `ValueError` for what can't be stored."""
+    if version == 0 and type(version) is int and view == "" and topic == "":
+        return _NO_METADATA
+    check_number("version", version, MAX_VERSION)
+    check_name("view", view)
+    check_name("topic", topic)
+    return SnapshotMetadata(version, view, topic)
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise `ValueError` unless every storage can keep ``name``."""
+    if not isinstance(name, str):
+        raise ValueError(f"{what} must be a string, not {type(name).__name__}.")
+    if len(name) > MAX_NAME_LENGTH or "\x00" in name:
+        raise ValueError(
+            f"{what} must have at most {MAX_NAME_LENGTH} characters and no NUL among them."
+        )
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{what} holds a lone surrogate and can't be stored.") from error
+
+
+def check_listing(*, prefix: str, cursor: str | None, limit: int) -> None:
+    """Raise `ValueError` unless every storage can be asked for such a page."""
+    check_name("prefix", prefix)
+    check_name("cursor", cursor or "")
+    check_number("limit", limit, MAX_PAGE, least=1)
+
+
+def check_number(what: str, number: int, limit: int, *, least: int = 0) -> None:
+    """Raise `ValueError` unless ``number`` is a whole number between ``least`` and ``limit``."""
+    if not isinstance(number, int) or not least <= number <= limit:
+        raise ValueError(
+            f"{what} is {number!r} and must be a whole number between {least} and {limit}."
+        )
+
+
+def check_seconds(what: str, value: float | timedelta) -> float:
+    """Return a time in seconds; raise `ValueError` for one that can't be meant."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(
+            f"{what} is {seconds} seconds and must be above 0 and at most {MAX_SECONDS}."
+        )
+    return float(seconds)

@@ -1,0 +1,58 @@
+"""The manager's calls for operators, who hold no token."""
+
+from __future__ import annotations
+
+from recovery_app._core import inspection
+from recovery_app._core.driver import Driver
+from recovery_app._core.operations import Operations
+from recovery_app._core.state_codec import StateCodec
+from recovery_app.values import Inspection, Page, Query, Sample
+
+EVERYTHING = Query()
+
+
+class OperatorCalls:
+    """What the admin and `manage.py` ask of a manager."""
+
+    codec: StateCodec
+    driver: Driver
+    operations: Operations
+    ttl: float
+
+    def browse(self, query: Query = EVERYTHING) -> Page:
+        """Return a page of what somebody wants to see, after a bounded amount of work.
+
+        Raises `StorageError` where the storage can't list, and `ValueError` for what can't
+        be asked.
+        """
+        return self.driver.run(inspection.browse(query))
+
+    async def abrowse(self, query: Query = EVERYTHING) -> Page:
+        """Async variant of `browse`."""
+        return await self.driver.arun(inspection.browse(query))
+
+    def sample(self, limit: int = 1000) -> Sample:
+        """Return some live snapshots, and how many there are; bounded, so it may be estimated."""
+        return self.driver.run(inspection.sample(limit))
+
+    async def asample(self, limit: int = 1000) -> Sample:
+        """Async variant of `sample`."""
+        return await self.driver.arun(inspection.sample(limit))
+
+    def inspect(self, socket_hash: str) -> Inspection | None:
+        """Return all that is known of a socket, its state too; `StorageError`."""
+        return self.driver.run(inspection.inspect(socket_hash, self.codec))
+
+    async def ainspect(self, socket_hash: str) -> Inspection | None:
+        """Async variant of `inspect`."""
+        return await self.driver.arun(inspection.inspect(socket_hash, self.codec))
+
+    def revoke_socket(self, socket_hash: str) -> bool:
+        """Do as `revoke` without a token; return whether there was a snapshot. `StorageError`."""
+        flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
+        return self.driver.run(flow)
+
+    async def arevoke_socket(self, socket_hash: str) -> bool:
+        """Async variant of `revoke_socket`."""
+        flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
+        return await self.driver.arun(flow)

@@ -1,0 +1,62 @@
+"""The errors that say why a storage, or the age of a token, has refused something."""
+
+from __future__ import annotations
+
+from recovery_app._core.tokens import Grant
+from recovery_app.clock import MICROSECONDS
+from recovery_app.exceptions import (
+    InvalidSignature,
+    RecoveryError,
+    SnapshotCorrupt,
+    SnapshotNotFound,
+    TokenExpired,
+    TokenSuperseded,
+    VersionMismatch,
+)
+from recovery_app.fencing import Verdict
+from recovery_app.snapshots import Header
+
+
+def refusal(
+    grant: Grant,
+    verdict: Verdict,
+    *,
+    now: float,
+    ttl: float,
+    data: bytes | None,
+    newest: int | None,
+) -> RecoveryError:
+    """Return the error that says what a verdict other than ``DONE`` means.
+
+    ``data`` are the stored bytes where the storage returned them; ``newest`` is the newest
+    version of the state that was asked for.
+    """
+    key = grant.key
+    if verdict is Verdict.NOT_FOUND:
+        # A token that has outlived every snapshot is told from one whose snapshot is gone.
+        age = now - grant.issued_us / MICROSECONDS
+        return expired(grant, now, ttl) if age > ttl else SnapshotNotFound(socket_hash=key)
+    if verdict is Verdict.BINDING_MISMATCH:
+        return InvalidSignature(socket_hash=key)
+    if verdict is Verdict.VERSION_TOO_NEW and data is not None and newest is not None:
+        stored = Header.read(data).version
+        return VersionMismatch(stored=stored, supported=newest, socket_hash=key)
+    if verdict is Verdict.UNREADABLE:
+        return _unreadable(data, key)
+    return TokenSuperseded(revoked=verdict is Verdict.REVOKED, socket_hash=key)
+
+
+def expired(grant: Grant, now: float, limit: float) -> TokenExpired:
+    """Return the error for a token that is older than ``limit`` seconds."""
+    age = now - grant.issued_us / MICROSECONDS
+    return TokenExpired(age_seconds=age, limit_seconds=limit, socket_hash=grant.key)
+
+
+def _unreadable(data: bytes | None, key: str) -> RecoveryError:
+    try:
+        if data is not None:
+            Header.read(data)
+    except RecoveryError as error:
+        error.socket_hash = key
+        return error
+    return SnapshotCorrupt("its header can't be read here", socket_hash=key)

@@ -1,0 +1,25 @@
+"""What a topic knows of its connection."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recovery_app._core.manager import RecoveryManager
+from recovery_app._live.interfaces import ConnectedConsumer
+from recovery_app._live.protocol import WireProtocol
+
+if TYPE_CHECKING:
+    from recovery_app._live.topic import Topic
+
+
+@dataclass(slots=True, kw_only=True)
+class ConnectionContext:
+    """What a topic needs of its connection."""
+
+    consumer: ConnectedConsumer
+    protocol: WireProtocol
+    manager: RecoveryManager
+    send: Callable[[str], Awaitable[None]]
+    forget: Callable[[Topic], None]

@@ -1,0 +1,49 @@
+"""What came of a join, in one word."""
+
+from __future__ import annotations
+
+import enum
+
+from recovery_app.exceptions import (
+    RecoveryError,
+    SnapshotNotFound,
+    StorageError,
+    TokenError,
+    TokenExpired,
+    TokenSuperseded,
+)
+
+
+class Outcome(str, enum.Enum):
+    """What came of a join, in the word that the client is told."""
+
+    NEW = "new"
+    RECOVERED = "recovered"
+    EXPIRED = "expired"
+    NOT_FOUND = "not_found"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+    VERSION = "version"
+    UNAVAILABLE = "unavailable"
+
+    @property
+    def preserves_client_token(self) -> bool:
+        """Whether the client's own token may still be valid after this outcome."""
+        return self in (Outcome.VERSION, Outcome.UNAVAILABLE)
+
+
+def outcome_of(error: RecoveryError) -> Outcome:
+    """Return the one word that tells a client why its state didn't come back."""
+    for kind, outcome in _OUTCOMES:
+        if isinstance(error, kind):
+            return outcome
+    return Outcome.VERSION
+
+
+_OUTCOMES: tuple[tuple[type[RecoveryError], Outcome], ...] = (
+    (TokenExpired, Outcome.EXPIRED),
+    (TokenSuperseded, Outcome.SUPERSEDED),
+    (TokenError, Outcome.REJECTED),
+    (SnapshotNotFound, Outcome.NOT_FOUND),
+    (StorageError, Outcome.UNAVAILABLE),
+)
