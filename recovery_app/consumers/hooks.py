@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from channels.consumer import AsyncConsumer, get_handler_name
@@ -39,16 +38,14 @@ class HookTable:
         self._kind = kind
         self._mixin = mixin
         self._methods = self._look()
-        self.own = frozenset(
-            name for name in HOOKS if getattr(kind, name) is not getattr(mixin, name)
-        )
+        changed = {name for name in (*HOOKS, "dispatch") if _differs(kind, mixin, name)}
+        self.own = frozenset(changed - {"dispatch"})
         self.has_own_restoring = not self.own.isdisjoint(_RESTORING)
         """Whether code of the application's has a say in what a recovered state is."""
         self.has_own_receiver = _is_own(kind, "receive_json")
         """Whether the application does anything with frames that aren't of the protocol."""
-        self.has_own_dispatch = kind.__dict__.get("dispatch", None) is not None or (
-            _first_dispatch(kind) is not _first_dispatch(mixin)
-        )
+        self.has_own_dispatch = "dispatch" in changed
+        """Whether a message is to pass through the application's ``dispatch``."""
         self._channels_dispatches = _next_dispatch(kind, mixin) is AsyncConsumer.dispatch
 
     def is_current(self) -> bool:
@@ -116,9 +113,8 @@ class SyncHookTable(HookTable):
         return await database_sync_to_async(method)(*arguments)
 
 
-def _first_dispatch(kind: type) -> Callable[..., Any]:
-    method: Callable[..., Any] = kind.dispatch  # type: ignore[attr-defined]
-    return method
+def _differs(kind: type, mixin: type, name: str) -> bool:
+    return getattr(kind, name) is not getattr(mixin, name)
 
 
 def _next_dispatch(kind: type, mixin: type) -> object:
