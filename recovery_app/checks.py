@@ -15,8 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from recovery_app.conf import Problem, find_problems, get_settings, get_storage_entry
-from recovery_app.storages import CacheStorage
-from recovery_app.storages.cache.checks import check_cache
+from recovery_app.storages import Storage
 from recovery_app.storages.system_checks import (
     as_mapping,
     check_atomic_fence,
@@ -121,9 +120,9 @@ def _check_named_storage() -> list[CheckMessage]:
         backend = import_string(entry.get("BACKEND", ""))
     except Exception:  # The import may run any code; E007 reports what it raises.
         return []
-    if not (isinstance(backend, type) and issubclass(backend, CacheStorage)):
+    if not (isinstance(backend, type) and issubclass(backend, Storage)):
         return []
-    return check_cache(str(as_mapping(entry.get("OPTIONS")).get("cache", "default")))
+    return backend.check_options(as_mapping(entry.get("OPTIONS")))
 
 
 # The hosts of a channel layer, in each form that channels_redis accepts.

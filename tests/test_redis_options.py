@@ -240,7 +240,7 @@ def test_a_pool_that_may_wait_forever_is_reported(
     redis_server: Process, monkeypatch: pytest.MonkeyPatch, has_default: bool
 ) -> None:
     release = "8.0.0" if has_default else "7.4.1"
-    monkeypatch.setattr("recovery_app.storages.system_checks.version", lambda _name: release)
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: release)
     by_cache = RedisStorage(cache="recovery")
     found = [message.id for message in by_cache.check()]
     assert found == ([] if has_default else ["recovery_app.W009"])

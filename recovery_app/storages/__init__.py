@@ -9,11 +9,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage, describe
-from recovery_app.storages.cache.storage import CacheStorage
-from recovery_app.storages.database.storage import DatabaseStorage
 from recovery_app.storages.memory import MemoryStorage
 
 if TYPE_CHECKING:
+    from recovery_app.storages.cache import CacheStorage
+    from recovery_app.storages.database import DatabaseStorage
     from recovery_app.storages.redis import RedisStorage
 
 __all__ = [
@@ -31,12 +31,20 @@ __all__ = [
 ]
 
 
+_IMPORTED_WHEN_USED = {
+    "CacheStorage": "recovery_app.storages.cache",
+    "DatabaseStorage": "recovery_app.storages.database",
+    "RedisStorage": "recovery_app.storages.redis",
+}
+"""A process needs one of these at the most, and redis-py is an extra."""
+
+
 def __getattr__(name: str) -> Any:
-    """Import `RedisStorage` only when it is used: redis-py is an extra."""
-    if name != "RedisStorage":
+    """Import a storage when it is used."""
+    if name not in _IMPORTED_WHEN_USED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return import_module("recovery_app.storages.redis").RedisStorage
+        return getattr(import_module(_IMPORTED_WHEN_USED[name]), name)
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] == "redis":
             raise ImproperlyConfigured(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from recovery_app.clock import Clock
 from recovery_app.exceptions import StorageError
@@ -194,6 +194,11 @@ class Storage:
 
     def check(self) -> list[CheckMessage]:
         """Return messages for Django's system checks about this storage and its settings."""
+        return []
+
+    @classmethod
+    def check_options(cls, options: Mapping[Any, Any]) -> list[CheckMessage]:
+        """Return what can be said of ``OPTIONS`` with which the storage can't be built."""
         return []
 
     # The async variants.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -111,7 +111,9 @@ def seconds_in_url(address: Any) -> float | None:
 def default_socket_timeout() -> float | None:
     """Return the default timeout of the installed redis-py in seconds: none before version 8."""
     try:
-        major = int(version("redis").split(".")[0])
-    except PackageNotFoundError:
+        # Imported here, as it takes as long as the rest of the package.
+        release: str = import_module("importlib.metadata").version("redis")
+    except ImportError:
         return None
+    major = int(release.split(".", maxsplit=1)[0])
     return REDIS_TIMEOUT_SECONDS if major >= 8 else None

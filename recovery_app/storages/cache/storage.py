@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.checks import CheckMessage
@@ -151,6 +152,10 @@ class CacheStorage(Storage):
 
     def check(self) -> list[CheckMessage]:
         return check_cache(self.cache)
+
+    @classmethod
+    def check_options(cls, options: Mapping[Any, Any]) -> list[CheckMessage]:
+        return check_cache(str(options.get("cache", DEFAULT_CACHE_ALIAS)))
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
         """Make the call as in a request of its own: the cache may be a database."""
