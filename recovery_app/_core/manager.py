@@ -15,7 +15,7 @@ from recovery_app._core.driver import Driver
 from recovery_app._core.metadata import check_name, check_seconds, metadata_of
 from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
-from recovery_app._core.operator_calls import OperatorCalls
+from recovery_app._core.operators import OperatorCalls
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import TokenSigner
 from recovery_app.clock import Clock
