@@ -132,6 +132,13 @@ LOGGING = {
             "defaults": {"socket_hash": "-", "topic": "-"},
         },
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "recovery"}},
-    "loggers": {"recovery_app": {"handlers": ["console"], "level": "INFO"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "recovery"},
+        "errors": {"class": "logging.StreamHandler"},
+    },
+    "loggers": {
+        "recovery_app": {"handlers": ["console"], "level": "INFO"},
+        # With DEBUG off, Django would only mail them.
+        "django.request": {"handlers": ["errors"], "level": "ERROR", "propagate": False},
+    },
 }

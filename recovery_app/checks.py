@@ -121,8 +121,8 @@ def check_secrets(**_kwargs: Any) -> list[CheckMessage]:
         warning(
             "W011",
             f"{name} can be guessed, and whoever does so can sign recovery tokens.",
-            hint="Use a long random value. To keep the tokens of open pages for a day, add the "
-            "old one to the fallbacks, and take it out then.",
+            hint="Use a long random value, and keep a weak one among the fallbacks for no longer "
+            "than TOKEN_MAX_AGE.",
         )
         for name in find_weak_secrets()
     ]
