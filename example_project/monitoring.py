@@ -1,5 +1,6 @@
 """Monitoring: ``/metrics`` for Prometheus, and ``/health/`` for a load balancer.
 
+The proxy in ``deploy`` doesn't pass ``/metrics`` on, as it is no business of visitors.
 Both use django-prometheus and django-health-check if these are installed.
 """
 

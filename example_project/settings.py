@@ -31,7 +31,8 @@ def load_secret_key(path: Path) -> str:
 
 # Nodes on several machines need the same key, so that they accept each other's tokens.
 SECRET_KEY = os.environ.get("DEMO_SECRET_KEY") or load_secret_key(DATA_DIR / "secret-key")
-DEBUG = True
+# On for "make demo", and off in the container.
+DEBUG = os.environ.get("DEMO_DEBUG", "1") == "1"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *os.environ.get("DEMO_HOSTS", "").split()]
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -131,6 +132,13 @@ LOGGING = {
             "defaults": {"socket_hash": "-", "topic": "-"},
         },
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "recovery"}},
-    "loggers": {"recovery_app": {"handlers": ["console"], "level": "INFO"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "recovery"},
+        "errors": {"class": "logging.StreamHandler"},
+    },
+    "loggers": {
+        "recovery_app": {"handlers": ["console"], "level": "INFO"},
+        # With DEBUG off, Django would only mail them.
+        "django.request": {"handlers": ["errors"], "level": "ERROR", "propagate": False},
+    },
 }

@@ -14,7 +14,13 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from recovery_app.conf import Problem, find_problems, get_settings, get_storage_entry
+from recovery_app.conf import (
+    Problem,
+    find_problems,
+    find_weak_secrets,
+    get_settings,
+    get_storage_entry,
+)
 from recovery_app.storages import Storage
 from recovery_app.storages.system_checks import (
     as_mapping,
@@ -30,7 +36,10 @@ TAG = "recovery_app"
 _WHOLE_SETTING = ("E001", 'Write a dictionary such as {"TTL": 300}, or leave RECOVERY out.')
 _UNKNOWN_KEY = "E002"
 _KEYS = {
-    "SECRET": ("E003", "Set SECRET_KEY, or give a secret of 32 random bytes or more."),
+    "SECRET": (
+        "E003",
+        "Set SECRET_KEY, or give 32 random bytes or more: secrets.token_urlsafe(32) makes them.",
+    ),
     "SECRET_FALLBACKS": ("E004", "Give a list of the secrets that SECRET was before."),
     "TTL": ("E005", "Give a number of seconds above 0, or a timedelta."),
     "TOKEN_MAX_AGE": ("E006", "Give a number of seconds above 0, a timedelta, or None."),
@@ -43,6 +52,10 @@ _KEYS = {
     "MAX_STATE_BYTES": ("E010", "Give a whole number above 0, such as 1048576."),
     "METRICS_NAMESPACE": ("E011", 'Give one word, such as "golivekit".'),
     "ENCRYPTION_KEYS": ("E012", "Leave it out, or give None."),
+    "SERIALIZER_FALLBACKS": (
+        "E016",
+        'Give a list of the serializers that SERIALIZER was before, such as ["shop.Serializer"].',
+    ),
     "REDACT": ("E013", 'Give a list of parts of names, such as ["password", "token"].'),
 }
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
@@ -99,7 +112,22 @@ def check_sessions(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-CHECKS = (check_setting, check_storage, check_channel_layers, check_sessions)
+def check_secrets(**_kwargs: Any) -> list[CheckMessage]:
+    """Check, unless ``DEBUG`` is on, that the secrets behind tokens can't be guessed."""
+    if django_settings.DEBUG:
+        return []
+    return [
+        warning(
+            "W011",
+            f"{name} can be guessed, and whoever does so can sign recovery tokens.",
+            hint="Use a long random value, and keep a weak one among the fallbacks for no longer "
+            "than TOKEN_MAX_AGE.",
+        )
+        for name in find_weak_secrets()
+    ]
+
+
+CHECKS = (check_setting, check_secrets, check_storage, check_channel_layers, check_sessions)
 
 
 def _error(problem: Problem) -> CheckMessage:

@@ -24,6 +24,7 @@ from tests.support.processes import TOP
 CACHES = "django.core.cache.backends"
 LAYER = "channels_redis.core.RedisChannelLayer"
 URL = "redis://127.0.0.1:6379"
+GOOD_SECRET = "6c1f0b7a9e42d8356c1f0b7a9e42d835"
 
 
 class DerivedCache(LocMemCache):
@@ -85,6 +86,8 @@ def keep_in_cache(settings: Any, backend: str, **options: Any) -> None:
         ("E002", "ttl", 5),
         ("E002", 7, 5),
         ("E003", "SECRET", "too short"),
+        ("E003", "SECRET", "a" * 32),
+        ("E003", "SECRET", b"password" * 8),
         ("E003", "SECRET", 10**40),
         ("E003", "SECRET", "\ud800" * 40),
         ("E004", "SECRET_FALLBACKS", "x" * 40),
@@ -126,6 +129,8 @@ def keep_in_cache(settings: Any, backend: str, **options: Any) -> None:
         ("E011", "METRICS_NAMESPACE", ""),
         ("E012", "ENCRYPTION_KEYS", ["x" * 32]),
         ("E013", "REDACT", "password"),
+        ("E016", "SERIALIZER_FALLBACKS", JSONSerializer),
+        ("E016", "SERIALIZER_FALLBACKS", ["nowhere"]),
     ],
 )
 def test_bad_value_is_an_error(settings: Any, number: str, key: Any, value: object) -> None:
@@ -155,7 +160,7 @@ def test_secret_that_can_not_be_derived_is_an_error(settings: Any) -> None:
     settings.SECRET_KEY = ""
     settings.RECOVERY = {}
     assert list(run()) == ["E003"]
-    settings.RECOVERY = {"SECRET": "s" * 32}
+    settings.RECOVERY = {"SECRET": GOOD_SECRET}
     assert "E003" not in run()
 
 
@@ -174,8 +179,8 @@ def test_no_secret_is_in_a_message(settings: Any) -> None:
 
 def test_good_setting_passes(settings: Any) -> None:
     settings.RECOVERY = {
-        "SECRET": b"s" * 32,
-        "SECRET_FALLBACKS": ["t" * 32],
+        "SECRET": GOOD_SECRET.encode(),
+        "SECRET_FALLBACKS": [GOOD_SECRET],
         "TTL": timedelta(minutes=5),
         "TOKEN_MAX_AGE": None,
         "STORAGE": {"BACKEND": "recovery_app.storages.DatabaseStorage"},
@@ -184,6 +189,7 @@ def test_good_setting_passes(settings: Any) -> None:
         "MAX_STATE_BYTES": 1,
         "METRICS_NAMESPACE": "shop",
         "ENCRYPTION_KEYS": None,
+        "SERIALIZER_FALLBACKS": [JSONSerializer],
         "REDACT": ["pin"],
     }
     assert run() == {}
@@ -198,7 +204,7 @@ GOOD = "{'STORAGE': {'BACKEND': 'recovery_app.storages.DatabaseStorage'}}"
 def check_in_a_process(directory: Path, source: str) -> subprocess.CompletedProcess[str]:
     """Run ``django-admin check`` with settings of its own, warnings as errors."""
     common = """
-SECRET_KEY = "k" * 50
+SECRET_KEY = "0123456789" * 5
 USE_TZ = True
 INSTALLED_APPS = ["channels", "recovery_app"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3"}}
@@ -238,6 +244,33 @@ def test_good_setting_starts_without_a_word(tmp_path: Path) -> None:
 
 
 # Traps
+
+
+INSECURE = "django-insecure-" + "0123456789" * 5
+
+
+@pytest.mark.parametrize("key", ["k" * 60, "0123456789" * 4, b"short", INSECURE, INSECURE.encode()])
+def test_weak_secret_key(settings: Any, key: Any) -> None:
+    settings.RECOVERY = {"STORAGE": {"BACKEND": "recovery_app.storages.DatabaseStorage"}}
+    settings.SECRET_KEY = key
+    found = run()
+    assert list(found) == ["W011"]
+    assert isinstance(found["W011"], Warning)
+    assert "SECRET_KEY" in found["W011"].msg
+    assert str(key) not in f"{found['W011'].msg} {found['W011'].hint}"
+    settings.RECOVERY = {**settings.RECOVERY, "SECRET": GOOD_SECRET}
+    assert run() == {}
+    settings.RECOVERY = {"STORAGE": settings.RECOVERY["STORAGE"]}
+    settings.DEBUG = True
+    assert run() == {}
+
+
+def test_weak_fallbacks(settings: Any) -> None:
+    settings.RECOVERY = {"STORAGE": {"BACKEND": "recovery_app.storages.DatabaseStorage"}}
+    settings.SECRET_KEY_FALLBACKS = ["0123456789" * 5, "short"]
+    assert "SECRET_KEY_FALLBACKS[1]" in run()["W011"].msg
+    settings.RECOVERY = {**settings.RECOVERY, "SECRET_FALLBACKS": [GOOD_SECRET, "x" * 32]}
+    assert "RECOVERY['SECRET_FALLBACKS'][1]" in run()["W011"].msg
 
 
 def test_memory_of_one_process_in_production(settings: Any) -> None:

@@ -179,7 +179,9 @@ async def test_a_token_is_bound_to_its_session(asgi_server):
     assert outcomes == ["new", "recovered", "rejected"]
 
 
-def test_the_project_passes_the_system_checks(migrated_demo):
+@pytest.mark.parametrize("debug", ["1", "0"])
+def test_the_project_passes_the_system_checks(migrated_demo, monkeypatch, debug):
+    monkeypatch.setenv("DEMO_DEBUG", debug)
     manage("check", "--fail-level=WARNING", data=migrated_demo)
 
 

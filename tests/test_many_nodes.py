@@ -202,6 +202,63 @@ async def test_behind_the_proxy_another_site_can_not_connect(
                 )
 
 
+def read(url: str, **headers: str) -> tuple[int, str]:
+    """Return the status and the text of a page."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as reply:
+            return reply.status, reply.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(errors="replace")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6Detrics", "/x/../metrics"])
+def test_the_proxy_keeps_the_metrics_to_the_inside(
+    asgi_server: Callable[..., AsgiServer], tmp_path: Path, path: str
+) -> None:
+    nodes = [asgi_server() for _ in range(2)]
+    assert "golivekit_recovery" in read(f"{nodes[0].url}/metrics")[1]
+    with make_nginx(tmp_path / "nginx", nodes) as proxy:
+        status, text = read(f"http://{HOST}:{proxy.port}{path}")
+    assert status == 404
+    assert "golivekit_recovery" not in text
+
+
+def of_the_container(server: str = HOST) -> dict[str, Any]:
+    """Return the options of a node as in the container, and with the proxy at an address."""
+    text = (TOP / "example_project/deploy/Dockerfile").read_text().replace("\\\n", "")
+    command = json.loads(re.search(r"^CMD (.*)", text, re.DOTALL | re.MULTILINE)[1])  # type: ignore[index]
+    arguments = command[command.index("8000") + 1 :]
+    env = dict(re.findall(r"\b(DEMO_\w+)=(\S+)", text))
+    return {"arguments": arguments, "env": {**env, "FORWARDED_ALLOW_IPS": server}}
+
+
+def test_a_client_of_the_container_can_not_choose_its_address(
+    asgi_server: Callable[..., AsgiServer], tmp_path: Path
+) -> None:
+    behind = [asgi_server(**of_the_container()) for _ in range(2)]
+    compose = (TOP / "docker-compose.yml").read_text()
+    trusted, addresses = (
+        re.findall(rf"{key}: (.*)", compose) for key in ("FORWARDED_ALLOW_IPS", "ipv4_address")
+    )
+    assert trusted == addresses
+    bare = asgi_server(**of_the_container(*trusted))
+    spoofed = {"X-Forwarded-For": "203.0.113.66"}
+    with make_nginx(tmp_path / "nginx", behind) as proxy:
+        assert read(f"http://{HOST}:{proxy.port}/", **spoofed)[0] == 200
+    assert read(f"{bare.url}/", **spoofed)[0] == 200
+    for node in (*behind, bare):
+        assert "203.0.113.66" not in node.output()
+    assert f"{HOST}:0 - " in "".join(node.output() for node in behind)
+
+
+def test_the_container_shows_no_debugging_pages(asgi_server: Callable[..., AsgiServer]) -> None:
+    node = asgi_server(**of_the_container())
+    status, text = read(f"{node.url}/nowhere/")
+    assert (status, "DEBUG" in text, "quote" in text) == (404, False, False)
+    assert read(f"{node.url}/static/recovery_app/recovery.js")[0] == 200
+
+
 def test_the_compose_file_is_valid() -> None:
     program = shutil.which("docker-compose")
     require("docker-compose", program)

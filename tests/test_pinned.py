@@ -1509,6 +1509,7 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "E011": key("METRICS_NAMESPACE", "a b"),
     "E012": key("ENCRYPTION_KEYS", ["key"]),
     "E013": key("REDACT", "password"),
+    "E016": key("SERIALIZER_FALLBACKS", "nowhere"),
     "W001": {"RECOVERY": {}},
     "W002": {"RECOVERY": {"STORAGE": {"BACKEND": f"{__name__}.Unfenced"}}},
     "W003": cache(f"{CACHES}.locmem.LocMemCache", MAX_ENTRIES=100_000),
@@ -1535,6 +1536,7 @@ PROVOKED: dict[str, dict[str, Any]] = {
         },
     },
     "W010": cache(f"{CACHES}.memcached.PyMemcacheCache"),
+    "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },

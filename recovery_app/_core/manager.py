@@ -50,6 +50,7 @@ class RecoveryManager(OperatorCalls):
         token_max_age: float | timedelta | None = DEFAULT_TOKEN_MAX_AGE,
         storage: Storage | None = None,
         serializer: Serializer | None = None,
+        serializer_fallbacks: Iterable[Serializer] = (),
         cleanup_interval: float | timedelta | None = DEFAULT_CLEANUP_INTERVAL,
         max_state_bytes: int = DEFAULT_MAX_STATE_BYTES,
         clock: Clock = time.time,
@@ -60,9 +61,8 @@ class RecoveryManager(OperatorCalls):
             None if token_max_age is None else check_seconds("token_max_age", token_max_age)
         )
         self.storage = MemoryStorage(clock=clock) if storage is None else storage
-        self.codec = StateCodec(
-            serializer=serializer or JSONSerializer(), max_state_bytes=max_state_bytes
-        )
+        written_by = serializer or JSONSerializer()
+        self.codec = StateCodec(written_by, serializer_fallbacks, max_state_bytes=max_state_bytes)
         self._cleanup = self._make_cleanup(cleanup_interval)
         self.operations = Operations(
             signer=TokenSigner(secret, secret_fallbacks),

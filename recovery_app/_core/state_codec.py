@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recovery_app.exceptions import (
@@ -17,17 +17,29 @@ ORJSON_BUFFER_BYTES = 4096
 
 
 class StateCodec:
-    """Turns states into payloads with one serializer, and back with whichever wrote them.
+    """Turns states into payloads with one serializer, and back with the one that wrote them.
 
-    ``name`` is what snapshots call the serializer; ``max_state_bytes`` is the largest payload.
+    ``name`` is what snapshots call the serializer; ``max_state_bytes`` is the largest payload;
+    ``fallbacks`` are serializers that only read.
     """
 
-    __slots__ = ("max_state_bytes", "name", "serializer")
+    __slots__ = ("_readers", "max_state_bytes", "name", "serializer")
 
-    def __init__(self, *, serializer: Serializer, max_state_bytes: int) -> None:
+    def __init__(
+        self,
+        serializer: Serializer,
+        fallbacks: Iterable[Serializer] = (),
+        *,
+        max_state_bytes: int,
+    ) -> None:
         self.serializer = serializer
         self.max_state_bytes = max_state_bytes
         self.name = serializer_name(serializer)
+        self._readers = {
+            **BUILTIN,
+            **{serializer_name(each): each for each in fallbacks},
+            self.name: serializer,
+        }
 
     def encode(self, state: Mapping[str, Any]) -> bytes:
         """Serialize a state; raise `UnserializableState` or `StateTooLarge`."""
@@ -49,20 +61,21 @@ class StateCodec:
 
     def decode(self, payload: bytes, serializer: str | None = None) -> dict[str, Any]:
         """Return a state, read by the serializer of that name; raise `SnapshotCorrupt`."""
-        if serializer is not None and serializer != self.name:
-            if serializer in BUILTIN:
-                return BUILTIN[serializer].loads(payload)
+        name = self.name if serializer is None else serializer
+        reader = self._readers.get(name)
+        if reader is None:
             raise SnapshotCorrupt(
-                f"{serializer!r} wrote it, and RECOVERY['SERIALIZER'] is {self.name!r}"
+                f"{name!r} wrote it, RECOVERY['SERIALIZER'] is {self.name!r}, and "
+                "RECOVERY['SERIALIZER_FALLBACKS'] has no serializer of that name"
             )
         try:
-            state: object = self.serializer.loads(payload)
+            state: object = reader.loads(payload)
         except RecoveryError:
             raise
         except Exception as error:
-            raise SnapshotCorrupt(f"{self.name} raised {type(error).__name__}") from None
+            raise SnapshotCorrupt(f"{name} raised {type(error).__name__}") from None
         if not isinstance(state, dict):
-            raise SnapshotCorrupt(f"{self.name} returned {type(state).__name__}, not a dict")
+            raise SnapshotCorrupt(f"{name} returned {type(state).__name__}, not a dict")
         return state
 
 

@@ -11,7 +11,8 @@ from recovery_app._core.manager import RecoveryManager
 from recovery_app.admin import formatting, listing
 from recovery_app.admin.detail import facts
 from recovery_app.admin.error_messages import collect_errors
-from recovery_app.admin.state_tree import Redactor, build_tree
+from recovery_app.admin.sensitive_names import Redactor
+from recovery_app.admin.state_tree import build_tree
 from recovery_app.admin.summary import Contents, summarize_contents, summarize_history
 from recovery_app.conf import get_redacted_names
 from recovery_app.values import Inspection, Page

@@ -6,12 +6,14 @@ them in one loop at any depth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
+
+from recovery_app.admin.sensitive_names import Redactor
 
 MAX_ROWS = 2000
 MAX_ITEMS = 200
@@ -50,18 +52,6 @@ class Tree:
 
     rows: list[TreeRow]
     sensitive: int
-
-
-class Redactor:
-    """A matcher of sensitive names: any that contain one of ``parts``, ignoring case."""
-
-    def __init__(self, parts: Iterable[str]) -> None:
-        self._parts = tuple(part.casefold() for part in parts)
-
-    def hides(self, name: str) -> bool:
-        """Return whether a value with this name is sensitive."""
-        folded = name.casefold()
-        return any(part in folded for part in self._parts)
 
 
 def build_tree(state: Mapping[str, Any], redactor: Redactor, *, reveal: bool) -> Tree:

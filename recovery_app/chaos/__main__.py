@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from recovery_app.chaos.compare import Comparer
+from recovery_app.chaos.consent import require_consent
 from recovery_app.chaos.options import PORT, parse
 from recovery_app.chaos.plan import Kind, Plan
 from recovery_app.chaos.processes import HOST, Process, free_port
@@ -52,8 +53,12 @@ def _run(options: argparse.Namespace) -> int:
         redis = _redis(options, logs, scratch)
         env = {"REDIS_URL": f"redis://{HOST}:{redis.port}/0"} if redis else {}
         nodes = [_node(number, text, logs, env) for number, text in enumerate(options.node, 1)]
-        for server in filter(None, (redis, *nodes)):
-            stack.enter_context(server)
+        if redis:
+            stack.enter_context(redis)
+        if not options.yes:
+            require_consent(options.node, env)
+        for node in nodes:
+            stack.enter_context(node)
         also: dict[str, FaultAction] = {}
         if redis:
             also[Kind.REDIS_STOP] = stopping(redis)

@@ -72,6 +72,8 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
         help="command that starts a Redis on {port}; nodes get its URL in REDIS_URL")  # fmt: skip
     add("--failover", type=words, metavar="COMMAND",
         help="command that makes a Redis fail over, and exits with 0 when it has")  # fmt: skip
+    add("--yes", action="store_true",
+        help="don't ask before using a storage that may not be one for tests alone")  # fmt: skip
     add("--logs", type=Path, metavar="DIRECTORY", help="directory for the output of the servers")
 
 

@@ -22,12 +22,16 @@ from recovery_app._core.manager import (
     RecoveryManager,
 )
 from recovery_app.conf.parsers import PARSERS, parse_namespace
+from recovery_app.conf.weak_secrets import has_few_distinct_bytes, is_weak_secret_key
 from recovery_app.serializers import JSONSerializer, Serializer
 from recovery_app.storages import MemoryStorage, Storage
 
 SETTING = "RECOVERY"
 DEFAULT_METRICS_NAMESPACE = "golivekit"
-DEFAULT_REDACT = ("password", "token", "secret", "card", "ssn")
+DEFAULT_REDACT = (
+    "password", "passwd", "token", "secret", "api_key", "auth", "card", "cvv", "pin", "ssn",
+    "cookie",
+)  # fmt: skip
 _SALT = "recovery_app.tokens"
 _REBUILT_BY = {SETTING, "SECRET_KEY", "SECRET_KEY_FALLBACKS", "CACHES", "DATABASES"}
 
@@ -46,6 +50,7 @@ class Settings:
     max_state_bytes: int = DEFAULT_MAX_STATE_BYTES
     metrics_namespace: str = DEFAULT_METRICS_NAMESPACE
     encryption_keys: None = None
+    serializer_fallbacks: tuple[Serializer, ...] = ()
     redact: tuple[str, ...] = DEFAULT_REDACT
 
 
@@ -68,6 +73,30 @@ def get_settings() -> Settings:
     if problems:
         raise ImproperlyConfigured(" ".join(problem.message for problem in problems))
     return Settings(**values)
+
+
+def find_weak_secrets() -> list[str]:
+    """Return the settings that sign or verify tokens and whose secrets can be guessed.
+
+    ``SECRET`` isn't among them: if it is weak, that is a problem of the setting.
+    """
+    try:
+        raw = _raw()
+        older = PARSERS["SECRET_FALLBACKS"](raw.get("SECRET_FALLBACKS", ()))
+        keys: dict[str, str | bytes] = {}
+        if "SECRET" not in raw:
+            keys["SECRET_KEY"] = django_settings.SECRET_KEY
+    except (ValueError, ImproperlyConfigured):
+        return []
+    if "SECRET_FALLBACKS" not in raw:
+        for index, key in enumerate(django_settings.SECRET_KEY_FALLBACKS):
+            keys[f"SECRET_KEY_FALLBACKS[{index}]"] = key
+    weak = [name for name, key in keys.items() if is_weak_secret_key(key)]
+    return weak + [
+        f"{SETTING}['SECRET_FALLBACKS'][{index}]"
+        for index, secret in enumerate(older)
+        if has_few_distinct_bytes(secret)
+    ]
 
 
 def get_metrics_namespace() -> str:
@@ -104,6 +133,7 @@ def build_manager(found: Settings) -> RecoveryManager:
         token_max_age=found.token_max_age,
         storage=found.storage(),
         serializer=found.serializer,
+        serializer_fallbacks=found.serializer_fallbacks,
         cleanup_interval=found.cleanup_interval,
         max_state_bytes=found.max_state_bytes,
     )

@@ -15,11 +15,23 @@ from django.utils.module_loading import import_string
 
 from recovery_app._core.metadata import MAX_SECONDS
 from recovery_app._core.tokens import MIN_SECRET_BYTES
-from recovery_app.serializers import Serializer
+from recovery_app.conf.weak_secrets import has_few_distinct_bytes
+from recovery_app.serializers import Serializer, serializer_name
 from recovery_app.storages import Storage
 
 
 def _secret(value: Any) -> bytes:
+    secret = _older_secret(value)
+    if has_few_distinct_bytes(secret):
+        raise ValueError(
+            f"has only {len(set(secret))} different bytes, so it can be guessed; "
+            "leave it out to derive one from SECRET_KEY"
+        )
+    return secret
+
+
+def _older_secret(value: Any) -> bytes:
+    # A weak one is accepted, so that a site can rotate away from it; W011 reports it.
     try:
         secret = value.encode() if isinstance(value, str) else value
     except UnicodeEncodeError:
@@ -37,7 +49,7 @@ def _secret(value: Any) -> bytes:
 def _secrets(value: Any) -> tuple[bytes, ...]:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"must be a list, not {type(value).__name__}")
-    return tuple(map(_secret, value))
+    return tuple(map(_older_secret, value))
 
 
 def _seconds(value: Any) -> float:
@@ -108,6 +120,17 @@ def _encryption_keys(value: Any) -> None:
         raise ValueError("isn't supported by this version: leave it out")
 
 
+def _serializers(value: Any) -> tuple[Serializer, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"must be a list, not {type(value).__name__}")
+    serializers = tuple(map(_serializer, value))
+    names = [serializer_name(serializer) for serializer in serializers]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"has several serializers with the name {repeated[0]!r}")
+    return serializers
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         raise ValueError("must be a list of strings")
@@ -125,5 +148,6 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "MAX_STATE_BYTES": _size,
     "METRICS_NAMESPACE": parse_namespace,
     "ENCRYPTION_KEYS": _encryption_keys,
+    "SERIALIZER_FALLBACKS": _serializers,
     "REDACT": _names,
 }

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from recovery_app import RecoveryManager
 from recovery_app.admin import state_tree
-from recovery_app.admin.state_tree import Redactor, TreeRow, build_tree
+from recovery_app.admin.sensitive_names import Redactor
+from recovery_app.admin.state_tree import TreeRow, build_tree
+from recovery_app.conf import DEFAULT_REDACT as DEFAULT
 from recovery_app.middleware import override_manager
 from tests.admin.conftest import MakeClient
 from tests.admin.support import LIST, detail_of, hash_of, revocation_of, save, text_of
@@ -23,7 +25,6 @@ from tests.clock import FakeClock
 from tests.core.support import DownStorage, make_manager, snapshot_bytes
 
 EVIL = "</bdi></details><script>alert(1)</script><img src=x onerror=alert(2)>"
-DEFAULT = ("password", "token", "secret", "card", "ssn")
 SECRETS = {
     "user": {
         "Password_Hash": "s3cr3t-1",
@@ -281,3 +282,47 @@ def test_names_match_in_part_and_in_any_case(name: str) -> None:
     assert Redactor(DEFAULT).hides(name)
     assert not Redactor(DEFAULT).hides("notes")
     assert not Redactor(()).hides("password")
+
+
+SENSITIVE = """
+    password passwd token secret api_key auth card cvv pin ssn cookie
+    user_password2 OLD_Password_2 csrftoken clientSecret accessTokens session.cookie Cookies
+    apiKey APIKey x-api-key X-API-KEY apikey myApiKeys
+    authToken basic_auth JWTAuth oauth OAuth2 authorization authentication AUTH_HEADER
+    credit_card creditCard creditcard cardNumber cardnumber card-2 cards
+    cvv2 CVV cvvCode pin_code userPIN PINCode PINcode pincode pins pin1 door.pin my-ssn userSsn
+"""
+ORDINARY = """
+    shipping opinion spinner typing mapping pinned spin shoppingItems
+    author authors coAuthor authored className class_name sessionName
+    discard discarded cardinality wildcard keyboard monkey api key keys passenger notes
+"""
+
+
+@pytest.mark.parametrize("name", SENSITIVE.split())
+def test_a_sensitive_name_is_hidden(name: str) -> None:
+    assert Redactor(DEFAULT).hides(name)
+
+
+@pytest.mark.parametrize("name", ORDINARY.split())
+def test_an_ordinary_name_is_shown(name: str) -> None:
+    assert not Redactor(DEFAULT).hides(name)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "hidden"),
+    [
+        ("IBAN", "customer_iban", True),
+        ("iban", "Iban2", True),
+        ("iban", "cubans", False),
+        ("straße", "STRASSE_1", True),
+        ("密码", "我的密码", True),
+        ("Account Number", "accountNumber", True),
+        ("x1", "matrix10", True),
+        ("$", "price$", True),
+        ("$", "price", False),
+        ("(", "a(b", True),
+    ],
+)
+def test_a_part_of_ones_own(part: str, name: str, hidden: bool) -> None:
+    assert Redactor([part]).hides(name) is hidden

@@ -65,7 +65,7 @@ def nodes(store: Store, directory: Path, count: int = 2) -> Iterator[list[Proces
         ]
 
 
-def _env(backend: str, **options: Any) -> dict[str, str]:
+def storage_env(backend: str, **options: Any) -> dict[str, str]:
     storage = {"BACKEND": f"recovery_app.storages.{backend}", "OPTIONS": options}
     return {"DJANGO_SETTINGS_MODULE": SETTINGS, "CHAOS_STORAGE": json.dumps(storage)}
 
@@ -76,7 +76,7 @@ def on_redis(directory: Path) -> Iterator[Store]:
     with redis.make_redis(directory, *DURABLE) as server:
         url = f"redis://{HOST}:{server.port}/0"
         stop: dict[str, FaultAction] = {Kind.REDIS_STOP: stopping(server)}
-        yield Store(env=_env("RedisStorage", url=url), also=stop)
+        yield Store(env=storage_env("RedisStorage", url=url), also=stop)
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def on_sentinels(directory: Path) -> Iterator[Store]:
 
 def sentinel_env(trio: redis.SentinelTrio) -> dict[str, str]:
     """Return an environment in which nodes wait for the replica of a master."""
-    return _env(
+    return storage_env(
         "RedisStorage",
         sentinels=trio.addresses,
         service_name=redis.SERVICE,
@@ -120,7 +120,7 @@ def on_postgresql(directory: Path) -> Iterator[Store]:
     home.mkdir()
     directory.chmod(0o755)
     with SERVERS["postgresql"].make(home) as server:
-        env = {**_env("DatabaseStorage"), "CHAOS_DATABASE": str(server.port)}
+        env = {**storage_env("DatabaseStorage"), "CHAOS_DATABASE": str(server.port)}
         migrate = [sys.executable, "-m", "django", "migrate", "--verbosity", "0"]
         subprocess.run(migrate, cwd=TOP, env={**server.env, **env}, check=True)
         yield Store(env=env)

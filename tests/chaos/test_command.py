@@ -214,7 +214,7 @@ def test_a_node_that_doesnt_start_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = f"{sys.executable} -c 'raise SystemExit({{port}})'"
-    assert main(["--node", node, "--for", "1"]) == 2
+    assert main(["--node", node, "--for", "1", "--yes"]) == 2
     assert "node 1 exited while starting:" in capsys.readouterr().err
 
 
@@ -223,7 +223,8 @@ def test_a_failover_that_fails_is_reported(
 ) -> None:
     node = f"{sys.executable} -m http.server {{port}}"
     no_redis = ["--failover", "sh -c 'echo no master; exit 3'"]
-    assert main(["--node", node, "--for", "1", "--kills", "0", "--terms", "0", *no_redis]) == 2
+    calm = ["--for", "1", "--kills", "0", "--terms", "0"]
+    assert main(["--node", node, *calm, *no_redis, "--yes"]) == 2
     assert "exited with 3:\nno master" in capsys.readouterr().err
 
 

@@ -88,6 +88,59 @@ def test_a_serializer_that_is_missing_is_told(
     assert calls(manager_with(serializer, storage)).recover(token) == {"count": 1}
 
 
+@pytest.mark.parametrize("serializer", [OwnSerializer(), NamedSerializer()])
+def test_a_fallback_reads_what_it_wrote(
+    calls: Callable[[Any], Any], serializer: Serializer
+) -> None:
+    storage = MemoryStorage()
+    first = calls(manager_with(serializer, storage))
+    token = first.create_token(SOCKET)
+    first.save(token, {"count": 1})
+    manager = make_manager(serializer_fallbacks=[serializer], storage=storage)
+    second = calls(manager)
+    assert second.recover(token) == {"count": 1}
+    (info,) = manager.snapshots().items
+    inspection = manager.inspect(info.socket_hash)
+    assert inspection is not None
+    assert inspection.state == {"count": 1}
+    takeover = second.take_over(token)
+    assert (takeover.state, takeover.payload) == ({"count": 1}, None)
+    second.save(takeover.token, STATE)
+    (info,) = manager.snapshots().items
+    assert info.serializer == "json"
+    assert second.recover(takeover.token) == STATE
+
+
+def test_a_missing_serializer_is_told_with_both_settings(calls: Callable[[Any], Any]) -> None:
+    storage = MemoryStorage()
+    writer = manager_with(OwnSerializer(), storage)
+    writer.save(token := writer.create_token(SOCKET), {"count": 1})
+    other = make_manager(serializer_fallbacks=[NamedSerializer()], storage=storage)
+    with pytest.raises(SnapshotCorrupt) as raised:
+        calls(other).recover(token)
+    for word in ("OwnSerializer'", "RECOVERY['SERIALIZER']", "RECOVERY['SERIALIZER_FALLBACKS']"):
+        assert word in str(raised.value)
+
+
+def test_what_a_fallback_does_wrong_is_a_clean_error(calls: Callable[[Any], Any]) -> None:
+    storage = MemoryStorage()
+    writer = manager_with(NamedSerializer(), storage)
+    writer.save(token := writer.create_token(SOCKET), {"secret": 1})
+    broken = ListSerializer()
+    broken.name = "own"  # type: ignore[attr-defined]
+    with pytest.raises(SnapshotCorrupt, match="own returned list, not a dict") as raised:
+        calls(make_manager(serializer_fallbacks=[broken], storage=storage)).recover(token)
+    assert_silent(raised.value)
+
+
+def test_a_fallback_never_replaces_the_serializer_of_that_name() -> None:
+    fallback = ListSerializer()
+    fallback.name = "json"  # type: ignore[attr-defined]
+    manager = make_manager(serializer_fallbacks=[fallback])
+    manager.save(token := manager.create_token(SOCKET), STATE)
+    assert manager.recover(token) == STATE
+
+
 def test_a_payload_of_the_managers_own_is_given_back() -> None:
     manager = manager_with(MsgPackSerializer())
     token = manager.create_token(SOCKET)

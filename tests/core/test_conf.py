@@ -60,7 +60,11 @@ def test_every_key_is_optional() -> None:
     assert found.max_state_bytes == 1_048_576
     assert found.metrics_namespace == "golivekit"
     assert found.encryption_keys is None
-    assert found.redact == ("password", "token", "secret", "card", "ssn")
+    assert found.serializer_fallbacks == ()
+    assert found.redact == (
+        "password", "passwd", "token", "secret", "api_key", "auth", "card", "cvv", "pin", "ssn",
+        "cookie",
+    )  # fmt: skip
     assert isinstance(manager.storage, MemoryStorage)
     assert manager.storage.max_entries == 10_000
     assert isinstance(manager.codec.serializer, JSONSerializer)
@@ -80,6 +84,7 @@ def test_every_key_counts() -> None:
         "MAX_STATE_BYTES": 10,
         "METRICS_NAMESPACE": "myapp",
         "ENCRYPTION_KEYS": None,
+        "SERIALIZER_FALLBACKS": [OwnSerializer],
         "REDACT": ["pin"],
     }
     with recovery(**keys):
@@ -106,6 +111,28 @@ def test_a_serializer_is_a_path_a_class_or_an_instance(serializer: Any) -> None:
         assert isinstance(get_manager().codec.serializer, OwnSerializer)
 
 
+@pytest.mark.parametrize("fallback", [OwnSerializer, OwnSerializer(), f"{__name__}.OwnSerializer"])
+def test_a_fallback_is_a_path_a_class_or_an_instance_too(fallback: Any) -> None:
+    with recovery(SERIALIZER_FALLBACKS=[fallback]):
+        (found,) = get_settings().serializer_fallbacks
+        assert get_manager().codec.decode(b"anything", f"{__name__}.OwnSerializer") == {}
+    assert isinstance(found, OwnSerializer)
+
+
+@pytest.mark.parametrize("key", ["k", "django-insecure-" + "0123456789" * 5])
+def test_a_weak_secret_key_still_works(key: str) -> None:
+    with override_settings(RECOVERY={}, SECRET_KEY=key, SECRET_KEY_FALLBACKS=["older"]):
+        manager = get_manager()
+        manager.save(token := manager.create_token(SOCKET), STATE)
+        assert manager.recover(token) == STATE
+
+
+def test_a_weak_fallback_still_verifies() -> None:
+    with recovery(SECRET=SECRET, SECRET_FALLBACKS=["x" * 32]):
+        older = make_manager(secret="x" * 32).create_token(SOCKET)
+        assert get_manager().touch(older) is False
+
+
 def test_a_storage_takes_its_options() -> None:
     with recovery(STORAGE={"BACKEND": MEMORY, "OPTIONS": {"max_entries": 2}}):
         storage = get_manager().storage
@@ -118,6 +145,8 @@ def test_a_storage_takes_its_options() -> None:
     [
         ("SECRET", ""),
         ("SECRET", "x" * 31),
+        ("SECRET", "x" * 32),
+        ("SECRET", b"xxxyyyz" * 8),
         ("SECRET", "\ud800" * 32),
         ("SECRET", 12345),
         ("SECRET_FALLBACKS", SECRET),
@@ -157,6 +186,11 @@ def test_a_storage_takes_its_options() -> None:
         ("METRICS_NAMESPACE", "my-app"),
         ("METRICS_NAMESPACE", None),
         ("ENCRYPTION_KEYS", ["x" * 44]),
+        ("SERIALIZER_FALLBACKS", None),
+        ("SERIALIZER_FALLBACKS", "recovery_app.serializers.JSONSerializer"),
+        ("SERIALIZER_FALLBACKS", ["no.such.Serializer"]),
+        ("SERIALIZER_FALLBACKS", [dict]),
+        ("SERIALIZER_FALLBACKS", [OwnSerializer, OwnSerializer()]),
         ("REDACT", "password"),
         ("REDACT", [1]),
     ],
