@@ -18,9 +18,7 @@ from recovery_app._core.refusals import expired, refusal
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
 from recovery_app.clock import MICROSECONDS, Clock
-from recovery_app.exceptions import (
-    RecoveryError,
-)
+from recovery_app.exceptions import RecoveryError
 from recovery_app.fencing import Claim, Decision, Verdict, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
@@ -199,7 +197,12 @@ class Operations:
         self, token: object, binding: bytes, newest_version: int | None
     ) -> Flow[tuple[Takeover, Grant]]:
         """Continue a socket on a new connection, under a new token."""
-        grant = self.verify(token, binding)
+        return (yield from self.take_over_granted(self.verify(token, binding), newest_version))
+
+    def take_over_granted(
+        self, grant: Grant, newest_version: int | None
+    ) -> Flow[tuple[Takeover, Grant]]:
+        """Do the same with a token that is verified already."""
         options = {"now_us": self.now_us(), "newest_version": newest_version}
         arguments = grant.key, grant.claim, self._ttl
         decision: Decision = yield "takeover", "take_over", arguments, options
@@ -212,7 +215,7 @@ class Operations:
             error.socket_hash = grant.key
             raise
         header = snapshot.header
-        following = self._issue(grant.socket_hash, header.fence, binding, snapshot.socket_id)
+        following = self._issue(grant.socket_hash, header.fence, grant.binding, snapshot.socket_id)
         observers.token_created()
         takeover = Takeover(
             state=state,

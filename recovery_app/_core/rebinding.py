@@ -1,0 +1,62 @@
+"""Takeovers with tokens for what a person was known by before: they are bound anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from recovery_app._core.driver import Flow
+from recovery_app._core.operations import Operations
+from recovery_app._core.tokens import Grant
+from recovery_app.exceptions import InvalidSignature, TokenSuperseded
+from recovery_app.values import Takeover
+
+MAX_ATTEMPTS = 3
+
+
+def take_over_as(
+    operations: Operations,
+    token: object,
+    binding: bytes,
+    fallbacks: Sequence[bytes],
+    newest_version: int | None,
+) -> Flow[tuple[Takeover, Grant]]:
+    """Take over with a token for ``binding``, or for one of ``fallbacks``, which is renewed.
+
+    In the end both snapshot and new token are bound to ``binding``.
+    """
+    grant = _verify(operations, token, (binding, *fallbacks))
+    if grant.binding == binding:
+        return (yield from operations.take_over_granted(grant, newest_version))
+    for _ in range(MAX_ATTEMPTS - 1):
+        try:
+            return (yield from _rebind(operations, grant, binding, newest_version))
+        except TokenSuperseded as error:
+            # Between the two steps another connection may have taken over with the same token.
+            if error.revoked:
+                raise
+    return (yield from _rebind(operations, grant, binding, newest_version))
+
+
+def _verify(operations: Operations, token: object, bindings: tuple[bytes, ...]) -> Grant:
+    """Return the token verified for the first of the bindings that it is valid for."""
+    for binding in bindings[:-1]:
+        with suppress(InvalidSignature):
+            return operations.verify(token, binding)
+    return operations.verify(token, bindings[-1])
+
+
+def _rebind(
+    operations: Operations, grant: Grant, binding: bytes, newest_version: int | None
+) -> Flow[tuple[Takeover, Grant]]:
+    try:
+        takeover, following = yield from operations.take_over_granted(grant, newest_version)
+    except InvalidSignature:
+        # The token is genuine: its signature was verified. An earlier join may have bound the
+        # snapshot to this very person already, with a reply that never arrived.
+        grant = grant.bound_to(binding)
+        return (yield from operations.take_over_granted(grant, newest_version))
+    renewed = yield from operations.renew(following, binding)
+    takeover = replace(takeover, token=renewed.token, issued_us=renewed.issued_us)
+    return takeover, renewed
