@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +16,7 @@ from django.contrib.auth import (
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils.crypto import constant_time_compare
 
-from recovery_app._core.telemetry import throttle
 from recovery_app.exceptions import RecoveryError, StorageUnavailable, TokenError
-
-logger = logging.getLogger("recovery_app")
 
 
 def login_session(scope: Mapping[str, Any]) -> SessionBase | None:
@@ -42,11 +38,8 @@ async def refuse_login(session: SessionBase, user: Any) -> RecoveryError | None:
         if await database_sync_to_async(_is_logged_in)(session, user):
             return None
     except Exception as error:
-        # The traceback would show the session's key to error trackers.
-        kind = type(error).__name__
-        if throttle.should_log("login", error):
-            logger.warning("A user can't be loaded: %s.", kind, extra={"event": "user_unavailable"})
-        return StorageUnavailable(f"The session or user ({kind})", "a join")
+        # Without the error itself: its traceback would show error trackers the session's key.
+        return StorageUnavailable(f"The session or user ({type(error).__name__})", "a join")
     return TokenError("The user who shows the token isn't logged in any more.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -171,6 +172,7 @@ async def test_an_outage_of_the_sessions_costs_no_token(
     def load(self: Any) -> Any:
         raise OperationalError(f"the database is away, and the key is {key}")
 
+    caplog.set_level(logging.INFO, "recovery_app")
     async with opened(manager, key) as client:
         token = recovery_of(await client.join())["token"]
         await client.push("add")
