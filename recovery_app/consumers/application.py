@@ -13,6 +13,7 @@ from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import check_name
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import Payload
+from recovery_app._logins import login_session, refuse_login
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
 from recovery_app.consumers.identity import (
@@ -23,7 +24,6 @@ from recovery_app.consumers.identity import (
     former_persons,
     person_of,
 )
-from recovery_app.consumers.logins import login_session, refuse_login
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from recovery_app import RecoveryManager
 from recovery_app.consumers.identity import bind_to_view, combine
 from recovery_app.exceptions import StorageUnavailable
+from recovery_app.middleware import RecoveryMiddlewareStack
 from recovery_app.storages import Decision, MemoryStorage
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.test_bindings import (
@@ -234,3 +235,23 @@ async def test_a_session_of_the_former_key_is_still_a_login(
         assert recovery_of(await rejoin(client, token))["outcome"] == "recovered"
         # Django would renew it with a cookie, which a WebSocket can't set.
         assert await sync_to_async(SessionStore(key).load)() == before
+
+
+async def test_our_stack_lets_sessions_of_the_former_key_in(
+    manager: RecoveryManager, settings: Any
+) -> None:
+    ada = await make_user("ada")
+    key = await session_of(ada)
+    app = RecoveryMiddlewareStack(Counter.as_asgi())
+    async with connected(app, manager, headers=cookies(key)) as client:
+        token = recovery_of(await client.join())["token"]
+    before = await sync_to_async(SessionStore(key).load)()
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = NEW_KEY
+    async with connected(app, manager, headers=cookies(key)) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "recovered"
+    # The browser's cookie still names the session, for Django to renew.
+    assert await sync_to_async(SessionStore(key).load)() == before
+    settings.SECRET_KEY_FALLBACKS = ["another one that was never used, of any length"]
+    async with connected(app, manager, headers=cookies(key)) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "rejected"
