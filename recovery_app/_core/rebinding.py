@@ -29,13 +29,6 @@ def take_over_as(
     grant = _verify(operations, token, (binding, *fallbacks))
     if grant.binding == binding:
         return (yield from operations.take_over_granted(grant, newest_version))
-    for _ in range(MAX_ATTEMPTS - 1):
-        try:
-            return (yield from _rebind(operations, grant, binding, newest_version))
-        except TokenSuperseded as error:
-            # Between the two steps another connection may have taken over with the same token.
-            if error.revoked:
-                raise
     return (yield from _rebind(operations, grant, binding, newest_version))
 
 
@@ -50,13 +43,20 @@ def _verify(operations: Operations, token: object, bindings: tuple[bytes, ...]) 
 def _rebind(
     operations: Operations, grant: Grant, binding: bytes, newest_version: int | None
 ) -> Flow[tuple[Takeover, Grant]]:
-    try:
-        takeover, following = yield from operations.take_over_granted(grant, newest_version)
-    except InvalidSignature:
-        # The token is genuine: its signature was verified. An earlier join may have bound the
-        # snapshot to this very person already, with a reply that never arrived.
-        grant = grant.bound_to(binding)
-        return (yield from operations.take_over_granted(grant, newest_version))
-    renewed = yield from operations.renew(following, binding)
-    takeover = replace(takeover, token=renewed.token, issued_us=renewed.issued_us)
-    return takeover, renewed
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        try:
+            takeover, following = yield from operations.take_over_granted(grant, newest_version)
+        except InvalidSignature:
+            # The token is genuine: its signature was verified. An earlier join may have bound the
+            # snapshot to this very person already, with a reply that never arrived.
+            rebound = grant.bound_to(binding)
+            return (yield from operations.take_over_granted(rebound, newest_version))
+        try:
+            renewed = yield from operations.renew(following, binding)
+        except TokenSuperseded as error:
+            # Another connection has taken over with the same token, between the two steps.
+            if error.revoked or attempt == MAX_ATTEMPTS:
+                raise
+        else:
+            break
+    return replace(takeover, token=renewed.token, issued_us=renewed.issued_us), renewed
