@@ -197,7 +197,9 @@ class Operations:
         self, token: object, binding: bytes, newest_version: int | None
     ) -> Flow[tuple[Takeover, Grant]]:
         """Continue a socket on a new connection, under a new token."""
-        return (yield from self.take_over_granted(self.verify(token, binding), newest_version))
+        grant = self.verify(token, binding)
+        del token, binding
+        return (yield from self.take_over_granted(grant, newest_version))
 
     def take_over_granted(
         self, grant: Grant, newest_version: int | None
@@ -256,7 +258,11 @@ class Operations:
             raise expired(grant, now, self._token_max_age)
         options = {"now_us": self.now_us(), "binding": digest_binding(bytes(new_binding))}
         arguments = grant.key, grant.claim, self._ttl
-        decision: Decision = yield "renewal", "renew", arguments, options
+        try:
+            decision: Decision = yield "renewal", "renew", arguments, options
+        except Exception:
+            del new_binding
+            raise
         if decision.verdict is not Verdict.DONE:
             raise self._refusal(grant, decision.verdict, decision.data)
         fence = Header.read(decision.data or b"").fence
@@ -264,15 +270,10 @@ class Operations:
         return self._issue(grant.socket_hash, fence, new_binding, grant.socket_id)
 
     def _refusal(
-        self,
-        grant: Grant,
-        verdict: Verdict,
-        data: bytes | None = None,
-        newest_version: int | None = None,
+        self, grant: Grant, verdict: Verdict, data: bytes | None = None, newest: int | None = None
     ) -> RecoveryError:
-        return refusal(
-            grant, verdict, now=self._clock(), ttl=self._ttl, data=data, newest=newest_version
-        )
+        now = self._clock()
+        return refusal(grant, verdict, now=now, ttl=self._ttl, data=data, newest=newest)
 
     def _issue(
         self, socket_hash: bytes, issued_us: int, binding: bytes, socket_id: str | None

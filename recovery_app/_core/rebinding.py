@@ -27,9 +27,12 @@ def take_over_as(
     In the end both snapshot and new token are bound to ``binding``.
     """
     grant = _verify(operations, token, (binding, *fallbacks))
-    if grant.binding == binding:
+    target = None if grant.binding == binding else grant.bound_to(binding)
+    # Error trackers record the variables of the frames that a storage's error passes.
+    del token, binding, fallbacks
+    if target is None:
         return (yield from operations.take_over_granted(grant, newest_version))
-    return (yield from _rebind(operations, grant, binding, newest_version))
+    return (yield from _rebind(operations, grant, target, newest_version))
 
 
 def _verify(operations: Operations, token: object, bindings: tuple[bytes, ...]) -> Grant:
@@ -41,7 +44,7 @@ def _verify(operations: Operations, token: object, bindings: tuple[bytes, ...]) 
 
 
 def _rebind(
-    operations: Operations, grant: Grant, binding: bytes, newest_version: int | None
+    operations: Operations, grant: Grant, target: Grant, newest_version: int | None
 ) -> Flow[tuple[Takeover, Grant]]:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
@@ -49,10 +52,9 @@ def _rebind(
         except InvalidSignature:
             # The token is genuine: its signature was verified. An earlier join may have bound the
             # snapshot to this very person already, with a reply that never arrived.
-            rebound = grant.bound_to(binding)
-            return (yield from operations.take_over_granted(rebound, newest_version))
+            return (yield from operations.take_over_granted(target, newest_version))
         try:
-            renewed = yield from operations.renew(following, binding)
+            renewed = yield from operations.renew(following, target.binding)
         except TokenSuperseded as error:
             # Another connection has taken over with the same token, between the two steps.
             if error.revoked or attempt == MAX_ATTEMPTS:

@@ -89,6 +89,8 @@ class Session:
         """
         operations, version = self.manager.operations, self._metadata.version
         flow = take_over_as(operations, token, self._binding, fallbacks, version)
+        # Error trackers record the variables of the frames that a storage's error passes.
+        del token, fallbacks
         try:
             with _TAKEOVER:
                 takeover, grant = await self.manager.driver.arun(flow, "recovery.take_over")

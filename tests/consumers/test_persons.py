@@ -143,6 +143,31 @@ async def test_an_outage_between_the_two_steps_costs_nothing(
     assert await outcome_as(manager, mine, token) == "recovered"
 
 
+async def test_no_frame_of_a_broken_renewal_holds_a_secret(
+    make_manager: Callable[..., RecoveryManager], caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = Interrupted()
+    manager = make_manager(storage=storage)
+    mine = await anonymous_session()
+    token = await without_person(manager)
+
+    def break_down() -> None:
+        raise RuntimeError("out of order")
+
+    storage.before = break_down
+    assert await outcome_as(manager, mine, token) == "unavailable"
+    [record] = [each for each in caplog.records if each.exc_info]
+    assert record.exc_info is not None
+    traceback, names = record.exc_info[2], []
+    while traceback is not None:
+        frame = traceback.tb_frame
+        names.append(frame.f_code.co_name)
+        assert token not in repr(frame.f_locals)
+        assert mine not in repr(frame.f_locals)
+        traceback = traceback.tb_next
+    assert {"take_over", "take_over_as", "_rebind", "renew"} <= set(names)
+
+
 @pytest.mark.parametrize("is_revoked", [False, True])
 async def test_another_takeover_between_the_two_steps(
     make_manager: Callable[..., RecoveryManager], is_revoked: bool
