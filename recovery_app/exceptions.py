@@ -17,7 +17,7 @@
     └── StorageError            the storage failed; the state may still be there
         └── StorageUnavailable
 
-    JoinRefused                 raised by an application in ``authorize_join``
+    JoinRefused                 raised by an application's hooks to refuse a join
 
 No error contains a token or a state, so errors can be logged. A socket is identified by its
 hash (16 hexadecimal characters), as in the storage.
@@ -208,7 +208,11 @@ class StorageUnavailable(StorageError):
 
 
 class JoinRefused(Exception):
-    """Raised in ``authorize_join`` to refuse a join; the client receives ``reason``."""
+    """Raised in a hook to refuse a join; the client receives ``reason``.
+
+    ``authorize_join`` may raise it, and so may ``migrate_state``, ``restore_state`` and
+    ``after_recover``: the snapshot then stays, and the client can come back with its token.
+    """
 
     def __init__(self, reason: str = "unauthorized") -> None:
         super().__init__(reason)

@@ -8,11 +8,12 @@ from contextvars import ContextVar
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from channels.auth import AuthMiddlewareStack
+from channels.sessions import CookieMiddleware, SessionMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app._logins import FallbackAuthMiddleware
 from recovery_app.conf import get_manager
 
 __all__ = [
@@ -75,4 +76,5 @@ class RecoveryScopeMiddleware:
 
 def RecoveryMiddlewareStack(inner: ASGIApp) -> Any:  # noqa: N802 - named like Channels' own
     """Wrap a router of consumers in the middleware for cookies, session, user and recovery."""
-    return AuthMiddlewareStack(RecoveryScopeMiddleware(inner))
+    inner = FallbackAuthMiddleware(RecoveryScopeMiddleware(inner))
+    return CookieMiddleware(SessionMiddleware(inner))

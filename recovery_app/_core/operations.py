@@ -18,9 +18,7 @@ from recovery_app._core.refusals import expired, refusal
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
 from recovery_app.clock import MICROSECONDS, Clock
-from recovery_app.exceptions import (
-    RecoveryError,
-)
+from recovery_app.exceptions import RecoveryError
 from recovery_app.fencing import Claim, Decision, Verdict, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
@@ -200,6 +198,13 @@ class Operations:
     ) -> Flow[tuple[Takeover, Grant]]:
         """Continue a socket on a new connection, under a new token."""
         grant = self.verify(token, binding)
+        del token, binding
+        return (yield from self.take_over_granted(grant, newest_version))
+
+    def take_over_granted(
+        self, grant: Grant, newest_version: int | None
+    ) -> Flow[tuple[Takeover, Grant]]:
+        """Do the same with a token that is verified already."""
         options = {"now_us": self.now_us(), "newest_version": newest_version}
         arguments = grant.key, grant.claim, self._ttl
         decision: Decision = yield "takeover", "take_over", arguments, options
@@ -212,7 +217,7 @@ class Operations:
             error.socket_hash = grant.key
             raise
         header = snapshot.header
-        following = self._issue(grant.socket_hash, header.fence, binding, snapshot.socket_id)
+        following = self._issue(grant.socket_hash, header.fence, grant.binding, snapshot.socket_id)
         observers.token_created()
         takeover = Takeover(
             state=state,
@@ -253,7 +258,11 @@ class Operations:
             raise expired(grant, now, self._token_max_age)
         options = {"now_us": self.now_us(), "binding": digest_binding(bytes(new_binding))}
         arguments = grant.key, grant.claim, self._ttl
-        decision: Decision = yield "renewal", "renew", arguments, options
+        try:
+            decision: Decision = yield "renewal", "renew", arguments, options
+        except Exception:
+            del new_binding
+            raise
         if decision.verdict is not Verdict.DONE:
             raise self._refusal(grant, decision.verdict, decision.data)
         fence = Header.read(decision.data or b"").fence
@@ -261,15 +270,10 @@ class Operations:
         return self._issue(grant.socket_hash, fence, new_binding, grant.socket_id)
 
     def _refusal(
-        self,
-        grant: Grant,
-        verdict: Verdict,
-        data: bytes | None = None,
-        newest_version: int | None = None,
+        self, grant: Grant, verdict: Verdict, data: bytes | None = None, newest: int | None = None
     ) -> RecoveryError:
-        return refusal(
-            grant, verdict, now=self._clock(), ttl=self._ttl, data=data, newest=newest_version
-        )
+        now = self._clock()
+        return refusal(grant, verdict, now=now, ttl=self._ttl, data=data, newest=newest)
 
     def _issue(
         self, socket_hash: bytes, issued_us: int, binding: bytes, socket_id: str | None

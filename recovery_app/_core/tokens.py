@@ -19,11 +19,12 @@ import hmac
 import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from recovery_app.exceptions import InvalidSignature, MalformedToken
 from recovery_app.fencing import Claim
+from recovery_app.snapshots import digest_binding
 
 SOCKET_HASH_SIZE = 8
 TOKEN_LENGTH = 64
@@ -68,6 +69,11 @@ class Grant:
     def issued_us(self) -> int:
         """When the token was issued, in microseconds since 1970."""
         return self.claim.issued_us
+
+    def bound_to(self, binding: bytes) -> Grant:
+        """Return the same for a snapshot that has another binding than the token."""
+        claim = Claim(self.claim.issued_us, digest_binding(binding))
+        return replace(self, binding=binding, claim=claim)
 
 
 def hash_socket_id(socket_id: str) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from recovery_app._live.protocol import Payload
+from recovery_app.exceptions import RecoveryError
 from recovery_app.values import Takeover
 
 Params = dict[str, Any]
@@ -22,6 +23,10 @@ class Admission(NamedTuple):
     """The binding to consumer, view and person."""
     may_recover: bool
     """Whether a token that was shown may be used."""
+    fallback_bindings: Sequence[bytes] = ()
+    """What the same person was known by before: tokens for these are accepted and renewed."""
+    refusal: RecoveryError | None = None
+    """Why no token of this person can be used now."""
 
 
 Work = Callable[[], Awaitable[None]]
@@ -50,7 +55,8 @@ class Application(Protocol):
     async def recover(self, takeover: Takeover) -> tuple[Takeover, Extras, bytes]:
         """Take a state back, migrated to `version`.
 
-        Return the takeover with that state, and the state as `encode` does.
+        Return the takeover with that state, and the state as `encode` does. Raise
+        `JoinRefused` to refuse the join.
         """
 
     async def encode(self) -> bytes:

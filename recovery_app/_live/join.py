@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import metadata_of
 from recovery_app._core.telemetry import Tracer, tracing
-from recovery_app._live.interfaces import Application, Extras
+from recovery_app._live.interfaces import Admission, Application, Extras
 from recovery_app._live.numbering import RECOVERY
 from recovery_app._live.protocol import Message, Payload, to_json
 from recovery_app._live.session import Session
-from recovery_app.exceptions import SnapshotCorrupt, SnapshotError
+from recovery_app.exceptions import JoinRefused, SnapshotCorrupt, SnapshotError
 from recovery_app.signals import observers
 
 Joined: TypeAlias = "tuple[Session, dict[str, Any]]"
@@ -41,7 +41,7 @@ class Join:
     def carry_out(self) -> Coroutine[Any, Any, Joined]:
         """Return the session, and the response that tells the client.
 
-        Raises `JoinRefused`, and whatever ``mount`` or ``authorize_join`` raises.
+        Raises `JoinRefused`, and whatever else ``mount`` or ``authorize_join`` raises.
         """
         tracer = tracing.active()
         return self._carry_out() if tracer is None else self._carry_out_traced(tracer)
@@ -62,7 +62,7 @@ class Join:
             metadata=metadata_of(self._application.version, admission.view, self._topic),
             announce=self._announce,
         )
-        extras = await self._recover(session) if admission.may_recover else None
+        extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:
             extras = await self._application.mount(self._params)
             try:
@@ -75,14 +75,20 @@ class Join:
         observers.joined(session.outcome.value)
         return session, {**extras, RECOVERY: session.join_reply()}
 
-    async def _recover(self, session: Session) -> Extras | None:
+    async def _recover(self, session: Session, admission: Admission) -> Extras | None:
         """Return the reply's extra keys of a recovered state; ``None`` where there is none."""
-        takeover = await session.take_over(self._token)
+        if admission.refusal is not None:
+            await session.discard(admission.refusal)
+            return None
+        takeover = await session.take_over(self._token, admission.fallback_bindings)
         if takeover is None:
             return None
         try:
             takeover, extras, payload = await self._application.recover(takeover)
             to_json(extras)
+        except JoinRefused:
+            # The client's token may still take over: nothing was saved under the new one.
+            raise
         except Exception:
             logger.exception(
                 "A state couldn't be restored.",

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import SnapshotMetadata
+from recovery_app._core.rebinding import take_over_as
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.outcomes import Outcome, outcome_of
@@ -81,9 +82,15 @@ class Session:
 
     # Joining.
 
-    async def take_over(self, token: object) -> Takeover | None:
-        """Take over what the token stands for; ``None`` where `outcome` says why not."""
-        flow = self.manager.operations.take_over(token, self._binding, self._metadata.version)
+    async def take_over(self, token: object, fallbacks: Sequence[bytes] = ()) -> Takeover | None:
+        """Take over what the token stands for; ``None`` where `outcome` says why not.
+
+        A token for one of the bindings in ``fallbacks`` is renewed.
+        """
+        operations, version = self.manager.operations, self._metadata.version
+        flow = take_over_as(operations, token, self._binding, fallbacks, version)
+        # Error trackers record the variables of the frames that a storage's error passes.
+        del token, fallbacks
         try:
             with _TAKEOVER:
                 takeover, grant = await self.manager.driver.arun(flow, "recovery.take_over")

@@ -13,9 +13,17 @@ from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import check_name
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import Payload
+from recovery_app._logins import login_session, refuse_login
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
-from recovery_app.consumers.identity import bind_to_person, bind_to_view, combine, person_of
+from recovery_app.consumers.identity import (
+    bind_to_person,
+    bind_to_route,
+    bind_to_view,
+    combine,
+    former_persons,
+    person_of,
+)
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
@@ -88,6 +96,7 @@ class TopicApplication:
         self._channel = channel
         self._hooks = hooks
         self._codec = manager.codec
+        self._route = bind_to_route(origin.scope)
         self.reset()
 
     @property
@@ -122,7 +131,17 @@ class TopicApplication:
         may_recover = shows_token
         if shows_token and "should_recover" in own:
             may_recover = bool(await self._call("should_recover", self._topic.name, params))
-        return Admission(view, binding, may_recover)
+        if not may_recover:
+            return Admission(view, binding, may_recover=False)
+        scope = self.consumer.scope
+        session = login_session(scope)
+        refusal = None if session is None else await refuse_login(session, scope["user"])
+        former = former_persons(scope)
+        if "get_recovery_binding" in own:
+            uses_default = self.consumer._recovery_default_used
+            former = [await self._call_for_binding(each) for each in former if uses_default]
+        fallbacks = [self._binding(view, each) for each in former]
+        return Admission(view, binding, True, fallbacks, refusal)
 
     async def identify(self) -> tuple[str, bytes]:
         """Return the view that a token is for, and the binding to consumer, view and person."""
@@ -130,10 +149,18 @@ class TopicApplication:
         if "get_recovery_view" in self._hooks.own:
             view = str(await self._call("get_recovery_view", view))
         if "get_recovery_binding" in self._hooks.own:
-            person = combine("own", await self._call("get_recovery_binding") or b"")
+            person = await self._call_for_binding()
         else:
             person = await bind_to_person(self.consumer.scope)
         return view, self._binding(view, person)
+
+    async def _call_for_binding(self, person: bytes | None = None) -> bytes:
+        """Return what the application's own hook returns, with ``person`` as its default."""
+        self.consumer._recovery_person = person
+        try:
+            return combine("own", await self._call("get_recovery_binding") or b"")
+        finally:
+            self.consumer._recovery_person = None
 
     async def mount(self, params: Params) -> Extras:
         """Start afresh."""
@@ -210,7 +237,7 @@ class TopicApplication:
 
     def _binding(self, view: str, person: bytes) -> bytes:
         kind: type = type(self.consumer)
-        return bind_to_view(kind, view) + combine(person)
+        return bind_to_view(kind, view) + self._route + combine(person)
 
     def _call(self, name: str, *arguments: object) -> Awaitable[Any]:
         return self._hooks.call(self.consumer, name, *arguments)

@@ -68,6 +68,8 @@ class RecoveryMixin(Base):
     _recovery_connection: Connection
     _recovery_joined: TopicHandle | None = None
     _recovery_receive: Receive
+    _recovery_person: bytes | None = None
+    _recovery_default_used: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -203,7 +205,8 @@ class RecoveryConsumerMixin(RecoveryMixin):
 
     async def get_recovery_binding(self) -> bytes | str | None:
         """Return what stands for the person: by default the user, else the session, else nobody."""
-        return await bind_to_person(self.scope)
+        self._recovery_default_used = True
+        return self._recovery_person or await bind_to_person(self.scope)
 
     async def get_recovery_view(self, topic: str) -> str:
         """Return the view that a token is for; by default the topic."""
@@ -256,7 +259,8 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
 
     def get_recovery_binding(self) -> bytes | str | None:
         """Return what stands for the person: by default the user, else the session, else nobody."""
-        return async_to_sync(bind_to_person)(self.scope)
+        self._recovery_default_used = True
+        return self._recovery_person or async_to_sync(bind_to_person)(self.scope)
 
     def get_recovery_view(self, topic: str) -> str:
         """Return the view that a token is for; by default the topic."""

@@ -111,3 +111,13 @@ def recovery_of(reply: dict[str, Any]) -> dict[str, Any]:
     assert reply["status"] == "ok", reply
     part: dict[str, Any] = reply["response"]["_recovery"]
     return part
+
+
+async def rejoin(client: Client, token: str | None, topic: str = TOPIC) -> dict[str, Any]:
+    """Join again on the same connection, and return the reply's payload."""
+    ref = client.join_refs[topic] = "again"
+    await client.send(topic, "phx_join", {"_recovery": token}, ref=ref, join_ref=ref)
+    while (frame := await client.hear())["ref"] != ref or frame["event"] != "phx_reply":
+        pass
+    payload: dict[str, Any] = frame["payload"]
+    return payload
