@@ -23,6 +23,9 @@ from recovery_app.snapshots import (
     revoked_marker,
 )
 
+MAX_AHEAD_US = 86_400_000_000
+"""How far ahead of the time a token or a fence may be dated: a day. Clocks differ by less."""
+
 
 class Verdict(enum.Enum):
     """The outcome of an attempt to change what is stored."""
