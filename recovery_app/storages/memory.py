@@ -94,7 +94,7 @@ class MemoryStorage(Storage):
                     return Verdict.FENCED
                 self._put(name, data, now, ttl)
                 return Verdict.DONE
-            decision = decide_save(found[0], data)
+            decision = decide_save(found[0], data, now_us=to_us(now))
             if decision.verdict is Verdict.DONE and decision.data is not None:
                 self._put(name, decision.data, now, ttl)
             return decision.verdict
@@ -106,7 +106,7 @@ class MemoryStorage(Storage):
             stored = self._table.use(name, now)
             if stored is None and claim.issued_us <= self._table.evicted_fence:
                 return Verdict.FENCED
-            verdict = decide_touch(stored, claim).verdict
+            verdict = decide_touch(stored, claim, now_us=to_us(now)).verdict
             if verdict is Verdict.DONE:
                 self._table.prolong(name, now + ttl)
             return verdict
