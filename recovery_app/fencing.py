@@ -20,16 +20,13 @@ import enum
 import time
 from dataclasses import dataclass, replace
 
-from recovery_app.clock import to_us
+from recovery_app.clock import MAX_AHEAD_US, to_us
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
 from recovery_app.snapshots import (
     Header,
     read_fencing,
     revoked_marker,
 )
-
-MAX_AHEAD_US = 86_400_000_000
-"""How far ahead of now a token or a fence may be dated: a day. Clocks differ by less."""
 
 
 class Verdict(enum.Enum):

@@ -11,10 +11,9 @@ from contextlib import AbstractContextManager
 from django.core.checks import CheckMessage
 
 from recovery_app._concurrency import register_after_fork
-from recovery_app.clock import Clock, to_us
+from recovery_app.clock import MAX_AHEAD_US, Clock, to_us
 from recovery_app.exceptions import StateTooLarge
 from recovery_app.fencing import (
-    MAX_AHEAD_US,
     Claim,
     Decision,
     Verdict,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from recovery_app.clock import Clock, to_us
+from recovery_app.clock import MAX_AHEAD_US, Clock, to_us
 from recovery_app.fencing import (
-    MAX_AHEAD_US,
     Claim,
     Decision,
     Verdict,

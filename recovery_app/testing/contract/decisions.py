@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from recovery_app.clock import MAX_AHEAD_US
 from recovery_app.fencing import (
-    MAX_AHEAD_US,
     Claim,
     Decision,
     Verdict,
