@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from django.core.checks import CheckMessage
 
 from recovery_app._concurrency import register_after_fork
-from recovery_app.clock import MAX_AHEAD_US, Clock, to_us
+from recovery_app.clock import Clock, to_us
 from recovery_app.exceptions import StateTooLarge
 from recovery_app.fencing import (
     Claim,
@@ -198,7 +198,7 @@ class MemoryStorage(Storage):
     def _put(self, name: Name, data: bytes, now: float, ttl: float) -> None:
         if len(data) > self.max_bytes:
             raise StateTooLarge(size_bytes=len(data), limit_bytes=self.max_bytes)
-        self._table.put(name, data, now + ttl, latest_us=to_us(now) + MAX_AHEAD_US)
+        self._table.put(name, data, now, now + ttl)
 
     def _live(self) -> dict[str, Entry]:
         return {entry.key: entry for entry, _ in self._found()}

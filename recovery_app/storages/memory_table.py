@@ -17,6 +17,8 @@ from binascii import a2b_hex
 from collections.abc import Iterator
 from typing import Any
 
+from recovery_app.clock import to_us
+from recovery_app.fencing import latest_date
 from recovery_app.snapshots import HEADER_BYTES, READABLE, REVOKED, read_fencing
 from recovery_app.storages.memory_holders import NO_SLOT, Holder, HolderQueue
 
@@ -25,6 +27,8 @@ _SLOT = 4
 """The bytes of a slot's number, in front of the stored bytes."""
 _FEW = 64
 _GROWTH = 16
+_SNAPSHOT = READABLE + b"\0"
+"""The first bytes of what isn't a marker."""
 _slot_in = struct.Struct("=I").unpack_from
 _slot_bytes = struct.Struct("=I").pack
 _number_in = struct.Struct(">Q").unpack
@@ -100,11 +104,8 @@ class EntryTable:
         if record is not None:
             self._expiries[_slot_in(record)[0]] = expires_at
 
-    def put(self, name: Name, data: bytes, expires_at: float, *, latest_us: int) -> None:
-        """Store bytes, and evict others where that makes too many; never these.
-
-        No fence beyond ``latest_us`` is remembered of what is evicted.
-        """
+    def put(self, name: Name, data: bytes, now: float, expires_at: float) -> None:
+        """Store bytes, and evict others where that makes too many; never these."""
         shard: dict[Any, bytes] = self._others
         key: Any = name
         if type(name) is int:
@@ -113,12 +114,21 @@ class EntryTable:
         slot = self._take_slot(name) if record is None else _slot_in(record)[0]
         shard[key] = _slot_bytes(slot) + data
         self._expiries[slot] = expires_at
-        holder = self._holder_of(name, data)
         size = len(data)
+        # Most are snapshots of somebody who is known.
+        holder = self._by_name.get(data[48:64]) if data.startswith(_SNAPSHOT) else None
+        if holder is None or size < HEADER_BYTES:
+            holder = self._holder_of(name, data)
         if record is not None:
             self._release(slot, len(record) - _SLOT, holder)
         self._holders[slot] = holder
-        self._append(slot, holder)
+        self._before[slot] = last = holder.last
+        self._after[slot] = NO_SLOT
+        if last:
+            self._after[last] = slot
+        else:
+            holder.first = slot
+        holder.last = slot
         self._uses = holder.used = self._uses + 1
         if holder is self._markers:
             holder.load += 1
@@ -129,9 +139,9 @@ class EntryTable:
             if holder.load > holder.enough:
                 self._queue.add(holder, len(self._by_name))
         if self.entries > self._max_entries or self.bytes > self._max_bytes:
-            self._evict(slot, latest_us)
+            self._evict(slot, now)
         elif self._markers.load > self._max_entries:
-            self._remember(self._drop(self._markers.first), latest_us)
+            self._remember(self._drop(self._markers.first), now)
 
     def remove(self, name: Name) -> None:
         """Remove an entry, if there is one."""
@@ -248,7 +258,7 @@ class EntryTable:
 
     # Eviction.
 
-    def _evict(self, kept: int, latest_us: int) -> None:
+    def _evict(self, kept: int, now: float) -> None:
         """Remove entries of whoever holds most until few enough are left, but not ``kept``."""
         spared = None
         while self.entries > self._max_entries or self.bytes > self._max_bytes:
@@ -257,13 +267,14 @@ class EntryTable:
                 self._queue.take_front()
                 spared = holder
                 continue
-            self._remember(self._drop(holder.first), latest_us)
+            self._remember(self._drop(holder.first), now)
         if spared is not None:
             self._queue.put_back(spared, spared.bound)
 
-    def _remember(self, data: bytes, latest_us: int) -> None:
+    def _remember(self, data: bytes, now: float) -> None:
         fencing = read_fencing(data)
-        if fencing is not None and fencing[0] <= latest_us:
+        # What is dated further ahead than anything may be would fence everybody.
+        if fencing is not None and fencing[0] <= latest_date(to_us(now)):
             self.evicted_fence = max(self.evicted_fence, fencing[0])
 
 
