@@ -23,6 +23,7 @@ from benchmarks.timing import compare, in_turns, resident_bytes, seconds_of
 FEW = 1000
 STATE_BYTES = 300
 TTL_SECONDS = 86_400
+ENOUGH = 2**40
 
 
 def state_of(size: int) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def filled(number: int) -> tuple[Any, list[str], int]:
     manager = RecoveryManager(
         secret=b"the secret of this benchmark, 32 bytes",
         ttl=TTL_SECONDS,
-        storage=MemoryStorage(max_entries=number + FEW),
+        storage=MemoryStorage(max_entries=number + FEW, max_bytes=ENOUGH),
         cleanup_interval=None,
     )
     gc.collect()

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
 
-from recovery_app.clock import Clock
+from recovery_app.clock import MAX_AHEAD_US, Clock
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -47,9 +47,15 @@ class MonotonicTimestamps:
         register_after_fork(self)
 
     def tick(self, now_us: int) -> int:
-        """Return ``now_us``, or one more than the last timestamp if that is higher."""
+        """Return ``now_us``, or one more than the last timestamp if that is higher.
+
+        A clock that was set back by more than a day starts anew: nobody accepts what is
+        dated further ahead.
+        """
         with self._lock:
-            self._last = max(now_us, self._last + 1)
+            following = self._last + 1
+            is_old = now_us >= following or following - now_us > MAX_AHEAD_US
+            self._last = now_us if is_old else following
             return self._last
 
     def after_fork(self) -> None:

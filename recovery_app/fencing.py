@@ -8,14 +8,19 @@ The fence is the lowest token timestamp that may save or touch; the floor is the
 may take over. A takeover raises only the fence, so that a client that never received the new
 token may show the old one again. The floor follows with the first save after the client has
 shown the new token (see ``docs/tokens.md``).
+
+A fence or floor that is dated more than a day ahead was written by a broken clock, or by
+somebody else. Such a snapshot counts as unreadable, since nothing would end its fence.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import time
 from dataclasses import dataclass, replace
 
+from recovery_app.clock import MAX_AHEAD_US, to_us
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
 from recovery_app.snapshots import (
     Header,
@@ -60,8 +65,11 @@ class Decision:
     data: bytes | None = None
 
 
-def decide_save(stored: bytes | None, data: bytes) -> Decision:
-    """Return whether a snapshot, whose fence is its token's timestamp, may be stored."""
+def decide_save(stored: bytes | None, data: bytes, *, now_us: int | None = None) -> Decision:
+    """Return whether a snapshot, whose fence is its token's timestamp, may be stored.
+
+    ``now_us`` is the time in microseconds since 1970, by default that of this machine.
+    """
     if stored is None:
         return Decision(Verdict.DONE, data)
     new, old = read_fencing(data), read_fencing(stored)
@@ -71,6 +79,9 @@ def decide_save(stored: bytes | None, data: bytes) -> Decision:
         return Decision(Verdict.UNREADABLE, stored)
     issued_us, floor, binding = new
     old_fence, old_floor, old_binding = old
+    latest_us = latest_date(now_us)
+    if old_fence > latest_us or old_floor > latest_us:
+        return Decision(Verdict.UNREADABLE, stored)
     if binding != old_binding:
         return Decision(Verdict.BINDING_MISMATCH, stored)
     if issued_us < old_fence:
@@ -82,9 +93,9 @@ def decide_save(stored: bytes | None, data: bytes) -> Decision:
     return Decision(Verdict.DONE, merged)
 
 
-def decide_touch(stored: bytes | None, claim: Claim) -> Decision:
-    """Return whether the TTL of the snapshot may restart."""
-    old = _read_allowed(stored, claim)
+def decide_touch(stored: bytes | None, claim: Claim, *, now_us: int | None = None) -> Decision:
+    """Return whether the TTL of the snapshot may restart; ``now_us`` as in `decide_save`."""
+    old = _read_allowed(stored, claim, now_us)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
     return Decision(verdict=Verdict.NOT_FOUND if old.revoked else Verdict.DONE, data=stored)
@@ -94,7 +105,7 @@ def decide_takeover(
     stored: bytes | None, claim: Claim, *, now_us: int, newest_version: int | None
 ) -> Decision:
     """Return whether a new connection may take over, with the fence raised for it."""
-    old = _read_allowed(stored, claim, by_floor=True)
+    old = _read_allowed(stored, claim, now_us, by_floor=True)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
     if old.revoked:
@@ -107,7 +118,7 @@ def decide_takeover(
 
 def decide_renewal(stored: bytes | None, claim: Claim, *, now_us: int, binding: bytes) -> Decision:
     """Return whether a connection may get a newer token, with the snapshot's new binding."""
-    old = _read_allowed(stored, claim)
+    old = _read_allowed(stored, claim, now_us)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
     if old.revoked:
@@ -122,7 +133,7 @@ def decide_revocation(stored: bytes | None, claim: Claim, *, now_us: int) -> Dec
     if stored is not None:
         # An unreadable snapshot may be revoked all the same.
         with contextlib.suppress(SnapshotCorrupt, VersionMismatch):
-            old = Header.read(stored)
+            old = _read_dated(stored, now_us)
     if old.binding != claim.binding:
         return Decision(verdict=Verdict.BINDING_MISMATCH)
     fence = raise_fence(old, claim, now_us)
@@ -131,8 +142,16 @@ def decide_revocation(stored: bytes | None, claim: Claim, *, now_us: int) -> Dec
 
 
 def raise_fence(old: Header, claim: Claim, now_us: int) -> int:
-    """Return a fence above all earlier ones, even if the clocks of the nodes differ."""
-    return max(now_us, old.fence + 1, claim.issued_us + 1)
+    """Return a fence above all earlier ones, even if the clocks of the nodes differ.
+
+    What is dated more than a day ahead raises none.
+    """
+    return max(now_us, old.fence + 1, min(claim.issued_us, latest_date(now_us)) + 1)
+
+
+def latest_date(now_us: int | None = None) -> int:
+    """Return the latest date that a token or a fence may have, in microseconds."""
+    return (to_us(time.time()) if now_us is None else now_us) + MAX_AHEAD_US
 
 
 def refuse(header: Header, claim: Claim, *, by_floor: bool = False) -> Verdict | None:
@@ -147,12 +166,19 @@ def refuse(header: Header, claim: Claim, *, by_floor: bool = False) -> Verdict |
 
 
 def _read_allowed(
-    stored: bytes | None, claim: Claim, *, by_floor: bool = False
+    stored: bytes | None, claim: Claim, now_us: int | None, *, by_floor: bool = False
 ) -> Header | Verdict:
     if stored is None:
         return Verdict.NOT_FOUND
     try:
-        header = Header.read(stored)
+        header = _read_dated(stored, now_us)
     except (SnapshotCorrupt, VersionMismatch):
         return Verdict.UNREADABLE
     return refuse(header, claim, by_floor=by_floor) or header
+
+
+def _read_dated(stored: bytes, now_us: int | None) -> Header:
+    header = Header.read(stored)
+    if max(header.fence, header.floor) > latest_date(now_us):
+        raise SnapshotCorrupt("it is dated years ahead")
+    return header

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ from recovery_app.storages.redis.topology import SLOTS, SlotMap, Topology
 from tests.core.support import claim_of
 
 ONE, TWO, THREE = ("one", 1), ("two", 2), ("three", 3)
-requests = RequestFactory(Keys(prefix="test:"))
+requests = RequestFactory(Keys(prefix="test:"), time.time)
 LOAD = requests.load("key")
 MOVED, ASKED = MovedError("7 two:2"), AskError("7 two:2")
 GONE = RedisConnectionError()

@@ -40,6 +40,8 @@ class Driver:
                 except Exception as error:
                     monitor.failed(operation, start, error)
                     _name_socket(error, arguments)
+                    # Error trackers record the variables of each frame.
+                    arguments, options, returned = (), {}, None
                     operation, method, arguments, options = flow.throw(error)
                 else:
                     observers.storage_called(operation, clock() - start, None)
@@ -69,6 +71,8 @@ class Driver:
                 except Exception as error:
                     monitor.failed(operation, start, error)
                     _name_socket(error, arguments)
+                    # Error trackers record the variables of each frame.
+                    arguments, options, returned = (), {}, None
                     operation, method, arguments, options = flow.throw(error)
                 else:
                     observers.storage_called(operation, clock() - start, None)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from recovery_app._core import inspection
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Driver
 from recovery_app._core.metadata import check_name, check_seconds, metadata_of
@@ -22,7 +21,7 @@ from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError
 from recovery_app.serializers import JSONSerializer, Serializer
 from recovery_app.storages import MemoryStorage, Storage
-from recovery_app.values import Page, Takeover
+from recovery_app.values import Takeover
 
 State = Mapping[str, Any]
 DEFAULT_TTL = 300
@@ -113,6 +112,7 @@ class RecoveryManager(OperatorCalls):
         flow = self.operations.save(
             token, state, binding=binding, applied_seq=applied_seq, metadata=metadata
         )
+        del token, state, binding
         self.driver.run(flow, "recovery.save")
 
     async def asave(
@@ -131,6 +131,7 @@ class RecoveryManager(OperatorCalls):
         flow = self.operations.save(
             token, state, binding=binding, applied_seq=applied_seq, metadata=metadata
         )
+        del token, state, binding
         await self.driver.arun(flow, "recovery.save")
 
     def recover(self, token: str, *, binding: bytes = b"") -> dict[str, Any]:
@@ -139,8 +140,10 @@ class RecoveryManager(OperatorCalls):
         Raises `TokenError`, `SnapshotNotFound`, `SnapshotCorrupt`, `VersionMismatch` and
         `StorageError`.
         """
+        flow = self.operations.recover(token, binding)
+        del token, binding
         try:
-            found = self.driver.run(self.operations.recover(token, binding), "recovery.recover")
+            found = self.driver.run(flow, "recovery.recover")
         except RecoveryError as error:
             self.notifier.failed(error)
             raise
@@ -150,6 +153,7 @@ class RecoveryManager(OperatorCalls):
     async def arecover(self, token: str, *, binding: bytes = b"") -> dict[str, Any]:
         """Async variant of `recover`."""
         flow = self.operations.recover(token, binding)
+        del token, binding
         try:
             found = await self.driver.arun(flow, "recovery.recover")
         except RecoveryError as error:
@@ -169,6 +173,7 @@ class RecoveryManager(OperatorCalls):
         Raises as `recover` does.
         """
         flow = self.operations.take_over(token, binding, newest_version)
+        del token, binding
         try:
             takeover, _ = self.driver.run(flow, "recovery.take_over")
         except RecoveryError as error:
@@ -182,6 +187,7 @@ class RecoveryManager(OperatorCalls):
     ) -> Takeover:
         """Async variant of `take_over`."""
         flow = self.operations.take_over(token, binding, newest_version)
+        del token, binding
         try:
             takeover, _ = await self.driver.arun(flow, "recovery.take_over")
         except RecoveryError as error:
@@ -198,21 +204,25 @@ class RecoveryManager(OperatorCalls):
         Raises `TokenError` (`TokenSuperseded` for an older connection), `StorageError`.
         """
         grant = self.operations.verify(token, binding)
+        del token, binding
         return self.driver.run(self.operations.touch(grant))
 
     async def atouch(self, token: str, *, binding: bytes = b"") -> bool:
         """Async variant of `touch`."""
         grant = self.operations.verify(token, binding)
+        del token, binding
         return await self.driver.arun(self.operations.touch(grant))
 
     def revoke(self, token: str, *, binding: bytes = b"") -> None:
         """Remove the state, and for one time to live refuse every token issued so far."""
         grant = self.operations.verify(token, binding)
+        del token, binding
         self.driver.run(self.operations.revoke(grant))
 
     async def arevoke(self, token: str, *, binding: bytes = b"") -> None:
         """Async variant of `revoke`."""
         grant = self.operations.verify(token, binding)
+        del token, binding
         await self.driver.arun(self.operations.revoke(grant))
 
     def renew(self, token: str, *, binding: bytes = b"", new_binding: bytes | None = None) -> str:
@@ -222,48 +232,18 @@ class RecoveryManager(OperatorCalls):
         until a save confirms the newer. Raises as `touch` does, and `SnapshotNotFound`.
         """
         grant = self.operations.verify(token, binding)
-        after = binding if new_binding is None else new_binding
-        return self.driver.run(self.operations.renew(grant, after)).token
+        flow = self.operations.renew(grant, new_binding)
+        del token, binding, new_binding
+        return self.driver.run(flow).token
 
     async def arenew(
         self, token: str, *, binding: bytes = b"", new_binding: bytes | None = None
     ) -> str:
         """Async variant of `renew`."""
         grant = self.operations.verify(token, binding)
-        after = binding if new_binding is None else new_binding
-        return (await self.driver.arun(self.operations.renew(grant, after))).token
-
-    # Looking after the storage.
-
-    def cleanup_expired(self) -> int:
-        """Remove what has expired; return how many."""
-        return self.driver.run(inspection.clean_up())
-
-    async def acleanup_expired(self) -> int:
-        """Async variant of `cleanup_expired`."""
-        return await self.driver.arun(inspection.clean_up())
-
-    def snapshots(self, *, prefix: str = "", cursor: str | None = None, limit: int = 100) -> Page:
-        """Return a page of live snapshots whose socket ids start with ``prefix``.
-
-        Raises `StorageError` where the storage can't list, and `ValueError` for what can't
-        be asked.
-        """
-        return self.driver.run(inspection.list_snapshots(prefix, cursor, limit))
-
-    async def asnapshots(
-        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
-    ) -> Page:
-        """Async variant of `snapshots`."""
-        return await self.driver.arun(inspection.list_snapshots(prefix, cursor, limit))
-
-    def count(self) -> int:
-        """Return how many live snapshots there are; `StorageError` where that isn't known."""
-        return self.driver.run(inspection.count())
-
-    async def acount(self) -> int:
-        """Async variant of `count`."""
-        return await self.driver.arun(inspection.count())
+        flow = self.operations.renew(grant, new_binding)
+        del token, binding, new_binding
+        return (await self.driver.arun(flow)).token
 
     # Life.
 

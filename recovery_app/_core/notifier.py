@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from recovery_app.exceptions import RecoveryError
 from recovery_app.signals import observers, recovery_failed, state_recovered
+
+
+class Recovered(NamedTuple):
+    """What `recovery_app._core.operations.Operations.recover` returns."""
+
+    state: dict[str, Any]
+    socket_id: str
+    applied_seq: int | None
+    version: int
 
 
 class Recovery(Protocol):

@@ -2,22 +2,26 @@
 
 An operation is a generator (`recovery_app._core.driver.Flow`): it yields the storage calls that
 it needs, and the driver sends back what they return. Blocking and asynchronous code share it.
+
+No variable holds a token, a binding or a state when a storage's error passes: error trackers
+record them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from recovery_app._concurrency import LRUCache, timestamps_of
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Flow
 from recovery_app._core.metadata import SnapshotMetadata, check_number
-from recovery_app._core.refusals import expired, refusal
+from recovery_app._core.notifier import Recovered
+from recovery_app._core.refusals import check_date, misdated, refusal
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
-from recovery_app.clock import MICROSECONDS, Clock
+from recovery_app.clock import MAX_AHEAD_US, MICROSECONDS, Clock
 from recovery_app.exceptions import RecoveryError
 from recovery_app.fencing import Claim, Decision, Verdict, refuse
 from recovery_app.signals import observers
@@ -34,15 +38,6 @@ from recovery_app.values import Takeover
 
 REMEMBERED_IDS = 5_000
 REMEMBERED_GRANTS = 5_000
-
-
-class Recovered(NamedTuple):
-    """What `Operations.recover` returns."""
-
-    state: dict[str, Any]
-    socket_id: str
-    applied_seq: int | None
-    version: int
 
 
 class Operations:
@@ -92,8 +87,8 @@ class Operations:
             payload = self._signer.verify(token, binding)
             grant = self._grant(str.__str__(cast("str", token)), payload, binding)
         now = self._clock()
-        if now > grant.expires_at:
-            raise expired(grant, now, self._token_max_age)
+        if not grant.starts_at <= now <= grant.expires_at:
+            raise misdated(grant, now, self._token_max_age)
         return grant
 
     def age_of(self, grant: Grant) -> float:
@@ -124,15 +119,23 @@ class Operations:
         except RecoveryError as error:
             error.socket_hash = grant.key
             raise
+        del token, binding, state
         socket_id = grant.socket_id or self._socket_ids.get(grant.key)
         if socket_id is None:
-            data = yield "load", "load", (grant.key,), {}
+            try:
+                data = yield "load", "load", (grant.key,), {}
+            except Exception:
+                del payload
+                raise
             # The hash itself stands in until a process that knows the id has saved.
             socket_id = socket_id_in(data or b"") or grant.key
+            del data
             self._remember(grant, socket_id)
-        yield from self.save_payload(
+        flow = self.save_payload(
             grant, payload, socket_id=socket_id, metadata=metadata, applied_seq=applied_seq
         )
+        del payload
+        yield from flow
 
     def save_payload(
         self,
@@ -152,8 +155,8 @@ class Operations:
         to the last events, as `recovery_app._live.replies` packs them.
         """
         now = self._clock()
-        if now > grant.expires_at:
-            raise expired(grant, now, self._token_max_age)
+        if not grant.starts_at <= now <= grant.expires_at:
+            raise misdated(grant, now, self._token_max_age)
         issued_us = grant.claim.issued_us
         data = encode_snapshot(
             issued_us,
@@ -166,16 +169,21 @@ class Operations:
             replies=replies,
             state=payload,
         )
-        verdict = yield "save", "save_fenced", (grant.key, data, self._ttl), {}
+        size_bytes = len(payload)
+        try:
+            verdict = yield "save", "save_fenced", (grant.key, data, self._ttl), {}
+        finally:
+            del payload, replies, data
         if verdict is not Verdict.DONE:
             raise self._refusal(grant, verdict)
-        observers.state_saved(len(payload))
+        observers.state_saved(size_bytes)
         if self._cleanup is not None:
             self._cleanup.start()
 
     def recover(self, token: object, binding: bytes) -> Flow[Recovered]:
         """Read a state; nothing changes."""
         grant = self.verify(token, binding)
+        del token, binding
         data: bytes | None = yield "load", "load", (grant.key,), {}
         if data is None:
             raise self._refusal(grant, Verdict.NOT_FOUND)
@@ -236,9 +244,7 @@ class Operations:
 
     def touch(self, grant: Grant) -> Flow[bool]:
         """Restart the time to live; return whether there was a snapshot."""
-        now = self._clock()
-        if now > grant.expires_at:
-            raise expired(grant, now, self._token_max_age)
+        check_date(grant, self._clock(), self._token_max_age)
         verdict = yield "touch", "touch_fenced", (grant.key, grant.claim, self._ttl), {}
         if verdict in (Verdict.DONE, Verdict.NOT_FOUND):
             return verdict is Verdict.DONE
@@ -251,11 +257,11 @@ class Operations:
         if verdict is not Verdict.DONE:
             raise self._refusal(grant, verdict)
 
-    def renew(self, grant: Grant, new_binding: bytes) -> Flow[Grant]:
-        """Issue a newer token for the same connection, bound to ``new_binding``."""
-        now = self._clock()
-        if now > grant.expires_at:
-            raise expired(grant, now, self._token_max_age)
+    def renew(self, grant: Grant, new_binding: bytes | None) -> Flow[Grant]:
+        """Issue a newer token for the same connection, bound to ``new_binding`` if given."""
+        check_date(grant, self._clock(), self._token_max_age)
+        if new_binding is None:
+            new_binding = grant.binding
         options = {"now_us": self.now_us(), "binding": digest_binding(bytes(new_binding))}
         arguments = grant.key, grant.claim, self._ttl
         try:
@@ -288,8 +294,9 @@ class Operations:
         socket_hash, issued_us = payload
         binding = bytes(binding)
         claim = Claim(issued_us, digest_binding(binding))
+        starts_at = (issued_us - MAX_AHEAD_US) / MICROSECONDS
         expires_at = issued_us / MICROSECONDS + self._token_max_age
-        grant = Grant(token, socket_hash.hex(), socket_hash, binding, claim, expires_at)
+        grant = Grant(token, socket_hash.hex(), socket_hash, binding, claim, starts_at, expires_at)
         self._grants.put((token, binding), grant)
         return grant
 

@@ -56,3 +56,35 @@ class OperatorCalls:
         """Async variant of `revoke_socket`."""
         flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
         return await self.driver.arun(flow)
+
+    # Looking after the storage.
+
+    def cleanup_expired(self) -> int:
+        """Remove what has expired; return how many."""
+        return self.driver.run(inspection.clean_up())
+
+    async def acleanup_expired(self) -> int:
+        """Async variant of `cleanup_expired`."""
+        return await self.driver.arun(inspection.clean_up())
+
+    def snapshots(self, *, prefix: str = "", cursor: str | None = None, limit: int = 100) -> Page:
+        """Return a page of live snapshots whose socket ids start with ``prefix``.
+
+        Raises `StorageError` where the storage can't list, and `ValueError` for what can't
+        be asked.
+        """
+        return self.driver.run(inspection.list_snapshots(prefix, cursor, limit))
+
+    async def asnapshots(
+        self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
+    ) -> Page:
+        """Async variant of `snapshots`."""
+        return await self.driver.arun(inspection.list_snapshots(prefix, cursor, limit))
+
+    def count(self) -> int:
+        """Return how many live snapshots there are; `StorageError` where that isn't known."""
+        return self.driver.run(inspection.count())
+
+    async def acount(self) -> int:
+        """Async variant of `count`."""
+        return await self.driver.arun(inspection.count())

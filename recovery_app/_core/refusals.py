@@ -9,6 +9,7 @@ from recovery_app.exceptions import (
     RecoveryError,
     SnapshotCorrupt,
     SnapshotNotFound,
+    TokenError,
     TokenExpired,
     TokenSuperseded,
     VersionMismatch,
@@ -50,6 +51,23 @@ def expired(grant: Grant, now: float, limit: float) -> TokenExpired:
     """Return the error for a token that is older than ``limit`` seconds."""
     age = now - grant.issued_us / MICROSECONDS
     return TokenExpired(age_seconds=age, limit_seconds=limit, socket_hash=grant.key)
+
+
+def check_date(grant: Grant, now: float, limit: float) -> None:
+    """Raise the error of `misdated` unless a token may be used now."""
+    if not grant.starts_at <= now <= grant.expires_at:
+        raise misdated(grant, now, limit)
+
+
+def misdated(grant: Grant, now: float, limit: float) -> TokenError:
+    """Return the error for a token that is too old, or dated more than a day ahead."""
+    if now > grant.expires_at:
+        return expired(grant, now, limit)
+    ahead = grant.issued_us / MICROSECONDS - now
+    return TokenError(
+        f"The token is dated {ahead:.0f} s ahead of this machine's clock, more than a day.",
+        socket_hash=grant.key,
+    )
 
 
 def _unreadable(data: bytes | None, key: str) -> RecoveryError:

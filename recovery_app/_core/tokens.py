@@ -52,8 +52,9 @@ class TokenPayload(NamedTuple):
 class Grant:
     """A verified token. Storages are shown its ``claim`` alone: neither token nor binding.
 
-    ``key`` names the socket in the storage; ``binding`` is what the token is bound to;
-    ``expires_at`` is when it is too old to be accepted, in seconds since 1970.
+    ``key`` names the socket in the storage; ``binding`` is what the token is bound to. It is
+    accepted from ``starts_at`` to ``expires_at``, in seconds since 1970: dated a day ahead at
+    most, and not too old.
     """
 
     token: str = field(repr=False)
@@ -61,6 +62,7 @@ class Grant:
     socket_hash: bytes
     binding: bytes = field(repr=False)
     claim: Claim = field(repr=False)
+    starts_at: float
     expires_at: float
     socket_id: str | None = None
     """The socket id, where this process has seen it: a token has only its hash."""

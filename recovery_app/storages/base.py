@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from recovery_app.clock import Clock
+from recovery_app.clock import Clock, to_us
 from recovery_app.exceptions import StorageError
 from recovery_app.fencing import (
     Claim,
@@ -87,11 +87,13 @@ class Storage:
 
         ``data`` are the bytes of a snapshot; its fence is the timestamp of the caller's token.
         """
-        return self._step(key, ttl, lambda stored: decide_save(stored, data)).verdict
+        decide = partial(decide_save, data=data, now_us=to_us(self.clock()))
+        return self._step(key, ttl, decide).verdict
 
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
         """Restart the TTL, unless the claim is refused."""
-        return self._step(key, ttl, lambda stored: decide_touch(stored, claim)).verdict
+        decide = partial(decide_touch, claim=claim, now_us=to_us(self.clock()))
+        return self._step(key, ttl, decide).verdict
 
     def take_over(
         self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None

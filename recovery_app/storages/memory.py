@@ -5,36 +5,40 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from django.core.checks import CheckMessage
 
 from recovery_app._concurrency import register_after_fork
-from recovery_app.clock import Clock
-from recovery_app.fencing import Claim, Decision, Verdict, decide_save, decide_touch
-from recovery_app.snapshots import is_marker, socket_id_in
+from recovery_app.clock import Clock, to_us
+from recovery_app.exceptions import StateTooLarge
+from recovery_app.fencing import (
+    Claim,
+    Decision,
+    Verdict,
+    decide_save,
+    decide_touch,
+)
+from recovery_app.snapshots import MAX_US, is_marker, read_fencing, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage, describe
 from recovery_app.storages.browsing import SORTABLE, KeysetCursor, is_behind, value_of
+from recovery_app.storages.memory_table import EntryTable, Name, name_of
 from recovery_app.storages.system_checks import check_memory
 from recovery_app.values import Page, Query, Sample
 
 DEFAULT_MAX_ENTRIES = 10_000
-
-
-class _Entry:
-    """A stored value, and when it expires (seconds since 1970)."""
-
-    __slots__ = ("data", "expires_at")
-
-    def __init__(self, data: bytes, expires_at: float) -> None:
-        self.data = data
-        self.expires_at = expires_at
+DEFAULT_MAX_BYTES = 256 * 1024 * 1024
+"""26 KiB for each of the entries; and a server with 512 MiB, about the smallest there is, lives."""
 
 
 class MemoryStorage(Storage):
-    """Snapshots in the memory of this process; over ``max_entries`` the least used go first.
+    """Snapshots in the memory of this process, ``max_entries`` of them and ``max_bytes`` at most.
+
+    Over either limit whoever holds most loses first, the least recently used of theirs. Whose
+    a snapshot is, is told by the digest of its binding. Of what was evicted the greatest fence
+    is remembered, and an absent snapshot is fenced for tokens that aren't newer: eviction
+    undoes no takeover and no revocation. A single snapshot above ``max_bytes`` is refused.
 
     Nothing of it survives the process or is seen by another: with several workers a client
     must come back to the same one. `DatabaseStorage` is the next step up.
@@ -47,48 +51,63 @@ class MemoryStorage(Storage):
     sortable_by = SORTABLE
     is_shared = False
 
-    def __init__(self, *, max_entries: int = DEFAULT_MAX_ENTRIES, clock: Clock = time.time) -> None:
-        if max_entries < 1:
-            raise ValueError(f"max_entries is {max_entries} and must be at least 1.")
+    def __init__(
+        self,
+        *,
+        max_entries: int = DEFAULT_MAX_ENTRIES,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        clock: Clock = time.time,
+    ) -> None:
+        for name, limit in (("max_entries", max_entries), ("max_bytes", max_bytes)):
+            if limit < 1:
+                raise ValueError(f"{name} is {limit} and must be at least 1.")
         self.max_entries = max_entries
+        self.max_bytes = max_bytes
         self.clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._table = EntryTable(max_entries, max_bytes)
         self._lock = threading.RLock()
         register_after_fork(self)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
         with self._lock:
-            self._put(key, bytes(data), self.clock() + ttl)
+            self._put(name_of(key), bytes(data), self.clock(), ttl)
 
     def load(self, key: str) -> bytes | None:
         with self._lock:
-            return self._get(key, self.clock())
+            return self._table.use(name_of(key), self.clock())
 
     def delete(self, key: str) -> bool:
         with self._lock:
-            existed = self._get(key, self.clock()) is not None
-            self._entries.pop(key, None)
-            return existed
+            name = name_of(key)
+            found = self._table.find(name)
+            self._table.remove(name)
+            return found is not None and found[1] > self.clock()
 
     def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
         with self._lock:
             now = self.clock()
-            entry = self._entries.get(key)
-            if entry is None or entry.expires_at <= now:
-                self._put(key, data, now + ttl)
+            name = name_of(key)
+            found = self._table.find(name)
+            if found is None or found[1] <= now:
+                if self._table.evicted_fence >= 0 and _fence_of(data) <= self._table.evicted_fence:
+                    return Verdict.FENCED
+                self._put(name, data, now, ttl)
                 return Verdict.DONE
-            decision = decide_save(entry.data, data)
+            decision = decide_save(found[0], data, now_us=to_us(now))
             if decision.verdict is Verdict.DONE and decision.data is not None:
-                entry.data, entry.expires_at = decision.data, now + ttl
-                self._entries.move_to_end(key)
+                self._put(name, decision.data, now, ttl)
             return decision.verdict
 
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
         with self._lock:
             now = self.clock()
-            verdict = decide_touch(self._get(key, now), claim).verdict
+            name = name_of(key)
+            stored = self._table.use(name, now)
+            if stored is None and claim.issued_us <= self._table.evicted_fence:
+                return Verdict.FENCED
+            verdict = decide_touch(stored, claim, now_us=to_us(now)).verdict
             if verdict is Verdict.DONE:
-                self._entries[key].expires_at = now + ttl
+                self._table.prolong(name, now + ttl)
             return verdict
 
     # Nothing here waits for long, so the async variants make the call where they are.
@@ -112,20 +131,18 @@ class MemoryStorage(Storage):
 
     def cleanup_expired(self) -> int:
         with self._lock:
-            now = self.clock()
-            expired = [key for key, entry in self._entries.items() if entry.expires_at <= now]
-            for key in expired:
-                del self._entries[key]
+            expired = self._table.expired(self.clock())
+            for name in expired:
+                self._table.remove(name)
             return len(expired)
 
     def count_expired(self) -> int:
         with self._lock:
-            now = self.clock()
-            return sum(entry.expires_at <= now for entry in self._entries.values())
+            return len(self._table.expired(self.clock()))
 
     def estimate_count(self) -> int:
         """Return all that is held, markers and what has just expired included."""
-        return len(self._entries)
+        return len(self._table)
 
     def list_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
@@ -165,10 +182,11 @@ class MemoryStorage(Storage):
 
     def look_up(self, key: str) -> Entry | None:
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
+            found = self._table.find(name_of(key))
+            if found is None:
                 return None
-            return Entry(key=key, data=entry.data, expires_in=entry.expires_at - self.clock())
+            data, expires_at = found
+            return Entry(key=key, data=data, expires_in=expires_at - self.clock())
 
     def check(self) -> list[CheckMessage]:
         return check_memory()
@@ -177,18 +195,10 @@ class MemoryStorage(Storage):
         """Replace the lock, which a thread of the parent may have held."""
         self._lock = threading.RLock()
 
-    def _get(self, key: str, now: float) -> bytes | None:
-        entry = self._entries.get(key)
-        if entry is None or entry.expires_at <= now:
-            return None
-        self._entries.move_to_end(key)
-        return entry.data
-
-    def _put(self, key: str, data: bytes, expires_at: float) -> None:
-        self._entries[key] = _Entry(data, expires_at)
-        self._entries.move_to_end(key)
-        if len(self._entries) > self.max_entries:
-            self._entries.popitem(last=False)
+    def _put(self, name: Name, data: bytes, now: float, ttl: float) -> None:
+        if len(data) > self.max_bytes:
+            raise StateTooLarge(size_bytes=len(data), limit_bytes=self.max_bytes)
+        self._table.put(name, data, now, now + ttl)
 
     def _live(self) -> dict[str, Entry]:
         return {entry.key: entry for entry, _ in self._found()}
@@ -197,9 +207,14 @@ class MemoryStorage(Storage):
         """Return all live snapshots, or all expired ones, with the time at which each expires."""
         with self._lock:
             now = self.clock()
-            items = list(self._entries.items())
+            items = list(self._table.items())
         return [
-            (Entry(key=key, data=entry.data, expires_in=entry.expires_at - now), entry.expires_at)
-            for key, entry in items
-            if (entry.expires_at <= now) is expired and not is_marker(entry.data)
+            (Entry(key=key, data=data, expires_in=expires_at - now), expires_at)
+            for key, data, expires_at in items
+            if (expires_at <= now) is expired and not is_marker(data)
         ]
+
+
+def _fence_of(data: bytes) -> int:
+    fencing = read_fencing(data)
+    return MAX_US if fencing is None else fencing[0]

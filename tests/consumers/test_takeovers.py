@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app.clock import to_us
 from recovery_app.fencing import Claim
 from recovery_app.snapshots import Header
 from recovery_app.storages import MemoryStorage
@@ -198,7 +199,7 @@ async def test_a_revoked_connection_goes_on_under_another_socket_id(
         key = before.socket_hash
         data = manager.storage.load(key)
         assert data is not None
-        manager.storage.revoke(key, _claim_in(data), 300, now_us=0)
+        manager.storage.revoke(key, _claim_in(data), 300, now_us=to_us(manager.clock()))
         assert manager.count() == 0
         await client.cast("add")
         own = await told_token(client)

@@ -11,9 +11,14 @@ import pytest
 
 from recovery_app._concurrency import MonotonicTimestamps, timestamps_of
 from recovery_app._core.tokens import issued_us_of
+from recovery_app._live.outcomes import Outcome, outcome_of
 from recovery_app.clock import to_us
+from recovery_app.exceptions import TokenError
+from recovery_app.storages import MemoryStorage
 from tests.clock import FakeClock
 from tests.core.support import SECRET, make_manager
+
+DAY = 86_400
 
 
 def test_seconds_are_whole_microseconds() -> None:
@@ -72,3 +77,40 @@ class Unhashable:
 def test_any_callable_is_a_clock(clock: Callable[[], float]) -> None:
     ticker = timestamps_of(clock)
     assert ticker.tick(to_us(clock())) < ticker.tick(to_us(clock()))
+
+
+@pytest.mark.parametrize("call", ["save", "recover", "take_over", "touch", "revoke", "renew"])
+def test_a_token_dated_years_ahead_is_refused(call: str, clock: FakeClock) -> None:
+    """A token signed with the right secret, by a machine whose clock is wrong."""
+    storage = MemoryStorage(clock=clock)
+    ahead = make_manager(storage=MemoryStorage(), clock=lambda: clock() + 10 * 365 * DAY)
+    token = ahead.create_token("a socket")
+    manager = make_manager(storage=storage, clock=clock)
+    with pytest.raises(TokenError, match="ahead of this machine's clock") as raised:
+        getattr(manager, call)(token, *([{}] if call == "save" else []))
+    assert type(raised.value) is TokenError
+    assert outcome_of(raised.value) is Outcome.REJECTED
+    assert token not in str(raised.value)
+    assert storage.estimate_count() == 0
+
+
+def test_a_token_may_be_dated_a_day_ahead(clock: FakeClock) -> None:
+    manager = make_manager(storage=MemoryStorage(clock=clock), clock=clock)
+    ahead = make_manager(storage=MemoryStorage(), clock=lambda: clock() + DAY)
+    token = ahead.create_token("a socket")
+    manager.save(token, {"count": 1})
+    takeover = manager.take_over(token)
+    assert takeover.state == {"count": 1}
+    clock.advance(seconds=1)
+    manager.save(takeover.token, {"count": 2})
+
+
+def test_a_clock_that_is_set_back_years_issues_good_tokens() -> None:
+    clock = FakeClock()
+    clock.advance(seconds=10 * 365 * DAY)
+    manager = make_manager(storage=MemoryStorage(clock=clock), clock=clock)
+    manager.save(manager.create_token("before"), {})
+    clock.advance(seconds=-10 * 365 * DAY)
+    token = manager.create_token("after")
+    manager.save(token, {"count": 1})
+    assert manager.recover(token) == {"count": 1}

@@ -91,7 +91,8 @@ class CacheStorage(Storage):
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
         for _ in range(ATTEMPTS):
             cached = self._live(self._find(key))
-            verdict = decide_touch(None if cached is None else cached.data, claim).verdict
+            data = None if cached is None else cached.data
+            verdict = decide_touch(data, claim, now_us=self._now_us()).verdict
             if verdict is not Verdict.DONE or cached is None or self._prolong(key, cached, ttl):
                 return verdict
         raise StorageUnavailable(self._connections.title, "touch")

@@ -13,7 +13,7 @@ from django.db.models import BigIntegerField, F, Q, Value
 from django.db.models.functions import Greatest
 
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
-from recovery_app.fencing import Claim
+from recovery_app.fencing import Claim, latest_date
 from recovery_app.snapshots import Header, Snapshot
 
 if TYPE_CHECKING:
@@ -78,14 +78,17 @@ def revoked(columns: dict[str, Any], claim: Claim, now_us: int) -> dict[str, Any
     return {"floor": fence, "fence": fence, **others}
 
 
-def allowed_by_fence(claim: Claim) -> Q:
+def allowed_by_fence(claim: Claim, now_us: int) -> Q:
     """Return the condition for rows that the claim may save to."""
-    return bound_to(claim) & Q(fence__lte=claim.issued_us)
+    latest_us = latest_date(now_us)
+    return bound_to(claim) & Q(fence__lte=min(claim.issued_us, latest_us), floor__lte=latest_us)
 
 
-def allowed_by_floor(claim: Claim) -> Q:
+def allowed_by_floor(claim: Claim, now_us: int) -> Q:
     """Return the condition for snapshots that the claim may take over."""
-    return bound_to(claim) & Q(floor__lte=claim.issued_us, revoked=False)
+    latest_us = latest_date(now_us)
+    allowed = Q(floor__lte=min(claim.issued_us, latest_us), fence__lte=latest_us, revoked=False)
+    return bound_to(claim) & allowed
 
 
 def bound_to(claim: Claim) -> Q:
@@ -93,9 +96,17 @@ def bound_to(claim: Claim) -> Q:
     return Q(binding=claim.binding.hex())
 
 
-def unreadable() -> Q:
-    """Return the condition for rows whose bytes are unreadable."""
-    return Q(binding=_UNREADABLE["binding"])
+def unreadable(now_us: int) -> Q:
+    """Return the condition for rows whose bytes are unreadable, or dated years ahead."""
+    latest_us = latest_date(now_us)
+    is_ahead = Q(fence__gt=latest_us) | Q(floor__gt=latest_us)
+    return Q(binding=_UNREADABLE["binding"]) | is_ahead
+
+
+def readable(now_us: int) -> Q:
+    """Return the condition for the other rows."""
+    latest_us = latest_date(now_us)
+    return Q(fence__lte=latest_us, floor__lte=latest_us)
 
 
 def raised_fence(claim: Claim, now_us: int) -> Greatest:
@@ -103,7 +114,7 @@ def raised_fence(claim: Claim, now_us: int) -> Greatest:
     return Greatest(
         _number(now_us),
         F("fence") + 1,
-        _number(claim.issued_us + 1),
+        _number(min(claim.issued_us, latest_date(now_us)) + 1),
         output_field=_NUMBER,
     )
 

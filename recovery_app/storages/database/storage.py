@@ -49,6 +49,7 @@ from recovery_app.storages.database.columns import (
     bytes_of,
     columns_of,
     raised_fence,
+    readable,
     revoked,
     saved,
     unreadable,
@@ -105,23 +106,29 @@ class DatabaseStorage(Storage):
         header = Header.read(data)
         claim = Claim(issued_us=header.fence, binding=header.binding)
         columns = self._columns(data, ttl)
+        now_us = self._now_us()
 
         def write(live: Rows) -> Decision | None:
-            return self._put(key, live.filter(allowed_by_fence(claim)), columns, saved(columns))
+            allowed = live.filter(allowed_by_fence(claim, now_us))
+            return self._put(key, allowed, columns, saved(columns))
 
-        return self._attempt("save", key, write, partial(decide_save, data=data)).verdict
+        decide = partial(decide_save, data=data, now_us=now_us)
+        return self._attempt("save", key, write, decide).verdict
 
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
+        now_us = self._now_us()
+
         def write(live: Rows) -> Decision | None:
-            allowed = live.filter(allowed_by_fence(claim), revoked=False)
+            allowed = live.filter(allowed_by_fence(claim, now_us), revoked=False)
             return _DONE if allowed.update(expires_us=self._expiry(ttl)) else None
 
-        return self._attempt("touch", key, write, partial(decide_touch, claim=claim)).verdict
+        decide = partial(decide_touch, claim=claim, now_us=now_us)
+        return self._attempt("touch", key, write, decide).verdict
 
     def take_over(
         self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
     ) -> Decision:
-        allowed = allowed_by_floor(claim)
+        allowed = allowed_by_floor(claim, now_us)
         if newest_version is not None:
             allowed &= Q(version__lte=newest_version)
         changes = {"fence": raised_fence(claim, now_us), "expires_us": self._expiry(ttl)}
@@ -136,7 +143,7 @@ class DatabaseStorage(Storage):
             "expires_us": self._expiry(ttl),
         }
         decide = partial(decide_renewal, claim=claim, now_us=now_us, binding=binding)
-        allowed = allowed_by_fence(claim) & Q(revoked=False)
+        allowed = allowed_by_fence(claim, now_us) & Q(revoked=False)
         write = partial(self._change, allowed=allowed, changes=changes)
         return self._attempt("renewal", key, write, decide)
 
@@ -145,9 +152,11 @@ class DatabaseStorage(Storage):
         columns = self._columns(decide(None).data or b"", ttl)
 
         def write(live: Rows) -> Decision | None:
-            # An unreadable snapshot may be revoked all the same.
-            allowed = live.filter(bound_to(claim) | unreadable())
-            return self._put(key, allowed, columns, revoked(columns, claim, now_us))
+            allowed = live.filter(bound_to(claim) & readable(now_us))
+            if allowed.update(**revoked(columns, claim, now_us)):
+                return _DONE
+            # An unreadable snapshot may be revoked all the same, but its fence isn't kept.
+            return self._put(key, live.filter(unreadable(now_us)), columns, columns)
 
         return self._attempt("revocation", key, write, decide).verdict
 

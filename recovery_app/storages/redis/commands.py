@@ -5,7 +5,14 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from recovery_app.fencing import Claim, Decision, Verdict, decide_revocation
+from recovery_app.clock import MAX_AHEAD_US, Clock, to_us
+from recovery_app.fencing import (
+    Claim,
+    Decision,
+    Verdict,
+    decide_revocation,
+    latest_date,
+)
 from recovery_app.snapshots import Header
 from recovery_app.storages.redis import script
 from recovery_app.storages.redis.keys import Keys
@@ -36,8 +43,9 @@ REVOKE = CommandSpec(name=EVALSHA, operation="revocation", read=script.read_verd
 class RequestFactory:
     """Builds requests; ``ttl`` is in seconds."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, clock: Clock) -> None:
         self._encode = keys.encode
+        self._clock = clock
 
     def load(self, key: str) -> Request[bytes | None]:
         return Request(LOAD, self._encode(key))
@@ -60,11 +68,13 @@ class RequestFactory:
         if size_bytes < HEADER_BYTES or not data.startswith(READABLE):
             Header.read(data)
         fence, binding = _FENCE_AND_BINDING.unpack_from(data)
-        instruction = INSTRUCTION.pack(script.SAVE, to_ms(ttl), fence, 0, binding, ANY_VERSION)
+        instruction = INSTRUCTION.pack(
+            script.SAVE, to_ms(ttl), fence, 0, binding, ANY_VERSION, self._latest_us()
+        )
         return Request(SAVE_FENCED, self._encode(key), (instruction, data), size_bytes)
 
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Request[Verdict]:
-        instruction = _instruction(script.TOUCH, claim, ttl)
+        instruction = _instruction(script.TOUCH, claim, ttl, latest_us=self._latest_us())
         return Request(TOUCH, self._encode(key), (instruction, b""))
 
     def take_over(
@@ -86,6 +96,9 @@ class RequestFactory:
         instruction = _instruction(script.REVOKE, claim, ttl, now_us)
         return Request(REVOKE, self._encode(key), (instruction, marker))
 
+    def _latest_us(self) -> int:
+        return to_us(self._clock()) + MAX_AHEAD_US
+
 
 def to_ms(ttl: float) -> int:
     """Return seconds as whole milliseconds, at least one."""
@@ -94,9 +107,17 @@ def to_ms(ttl: float) -> int:
 
 
 def _instruction(
-    step: int, claim: Claim, ttl: float, now_us: int = 0, newest_version: int = ANY_VERSION
+    step: int,
+    claim: Claim,
+    ttl: float,
+    now_us: int = 0,
+    newest_version: int = ANY_VERSION,
+    latest_us: int | None = None,
 ) -> bytes:
     """Return the first argument of a step; the lowest new fence is above the token's."""
     issued_us = claim.issued_us
-    fence = now_us if now_us > issued_us else issued_us + 1
-    return INSTRUCTION.pack(step, to_ms(ttl), issued_us, fence, claim.binding, newest_version)
+    latest_us = latest_date(now_us) if latest_us is None else latest_us
+    fence = max(now_us, min(issued_us, latest_us) + 1)
+    return INSTRUCTION.pack(
+        step, to_ms(ttl), issued_us, fence, claim.binding, newest_version, latest_us
+    )

@@ -27,8 +27,9 @@ VERDICTS = (
     Verdict.UNREADABLE,
 )
 ANY_VERSION = 2**32
-INSTRUCTION = struct.Struct(">BQQQ16sq")
-"""Step; TTL in ms; timestamp of the token; lowest new fence; binding; newest version."""
+INSTRUCTION = struct.Struct(">BQQQ16sqQ")
+"""Step; TTL in ms; timestamp of the token; lowest new fence; binding; newest version; the latest
+fence that counts as sound."""
 
 SCRIPT = """
 local SAVE, TOUCH, TAKE_OVER, RENEW, REVOKE = 0, 1, 2, 3, 4
@@ -53,8 +54,9 @@ local function put(key, data, ttl)
 end
 
 local function step(key, instruction, payload)
-  local op, ttl, issued_hi, issued_lo, least_hi, least_lo, expected_binding, newest =
-    struct.unpack('>BI8I4I4I4I4c16i8', instruction)
+  local op, ttl, issued_hi, issued_lo, least_hi, least_lo, expected_binding, newest,
+    latest_hi, latest_lo =
+    struct.unpack('>BI8I4I4I4I4c16i8I4I4', instruction)
   local returns_data = op == TAKE_OVER or op == RENEW
   local stored
   if returns_data then
@@ -84,7 +86,8 @@ local function step(key, instruction, payload)
       struct.unpack('>c2BBI4I4I4I4I4c8I4I4I4I4c16', stored)
     readable = magic == 'RS' and format == 1 and not (out_of_range(fence_hi, fence_lo)
       or out_of_range(floor_hi, floor_lo) or out_of_range(created_hi, created_lo)
-      or out_of_range(saved_hi, saved_lo))
+      or out_of_range(saved_hi, saved_lo) or above(fence_hi, fence_lo, latest_hi, latest_lo)
+      or above(floor_hi, floor_lo, latest_hi, latest_lo))
   end
   if not readable then
     if op == REVOKE then return put(key, payload, ttl) end

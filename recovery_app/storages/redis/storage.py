@@ -87,7 +87,7 @@ class RedisStorage(Storage):
         self.prefix = prefix
         self.cache = cache
         self._keys = Keys(prefix=prefix)
-        self._requests = RequestFactory(self._keys)
+        self._requests = RequestFactory(self._keys, clock)
         self._write_options = WriteOptions(
             multi_key=not cluster, replicas=wait_replicas, wait_ms=math.ceil(wait_timeout * 1000)
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from recovery_app.clock import MAX_AHEAD_US
 from recovery_app.fencing import (
     Claim,
     Decision,
@@ -27,6 +28,7 @@ from recovery_app.testing.contract.base import (
 )
 
 NOW_US = 25
+DAY_AHEAD_US = NOW_US + MAX_AHEAD_US
 MAD_US = 2**61
 """The time of a clock that is far ahead."""
 
@@ -47,10 +49,16 @@ STORED: dict[str, bytes | None] = {
     "no bytes": b"",
     "a header that is cut short": b"RS\x01 cut",
     "a newer format": b"RS\x02" + snapshot_bytes(20, floor=10)[3:],
+    # A day ahead of the time of takeovers here, which counts, and later, which is broken.
+    "a fence a day ahead": snapshot_bytes(DAY_AHEAD_US, b"state", floor=10),
+    "a fence more than a day ahead": snapshot_bytes(DAY_AHEAD_US + 1, b"state", floor=10),
+    "a fence years ahead": snapshot_bytes(MAD_US, b"state", floor=10),
+    "a floor years ahead": snapshot_bytes(20, b"state", floor=MAD_US),
+    "a marker years ahead": marker_bytes(MAD_US),
 }
 TIMESTAMPS = (9, 10, 19, 20, 30)
 """Below and at the floor, below and at the fence, and above both."""
-CLAIMS = [*map(claim_of, TIMESTAMPS), claim_of(30, STRANGER)]
+CLAIMS = [*map(claim_of, TIMESTAMPS), claim_of(30, STRANGER), claim_of(MAD_US + 5)]
 # Below, between and above the timestamps; at one of them; and far ahead.
 TIMES = (3, 30, MAD_US)
 TIMES_NOW: dict[str, Any] = {"now_us": NOW_US, "newest_version": None}
@@ -104,6 +112,7 @@ class DecisionTests(ContractBase):
     def _new_snapshots(self) -> Iterator[bytes]:
         for issued_us in TIMESTAMPS:
             yield snapshot_bytes(issued_us, b"new", created_us=7, saved_us=8)
+        yield snapshot_bytes(MAD_US + 5, b"new", created_us=7)
         yield snapshot_bytes(30, b"new", floor=5, created_us=7)
         yield snapshot_bytes(30, b"new", binding=STRANGER)
 
@@ -111,7 +120,7 @@ class DecisionTests(ContractBase):
         for claim in CLAIMS:
             yield claim, TIMES_NOW
         for now_us in TIMES:
-            yield CLAIMS[-2], {"now_us": now_us, "newest_version": None}
+            yield CLAIMS[-3], {"now_us": now_us, "newest_version": None}
         for newest in (0, 1, 2, 3):
             yield CLAIMS[3], {"now_us": NOW_US, "newest_version": newest}
 
@@ -119,7 +128,7 @@ class DecisionTests(ContractBase):
         for claim in CLAIMS:
             yield claim, {"now_us": NOW_US, "binding": claim.binding}
         for now_us in TIMES:
-            yield CLAIMS[-2], {"now_us": now_us, "binding": digest_binding(STRANGER)}
+            yield CLAIMS[-3], {"now_us": now_us, "binding": digest_binding(STRANGER)}
 
     def _compare(
         self,

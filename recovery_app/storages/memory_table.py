@@ -1,0 +1,290 @@
+"""The entries of `MemoryStorage`: compact, and evicted from whoever holds most.
+
+A million snapshots are a million keys, so an entry is no object of its own. It is a number, its
+slot in a few arrays; the stored bytes begin with it. Whoever holds the entry (`Holder`) has the
+ends of a list of slots in the order of their last use.
+
+How much somebody holds is the sum of two shares, of the entries and of the bytes that may be
+stored. It is counted in units, the bytes that there are for one entry, so that holders of about
+the same share lose in the order of their last use.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from binascii import a2b_hex
+from collections.abc import Iterator
+from typing import Any
+
+from recovery_app.clock import to_us
+from recovery_app.fencing import latest_date
+from recovery_app.snapshots import HEADER_BYTES, READABLE, REVOKED, read_fencing
+from recovery_app.storages.memory_holders import NO_SLOT, Holder, HolderQueue
+
+_HEX_KEY = 16
+_SLOT = 4
+"""The bytes of a slot's number, in front of the stored bytes."""
+_FEW = 64
+_GROWTH = 16
+_SNAPSHOT = READABLE + b"\0"
+"""The first bytes of what isn't a marker."""
+_slot_in = struct.Struct("=I").unpack_from
+_slot_bytes = struct.Struct("=I").pack
+_number_in = struct.Struct(">Q").unpack
+Name = int | str
+"""A key as the table has it."""
+
+
+_NOBODY = Holder("")
+
+
+class EntryTable:
+    """Stored bytes by key, with a limit on their number and on all their bytes.
+
+    Over many operations each takes O(log n) at most. Nothing here is thread-safe.
+    ``evicted_fence`` is the greatest fence of whatever was evicted.
+
+    Markers of revocations count for nobody and aren't evicted for others. There are at most
+    ``max_entries`` of them too; of more, the oldest is dropped, and ``evicted_fence`` goes on
+    refusing what it refused.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._unit = max(1, max_bytes // max_entries)
+        self.evicted_fence = -1
+        self.entries = 0
+        self.bytes = 0
+        # By the last of 16 digits: an int of the other 15 takes 32 bytes, and a str of all 80.
+        self._shards: tuple[dict[int, bytes], ...] = tuple({} for _ in range(16))
+        self._others: dict[str, bytes] = {}
+        self._other_keys: dict[int, str] = {}
+        # The arrays by slot. Slot 0 stands for none.
+        self._keys = array("Q", [0])
+        self._expiries = array("d", [0.0])
+        self._before = array("I", [NO_SLOT])
+        self._after = array("I", [NO_SLOT])
+        self._holders: list[Holder] = [_NOBODY]
+        self._free = NO_SLOT
+        self._by_name: dict[bytes | Name, Holder] = {}
+        self._markers = Holder("")
+        self._uses = 0
+        self._queue = HolderQueue(self._unit)
+
+    def __len__(self) -> int:
+        return self.entries + self._markers.load
+
+    def find(self, name: Name) -> tuple[bytes, float] | None:
+        """Return the stored bytes and when they expire, without counting that as a use."""
+        record = self._record(name)
+        if record is None:
+            return None
+        return record[_SLOT:], self._expiries[_slot_in(record)[0]]
+
+    def use(self, name: Name, now: float) -> bytes | None:
+        """Return the stored bytes, unless they have expired, as the most recently used."""
+        record = self._record(name)
+        if record is None:
+            return None
+        slot = _slot_in(record)[0]
+        if self._expiries[slot] <= now:
+            return None
+        holder = self._holders[slot]
+        self._uses = holder.used = self._uses + 1
+        if holder.last != slot:
+            self._unlink(slot, holder)
+            self._append(slot, holder)
+        return record[_SLOT:]
+
+    def prolong(self, name: Name, expires_at: float) -> None:
+        """Change when an entry expires."""
+        record = self._record(name)
+        if record is not None:
+            self._expiries[_slot_in(record)[0]] = expires_at
+
+    def put(self, name: Name, data: bytes, now: float, expires_at: float) -> None:
+        """Store bytes, and evict others where that makes too many; never these."""
+        shard: dict[Any, bytes] = self._others
+        key: Any = name
+        if type(name) is int:
+            shard, key = self._shards[name & 15], name >> 4
+        record = shard.get(key)
+        slot = self._take_slot(name) if record is None else _slot_in(record)[0]
+        shard[key] = _slot_bytes(slot) + data
+        self._expiries[slot] = expires_at
+        size = len(data)
+        # Most are snapshots of somebody who is known.
+        holder = self._by_name.get(data[48:64]) if data.startswith(_SNAPSHOT) else None
+        if holder is None or size < HEADER_BYTES:
+            holder = self._holder_of(name, data)
+        if record is not None:
+            self._release(slot, len(record) - _SLOT, holder)
+        self._holders[slot] = holder
+        self._before[slot] = last = holder.last
+        self._after[slot] = NO_SLOT
+        if last:
+            self._after[last] = slot
+        else:
+            holder.first = slot
+        holder.last = slot
+        self._uses = holder.used = self._uses + 1
+        if holder is self._markers:
+            holder.load += 1
+        else:
+            holder.load += size + self._unit
+            self.entries += 1
+            self.bytes += size
+            if holder.load > holder.enough:
+                self._queue.add(holder, len(self._by_name))
+        if self.entries > self._max_entries or self.bytes > self._max_bytes:
+            self._evict(slot, now)
+        elif self._markers.load > self._max_entries:
+            self._remember(self._drop(self._markers.first), now)
+
+    def remove(self, name: Name) -> None:
+        """Remove an entry, if there is one."""
+        record = self._record(name)
+        if record is not None:
+            self._drop(_slot_in(record)[0])
+
+    def items(self) -> Iterator[tuple[str, bytes, float]]:
+        """Yield key, bytes and expiry of each entry."""
+        for slot, holder in enumerate(self._holders):
+            if holder is not _NOBODY:
+                name = self._other_keys.get(slot, self._keys[slot])
+                record = self._record(name) or b""
+                key = f"{name:016x}" if type(name) is int else str(name)
+                yield key, record[_SLOT:], self._expiries[slot]
+
+    def expired(self, now: float) -> list[Name]:
+        """Return the names of what has expired."""
+        holders = self._holders
+        return [
+            self._other_keys.get(slot, self._keys[slot])
+            for slot, expires_at in enumerate(self._expiries)
+            if expires_at <= now and holders[slot] is not _NOBODY
+        ]
+
+    # Slots.
+
+    def _record(self, name: Name) -> bytes | None:
+        if type(name) is int:
+            return self._shards[name & 15].get(name >> 4)
+        return self._others.get(name)  # type: ignore[arg-type]
+
+    def _take_slot(self, name: Name) -> int:
+        slot = self._free or self._grow()
+        self._free = self._after[slot]
+        if type(name) is int:
+            self._keys[slot] = name
+        else:
+            self._other_keys[slot] = str(name)
+        return slot
+
+    def _grow(self) -> int:
+        """Add some free slots and return the first."""
+        first = len(self._keys)
+        number = max(_FEW, first // _GROWTH)
+        for each in (self._keys, self._expiries, self._before):
+            each.frombytes(bytes(each.itemsize * number))
+        self._after.extend(range(first + 1, first + number))
+        self._after.append(NO_SLOT)
+        self._holders.extend([_NOBODY] * number)
+        return first
+
+    def _drop(self, slot: int) -> bytes:
+        """Remove the entry in a slot and return its bytes."""
+        key = self._other_keys.pop(slot, None)
+        if key is None:
+            number = self._keys[slot]
+            record = self._shards[number & 15].pop(number >> 4)
+        else:
+            record = self._others.pop(key)
+        self._release(slot, len(record) - _SLOT)
+        self._after[slot] = self._free
+        self._free = slot
+        return record[_SLOT:]
+
+    def _append(self, slot: int, holder: Holder) -> None:
+        last = holder.last
+        self._before[slot] = last
+        self._after[slot] = NO_SLOT
+        if last:
+            self._after[last] = slot
+        else:
+            holder.first = slot
+        holder.last = slot
+
+    def _unlink(self, slot: int, holder: Holder) -> None:
+        before, after = self._before[slot], self._after[slot]
+        if before:
+            self._after[before] = after
+        else:
+            holder.first = after
+        if after:
+            self._before[after] = before
+        else:
+            holder.last = before
+
+    # Holders.
+
+    def _holder_of(self, name: Name, data: bytes) -> Holder:
+        whose: bytes | Name = name
+        if data.startswith(READABLE) and len(data) >= HEADER_BYTES:
+            if data[3] & REVOKED:
+                return self._markers
+            whose = data[48:64]
+        holder = self._by_name.get(whose)
+        if holder is None:
+            holder = self._by_name[whose] = Holder(whose)
+        return holder
+
+    def _release(self, slot: int, size: int, following: Holder | None = None) -> None:
+        """Take an entry away from its holder, who is forgotten unless it holds others."""
+        holder = self._holders[slot]
+        self._holders[slot] = _NOBODY
+        self._unlink(slot, holder)
+        if holder is self._markers:
+            holder.load -= 1
+            return
+        holder.load -= size + self._unit
+        self.entries -= 1
+        self.bytes -= size
+        if not holder.first and holder is not following:
+            del self._by_name[holder.name]
+            holder.queued = -1
+
+    # Eviction.
+
+    def _evict(self, kept: int, now: float) -> None:
+        """Remove entries of whoever holds most until few enough are left, but not ``kept``."""
+        spared = None
+        while self.entries > self._max_entries or self.bytes > self._max_bytes:
+            holder = self._queue.find_heaviest()
+            if holder.first == kept:
+                self._queue.take_front()
+                spared = holder
+                continue
+            self._remember(self._drop(holder.first), now)
+        if spared is not None:
+            self._queue.put_back(spared, spared.bound)
+
+    def _remember(self, data: bytes, now: float) -> None:
+        fencing = read_fencing(data)
+        # What is dated further ahead than anything may be would fence everybody.
+        if fencing is not None and fencing[0] <= latest_date(to_us(now)):
+            self.evicted_fence = max(self.evicted_fence, fencing[0])
+
+
+def name_of(key: str) -> Name:
+    """Return the number that a socket's hash is; any other key as it is."""
+    # Another spelling of a number is another key.
+    if len(key) == _HEX_KEY and key.lower() == key:
+        try:
+            number: int = _number_in(a2b_hex(key))[0]
+        except ValueError:
+            return key
+        return number
+    return key
