@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import Any
 
 from recovery_app.clock import MAX_AHEAD_US, Clock, to_us
@@ -43,7 +44,7 @@ REVOKE = CommandSpec(name=EVALSHA, operation="revocation", read=script.read_verd
 class RequestFactory:
     """Builds requests; ``ttl`` is in seconds."""
 
-    def __init__(self, keys: Keys, clock: Clock) -> None:
+    def __init__(self, keys: Keys, clock: Clock = time.time) -> None:
         self._encode = keys.encode
         self._clock = clock
 
