@@ -15,7 +15,13 @@ from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import Payload
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
-from recovery_app.consumers.identity import bind_to_person, bind_to_view, combine, person_of
+from recovery_app.consumers.identity import (
+    bind_to_person,
+    bind_to_view,
+    combine,
+    name_person,
+    person_of,
+)
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
@@ -118,14 +124,14 @@ class TopicApplication:
             view = self._topic.name
             binding = self._binding(view, person)
         else:
-            view, binding = await self.identify()
+            view, binding, person = await self.identify()
         may_recover = shows_token
         if shows_token and "should_recover" in own:
             may_recover = bool(await self._call("should_recover", self._topic.name, params))
-        return Admission(view, binding, may_recover)
+        return Admission(view, binding, may_recover, name_person(self.consumer.scope, person))
 
-    async def identify(self) -> tuple[str, bytes]:
-        """Return the view that a token is for, and the binding to consumer, view and person."""
+    async def identify(self) -> tuple[str, bytes, bytes]:
+        """Return the view that a token is for, the binding to it and a person, and the person."""
         view = self._topic.name
         if "get_recovery_view" in self._hooks.own:
             view = str(await self._call("get_recovery_view", view))
@@ -133,7 +139,7 @@ class TopicApplication:
             person = combine("own", await self._call("get_recovery_binding") or b"")
         else:
             person = await bind_to_person(self.consumer.scope)
-        return view, self._binding(view, person)
+        return view, self._binding(view, person), name_person(self.consumer.scope, person)
 
     async def mount(self, params: Params) -> Extras:
         """Start afresh."""

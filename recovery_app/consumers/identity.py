@@ -22,6 +22,7 @@ def combine(*parts: str | bytes) -> bytes:
 
 
 _NOBODY = combine("nobody")
+_USER = combine("user")
 
 
 @lru_cache(maxsize=1_000)
@@ -55,6 +56,11 @@ def person_of(scope: Mapping[str, Any]) -> bytes | None:
     if session is None:
         return _NOBODY
     return _session_part(session) if hasattr(session, "_session_cache") else None
+
+
+def name_person(scope: Mapping[str, Any], person: bytes) -> bytes:
+    """Return the part without the auth hash: who it is stays the same with a new password."""
+    return combine("user", str(scope["user"].pk)) if person.startswith(_USER) else person
 
 
 def _session_part(session: Any) -> bytes:
