@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._logins import FallbackAuthMiddleware
 from recovery_app.conf import get_manager
+from recovery_app.origins import OriginMiddleware
 
 __all__ = [
     "RecoveryMiddleware",
@@ -74,7 +75,13 @@ class RecoveryScopeMiddleware:
         await self._inner({**scope, "recovery": manager}, receive, send)
 
 
-def RecoveryMiddlewareStack(inner: ASGIApp) -> Any:  # noqa: N802 - named like Channels' own
-    """Wrap a router of consumers in the middleware for cookies, session, user and recovery."""
+def RecoveryMiddlewareStack(  # noqa: N802 - named like Channels' own
+    inner: ASGIApp, *, allowed_origins: Iterable[str] | None = None
+) -> Any:
+    """Wrap a router of consumers in the middleware for cookies, session, user and recovery.
+
+    A page of another origin is denied, as `recovery_app.origins` has it. ``allowed_origins``
+    replaces the settings in that; ``["*"]`` switches the check off.
+    """
     inner = FallbackAuthMiddleware(RecoveryScopeMiddleware(inner))
-    return CookieMiddleware(SessionMiddleware(inner))
+    return OriginMiddleware(CookieMiddleware(SessionMiddleware(inner)), allowed_origins)

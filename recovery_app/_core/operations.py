@@ -77,6 +77,10 @@ class Operations:
         observers.token_created()
         return self._issue(hash_socket_id(socket_id), self.now_us(), binding, socket_id)
 
+    def owner_of(self, person: bytes) -> str:
+        """Return the name by which a client tells persons apart."""
+        return self._signer.owner_of(person)
+
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""
         # An open page shows the same token with each event, mostly to the process that issued

@@ -23,6 +23,8 @@ class Admission(NamedTuple):
     """The binding to consumer, view and person."""
     may_recover: bool
     """Whether a token that was shown may be used."""
+    person: bytes
+    """Who joins, whatever the consumer and the view."""
     fallback_bindings: Sequence[bytes] = ()
     """What the same person was known by before: tokens for these are accepted and renewed."""
     refusal: RecoveryError | None = None
@@ -46,8 +48,8 @@ class Application(Protocol):
     async def admit(self, params: Params, *, shows_token: bool) -> Admission:
         """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
 
-    async def identify(self) -> tuple[str, bytes]:
-        """Return the view that a token is for, and the binding to consumer, view and person."""
+    async def identify(self) -> tuple[str, bytes, bytes]:
+        """Return the view that a token is for, the binding to it and a person, and the person."""
 
     async def mount(self, params: Params) -> Extras:
         """Start afresh."""

@@ -61,6 +61,7 @@ class Join:
             binding=admission.binding,
             metadata=metadata_of(self._application.version, admission.view, self._topic),
             announce=self._announce,
+            owner=self._manager.operations.owner_of(admission.person),
         )
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:

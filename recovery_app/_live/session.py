@@ -57,8 +57,11 @@ class Session:
         binding: bytes,
         metadata: SnapshotMetadata,
         announce: Callable[[str], Awaitable[None]],
+        owner: str = "",
     ) -> None:
         self.manager = manager
+        self.owner = owner
+        """The name of whose events these are."""
         self.outcome = Outcome.NEW
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
@@ -138,6 +141,7 @@ class Session:
             "outcome": self.outcome.value,
             "ttl": self.manager.ttl,
             "seq": self.replies.applied,
+            "owner": self.owner,
         }
 
     def acknowledge_token(self) -> None:

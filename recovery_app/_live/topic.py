@@ -41,6 +41,7 @@ class Topic:
         self._after = after
         self._application, self._channel = context.consumer.make_topic(self)
         self._session: Session | None = None
+        self._has_new_owner = False
         self._touch_timer: asyncio.TimerHandle | None = None
         self._touch_waits = False
         self._keeping_alive: asyncio.Task[None] | None = None
@@ -61,7 +62,10 @@ class Topic:
         """Bind the session to whoever is logged in now, and announce the new token."""
         if self._session is None:
             raise RuntimeError("renew_recovery() works once the topic is joined.")
-        _, binding = await self._application.identify()
+        _, binding, person = await self._application.identify()
+        owner = self._context.manager.operations.owner_of(person)
+        self._has_new_owner |= owner != self._session.owner
+        self._session.owner = owner
         await self._session.renew(binding)
 
     def listen(self) -> str:
@@ -143,7 +147,11 @@ class Topic:
         return {"event": event, "topic": self.name}
 
     async def _announce(self, token: str) -> None:
-        await self.push(TOKEN_EVENT, {"token": token, "ttl": self._context.manager.ttl})
+        payload: dict[str, Any] = {"token": token, "ttl": self._context.manager.ttl}
+        if self._has_new_owner and self._session is not None:
+            payload["owner"] = self._session.owner
+            self._has_new_owner = False
+        await self.push(TOKEN_EVENT, payload)
 
     # Living.
 

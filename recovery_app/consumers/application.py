@@ -22,6 +22,7 @@ from recovery_app.consumers.identity import (
     bind_to_view,
     combine,
     former_persons,
+    name_person,
     person_of,
 )
 from recovery_app.values import Takeover
@@ -126,13 +127,14 @@ class TopicApplication:
         if own.isdisjoint(_IDENTIFYING) and (person := person_of(self.consumer.scope)) is not None:
             view = self._topic.name
             binding = self._binding(view, person)
+            person = name_person(self.consumer.scope, person)
         else:
-            view, binding = await self.identify()
+            view, binding, person = await self.identify()
         may_recover = shows_token
         if shows_token and "should_recover" in own:
             may_recover = bool(await self._call("should_recover", self._topic.name, params))
         if not may_recover:
-            return Admission(view, binding, may_recover=False)
+            return Admission(view, binding, False, person)
         scope = self.consumer.scope
         session = login_session(scope)
         refusal = None if session is None else await refuse_login(session, scope["user"])
@@ -141,10 +143,10 @@ class TopicApplication:
             uses_default = self.consumer._recovery_default_used
             former = [await self._call_for_binding(each) for each in former if uses_default]
         fallbacks = [self._binding(view, each) for each in former]
-        return Admission(view, binding, True, fallbacks, refusal)
+        return Admission(view, binding, True, person, fallbacks, refusal)
 
-    async def identify(self) -> tuple[str, bytes]:
-        """Return the view that a token is for, and the binding to consumer, view and person."""
+    async def identify(self) -> tuple[str, bytes, bytes]:
+        """Return the view that a token is for, the binding to it and a person, and the person."""
         view = self._topic.name
         if "get_recovery_view" in self._hooks.own:
             view = str(await self._call("get_recovery_view", view))
@@ -152,7 +154,7 @@ class TopicApplication:
             person = await self._call_for_binding()
         else:
             person = await bind_to_person(self.consumer.scope)
-        return view, self._binding(view, person)
+        return view, self._binding(view, person), name_person(self.consumer.scope, person)
 
     async def _call_for_binding(self, person: bytes | None = None) -> bytes:
         """Return what the application's own hook returns, with ``person`` as its default."""

@@ -29,6 +29,7 @@ def combine(*parts: str | bytes) -> bytes:
 
 
 _NOBODY = combine("nobody")
+_USER = combine("user")
 
 
 @lru_cache(maxsize=1_000)
@@ -126,6 +127,11 @@ def former_persons(scope: Mapping[str, Any]) -> list[bytes]:
 
 def _user_part(user: Any, auth_hash: str) -> bytes:
     return combine("user", str(user.pk), auth_hash)
+
+
+def name_person(scope: Mapping[str, Any], person: bytes) -> bytes:
+    """Return the part without the auth hash: who it is stays the same with a new password."""
+    return combine("user", str(scope["user"].pk)) if person.startswith(_USER) else person
 
 
 def _session_part(session: Any) -> bytes:

@@ -18,6 +18,7 @@ from recovery_app.consumers.groups import receive_with_retry
 from recovery_app.consumers.hooks import HookTable, SyncHookTable
 from recovery_app.consumers.identity import bind_to_person
 from recovery_app.middleware import current_manager
+from recovery_app.origins import foreign_origin_warning
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class RecoveryMixin(Base):
         return name
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        foreign_origin_warning.check(scope)
         self.scope = scope
         given = scope.get("recovery")
         manager = given if isinstance(given, RecoveryManager) else current_manager()

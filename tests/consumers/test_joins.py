@@ -40,6 +40,7 @@ async def test_state_comes_back_on_a_new_connection(
         "outcome": "recovered",
         "ttl": 300,
         "seq": 0,
+        "owner": recovery["owner"],
     }
     assert recovery["token"] != recovery_of(first)["token"]
 

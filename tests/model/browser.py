@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recovery_app._core.tokens import TokenSigner
+from recovery_app.consumers.identity import person_of
+from tests.model.server import SECRET
 from tests.support.node import PACKAGES
 from tests.support.processes import TOP
 
@@ -39,7 +42,8 @@ class Browser:
 @contextmanager
 def browser(source: Path = RECOVERY_JS) -> Iterator[Browser]:
     """Start the process with a recovery.js, and end it."""
-    command = ["node", str(PAGES), str(source), str(PHOENIX)]
+    visitor = TokenSigner(SECRET).owner_of(person_of({}) or b"")
+    command = ["node", str(PAGES), str(source), str(PHOENIX), visitor]
     with subprocess.Popen(
         command, cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

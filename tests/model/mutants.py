@@ -266,8 +266,8 @@ CLIENT: dict[str, tuple[str, str]] = {
         'if (outcome === "never") this.requeueAfter(seq);',
     ),
     "ignore stored events": (
-        "this.events = storage.load()",
-        "this.events = []",
+        "this.#setAside = storage.load()",
+        "this.#setAside = []",
     ),
     "accept a late reply after the next join": (
         "if (!this.#isStopped) this.#handleReply(queued, reply, round);",

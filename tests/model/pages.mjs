@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { compileFunction } from "node:vm";
 
-const [RECOVERY, PHOENIX] = process.argv.slice(2).map((path) => readFileSync(path, "utf8"));
+const [RECOVERY, PHOENIX] = process.argv.slice(2, 4).map((path) => readFileSync(path, "utf8"));
 const TOPIC = "ledger";
 
 /** The effects of the current command, in order. */
@@ -86,10 +86,13 @@ class FakeSocket {
   }
 }
 
+/** Whom each page was made for, so that what it pushes before it has joined outlives a reload. */
+const owner = process.argv[4];
+
 /** The transports of a page. */
 const WAYS = {
   socket(page) {
-    const view = new page.RecoveryApp.RecoverySocket("ws://test/ledger/", { viewId: "ledger" });
+    const view = new page.RecoveryApp.RecoverySocket("ws://test/ledger/", { viewId: "ledger", owner });
     view.join(TOPIC);
     return view;
   },
@@ -97,7 +100,7 @@ const WAYS = {
     const { Recovery, reconnectAfterMs, rejoinAfterMs } = page.RecoveryApp;
     const options = { transport: page.WebSocket, sessionStorage: page.sessionStorage, reconnectAfterMs, rejoinAfterMs };
     const socket = new page.Phoenix.Socket("ws://test/ledger", options);
-    const view = new Recovery("ledger");
+    const view = new Recovery("ledger", { owner });
     view.channel(socket, TOPIC).join();
     socket.connect();
     return view;

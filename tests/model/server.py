@@ -14,6 +14,7 @@ from recovery_app.consumers import RecoveryConsumerMixin
 from tests.model.loop import StillLoop
 from tests.model.storage import Cellar, Door
 
+SECRET = b"s" * 32
 TTL = 300
 TOKEN_MAX_AGE = 4 * TTL
 
@@ -98,7 +99,7 @@ class Node:
         self.consumer = consumer
         self.ends: list[End] = []
         self.manager = RecoveryManager(
-            secret=b"s" * 32,
+            secret=SECRET,
             ttl=TTL,
             token_max_age=TOKEN_MAX_AGE,
             storage=Door(cellar),

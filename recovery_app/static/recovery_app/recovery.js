@@ -9,6 +9,7 @@
  *
  * A token is a secret. It is sent in join payloads and stored in the tab's storage, never put into a URL or a log line.
  * Events are numbered, queued and resent, so that the server applies each of them exactly once.
+ * Each belongs to the person it was pushed by, its owner, and is dropped if another person uses the tab.
  * The wire format is version 2 of the Phoenix channels protocol. See docs/client.md and docs/exactly-once.md.
  */
 
@@ -37,9 +38,10 @@
  *   "left"         the page left the topic
  *   "forgotten"    the page discarded its token
  *   "unconfirmed"  sent to a server without recovery, and the connection was lost before the reply
+ *   "owner"        another person has joined since; such events are in no "lost"
  *
  * Any other value is the outcome of a join that didn't restore the state.
- * @typedef {"rolled_back" | "full" | "left" | "forgotten" | "unconfirmed" | Outcome | null} LostReason
+ * @typedef {"rolled_back" | "full" | "left" | "forgotten" | "unconfirmed" | "owner" | Outcome | null} LostReason
  */
 /** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail detail of the event "lost" */
 /** @typedef {{ status: string, response: any }} Reply status: "ok", "error", or "timeout" if there is no reply */
@@ -53,6 +55,7 @@
 /**
  * @typedef {object} RecoveryOptions
  * @property {StorageKind} [storage] default: "sessionStorage"; with "localStorage", await `ready` before the first join
+ * @property {string} [owner] whom the page was made for; default: the attribute `data-recovery-owner` of an element
  * @property {number} [maxKept] maximum number of queued events
  * @property {number} [maxKeptChars] maximum total length of their payloads as JSON
  * @property {number} [timeoutMs] how long to wait for a reply before an event is resent
@@ -234,7 +237,8 @@ var RecoveryApp = (() => {
     return { event, payload: copy };
   }
 
-  /** @typedef {PageEvent & { seq: number | null, isEarly: boolean, isAnswered: boolean }} StoredEvent */
+  /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
+  /** @typedef {PageEvent & { seq: number | null, isEarly: boolean, isAnswered: boolean, owner: Owner }} StoredEvent */
   /** @typedef {{ onReply(reply: Reply): void, onLost(error: Error): void }} Listener one of them is called, once */
 
   /** An event of the page, from its push until the server has stored its effect. */
@@ -244,7 +248,7 @@ var RecoveryApp = (() => {
     #listener;
 
     /** @param {StoredEvent} stored @param {Listener} listener */
-    constructor({ event, payload, seq, isEarly, isAnswered }, listener) {
+    constructor({ event, payload, seq, isEarly, isAnswered, owner }, listener) {
       this.event = event;
       this.payload = payload;
       /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
@@ -252,6 +256,7 @@ var RecoveryApp = (() => {
       /** Whether it was pushed before the first join. Such an event is valid for any state. */
       this.isEarly = isEarly;
       this.isAnswered = isAnswered;
+      this.owner = owner;
       this.chars = JSON.stringify(payload).length;
       this.#listener = listener;
     }
@@ -267,7 +272,9 @@ var RecoveryApp = (() => {
     /** @param {LostReason} reason */
     markLost(reason) {
       this.isAnswered = true;
-      this.#listener.onLost(new EventError(this, reason));
+      // what another person pushed isn't in the error either
+      const pushed = reason === "owner" ? { event: "", payload: {} } : this;
+      this.#listener.onLost(new EventError(pushed, reason));
     }
 
     /** @param {number} seq */
@@ -277,15 +284,16 @@ var RecoveryApp = (() => {
 
     /** @returns {StoredEvent} */
     toJSON() {
-      const { event, payload, seq, isEarly, isAnswered } = this;
-      return { event, payload, seq, isEarly, isAnswered };
+      const { event, payload, seq, isEarly, isAnswered, owner } = this;
+      return { event, payload, seq, isEarly, isAnswered, owner };
     }
   }
 
   /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
   function isStoredEvent(stored) {
-    const { event, payload, seq } = stored ?? {};
-    return typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+    const { event, payload, seq, owner } = stored ?? {};
+    const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+    return isEvent && typeof owner === "string" && owner !== "";
   }
 
   /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
@@ -318,10 +326,14 @@ var RecoveryApp = (() => {
   /**
    * The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
    *
-   * The queue decides what a join means for its events; a `Sender` sends them.
+   * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
+   * means for its events; a `Sender` sends them.
    */
   class EventQueue {
-    /** @type {QueuedEvent[]} */ events;
+    /** @type {QueuedEvent[]} */ events = [];
+    /** Stored events that nobody sees until their owner is known. @type {QueuedEvent[]} */ #setAside;
+    /** Whom the page acts for. @type {Owner} */ #owner;
+    /** Whom the page was made for, if it knows that itself. @type {Owner} */ #ownerOfPage;
     /** @type {Sender | null} */ #sender = null;
     #durableSeq = 0;
     #hasJoined = false;
@@ -331,18 +343,27 @@ var RecoveryApp = (() => {
     #emit;
 
     /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
-    /** @param {EventStorage} storage @param {Limits} limits @param {(type: string, detail: unknown) => void} emit */
-    constructor(storage, limits, emit) {
+    /** @typedef {(type: string, detail: unknown) => void} Emit */
+    /** @param {EventStorage} storage @param {Limits} limits @param {Owner} owner @param {Emit} emit */
+    constructor(storage, limits, owner, emit) {
       this.#storage = storage;
       this.#limits = limits;
+      this.#owner = this.#ownerOfPage = owner;
       this.#emit = emit;
-      this.events = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
+      this.#setAside = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
+      if (owner !== null) this.#takeBack();
+    }
+
+    /** The events without a reply. */
+    get pending() {
+      return this.events.filter((queued) => !queued.isAnswered && this.#isOwn(queued));
     }
 
     /** Add an event, and return a promise for its reply. @param {string} event @param {Payload} payload */
     add(event, payload) {
       const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
-        const stored = { ...copyEvent(event, payload), seq: null, isEarly: !this.#hasJoined, isAnswered: false };
+        const state = { seq: null, isEarly: !this.#hasJoined, isAnswered: false, owner: this.#owner };
+        const stored = { ...copyEvent(event, payload), ...state };
         const queued = new QueuedEvent(stored, {
           onReply: ({ status, response }) =>
             status === "ok" ? resolve(response) : reject(new EventError(stored, "refused", response)),
@@ -362,6 +383,7 @@ var RecoveryApp = (() => {
      * @param {Outcome | null} outcome @param {number} seq of the last event in the state
      */
     handleJoin(outcome, seq) {
+      this.#dropForeign();
       if (outcome === "recovered") this.requeueAfter(seq);
       else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);
       this.#durableSeq = seq;
@@ -369,6 +391,24 @@ var RecoveryApp = (() => {
       this.#hasJoined = true;
       for (const queued of this.events) queued.isEarly = false;
       this.save();
+    }
+
+    /**
+     * Act for the person that the server has named. If the page continues its state under another name, after a login
+     * say, its events go with the state. Those that are set aside don't: they are of an earlier page.
+     * @param {Owner} named @param {boolean} continues
+     */
+    setOwner(named, continues) {
+      const owner = named ?? this.#ownerOfPage;
+      const own = this.events.filter((queued) => continues || this.#isEarlyAndUnowned(queued));
+      for (const queued of own) queued.owner = owner;
+      this.#owner = owner;
+      if (owner !== null) this.#takeBack();
+    }
+
+    /** Forget events that were pushed when nobody had joined: somebody else may be at the page by now. */
+    dropUnowned() {
+      this.#drop(this.events.filter((queued) => this.#isEarlyAndUnowned(queued)));
     }
 
     /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
@@ -405,27 +445,64 @@ var RecoveryApp = (() => {
 
     /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
     discard(events, reason) {
-      this.remove(events);
+      this.#drop(events.filter((queued) => !this.#isOwn(queued)));
+      const own = events.filter((queued) => this.#isOwn(queued));
+      this.remove(own);
       this.save();
-      for (const queued of events) queued.markLost(reason);
-      if (events.length > 0) this.#emit("lost", { reason, events: events.map(toPageEvent) });
+      for (const queued of own) queued.markLost(reason);
+      if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
+    }
+
+    /** Discard all events, also those that were set aside. @param {LostReason} reason */
+    discardAll(reason) {
+      this.#setAside = [];
+      this.discard(this.events, reason);
     }
 
     /** Discard all events without a reply, and all that are added later. */
     close() {
       this.#isClosed = true;
       this.events = this.events.filter(({ isAnswered }) => !isAnswered);
-      this.discard(this.events, "left");
+      this.discardAll("left");
     }
 
+    /** Store the events of those whose names are known: a later page must find out whether it may send them. */
     save() {
-      this.#storage.save(this.events);
+      this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    }
+
+    /** Put the owner's events of an earlier page before those of this one, and remove all others. */
+    #takeBack() {
+      this.events.unshift(...this.#setAside.filter((queued) => this.#isOwn(queued)));
+      this.#setAside = [];
+    }
+
+    #dropForeign() {
+      this.#setAside = [];
+      this.#drop(this.events.filter((queued) => !this.#isOwn(queued)));
+    }
+
+    /** Remove events without reporting them. @param {QueuedEvent[]} events */
+    #drop(events) {
+      this.remove(events);
+      for (const queued of events) queued.markLost("owner");
+    }
+
+    /** @param {QueuedEvent} queued */
+    #isOwn(queued) {
+      return queued.owner === this.#owner;
+    }
+
+    /** @param {QueuedEvent} queued */
+    #isEarlyAndUnowned({ owner, isEarly }) {
+      return owner === null && isEarly;
     }
 
     /** @param {QueuedEvent} queued */
     #hasRoomFor({ chars }) {
       const { maxKept, maxKeptChars } = this.#limits;
-      return this.events.length < maxKept && this.events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
+      const events = [...this.#setAside, ...this.events];
+      return events.length < maxKept && events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
     }
 
     /** @param {QueuedEvent} queued */
@@ -441,6 +518,12 @@ var RecoveryApp = (() => {
       const onReply = (/** @type {Reply} */ reply) => this.#emit("reply", { ...toPageEvent(pushed), ...reply });
       return { onReply, onLost: () => {} };
     }
+  }
+
+  /** Return the name of the person that the page was made for, if it has one. @returns {Owner} */
+  function ownerOfPage() {
+    const element = tryOrNull(() => globalThis.document?.querySelector("[data-recovery-owner]"));
+    return /** @type {HTMLElement | null} */ (element)?.dataset.recoveryOwner || null;
   }
 
   /** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
@@ -584,6 +667,9 @@ var RecoveryApp = (() => {
   /** Outcomes after which the state may still be recovered: nothing is sent until a later join does so. */
   const RETRY_OUTCOMES = ["version", "unavailable"];
 
+  /** Outcomes by which the server tells that the token is this person's. */
+  const CONTINUING_OUTCOMES = ["recovered", "copied"];
+
   /**
    * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
    *
@@ -615,7 +701,10 @@ var RecoveryApp = (() => {
       const limits = { maxKept, maxKeptChars };
       this.#tokens = TokenStore.forView(viewId, storage);
       const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
-      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, emit);
+      const owner = options.owner || ownerOfPage();
+      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, owner, emit);
+      const forget = (/** @type {any} */ { persisted }) => persisted && this.#queue.dropUnowned();
+      globalThis.addEventListener?.("pageshow", forget, { capture: true });
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
@@ -628,9 +717,10 @@ var RecoveryApp = (() => {
       return this.#tokens.token;
     }
 
-    /** The events without a reply, oldest first, including those from before a reload. @returns {PageEvent[]} */
+    /** The events without a reply, oldest first. Those from before a reload are here once it is known that the same
+     * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
     get pending() {
-      return this.#queue.events.filter(({ isAnswered }) => !isAnswered).map(toPageEvent);
+      return this.#queue.pending.map(toPageEvent);
     }
 
     /** Send an event, now or after the next join, in order. Return a promise for the response, which
@@ -645,7 +735,7 @@ var RecoveryApp = (() => {
     forget() {
       this.#isForgotten = true;
       this.#tokens.remove();
-      this.#queue.discard(this.#queue.events, "forgotten");
+      this.#queue.discardAll("forgotten");
     }
 
     /** Discard the events without a reply, and all that are pushed later. */
@@ -701,13 +791,14 @@ var RecoveryApp = (() => {
     /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
     joined(reply) {
       const { _recovery, ...response } = reply ?? {};
-      const { outcome = null, ttl = null, token, seq = 0 } = _recovery ?? {};
+      const { outcome = null, ttl = null, token, seq = 0, owner = null } = _recovery ?? {};
       const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
       const mustRetry = RETRY_OUTCOMES.includes(outcome);
       this.#offlineSince = null;
       this.keep({ token });
       this.outcome = outcome;
       this.#setStatus("connected");
+      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome));
       if (!mustRetry) this.#queue.handleJoin(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
       if (mustRetry) this.#scheduleRejoin(++this.#retries);
@@ -724,10 +815,11 @@ var RecoveryApp = (() => {
     }
 
     /** Store a new token, from a join or from the event `recovery:token`. Without one, the old token stays. A token of
-     * a join from before `forget` is ignored.
-     * @param {{ token?: string | null }} pushed */
-    keep({ token }) {
+     * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
+     * @param {{ token?: string | null, owner?: string }} pushed */
+    keep({ token, owner }) {
       if (token && !this.#isForgotten) this.#tokens.save(token);
+      if (owner) this.#queue.setOwner(owner, true);
     }
 
     /** Dispatch an event. @param {string} type @param {unknown} detail */
@@ -797,7 +889,7 @@ var RecoveryApp = (() => {
     #options;
     /** @type {Map<string, Recovery>} */ #views = new Map();
 
-    /** @param {{ storage?: StorageKind }} [options] */
+    /** @param {{ storage?: StorageKind, owner?: string }} [options] */
     constructor(options = {}) {
       this.#options = options;
     }

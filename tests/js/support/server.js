@@ -27,6 +27,8 @@ export class TestServer {
   overlooked = 0;
   /** How many replies to keep for resent events. */
   ring = 64;
+  /** The name of the person who joins; undefined for a server that names nobody. */
+  owner = "ann";
   /** Whether joins recover anything. */
   recovers = true;
 
@@ -200,7 +202,7 @@ export class TestServer {
     const token = ["version", "unavailable"].includes(outcome) ? null : this.#issue(snapshots);
     return {
       state: [...state],
-      ...(this.recovers ? { _recovery: { token, outcome, ttl: 300, seq } } : {}),
+      ...(this.recovers ? { _recovery: { token, outcome, ttl: 300, seq, owner: this.owner } } : {}),
       rendered: { s: [`<p>${state.join(" ")}</p>`] },
       liveview_version: "1.2.12",
     };

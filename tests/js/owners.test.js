@@ -1,0 +1,196 @@
+/** Whose events: none is applied for, or shown to, another person than the one who pushed it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeBrowser, FakeStorage, dispatched, record } from "./support/browser.js";
+import { immediate, KEY, onEachTransport, Page } from "./support/pages.js";
+import { TestServer } from "./support/server.js";
+
+const items = (server) => server.of("add").map(({ payload }) => payload.item);
+const added = (item) => ({ event: "add", payload: { item } });
+const lostTo = (owner) => (error) => error.name === "EventLost" && error.reason === owner;
+
+/** The next person logs in: the server knows no token of the one before. */
+function logIn(server, owner) {
+  server.owner = owner;
+  server.outcomes.push("rejected");
+}
+
+/** Join as the next person, push an event, and return the state with all that the page was told of events. */
+async function visit(page) {
+  const notes = record(page.view, "lost", "reply");
+  const before = page.view.pending;
+  await page.joined();
+  const during = page.view.pending;
+  const { state } = await page.add("b")[0];
+  return { state, told: [...before, ...during, ...notes], stored: page.stored };
+}
+const NOTHING_OF_ANN = { state: ["b"], told: [], stored: [] };
+
+// ---------------------------------------------------------------------------------------------- Two logins in one tab
+
+onEachTransport(test, "events pushed before the first join aren't applied for whoever logs in after", async (page, server) => {
+  page.add("a");
+  const next = page.reload();
+  server.owner = "bob";
+  assert.deepEqual(await visit(next), NOTHING_OF_ANN);
+});
+
+onEachTransport(test, "the same for a page that knows its owner", async (page, server) => {
+  page.add("a");
+  assert.equal(page.stored[0].owner, "ann");
+  for (const owner of ["bob", undefined]) {
+    const tab = page.tab.duplicate();
+    const next = new Page(page.t, server, page.way, { tab, owner });
+    server.owner = "bob";
+    assert.deepEqual(await visit(next), NOTHING_OF_ANN);
+  }
+}, () => ({ owner: "ann" }));
+
+onEachTransport(test, "events pushed after the join aren't told to whoever logs in after", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const next = page.reload();
+  logIn(server, "bob");
+  assert.deepEqual(await visit(next), NOTHING_OF_ANN);
+});
+
+onEachTransport(test, "nor are those whose effect isn't stored, or whose reply is missing", async (page, server) => {
+  await page.joined();
+  server.isSaving = false;
+  await page.add("a")[0];
+  page.view.push("add_without_reply", { item: "a" });
+  await server.next("add_without_reply");
+  server.isSaving = true;
+  const next = page.reload();
+  logIn(server, "bob");
+  assert.deepEqual(await visit(next), NOTHING_OF_ANN);
+});
+
+onEachTransport(test, "not even if the token of a visitor continues the state", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const next = page.reload();
+  server.owner = "bob";
+  assert.deepEqual(await visit(next), NOTHING_OF_ANN);
+});
+
+onEachTransport(test, "events go to their owner again, in order with those of the reloaded page", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const reloaded = page.reload();
+  assert.deepEqual(reloaded.view.pending, []);
+  const reply = dispatched(reloaded.view, "reply");
+  reloaded.add("b");
+  await reloaded.joined();
+  assert.deepEqual((await reply).response.state, ["a"]);
+  assert.deepEqual((await reloaded.add("c")[0]).state, ["a", "b", "c"]);
+});
+
+onEachTransport(test, "a page that knows its owner shows that person's events before it joins, and no others", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const open = (owner) => new Page(page.t, server, page.way, { tab: page.tab.duplicate(), owner });
+  assert.deepEqual(open("ann").view.pending, [added("a")]);
+  assert.deepEqual([open("bob").view.pending, open("bob").stored.length], [[], 1]);
+});
+
+// ---------------------------------------------------------------------------------------------- Planted events
+
+for (const [what, owner] of [["no owner", undefined], ["null", null], ["an empty name", ""], ["another name", "eve"], ["an object", { toString: "bob" }]]) {
+  const planted = [{ ...added("planted"), seq: null, isEarly: true, isAnswered: false, owner }];
+  onEachTransport(test, `events planted in the storage are dropped: ${what}`, async (page) => {
+    assert.deepEqual(await visit(page), NOTHING_OF_ANN);
+  }, () => ({ tab: new FakeBrowser().open({ sessionStorage: new FakeStorage([[`${KEY}:events`, JSON.stringify(planted)]]) }) }));
+}
+
+onEachTransport(test, "a server that names nobody gets no stored events", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const reloaded = page.reload();
+  server.owner = undefined;
+  assert.deepEqual(await visit(reloaded), NOTHING_OF_ANN);
+});
+
+for (const end of ["forget", "giveUp"]) {
+  onEachTransport(test, `${end} before the join discards what was stored, and tells nobody`, async (page) => {
+    await page.joined();
+    page.goOffline();
+    page.add("a");
+    const next = page.reload();
+    const notes = record(next.view, "lost");
+    next.view[end]();
+    assert.deepEqual([notes, next.stored], [[], []]);
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- One page, another person
+
+onEachTransport(test, "if another person joins on the same page, its events are dropped and their promises settled", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  const notes = record(page.view, "lost", "reply");
+  const reply = page.add("a")[0];
+  logIn(server, "bob");
+  await page.back();
+  await assert.rejects(reply, (error) => lostTo("owner")(error) && !JSON.stringify(error).includes("a\""));
+  assert.deepEqual([(await page.add("b")[0]).state, notes, page.stored], [["b"], [], []]);
+});
+
+onEachTransport(test, "a visitor who logs in and keeps the state keeps the page's events", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  const reply = page.add("a")[0];
+  server.owner = "ann, logged in";
+  await page.back();
+  assert.deepEqual((await reply).state, ["a"]);
+});
+
+onEachTransport(test, "after a login on the same connection, events survive a reload", async (page, server) => {
+  await page.joined();
+  page.view.keep({ token: server.lastToken, ttl: 300, owner: "bob" });
+  server.owner = "bob";
+  page.goOffline();
+  page.add("a");
+  const reloaded = page.reload();
+  const reply = dispatched(reloaded.view, "reply");
+  await reloaded.joined();
+  assert.deepEqual((await reply).response.state, ["a"]);
+});
+
+onEachTransport(test, "a page from the back/forward cache forgets what was pushed before any join", async (page, server) => {
+  const reply = page.add("a")[0];
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  await assert.rejects(reply, lostTo("owner"));
+  await page.joined();
+  await page.add("b")[0];
+  assert.deepEqual(items(server), ["b"]);
+});
+
+onEachTransport(test, "while the storage is away, another person sees nothing, and loses nothing of their own", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const next = page.reload();
+  server.owner = "bob";
+  server.outcomes.push("unavailable", "rejected");
+  const notes = record(next.view, "lost", "reply");
+  const own = next.add("b")[0];
+  await next.joined();
+  assert.deepEqual(next.view.pending, [added("b")]);
+  assert.deepEqual([(await own).state, notes], [["b"], []]);
+});
+
+test("the owner is read from the page", async (t) => {
+  const server = await TestServer.start(t);
+  const found = { dataset: { recoveryOwner: "ann" } };
+  const document = { visibilityState: "visible", querySelector: (what) => (what === "[data-recovery-owner]" ? found : null) };
+  const page = new Page(t, server, "its own socket", { tab: new FakeBrowser().open({ document }) });
+  page.add("a");
+  assert.equal(page.stored[0].owner, "ann");
+  await immediate();
+});
