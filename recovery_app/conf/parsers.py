@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
 from recovery_app._core.metadata import MAX_SECONDS
+from recovery_app._core.rates import parse_rate
 from recovery_app._core.tokens import MIN_SECRET_BYTES
 from recovery_app.serializers import Serializer
 from recovery_app.storages import Storage
@@ -108,6 +109,11 @@ def _encryption_keys(value: Any) -> None:
         raise ValueError("isn't supported by this version: leave it out")
 
 
+def _rate(value: Any) -> str | None:
+    parse_rate(value)
+    return cast("str | None", value)
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         raise ValueError("must be a list of strings")
@@ -126,4 +132,6 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "METRICS_NAMESPACE": parse_namespace,
     "ENCRYPTION_KEYS": _encryption_keys,
     "REDACT": _names,
+    "MAX_FRAME_BYTES": _size,
+    "JOIN_RATE": _rate,
 }
