@@ -126,6 +126,8 @@ def keep_in_cache(settings: Any, backend: str, **options: Any) -> None:
         ("E011", "METRICS_NAMESPACE", ""),
         ("E012", "ENCRYPTION_KEYS", ["x" * 32]),
         ("E013", "REDACT", "password"),
+        ("E014", "MAX_FRAME_BYTES", 0),
+        ("E015", "JOIN_RATE", "20 per second"),
     ],
 )
 def test_bad_value_is_an_error(settings: Any, number: str, key: Any, value: object) -> None:
