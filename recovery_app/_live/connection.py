@@ -147,8 +147,13 @@ class Connection:
     async def _refuse_frame(self) -> None:
         """Close a connection whose frame is too large; what came before is still handled."""
         self._deaf = True
-        with contextlib.suppress(OSError, RuntimeError):
+        try:
             await self._raw_send({"type": "websocket.close", "code": MESSAGE_TOO_BIG})
+        except (OSError, RuntimeError):
+            self._gone = True
+        except Exception:
+            # Daphne accepts few codes where middleware of others hides it from us.
+            await self._raw_send({"type": "websocket.close"})
 
     async def _finish(self) -> None:
         for topic in list(self._topics.values()):

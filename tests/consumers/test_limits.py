@@ -7,9 +7,11 @@ import gc
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import pytest
+from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser
 
 from recovery_app import RecoveryManager
@@ -25,6 +27,7 @@ from tests.clock import FakeClock
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.wire import TOPIC, connected, recovery_of
 
+CONNECTIONS = 1_000
 TOO_MANY = {"status": "error", "response": {"reason": "too many joins"}}
 
 
@@ -305,7 +308,7 @@ async def test_closed_connections_leave_nothing_to_the_garbage_collector(
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        for number in range(50):
+        for number in range(CONNECTIONS):
             await _come_and_go(manager, consumer, number)
         await asyncio.sleep(0.05)
         gc.collect()
@@ -322,7 +325,45 @@ def _name(each: object) -> str:
 
 
 def _is_ours(each: object) -> bool:
-    return _name(each).startswith(("recovery_app.", "tests.consumers.apps."))
+    return _name(each).startswith(("recovery_app.", "tests.consumers."))
+
+
+async def test_a_connection_that_is_cut_amid_its_work_leaves_nothing_either(
+    manager: RecoveryManager,
+) -> None:
+    class Stuck(Counter):
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any] | None:
+            await asyncio.Event().wait()
+            return None
+
+    async def cut() -> None:
+        communicator = WebsocketCommunicator(Stuck.as_asgi(), "/")
+        communicator.scope.update(cast(Any, {"recovery": manager}))
+        await communicator.connect()
+        await communicator.send_json_to(["1", "1", TOPIC, "phx_join", {}])
+        await communicator.receive_from()
+        for _ in range(3):
+            await communicator.send_json_to(["1", "1", TOPIC, "add", {}])
+        await asyncio.sleep(0.01)
+        communicator.future.cancel()
+        with suppress(asyncio.CancelledError):
+            await communicator.future
+
+    await cut()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(20):
+            await cut()
+        await asyncio.sleep(0.05)
+        gc.collect()
+        ours = {_name(each) for each in gc.garbage if _is_ours(each)}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert ours == set()
 
 
 @pytest.mark.parametrize("consumer", COUNTERS)
