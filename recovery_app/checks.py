@@ -57,6 +57,8 @@ _KEYS = {
         'Give a list of the serializers that SERIALIZER was before, such as ["shop.Serializer"].',
     ),
     "REDACT": ("E013", 'Give a list of parts of names, such as ["password", "token"].'),
+    "MAX_FRAME_BYTES": ("E014", "Give a whole number above 0, such as 262144."),
+    "JOIN_RATE": ("E015", 'Give a rate such as "20/s" or "90/m", or None for no limit.'),
 }
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
 _LAYER_WAITS_SECONDS = 5

@@ -170,4 +170,5 @@ def _allow_any_close_code(send: Any) -> Any:
         else:
             await send(message)
 
+    send_any_close_code.__wrapped__ = send  # type: ignore[attr-defined]
     return send_any_close_code

@@ -39,6 +39,9 @@ class Observer:
     def joined(self, outcome: str) -> None:
         """Called when a topic has been joined; ``outcome`` is what the client is told."""
 
+    def join_limited(self) -> None:
+        """Called when a join was refused because there were too many."""
+
     def event_repeated(self) -> None:
         """Called when an event came again and was not applied again."""
 
@@ -99,6 +102,10 @@ class Observers(Observer):
     def joined(self, outcome: str) -> None:
         for observer in self._observers:
             observer.joined(outcome)
+
+    def join_limited(self) -> None:
+        for observer in self._observers:
+            observer.join_limited()
 
     def event_repeated(self) -> None:
         for observer in self._observers:

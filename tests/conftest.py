@@ -16,6 +16,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from playwright.async_api import Browser, Page, async_playwright
 
+from recovery_app._core import telemetry
 from recovery_app.conf import _singleton
 from tests.support import browser, databases, needs
 from tests.support.asgi import AsgiServer, manage
@@ -42,6 +43,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         needs.require(databases.SERVERS[alias].title, alias in settings.DATABASES)
     if "chromium" in getattr(item, "fixturenames", ()):
         needs.require("Chromium", browser.find_chromium())
+
+
+@pytest.fixture(autouse=True)
+def fresh_log_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each test see the first error of a kind in the log."""
+    monkeypatch.setattr(telemetry, "throttle", telemetry.LogThrottle())
 
 
 @pytest.fixture(autouse=True)

@@ -129,6 +129,8 @@ def keep_in_cache(settings: Any, backend: str, **options: Any) -> None:
         ("E011", "METRICS_NAMESPACE", ""),
         ("E012", "ENCRYPTION_KEYS", ["x" * 32]),
         ("E013", "REDACT", "password"),
+        ("E014", "MAX_FRAME_BYTES", 0),
+        ("E015", "JOIN_RATE", "20 per second"),
         ("E016", "SERIALIZER_FALLBACKS", JSONSerializer),
         ("E016", "SERIALIZER_FALLBACKS", ["nowhere"]),
     ],

@@ -85,6 +85,7 @@ def test_names_labels_and_kinds() -> None:
     }
     assert {name: family.type for name, family in families.items()} == {
         "shop_recovery_outcomes": "counter",
+        "shop_recovery_joins_limited": "counter",
         "shop_recovery_events_repeated": "counter",
         "shop_recovery_connections_fenced": "counter",
         "shop_recovery_storage_seconds": "histogram",
@@ -94,6 +95,7 @@ def test_names_labels_and_kinds() -> None:
     labels = {name: set(f.samples[0].labels) - {"le"} for name, f in families.items()}
     assert {name.removeprefix("shop_recovery_"): found for name, found in labels.items()} == {
         "outcomes": {"outcome"},
+        "joins_limited": set(),
         "events_repeated": set(),
         "connections_fenced": set(),
         "storage_seconds": {"operation"},

@@ -16,7 +16,8 @@ from recovery_app._live.protocol import Kind, Message, from_json, to_json
 
 PROTOCOL = PhoenixProtocol()
 
-refs = st.none() | st.text(max_size=5) | st.integers()
+LARGEST_REF = 2**53 - 1
+refs = st.none() | st.text(max_size=5) | st.integers(-LARGEST_REF, LARGEST_REF)
 payloads = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),

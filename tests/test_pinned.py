@@ -1509,6 +1509,8 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "E011": key("METRICS_NAMESPACE", "a b"),
     "E012": key("ENCRYPTION_KEYS", ["key"]),
     "E013": key("REDACT", "password"),
+    "E014": key("MAX_FRAME_BYTES", 0),
+    "E015": key("JOIN_RATE", "often"),
     "E016": key("SERIALIZER_FALLBACKS", "nowhere"),
     "W001": {"RECOVERY": {}},
     "W002": {"RECOVERY": {"STORAGE": {"BACKEND": f"{__name__}.Unfenced"}}},

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from recovery_app._core import defaults
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Driver
 from recovery_app._core.metadata import check_name, check_seconds, metadata_of
 from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
 from recovery_app._core.operators import OperatorCalls
+from recovery_app._core.rates import JoinLimiter, parse_rate
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import TokenSigner
 from recovery_app.clock import Clock
@@ -24,10 +26,6 @@ from recovery_app.storages import MemoryStorage, Storage
 from recovery_app.values import Takeover
 
 State = Mapping[str, Any]
-DEFAULT_TTL = 300
-DEFAULT_TOKEN_MAX_AGE = 86_400
-DEFAULT_CLEANUP_INTERVAL = 60
-DEFAULT_MAX_STATE_BYTES = 1_048_576
 TOUCHES_PER_TTL = 4
 _Self = TypeVar("_Self", bound="RecoveryManager")
 
@@ -45,16 +43,20 @@ class RecoveryManager(OperatorCalls):
         *,
         secret: bytes | str,
         secret_fallbacks: Iterable[bytes | str] = (),
-        ttl: float | timedelta = DEFAULT_TTL,
-        token_max_age: float | timedelta | None = DEFAULT_TOKEN_MAX_AGE,
+        ttl: float | timedelta = defaults.TTL,
+        token_max_age: float | timedelta | None = defaults.TOKEN_MAX_AGE,
         storage: Storage | None = None,
         serializer: Serializer | None = None,
         serializer_fallbacks: Iterable[Serializer] = (),
-        cleanup_interval: float | timedelta | None = DEFAULT_CLEANUP_INTERVAL,
-        max_state_bytes: int = DEFAULT_MAX_STATE_BYTES,
+        cleanup_interval: float | timedelta | None = defaults.CLEANUP_INTERVAL,
+        max_state_bytes: int = defaults.MAX_STATE_BYTES,
+        max_frame_bytes: int = defaults.MAX_FRAME_BYTES,
+        join_rate: str | None = defaults.JOIN_RATE,
         clock: Clock = time.time,
     ) -> None:
         self.clock = clock
+        self.max_frame_bytes = max_frame_bytes
+        self.join_limiter = JoinLimiter(parse_rate(join_rate), clock)
         self.ttl = check_seconds("ttl", ttl)
         self.token_max_age = (
             None if token_max_age is None else check_seconds("token_max_age", token_max_age)

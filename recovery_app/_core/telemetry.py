@@ -7,11 +7,13 @@ one when it begins and one when it is over, however many connections it hits.
 from __future__ import annotations
 
 import logging
-import math
 import time
+import traceback
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from recovery_app._concurrency import LRUCache
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.signals import observers
@@ -34,6 +36,7 @@ QUIET_SECONDS = 5
 """How long no call must have failed before an outage counts as over."""
 THROTTLE_SECONDS = 60
 """For how long the same unexpected error isn't logged again."""
+REMEMBERED_ERRORS = 1_000
 
 
 # Spans.
@@ -158,7 +161,7 @@ def _log_begin(storage: str, operation: str, error: Exception) -> None:
     )
 
 
-# Errors that no storage should raise.
+# Errors that nobody should raise: an application's own, and those of its storage.
 
 
 class LogThrottle:
@@ -166,19 +169,74 @@ class LogThrottle:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._logged: dict[tuple[str, str], float] = {}
+        self._logged: LRUCache[tuple[str, ...], _Logged] = LRUCache(REMEMBERED_ERRORS)
 
-    def should_log(self, operation: str, error: Exception) -> bool:
+    def should_log(self, operation: str, error: BaseException) -> bool:
         """Return whether this kind of error is due in the log; then it isn't for a while."""
-        kind = operation, type(error).__qualname__
+        return self.count_left_out(operation, type(error).__qualname__) is not None
+
+    def count_left_out(self, *kind: str) -> int | None:
+        """Return how many of a kind were left out since the last one that was logged.
+
+        ``None`` where this one is to be left out as well.
+        """
         now = self._clock()
-        if now - self._logged.get(kind, -math.inf) < THROTTLE_SECONDS:
-            return False
-        self._logged[kind] = now
-        return True
+        logged = self._logged.get(kind)
+        if logged is not None and now - logged.at < THROTTLE_SECONDS:
+            logged.left_out += 1
+            return None
+        self._logged.put(kind, _Logged(now))
+        return 0 if logged is None else logged.left_out
+
+
+class _Logged:
+    """When an error was logged, and how many like it were not since."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.left_out = 0
 
 
 throttle = LogThrottle()
+
+
+def log_failure(
+    message: str, error: BaseException, source: str, *, extra: Mapping[str, str]
+) -> None:
+    """Log an error with its traceback, but only once a minute for each place that raises it.
+
+    It is dealt with then: what its frames hold is released.
+
+    ``source`` is the class whose code it is. Nothing that a client chooses may tell two errors
+    apart, or it could fill the log.
+    """
+    kind = extra["event"], source, type(error).__qualname__, _place_of(error)
+    left_out = throttle.count_left_out(*kind)
+    if left_out is not None:
+        if left_out:
+            message += " (%d more like it were left out.)"
+        arguments = (left_out,) if left_out else ()
+        logger.error(message, *arguments, exc_info=error, extra={**extra, "left_out": left_out})
+    release_frames(error)
+
+
+def release_frames(error: BaseException) -> None:
+    """Let go of what the frames of an error hold, once it is dealt with.
+
+    Where it came from another thread, they are in a cycle: memory would wait for the garbage
+    collector.
+    """
+    traceback.clear_frames(error.__traceback__)
+
+
+def _place_of(error: BaseException) -> str:
+    """Return the line that raised an error."""
+    entry = error.__traceback__
+    if entry is None:
+        return ""
+    while entry.tb_next is not None:
+        entry = entry.tb_next
+    return f"{entry.tb_frame.f_code.co_filename}:{entry.tb_lineno}"
 
 
 class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a function

@@ -11,12 +11,17 @@ from typing import Any
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import ConnectedConsumer
+from recovery_app._live.limits import FRAMES_WAITING, Backlog, RepeatBudget, is_longer
 from recovery_app._live.protocol import Kind, Message, WireProtocol, from_json
+from recovery_app._live.started import StartedSockets
 from recovery_app._live.topic import Topic
+from recovery_app.signals import observers
 
 logger = logging.getLogger("recovery_app")
 
 UNMATCHED = {"reason": "unmatched topic"}
+TOO_MANY_JOINS = {"reason": "too many joins"}
+MESSAGE_TOO_BIG = 1009
 SERVICE_RESTART = 1012
 
 open_connections: set[Connection] = set()
@@ -41,14 +46,20 @@ class Connection:
         self._ending: dict[Topic, None] = {}
         self._gone = False
         self._reading = asyncio.Lock()
-        self._drained = False
+        self._deaf = False
         self._ended: asyncio.Event | None = None
+        self._max_frame_bytes = manager.max_frame_bytes
+        self._join_limiter = manager.join_limiter
+        self._join_bucket = manager.join_limiter.new_bucket()
         self._context = ConnectionContext(
             consumer=consumer,
             protocol=protocol,
             manager=manager,
             send=self.send,
             forget=self._forget,
+            backlog=Backlog(FRAMES_WAITING * manager.max_frame_bytes),
+            repeats=RepeatBudget(),
+            started=StartedSockets(manager, max_topics=consumer.max_topics, joined=self._topics),
         )
 
     def open(self) -> None:
@@ -59,13 +70,23 @@ class Connection:
     async def receive(self, message: Mapping[str, Any]) -> None:
         """Take one WebSocket message, text or bytes."""
         async with self._reading:
-            if self._drained:
+            if self._deaf:
                 return
             content: object = None
             text = message.get("text")
             if text is None:
-                found = self._protocol.read_bytes(message.get("bytes") or b"")
+                data = message.get("bytes") or b""
+                size_bytes = len(data)
+                if size_bytes > self._max_frame_bytes:
+                    await self._refuse_frame()
+                    return
+                found = self._protocol.read_bytes(data)
             else:
+                size_bytes = len(text)
+                # Before it is parsed, which takes far longer than to send it.
+                if is_longer(text, self._max_frame_bytes):
+                    await self._refuse_frame()
+                    return
                 try:
                     content = from_json(text)
                 except ValueError:
@@ -75,6 +96,7 @@ class Connection:
                     return
                 found = self._protocol.read(content)
             if found is not None:
+                found.size_bytes = size_bytes
                 pending = self._route(found)
                 if pending is not None:
                     await pending
@@ -103,7 +125,7 @@ class Connection:
         self._ended = self._ended or asyncio.Event()
         # A join that is half read would begin its topic behind the end of all topics.
         async with self._reading:
-            self._drained = True
+            self._deaf = True
             await self._finish()
         with contextlib.suppress(OSError, RuntimeError):
             await self._raw_send({"type": "websocket.close", "code": SERVICE_RESTART})
@@ -112,10 +134,26 @@ class Connection:
     def cancel(self) -> None:
         """Stop every topic at once: the consumer has ended."""
         open_connections.discard(self)
+        self._deaf = self._gone = True
         if self._ended is not None:
             self._ended.set()
-        for topic in (*self._topics.values(), *self._ending):
+        for topic in list(self._topics.values()):
+            self._forget(topic)
+        for topic in list(self._ending):
             topic.cancel()
+        # It refers to this connection: memory must not wait for the garbage collector.
+        del self._context
+
+    async def _refuse_frame(self) -> None:
+        """Close a connection whose frame is too large; what came before is still handled."""
+        self._deaf = True
+        try:
+            await self._raw_send({"type": "websocket.close", "code": MESSAGE_TOO_BIG})
+        except (OSError, RuntimeError):
+            self._gone = True
+        except Exception:
+            # Daphne accepts few codes where middleware of others hides it from us.
+            await self._raw_send({"type": "websocket.close"})
 
     async def _finish(self) -> None:
         for topic in list(self._topics.values()):
@@ -146,6 +184,10 @@ class Connection:
         if not self._consumer.accepts(message.topic):
             await self.send(self._protocol.reply(message, UNMATCHED, ok=False))
             return
+        if not self._join_limiter.allows(self._join_bucket, self._consumer.person):
+            observers.join_limited()
+            await self.send(self._protocol.reply(message, TOO_MANY_JOINS, ok=False))
+            return
         old = self._topics.get(message.topic)
         if old is None and len(self._topics) >= self._consumer.max_topics:
             refusal = {"reason": "too many topics"}
@@ -158,7 +200,8 @@ class Connection:
         if old is not None:
             self._await_end(old)
             await old.replace()
-        topic.join()
+        if not topic.try_join():
+            await topic.join()
 
     async def _leave(self, message: Message) -> None:
         topic = self._topics.get(message.topic)
@@ -176,8 +219,15 @@ class Connection:
         self._await_end(topic)
 
     def _await_end(self, topic: Topic) -> None:
+        if topic in self._ending:
+            return
         self._ending[topic] = None
-        topic.mailbox.when_ended(lambda: self._ending.pop(topic, None))
+
+        def end() -> None:
+            self._ending.pop(topic, None)
+            topic.release()
+
+        topic.mailbox.when_ended(end)
 
     def _last_ending(self, name: str) -> Topic | None:
         """Return the topic of that name that was left last and still has work to do."""

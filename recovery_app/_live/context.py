@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._live.interfaces import ConnectedConsumer
+from recovery_app._live.limits import Backlog, RepeatBudget
 from recovery_app._live.protocol import WireProtocol
+from recovery_app._live.started import StartedSockets
 
 if TYPE_CHECKING:
     from recovery_app._live.topic import Topic
@@ -23,3 +25,6 @@ class ConnectionContext:
     manager: RecoveryManager
     send: Callable[[str], Awaitable[None]]
     forget: Callable[[Topic], None]
+    backlog: Backlog
+    repeats: RepeatBudget
+    started: StartedSockets

@@ -38,6 +38,10 @@ class Application(Protocol):
     """The application's code for one topic."""
 
     @property
+    def source(self) -> str:
+        """The name of the class whose code it is."""
+
+    @property
     def version(self) -> int:
         """The version of the state that this code writes."""
 
@@ -114,6 +118,10 @@ class ConnectedConsumer(Protocol):
     @property
     def max_topics(self) -> int:
         """How many topics one connection may join."""
+
+    @property
+    def person(self) -> object | None:
+        """Whoever is known to be connected; ``None`` where nobody is."""
 
     def accepts(self, topic: str) -> bool:
         """Return whether a topic may be joined."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import metadata_of
-from recovery_app._core.telemetry import Tracer, tracing
+from recovery_app._core.telemetry import Tracer, log_failure, tracing
 from recovery_app._live.interfaces import Admission, Application, Extras
 from recovery_app._live.numbering import RECOVERY
 from recovery_app._live.protocol import Message, Payload, to_json
@@ -17,8 +16,6 @@ from recovery_app.exceptions import JoinRefused, SnapshotCorrupt, SnapshotError
 from recovery_app.signals import observers
 
 Joined: TypeAlias = "tuple[Session, dict[str, Any]]"
-
-logger = logging.getLogger("recovery_app")
 
 
 class Join:
@@ -68,10 +65,13 @@ class Join:
             extras = await self._application.mount(self._params)
             try:
                 await session.start(await self._application.encode())
-            except SnapshotError:
-                logger.exception(
+            except SnapshotError as error:
+                source = self._application.source
+                log_failure(
                     "A fresh state can't be kept.",
-                    extra={"event": "mount_unsaved", "topic": self._topic},
+                    error,
+                    source,
+                    extra=self._facts("mount_unsaved"),
                 )
         observers.joined(session.outcome.value)
         return session, {**extras, RECOVERY: session.join_reply()}
@@ -90,10 +90,10 @@ class Join:
         except JoinRefused:
             # The client's token may still take over: nothing was saved under the new one.
             raise
-        except Exception:
-            logger.exception(
-                "A state couldn't be restored.",
-                extra={"event": "restore_failed", "topic": self._topic},
+        except Exception as error:
+            source = self._application.source
+            log_failure(
+                "A state couldn't be restored.", error, source, extra=self._facts("restore_failed")
             )
             await session.discard(SnapshotCorrupt("the application couldn't restore it"))
             self._application.reset()
@@ -105,6 +105,9 @@ class Join:
         if not session.is_saved:
             await session.save()
         return extras
+
+    def _facts(self, event: str) -> dict[str, str]:
+        return {"event": event, "topic": self._topic}
 
 
 def _split_params(payload: Payload) -> tuple[object, dict[str, Any]]:

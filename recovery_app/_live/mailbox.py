@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 
+from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Work
-
-logger = logging.getLogger("recovery_app")
+from recovery_app._live.limits import Backlog
 
 CAPACITY = 1_000
 
@@ -17,30 +16,44 @@ CAPACITY = 1_000
 class Mailbox:
     """Does posted work in order, in a task of its own; what fails is logged and passed over.
 
-    Lighter than an `asyncio.Queue`: there is one for each topic of each connection.
+    Lighter than an `asyncio.Queue`: there is one for each topic of each connection. The bytes
+    of the frames that wait are counted in ``backlog``, for all topics of the connection.
     """
 
-    def __init__(self) -> None:
-        self._works: deque[Work] = deque()
+    def __init__(self, backlog: Backlog | None = None) -> None:
+        self._works: deque[tuple[Work, int]] = deque()
+        self._backlog = backlog
         self._closing = False
+        self._cancelled = False
         self._loop = asyncio.get_running_loop()
         self._arrival: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._task = self._loop.create_task(self._run())
 
-    async def post(self, work: Work) -> None:
-        """Add work; wait while the mailbox is full, which slows the sender down."""
-        while not self.try_post(work):
+    async def post(self, work: Work, size_bytes: int = 0) -> None:
+        """Add work; wait while there is no room for it, which slows the sender down."""
+        while not self.try_post(work, size_bytes):
+            if len(self._works) < CAPACITY and self._backlog is not None:
+                await self._backlog.wait()
+                continue
             if self._room is None or self._room.done():
                 self._room = self._loop.create_future()
             # Another sender may wait for the same.
             await asyncio.shield(self._room)
 
-    def try_post(self, work: Work) -> bool:
-        """Add work unless the mailbox is full; return whether it was added."""
+    def try_post(self, work: Work, size_bytes: int = 0) -> bool:
+        """Add work unless there is no room for it; return whether it was added.
+
+        ``size_bytes`` is the size of the frame that it came in, if any.
+        """
         if len(self._works) >= CAPACITY:
             return False
-        self._works.append(work)
+        if self._task.done():
+            # It ended while the sender waited.
+            return True
+        if size_bytes and self._backlog is not None and not self._backlog.try_add(size_bytes):
+            return False
+        self._works.append((work, size_bytes))
         _wake(self._arrival)
         return True
 
@@ -51,6 +64,8 @@ class Mailbox:
 
     def cancel(self) -> None:
         """Stop at once, in the midst of what is being done."""
+        self._cancelled = True
+        self._works.clear()
         self._task.cancel()
 
     async def ended(self) -> None:
@@ -62,17 +77,26 @@ class Mailbox:
         self._task.add_done_callback(lambda _task: call())
 
     async def _run(self) -> None:
-        while self._works or not self._closing:
-            if not self._works:
-                self._arrival = self._loop.create_future()
-                await self._arrival
-                continue
-            work = self._works.popleft()
-            _wake(self._room)
-            try:
-                await work()
-            except Exception:
-                logger.exception("A topic's work failed.", extra={"event": "work_failed"})
+        try:
+            while self._works or not self._closing:
+                if not self._works:
+                    self._arrival = self._loop.create_future()
+                    await self._arrival
+                    continue
+                work, size_bytes = self._works.popleft()
+                _wake(self._room)
+                try:
+                    await work()
+                except Exception as error:
+                    log_failure("A topic's work failed.", error, "", extra={"event": "work_failed"})
+                # Waiting for the next, it would keep the frame of the last.
+                del work
+                if size_bytes and self._backlog is not None:
+                    self._backlog.remove(size_bytes)
+        except asyncio.CancelledError:
+            # A task keeps the error that it ended with, and with it all that was running.
+            if not self._cancelled:
+                raise
 
 
 def _wake(awaited: asyncio.Future[None] | None) -> None:

@@ -22,6 +22,8 @@ CLOSE = "phx_close"
 HEARTBEAT = "heartbeat"
 SYSTEM_TOPIC = "phoenix"
 _OBJECT_KEYS = {"join_ref", "ref", "topic", "event", "payload"}
+MAX_REF_LENGTH = 64
+MAX_REF = 2**53 - 1
 _BINARY_PUSH = 0
 _BINARY_HEAD = 5
 _KINDS = {JOIN: Kind.JOIN, LEAVE: Kind.LEAVE}
@@ -119,4 +121,8 @@ def _kind(topic: str, event: str) -> Kind:
 
 
 def _is_ref(value: object) -> TypeGuard[Ref]:
-    return value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))
+    if isinstance(value, str):
+        return len(value) <= MAX_REF_LENGTH
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= MAX_REF
+    return value is None

@@ -36,7 +36,7 @@ class Message:
 
     ``payload`` is bytes in a binary push. ``shape`` is the protocol's own: how the client
     writes its messages, so that each answer is written in the same way. ``ref`` and
-    ``join_ref`` are echoed as they came.
+    ``join_ref`` are echoed as they came. ``size_bytes`` is the size of the whole frame.
     """
 
     kind: Kind
@@ -46,6 +46,7 @@ class Message:
     ref: Ref
     join_ref: Ref
     shape: Any = field(repr=False)
+    size_bytes: int = 0
 
 
 class WireProtocol(Protocol):

@@ -74,6 +74,7 @@ class Session:
         self._pending_socket: Socket | None = None
         self._saved: bytes | None = None
         self._dirty = False
+        self._is_started_here = False
         self._preserves_client_token = False
         self._replied_us = 0
         self._confirmed_us = 0
@@ -82,6 +83,11 @@ class Session:
     def token(self) -> str | None:
         """The token that the client is to show when it comes back."""
         return None if self._socket is None else self._socket.grant.token
+
+    @property
+    def started(self) -> Grant | None:
+        """The token of a socket that began with this session; ``None`` for one taken over."""
+        return self._socket.grant if self._socket is not None and self._is_started_here else None
 
     # Joining.
 
@@ -254,6 +260,7 @@ class Session:
             return False
         self._note_saved(payload, applied)
         self._socket, self._pending_socket = socket, None
+        self._is_started_here = True
         self._replied_us = self._confirmed_us = 0
         if announce:
             await self._announce(socket.grant.token)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from recovery_app._core.telemetry import log_failure, release_frames
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
@@ -17,12 +16,11 @@ from recovery_app._live.numbering import Numbers, take_numbers, with_numbers
 from recovery_app._live.protocol import TOKEN_EVENT, Message, to_json
 from recovery_app._live.replies import Reply
 from recovery_app._live.session import Session
+from recovery_app._live.timers import Timers
 from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.signals import observers
 
 logger = logging.getLogger("recovery_app")
-
-_SPREAD = (0.8, 1.0)
 
 
 class Topic:
@@ -34,7 +32,7 @@ class Topic:
 
     def __init__(self, context: ConnectionContext, join: Message, *, after: Topic | None) -> None:
         self.join_message = join
-        self.mailbox = Mailbox()
+        self.mailbox = Mailbox(context.backlog)
         self._context = context
         self._protocol = context.protocol
         self._send = context.send
@@ -42,10 +40,7 @@ class Topic:
         self._application, self._channel = context.consumer.make_topic(self)
         self._session: Session | None = None
         self._has_new_owner = False
-        self._touch_timer: asyncio.TimerHandle | None = None
-        self._touch_waits = False
-        self._keeping_alive: asyncio.Task[None] | None = None
-        self._flush_timer: asyncio.TimerHandle | None = None
+        self._timers = Timers(self.mailbox)
 
     # What others may ask for.
 
@@ -76,17 +71,21 @@ class Topic:
         """Have work done in its turn."""
         await self.mailbox.post(work)
 
-    def join(self) -> None:
+    def try_join(self) -> bool:
+        """Start the join unless too much waits; return whether it was started."""
+        return self.mailbox.try_post(self._join, self.join_message.size_bytes)
+
+    async def join(self) -> None:
         """Start the join; it is done in its turn."""
-        self.mailbox.try_post(self._join)
+        await self.mailbox.post(self._join, self.join_message.size_bytes)
 
     async def receive(self, message: Message) -> None:
         """Take an event from the client, to be handled in its turn."""
-        await self.mailbox.post(partial(self._handle_event, message))
+        await self.mailbox.post(partial(self._handle_event, message), message.size_bytes)
 
     def try_receive(self, message: Message) -> bool:
         """Take an event from the client unless too many wait; return whether it was taken."""
-        return self.mailbox.try_post(partial(self._handle_event, message))
+        return self.mailbox.try_post(partial(self._handle_event, message), message.size_bytes)
 
     async def leave(self, message: Message) -> None:
         """End because the client left; its state stays, as a slow join looks like a leave."""
@@ -103,7 +102,8 @@ class Topic:
 
     def cancel(self) -> None:
         """Stop at once."""
-        self._stop_timers()
+        self._timers.stop()
+        self._session = None
         self._channel.cancel()
         self.mailbox.cancel()
 
@@ -119,18 +119,25 @@ class Topic:
             manager=self._context.manager,
             announce=self._announce,
         )
+        # A page may stay for days, and its payload is of use only now.
+        self.join_message.payload = {}
         try:
             await self._channel.open()
             self._session, response = await join.carry_out()
             reply = self._protocol.reply(self.join_message, response, ok=True)
         except JoinRefused as refusal:
-            await self._refuse(refusal.reason)
-        except Exception:
-            logger.exception("A join crashed.", extra=self._facts("join_crashed"))
+            reason = refusal.reason
+            release_frames(refusal)
+            await self._refuse(reason)
+        except Exception as error:
+            source = self._application.source
+            log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
             await self._refuse("join crashed")
         else:
-            self._schedule_touch()
+            self._timers.start(self._session)
             await self._send(reply)
+            if self._context.started.is_too_many:
+                await self._context.started.delete_oldest()
 
     async def _refuse(self, reason: str) -> None:
         self._session = None
@@ -185,7 +192,8 @@ class Topic:
         is_repeat = numbers.seq <= replies.applied
         if is_repeat:
             observers.event_repeated()
-            reply = replies.find(numbers.seq) or Reply(is_ok=True, response=b"{}")
+            found = replies.find(numbers.seq)
+            reply = self._context.repeats.repeat(found, sent_bytes=message.size_bytes)
         else:
             reply = await self._apply(session, message)
             replies.add(reply)
@@ -225,52 +233,16 @@ class Topic:
                 await session.save()
 
     async def _roll_back(self, session: Session, error: Exception) -> None:
-        logger.error("A handler failed.", exc_info=error, extra=self._facts("handler_failed"))
+        source = self._application.source
+        log_failure("A handler failed.", error, source, extra=self._facts("handler_failed"))
         await self._application.roll_back(session.last_state)
 
     def _gathers_save(self) -> bool:
         """Leave the save to a later flush, where saves are gathered; return whether they are."""
         if not self._application.save_interval:
             return False
-        if self._flush_timer is None:
-            self._schedule_flush()
+        self._timers.gather_save(self._application.save_interval)
         return True
-
-    def _schedule_flush(self) -> None:
-        self._flush_timer = asyncio.get_running_loop().call_later(
-            self._application.save_interval, self._post_flush
-        )
-
-    def _post_flush(self) -> None:
-        if not self.mailbox.try_post(self._flush):
-            self._schedule_flush()
-
-    async def _flush(self) -> None:
-        self._flush_timer = None
-        if self._session is not None:
-            await self._session.save()
-
-    def _schedule_touch(self) -> None:
-        # Spread out, or connections that came back at once would touch at once for ever.
-        delay = self._context.manager.touch_interval * random.uniform(*_SPREAD)
-        self._touch_timer = asyncio.get_running_loop().call_later(delay, self._post_touch)
-
-    def _post_touch(self) -> None:
-        self._schedule_touch()
-        if not self._touch_waits and self.mailbox.try_post(self._touch):
-            self._touch_waits = True
-        elif self._session is not None and self._keeping_alive is None:
-            # A handler takes long, or a flood came: the snapshot must not expire meanwhile.
-            self._keeping_alive = asyncio.create_task(self._keep_alive(self._session))
-
-    async def _touch(self) -> None:
-        self._touch_waits = False
-        if self._session is not None:
-            await self._session.touch()
-
-    async def _keep_alive(self, session: Session) -> None:
-        await session.keep_alive()
-        self._keeping_alive = None
 
     # Ending.
 
@@ -279,20 +251,27 @@ class Topic:
         self.mailbox.close()
 
     async def _finish(self, texts: tuple[str, ...]) -> None:
-        self._stop_timers()
-        if self._flush_timer is not None or (self._session and self._session.token):
-            # Saves were gathered, or the storage was away and may be back.
-            await self._flush()
+        is_gathering = self._timers.stop()
+        session = self._session
+        if session is not None:
+            if is_gathering or session.token:
+                # Saves were gathered, or the storage was away and may be back.
+                await session.save()
+            if session.started is not None:
+                self._context.started.add(session.started)
         # What was posted behind this (a group message, a touch) comes too late.
         self._session = None
         for text in texts:
             await self._send(text)
         await self._channel.close()
+        if self._context.started.is_too_many:
+            await self._context.started.delete_oldest()
 
-    def _stop_timers(self) -> None:
-        for timer in (self._touch_timer, self._flush_timer, self._keeping_alive):
-            if timer is not None:
-                timer.cancel()
+    def release(self) -> None:
+        """Let go of the application, whose code may hold on to the topic."""
+        self._timers.stop()
+        self._session = None
+        del self._application
 
 
 def _refusal(**facts: str | int) -> Reply:

@@ -14,13 +14,8 @@ from django.core.signals import setting_changed
 from django.utils.crypto import salted_hmac
 
 from recovery_app._concurrency import register_after_fork
-from recovery_app._core.manager import (
-    DEFAULT_CLEANUP_INTERVAL,
-    DEFAULT_MAX_STATE_BYTES,
-    DEFAULT_TOKEN_MAX_AGE,
-    DEFAULT_TTL,
-    RecoveryManager,
-)
+from recovery_app._core import defaults
+from recovery_app._core.manager import RecoveryManager
 from recovery_app.conf.parsers import PARSERS, parse_namespace
 from recovery_app.conf.weak_secrets import has_few_distinct_bytes, is_weak_secret_key
 from recovery_app.serializers import JSONSerializer, Serializer
@@ -42,12 +37,14 @@ class Settings:
 
     secret: bytes = field(repr=False)
     secret_fallbacks: tuple[bytes, ...] = field(repr=False)
-    ttl: float = DEFAULT_TTL
-    token_max_age: float | None = DEFAULT_TOKEN_MAX_AGE
+    ttl: float = defaults.TTL
+    token_max_age: float | None = defaults.TOKEN_MAX_AGE
     storage: Callable[[], Storage] = MemoryStorage
     serializer: Serializer = field(default_factory=JSONSerializer)
-    cleanup_interval: float | None = DEFAULT_CLEANUP_INTERVAL
-    max_state_bytes: int = DEFAULT_MAX_STATE_BYTES
+    cleanup_interval: float | None = defaults.CLEANUP_INTERVAL
+    max_state_bytes: int = defaults.MAX_STATE_BYTES
+    max_frame_bytes: int = defaults.MAX_FRAME_BYTES
+    join_rate: str | None = defaults.JOIN_RATE
     metrics_namespace: str = DEFAULT_METRICS_NAMESPACE
     encryption_keys: None = None
     serializer_fallbacks: tuple[Serializer, ...] = ()
@@ -136,6 +133,8 @@ def build_manager(found: Settings) -> RecoveryManager:
         serializer_fallbacks=found.serializer_fallbacks,
         cleanup_interval=found.cleanup_interval,
         max_state_bytes=found.max_state_bytes,
+        max_frame_bytes=found.max_frame_bytes,
+        join_rate=found.join_rate,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
 from recovery_app._core.metadata import MAX_SECONDS
+from recovery_app._core.rates import parse_rate
 from recovery_app._core.tokens import MIN_SECRET_BYTES
 from recovery_app.conf.weak_secrets import has_few_distinct_bytes
 from recovery_app.serializers import Serializer, serializer_name
@@ -131,6 +132,11 @@ def _serializers(value: Any) -> tuple[Serializer, ...]:
     return serializers
 
 
+def _rate(value: Any) -> str | None:
+    parse_rate(value)
+    return cast("str | None", value)
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         raise ValueError("must be a list of strings")
@@ -150,4 +156,6 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "ENCRYPTION_KEYS": _encryption_keys,
     "SERIALIZER_FALLBACKS": _serializers,
     "REDACT": _names,
+    "MAX_FRAME_BYTES": _size,
+    "JOIN_RATE": _rate,
 }

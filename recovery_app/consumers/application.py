@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import check_name
+from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import Payload
 from recovery_app._logins import login_session, refuse_login
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 _IDENTIFYING = ("get_recovery_view", "get_recovery_binding")
 
-logger = logging.getLogger("recovery_app")
-
 
 class ConsumerApplication:
     """The connected consumer: what it accepts, and a copy of it for each topic."""
@@ -49,6 +47,19 @@ class ConsumerApplication:
     def max_topics(self) -> int:
         """How many topics one connection may join."""
         return self._consumer.recovery_max_topics
+
+    @property
+    def person(self) -> object | None:
+        """The user or the session, where one is loaded; ``None`` for whoever isn't known."""
+        scope = self._consumer.scope
+        user = scope.get("user")
+        if user is not None and user.is_authenticated:
+            return "user", str(user.pk)
+        session = scope.get("session")
+        # Until it is loaded, session_key repeats whatever the cookie says.
+        if session is None or not hasattr(session, "_session_cache") or not session.session_key:
+            return None
+        return "session", session.session_key
 
     def accepts(self, topic: str) -> bool:
         """Return whether a topic may be joined."""
@@ -76,8 +87,11 @@ class ConsumerApplication:
         async with self.handler_lock:
             try:
                 await self._hooks.call(self._consumer, "receive_json", content)
-            except Exception:
-                logger.exception("receive_json failed.", extra={"event": "receiver_failed"})
+            except Exception as error:
+                source = type(self._consumer).__qualname__
+                log_failure(
+                    "receive_json failed.", error, source, extra={"event": "receiver_failed"}
+                )
 
 
 class TopicApplication:
@@ -99,6 +113,11 @@ class TopicApplication:
         self._codec = manager.codec
         self._route = bind_to_route(origin.scope)
         self.reset()
+
+    @property
+    def source(self) -> str:
+        """The name of the class whose code it is."""
+        return type(self._origin).__qualname__
 
     @property
     def version(self) -> int:
@@ -231,9 +250,11 @@ class TopicApplication:
                 await self._call("restore_state", state)
             else:
                 self.consumer._write_recovery_fields(state)
-        except Exception:
-            logger.exception(
+        except Exception as error:
+            log_failure(
                 "A state couldn't be rolled back.",
+                error,
+                self.source,
                 extra={"event": "rollback_failed", "topic": self._topic.name},
             )
 

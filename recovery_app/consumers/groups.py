@@ -115,6 +115,7 @@ class TopicChannel:
 
     def cancel(self) -> None:
         """Stop receiving."""
+        self._post = self._handle = _ignore
         if self._layer is None or not self._name or self._closed:
             return
         if self._pump is None and not self._layer.keeps_no_names:
@@ -124,6 +125,8 @@ class TopicChannel:
         if self._pump is not None:
             # After its start, as a task that has not begun would receive nothing.
             self._loop.call_soon(self._pump.cancel)
+            # The task keeps the error that it ends with, and with it this object.
+            self._pump = None
 
     def _start(self) -> None:
         if self._layer is not None and self._pump is None and not self._closed:
@@ -134,3 +137,7 @@ class TopicChannel:
         while True:
             message = await receive_with_retry(receive)
             await self._post(partial(self._handle, message))
+
+
+async def _ignore(_posted: object) -> None:
+    """Take what comes after the end."""

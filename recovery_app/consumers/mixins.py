@@ -7,10 +7,13 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from asgiref.sync import async_to_sync
+from channels.exceptions import StopConsumer
 from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app._core.telemetry import release_frames
 from recovery_app._live.connection import Connection
+from recovery_app._live.daphne import DaphneProtocol, find_protocol
 from recovery_app._live.phoenix import PhoenixProtocol
 from recovery_app.consumers import db
 from recovery_app.consumers.application import ConsumerApplication
@@ -100,6 +103,11 @@ class RecoveryMixin(Base):
         given = scope.get("recovery")
         manager = given if isinstance(given, RecoveryManager) else current_manager()
         hooks = self._current_hooks()
+        protocol = find_protocol(send)
+        daphne = None
+        if protocol is not None:
+            daphne = DaphneProtocol(protocol, send, max_frame_bytes=manager.max_frame_bytes)
+            send = daphne.send
         self._recovery_application = ConsumerApplication(self, hooks, manager)
         connection = Connection(
             self._recovery_application, send, manager=manager, protocol=self._recovery_protocol
@@ -109,16 +117,22 @@ class RecoveryMixin(Base):
         async def receive_from_client() -> Any:
             # For what it dispatches itself, Channels starts and cancels tasks each time.
             while (message := _FromClient(await receive()))["type"] == "websocket.receive":
+                if daphne is not None:
+                    daphne.set_busy(True)
                 if hooks.has_own_dispatch:
                     await self.dispatch(message)
                 else:
                     await connection.receive(message)
+                if daphne is not None:
+                    daphne.set_busy(False)
             return message
 
         try:
             await super().__call__(scope, receive_from_client, send)
         finally:
             connection.cancel()
+            # They refer to each other: memory must not wait for the garbage collector.
+            del self._recovery_application, self._recovery_connection
 
     @property
     def channel_receive(self) -> Receive:
@@ -141,12 +155,16 @@ class RecoveryMixin(Base):
             if message["type"] == "websocket.disconnect":
                 await self._recovery_connection.close()
             handler = self._recovery_hooks.find_bare_handler(self, message)
-            if handler is None:
-                await super().dispatch(message)
-            else:
-                if self._recovery_hooks.runs_own_code(message) and db.is_due():
-                    await db.close_old_connections()
-                await handler(message)
+            try:
+                if handler is None:
+                    await super().dispatch(message)
+                else:
+                    if self._recovery_hooks.runs_own_code(message) and db.is_due():
+                        await db.close_old_connections()
+                    await handler(message)
+            except StopConsumer as stop:
+                release_frames(stop)
+                raise
             if message["type"] == "websocket.connect":
                 self._recovery_connection.open()
 

@@ -59,6 +59,9 @@ TOKENS_FAILED = Definition(
 OUTCOMES = Definition(
     "outcomes", "Joins, by the outcome told.", {"outcome": tuple(each.value for each in Outcome)}
 )
+JOINS_LIMITED = Definition(
+    "joins_limited", "Joins that were refused because a connection or a person had too many."
+)
 EVENTS_REPEATED = Definition(
     "events_repeated", "Events that came once more, and were not applied again."
 )
@@ -89,6 +92,7 @@ COUNTERS = (
     TOKENS_EXPIRED,
     TOKENS_FAILED,
     OUTCOMES,
+    JOINS_LIMITED,
     EVENTS_REPEATED,
     CONNECTIONS_FENCED,
     STORAGE_ERRORS,

@@ -28,6 +28,7 @@ class Metrics(Observer):
         seconds = metrics.histogram(definitions.STORAGE_SECONDS)
         self._storage_seconds = {operation: each for (operation,), each in seconds.items()}
         self._storage_errors = metrics.counter(definitions.STORAGE_ERRORS)
+        self._joins_limited = metrics.counter(definitions.JOINS_LIMITED)[()]
         self._events_repeated = metrics.counter(definitions.EVENTS_REPEATED)[()]
         self._connections_fenced = metrics.counter(definitions.CONNECTIONS_FENCED)[()]
         self._set_live = metrics.set_live
@@ -50,6 +51,9 @@ class Metrics(Observer):
 
     def joined(self, outcome: str) -> None:
         self._outcomes[outcome].inc()
+
+    def join_limited(self) -> None:
+        self._joins_limited.inc()
 
     def event_repeated(self) -> None:
         self._events_repeated.inc()

@@ -262,9 +262,9 @@ async def test_a_full_mailbox_only_puts_off_what_is_gathered(
     again = asyncio.Event()
     try_post = Mailbox.try_post
 
-    def full_at_first(self: Mailbox, work: Any) -> bool:
+    def full_at_first(self: Mailbox, work: Any, size_bytes: int = 0) -> bool:
         if getattr(work, "__name__", "") != "_flush":
-            return try_post(self, work)
+            return try_post(self, work, size_bytes)
         posted.append(work)
         if len(posted) > 1:
             again.set()

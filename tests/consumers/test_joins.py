@@ -201,7 +201,7 @@ async def test_frames_of_an_earlier_join_are_ignored(manager: RecoveryManager) -
 @pytest.mark.parametrize("shape", [V2, V1])
 async def test_refs_come_back_as_they_came(manager: RecoveryManager, shape: str) -> None:
     async with connected(Counter, manager, shape=shape) as client:
-        for ref in ("4", 4, "", None, "a" * 300):
+        for ref in ("4", 4, "", None, "a" * 64):
             await client.send("phoenix", "heartbeat", {}, ref=ref)
             frame = await client.hear()
             assert frame["ref"] == ref

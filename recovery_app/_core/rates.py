@@ -1,0 +1,84 @@
+"""How often something may happen: token buckets, and the joins of a process."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from recovery_app._concurrency import LRUCache
+from recovery_app.clock import Clock
+
+BURST_SECONDS = 5
+REMEMBERED_PERSONS = 10_000
+_SECONDS = {"s": 1, "m": 60}
+
+
+class Rate(NamedTuple):
+    """A rate, and how many may come at once before it counts."""
+
+    per_second: float
+    burst: float
+
+
+def parse_rate(text: object) -> Rate | None:
+    """Return the rate of a text such as ``"20/s"`` or ``"90/m"``; ``None`` for no limit.
+
+    Five times the number may come at once. Raises `ValueError` for anything else.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,8})/([sm])", text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError('must be a number "per second" or "per minute", such as "20/s" or "90/m"')
+    number = int(found[1])
+    return Rate(number / _SECONDS[found[2]], number * BURST_SECONDS)
+
+
+class TokenBucket:
+    """Lets a burst through, and then so many a second."""
+
+    __slots__ = ("_at", "_left", "_rate")
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self._rate = rate
+        self._left = float(rate.burst)
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Take one out; return whether there was one."""
+        # A clock that was set back refills nothing, and goes on from there.
+        refilled = self._left + max(0.0, now - self._at) * self._rate.per_second
+        self._left = min(float(self._rate.burst), refilled)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class JoinLimiter:
+    """Limits the joins of each connection, and of each person on this process."""
+
+    def __init__(self, rate: Rate | None, clock: Clock) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._persons: LRUCache[object, TokenBucket] = LRUCache(REMEMBERED_PERSONS)
+
+    def new_bucket(self) -> TokenBucket | None:
+        """Return the bucket of a new connection, ``None`` where nothing is limited."""
+        return None if self._rate is None else TokenBucket(self._rate, self._clock())
+
+    def allows(self, connection: TokenBucket | None, person: object | None) -> bool:
+        """Return whether one more join is allowed; ``person`` is ``None`` where nobody is known."""
+        if self._rate is None or connection is None:
+            return True
+        now = self._clock()
+        if not connection.take(now):
+            return False
+        if person is None:
+            return True
+        bucket = self._persons.get(person)
+        if bucket is None:
+            bucket = TokenBucket(self._rate, now)
+            self._persons.put(person, bucket)
+        return bucket.take(now)

@@ -1,0 +1,58 @@
+"""The snapshots that a connection answers for: those that it started, and has left."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sized
+from contextlib import suppress
+
+from recovery_app._core.driver import Flow
+from recovery_app._core.manager import RecoveryManager
+from recovery_app._core.telemetry import wrap_unexpected_errors
+from recovery_app._core.tokens import Grant
+from recovery_app.exceptions import RecoveryError
+from recovery_app.fencing import Verdict
+
+KEPT_PER_TOPIC = 2
+"""How many snapshots a connection may keep for each topic that it may join."""
+LAST_SECONDS = 1
+_DELETION = wrap_unexpected_errors("cleanup")
+
+
+class StartedSockets:
+    """The sockets that a connection started afresh and then left, the oldest first.
+
+    Their states are kept, as a page may come back to a topic; but a client that joins and leaves
+    again and again must not fill the storage. ``joined`` are the topics that are joined now.
+    """
+
+    def __init__(self, manager: RecoveryManager, *, max_topics: int, joined: Sized) -> None:
+        self._manager = manager
+        self._most = KEPT_PER_TOPIC * max_topics
+        self._joined = joined
+        self._left: deque[Grant] = deque()
+
+    def add(self, grant: Grant) -> None:
+        """Note a socket that was left."""
+        self._left.append(grant)
+
+    @property
+    def is_too_many(self) -> bool:
+        """Whether the oldest ones are to be deleted."""
+        return bool(self._left) and len(self._left) + len(self._joined) > self._most
+
+    async def delete_oldest(self) -> None:
+        """Delete the states of the oldest ones that are too many."""
+        while self.is_too_many:
+            flow = _delete(self._left.popleft())
+            with suppress(RecoveryError), _DELETION:
+                await self._manager.driver.arun(flow)
+
+
+def _delete(grant: Grant) -> Flow[None]:
+    """Delete a snapshot, unless a newer connection has taken it over."""
+    # The fence decides, in one step; what is about to expire can then be deleted.
+    arguments = grant.key, grant.claim, LAST_SECONDS
+    verdict = yield "touch", "touch_fenced", arguments, {}
+    if verdict is Verdict.DONE:
+        yield "cleanup", "delete", (grant.key,), {}

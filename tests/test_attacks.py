@@ -1,0 +1,129 @@
+"""A client that does its worst to a real server: its memory and its time stay bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.support.asgi import AsgiServer
+
+APPLICATION = "tests.support.limited:application"
+MEGABYTE = 2**20
+MOST_GROWTH = 60 * MEGABYTE
+
+
+@pytest.fixture(params=["uvicorn", "daphne"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AsgiServer]:
+    with AsgiServer(request.param, data=tmp_path, application=APPLICATION) as server:
+        yield server
+
+
+def open_page(server: AsgiServer) -> connect:
+    return connect(f"{server.ws_url}/page", ping_interval=None, max_size=None)
+
+
+def memory_of(server: AsgiServer) -> int:
+    """Return the bytes of memory that the server's process has now."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def frame(event: str, payload: object, *, topic: str = "lv:page") -> str:
+    return json.dumps(["1", "1", topic, event, payload])
+
+
+async def ask(wire: ClientConnection, event: str, payload: object) -> dict[str, object]:
+    await wire.send(frame(event, payload))
+    reply: dict[str, object] = json.loads(await wire.recv())[4]
+    return reply
+
+
+async def test_a_frame_that_is_too_large_closes_the_connection_unread(server: AsgiServer) -> None:
+    # Deflated it has 16 KB; parsed, it would hold the event loop for seconds.
+    large = '["1","1","lv:nobody","x",' + "[" * 8_000_000 + "]" * 8_000_000 + "]"
+    async with open_page(server) as wire, open_page(server) as other:
+        await ask(other, "phx_join", {})
+        with suppress(ConnectionClosed):
+            await wire.send(large)
+        start = time.monotonic()
+        await ask(other, "add", {})
+        assert time.monotonic() - start < 2
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(wire.recv(), timeout=10)
+        assert wire.close_code == 1009
+
+
+async def test_a_large_reply_still_goes_out(server: AsgiServer) -> None:
+    async with open_page(server) as wire:
+        await ask(wire, "phx_join", {})
+        reply = await ask(wire, "add", {"bytes": MEGABYTE})
+        assert reply["status"] == "ok"
+
+
+async def test_join_payloads_are_not_kept(server: AsgiServer) -> None:
+    payload: dict[str, Any] = {"text": [[] for _ in range(60_000)]}
+    async with open_page(server) as wire:
+        await wire.send(frame("phx_join", {}))
+        await wire.recv()
+        before = memory_of(server)
+        for number in range(60):
+            await wire.send(frame("phx_join", payload, topic=f"lv:{number}"))
+            await wire.recv()
+        assert memory_of(server) - before < MOST_GROWTH
+
+
+async def test_events_that_nobody_reads_the_replies_of_do_not_pile_up(server: AsgiServer) -> None:
+    async with open_page(server) as wire:
+        await ask(wire, "phx_join", {})
+        before = memory_of(server)
+        reply_size = {"bytes": 30_000}
+        with suppress(asyncio.TimeoutError):
+            # Nothing is read, so that the client's own buffers fill up and stop its server.
+            await asyncio.wait_for(flood(wire, frame("add", reply_size), 20_000), timeout=8)
+        assert memory_of(server) - before < MOST_GROWTH
+
+
+async def test_repeats_do_not_amplify(server: AsgiServer) -> None:
+    async with open_page(server) as wire:
+        await ask(wire, "phx_join", {})
+        await ask(wire, "add", {"bytes": 60_000, "_seq": 1})
+        event = frame("add", {"_seq": 1})
+        repeats = 2_000
+        received = 0
+        sending = asyncio.create_task(flood(wire, event, repeats))
+        for _ in range(repeats):
+            received += len(await wire.recv())
+        await sending
+        # They would be 120 MB.
+        assert received < 3 * MEGABYTE
+        assert (await ask(wire, "add", {"_seq": 2}))["status"] == "ok"
+
+
+async def test_connections_that_come_and_go_leave_no_memory(server: AsgiServer) -> None:
+    async def come_and_go(times: int) -> None:
+        for _ in range(times):
+            async with open_page(server) as wire:
+                await ask(wire, "phx_join", {"text": "x" * 200_000})
+                await ask(wire, "break", {"text": "x" * 200_000})
+
+    await come_and_go(20)
+    before = memory_of(server)
+    await come_and_go(150)
+    assert memory_of(server) - before < MOST_GROWTH
+
+
+async def flood(wire: ClientConnection, text: str, times: int) -> None:
+    for _ in range(times):
+        await wire.send(text)
