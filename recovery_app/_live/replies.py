@@ -8,7 +8,6 @@ with the state, in one step: so an event that comes twice is applied once and an
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import NamedTuple
 
 MAX_NUMBER = 2**53 - 1
@@ -37,7 +36,7 @@ class ReplyCache:
         self.applied = applied
         self.safe = applied
         self._size = 0
-        self._replies: deque[Reply] = deque()
+        self._replies: list[Reply] = []
         """The replies to the last events, up to the one ``applied``."""
         for reply in _unpack(stored_replies):
             self._append(reply)
@@ -91,7 +90,7 @@ class ReplyCache:
             self._size -= len(reply.response) - len(shorter)
 
     def _drop(self) -> None:
-        self._size -= len(self._replies.popleft().response)
+        self._size -= len(self._replies.pop(0).response)
 
 
 def _unpack(stored: bytes) -> list[Reply]:

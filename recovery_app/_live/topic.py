@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from recovery_app._core.state_codec import trimmed
 from recovery_app._core.telemetry import log_failure, release_frames
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import Work
@@ -209,7 +210,7 @@ class Topic:
                 raise TypeError(
                     f"handle_event returned {type(response).__name__}, not a dict or None."
                 )
-            reply = Reply(is_ok=True, response=to_json(response or {}))
+            reply = Reply(is_ok=True, response=trimmed(to_json(response or {})))
             session.last_state = state
         except Exception as error:
             await self._roll_back(session, error)

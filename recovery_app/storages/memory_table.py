@@ -32,11 +32,9 @@ _SNAPSHOT = READABLE + b"\0"
 _slot_in = struct.Struct("=I").unpack_from
 _slot_bytes = struct.Struct("=I").pack
 _number_in = struct.Struct(">Q").unpack
+_NOBODY = Holder("")
 Name = int | str
 """A key as the table has it."""
-
-
-_NOBODY = Holder("")
 
 
 class EntryTable:
@@ -114,30 +112,18 @@ class EntryTable:
         slot = self._take_slot(name) if record is None else _slot_in(record)[0]
         shard[key] = _slot_bytes(slot) + data
         self._expiries[slot] = expires_at
-        size = len(data)
         # Most are snapshots of somebody who is known.
-        holder = self._by_name.get(data[48:64]) if data.startswith(_SNAPSHOT) else None
-        if holder is None or size < HEADER_BYTES:
+        is_plain = data.startswith(_SNAPSHOT) and len(data) >= HEADER_BYTES
+        holder = self._by_name.get(data[48:64]) if is_plain else None
+        if holder is None:
             holder = self._holder_of(name, data)
-        if record is not None:
-            self._release(slot, len(record) - _SLOT, holder)
-        self._holders[slot] = holder
-        self._before[slot] = last = holder.last
-        self._after[slot] = NO_SLOT
-        if last:
-            self._after[last] = slot
-        else:
-            holder.first = slot
-        holder.last = slot
         self._uses = holder.used = self._uses + 1
-        if holder is self._markers:
-            holder.load += 1
+        if record is not None and holder is self._holders[slot] and holder is not self._markers:
+            self._resize(slot, holder, len(data) - len(record) + _SLOT)
         else:
-            holder.load += size + self._unit
-            self.entries += 1
-            self.bytes += size
-            if holder.load > holder.enough:
-                self._queue.add(holder, len(self._by_name))
+            if record is not None:
+                self._release(slot, len(record) - _SLOT, holder)
+            self._add(slot, holder, len(data))
         if self.entries > self._max_entries or self.bytes > self._max_bytes:
             self._evict(slot, now)
         elif self._markers.load > self._max_entries:
@@ -229,6 +215,30 @@ class EntryTable:
             holder.last = before
 
     # Holders.
+
+    def _add(self, slot: int, holder: Holder, size: int) -> None:
+        """Give a new entry of so many bytes to its holder."""
+        self._holders[slot] = holder
+        self._append(slot, holder)
+        if holder is self._markers:
+            holder.load += 1
+        else:
+            self.entries += 1
+            self._grow_load(holder, size + self._unit, size)
+
+    def _resize(self, slot: int, holder: Holder, more: int) -> None:
+        """Note that a holder's entry has so many bytes more, and was used last."""
+        if holder.last != slot:
+            self._unlink(slot, holder)
+            self._append(slot, holder)
+        if more:
+            self._grow_load(holder, more, more)
+
+    def _grow_load(self, holder: Holder, load: int, size: int) -> None:
+        holder.load += load
+        self.bytes += size
+        if holder.load > holder.enough:
+            self._queue.add(holder, len(self._by_name))
 
     def _holder_of(self, name: Name, data: bytes) -> Holder:
         whose: bytes | Name = name
