@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sized
 from contextlib import suppress
 
@@ -30,7 +29,7 @@ class StartedSockets:
         self._manager = manager
         self._most = KEPT_PER_TOPIC * max_topics
         self._joined = joined
-        self._left: deque[Grant] = deque()
+        self._left: list[Grant] = []
 
     def add(self, grant: Grant) -> None:
         """Note a socket that was left."""
@@ -44,7 +43,7 @@ class StartedSockets:
     async def delete_oldest(self) -> None:
         """Delete the states of the oldest ones that are too many."""
         while self.is_too_many:
-            flow = _delete(self._left.popleft())
+            flow = _delete(self._left.pop(0))
             with suppress(RecoveryError), _DELETION:
                 await self._manager.driver.arun(flow)
 
