@@ -76,9 +76,13 @@ def check_storage(**_kwargs: Any) -> list[CheckMessage]:
         storage = get_settings().storage()
     except ImproperlyConfigured:
         return _check_named_storage()
-    messages = [*check_atomic_fence(storage), *storage.check()]
-    storage.close()
-    return messages
+    try:
+        # A custom storage may have a method of this name that means something else.
+        own: Any = storage.check()
+        messages = own if isinstance(own, list) else []
+        return [*check_atomic_fence(storage), *messages]
+    finally:
+        storage.close()
 
 
 def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:

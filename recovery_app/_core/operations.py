@@ -22,8 +22,8 @@ from recovery_app._core.refusals import check_date, misdated, refusal
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
 from recovery_app.clock import MAX_AHEAD_US, MICROSECONDS, Clock
-from recovery_app.exceptions import RecoveryError
-from recovery_app.fencing import Claim, Decision, Verdict, refuse
+from recovery_app.exceptions import RecoveryError, SnapshotCorrupt
+from recovery_app.fencing import Claim, Decision, Verdict, latest_date, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
     MAX_SEQ,
@@ -194,6 +194,8 @@ class Operations:
         try:
             snapshot = Snapshot.from_bytes(data)
             header = snapshot.header
+            if max(header.fence, header.floor) > latest_date(round(self._clock() * MICROSECONDS)):
+                raise SnapshotCorrupt("it is dated years ahead")
             verdict = refuse(header, grant.claim, by_floor=True)
             if verdict is not None or header.flags & REVOKED:
                 raise self._refusal(grant, verdict or Verdict.NOT_FOUND)

@@ -95,10 +95,11 @@ class StorageMonitor:
         now = self.clock()
         observers.storage_called(operation, now - start, error if _is_of_storage(error) else None)
         if _is_outage(operation, error):
-            if self.outage is None:
-                self.outage = Outage(now)
+            outage = self.outage
+            if outage is None:
+                outage = self.outage = Outage(now)
                 _log_begin(self._storage, operation, error)
-            self.outage.count(now)
+            outage.count(now)
 
 
 class Outage:

@@ -23,6 +23,7 @@ from recovery_app._live.replies import ReplyCache
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotError,
+    StateTooLarge,
     StorageError,
     TokenError,
 )
@@ -187,7 +188,7 @@ class Session:
         try:
             with _SAVE:
                 await self.manager.driver.arun(flow, "recovery.save")
-        except StorageError as error:
+        except (StorageError, StateTooLarge) as error:
             self._leave_dirty(error)
         except (TokenError, SnapshotError) as error:
             self._note_fenced(error)
@@ -255,7 +256,10 @@ class Session:
         try:
             with _SAVE:
                 await self.manager.driver.arun(flow, "recovery.save")
-        except StorageError as error:
+        except RecoveryError as error:
+            if not isinstance(error, StorageError):
+                # A storage may refuse a new socket that has waited for long: the next try is anew.
+                self._pending_socket = None
             self._leave_dirty(error)
             return False
         self._note_saved(payload, applied)
@@ -286,7 +290,7 @@ class Session:
         observers.connection_fenced()
         logger.info("A connection was fenced: %s", error, extra=self._facts("fenced", error))
 
-    def _leave_dirty(self, error: StorageError) -> None:
+    def _leave_dirty(self, error: RecoveryError) -> None:
         if not self._dirty:
             # There may be thousands of these; the outage itself has a warning of its own.
             logger.info("A state isn't safe: %s", error, extra=self._facts("unsafe", error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from django.core.checks import CheckMessage
@@ -23,7 +23,7 @@ from recovery_app.fencing import (
 from recovery_app.snapshots import MAX_US, is_marker, read_fencing, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage, describe
 from recovery_app.storages.browsing import SORTABLE, KeysetCursor, is_behind, value_of
-from recovery_app.storages.memory_table import EntryTable, Name, name_of
+from recovery_app.storages.memory_table import EntryTable, Name, key_of, name_of
 from recovery_app.storages.system_checks import check_memory
 from recovery_app.values import Page, Query, Sample
 
@@ -66,6 +66,9 @@ class MemoryStorage(Storage):
         self.clock = clock
         self._table = EntryTable(max_entries, max_bytes)
         self._lock = threading.RLock()
+        kind = type(self)
+        # The fenced steps of a subclass go through its own ``save`` and ``load``.
+        self._has_own_bytes = (kind.save, kind.load) != (MemoryStorage.save, MemoryStorage.load)
         register_after_fork(self)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
@@ -84,12 +87,15 @@ class MemoryStorage(Storage):
             return found is not None and found[1] > self.clock()
 
     def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
+        if self._has_own_bytes:
+            return super().save_fenced(key, data, ttl)
         with self._lock:
             now = self.clock()
             name = name_of(key)
             found = self._table.find(name)
             if found is None or found[1] <= now:
-                if self._table.evicted_fence >= 0 and _fence_of(data) <= self._table.evicted_fence:
+                evicted = self._table.fenced_until(now)
+                if evicted >= 0 and _fence_of(data) <= evicted:
                     return Verdict.FENCED
                 self._put(name, data, now, ttl)
                 return Verdict.DONE
@@ -99,11 +105,13 @@ class MemoryStorage(Storage):
             return decision.verdict
 
     def touch_fenced(self, key: str, claim: Claim, ttl: float) -> Verdict:
+        if self._has_own_bytes:
+            return super().touch_fenced(key, claim, ttl)
         with self._lock:
             now = self.clock()
             name = name_of(key)
             stored = self._table.use(name, now)
-            if stored is None and claim.issued_us <= self._table.evicted_fence:
+            if stored is None and claim.issued_us <= self._table.fenced_until(now):
                 return Verdict.FENCED
             verdict = decide_touch(stored, claim, now_us=to_us(now)).verdict
             if verdict is Verdict.DONE:
@@ -147,17 +155,20 @@ class MemoryStorage(Storage):
     def list_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> EntryPage:
-        live = self._live()
-        found = sorted(key for key in live if socket_id_in(live[key].data).startswith(prefix))
+        found = sorted(
+            entry.key
+            for entry, _ in self._found()
+            if not prefix or socket_id_in(entry.data).startswith(prefix)
+        )
         start = 0 if cursor is None else bisect_right(found, cursor)
         page = found[start : start + limit]
         more = start + limit < len(found)
-        return EntryPage(
-            entries=[live[key] for key in page], next_cursor=page[-1] if more else None
-        )
+        entries = [entry for entry in map(self.look_up, page) if entry is not None]
+        return EntryPage(entries=entries, next_cursor=page[-1] if more else None)
 
     def count(self) -> int:
-        return len(self._live())
+        with self._lock:
+            return len(self._table.snapshots(self.clock(), expired=False))
 
     def browse(self, query: Query) -> Page:
         """Return a page in any order; sorting what is in memory costs little."""
@@ -177,7 +188,8 @@ class MemoryStorage(Storage):
     def sample(self, limit: int = 1000) -> Sample:
         """Return all there are: they are at hand."""
         items = [describe(entry) for entry, _ in self._found()]
-        expired = sum(1 for _ in self._found(expired=True))
+        with self._lock:
+            expired = len(self._table.snapshots(self.clock(), expired=True))
         return Sample(items=items, total=len(items), expired=expired)
 
     def look_up(self, key: str) -> Entry | None:
@@ -200,19 +212,18 @@ class MemoryStorage(Storage):
             raise StateTooLarge(size_bytes=len(data), limit_bytes=self.max_bytes)
         self._table.put(name, data, now, now + ttl)
 
-    def _live(self) -> dict[str, Entry]:
-        return {entry.key: entry for entry, _ in self._found()}
-
-    def _found(self, *, expired: bool = False) -> list[tuple[Entry, float]]:
-        """Return all live snapshots, or all expired ones, with the time at which each expires."""
+    def _found(self, *, expired: bool = False) -> Iterator[tuple[Entry, float]]:
+        """Yield each live snapshot, or each expired one, with the time at which it expires."""
+        now = self.clock()
         with self._lock:
-            now = self.clock()
-            items = list(self._table.items())
-        return [
-            (Entry(key=key, data=data, expires_in=expires_at - now), expires_at)
-            for key, data, expires_at in items
-            if (expires_at <= now) is expired and not is_marker(data)
-        ]
+            names = self._table.snapshots(now, expired=expired)
+        for name in names:
+            with self._lock:
+                found = self._table.find(name)
+            # One at a time, so that a look at everything holds no second copy of it.
+            if found is not None and not is_marker(found[0]):
+                data, expires_at = found
+                yield Entry(key=key_of(name), data=data, expires_in=expires_at - now), expires_at
 
 
 def _fence_of(data: bytes) -> int:

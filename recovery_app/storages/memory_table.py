@@ -11,10 +11,10 @@ the same share lose in the order of their last use.
 
 from __future__ import annotations
 
+import math
 import struct
 from array import array
 from binascii import a2b_hex
-from collections.abc import Iterator
 from typing import Any
 
 from recovery_app.clock import to_us
@@ -27,6 +27,7 @@ _SLOT = 4
 """The bytes of a slot's number, in front of the stored bytes."""
 _FEW = 64
 _GROWTH = 16
+_SWEPT_PER_SECOND = 100_000
 _SNAPSHOT = READABLE + b"\0"
 """The first bytes of what isn't a marker."""
 _slot_in = struct.Struct("=I").unpack_from
@@ -69,6 +70,7 @@ class EntryTable:
         self._by_name: dict[bytes | Name, Holder] = {}
         self._markers = Holder("")
         self._uses = 0
+        self._swept_at = -math.inf
         self._queue = HolderQueue(self._unit)
 
     def __len__(self) -> int:
@@ -135,14 +137,16 @@ class EntryTable:
         if record is not None:
             self._drop(_slot_in(record)[0])
 
-    def items(self) -> Iterator[tuple[str, bytes, float]]:
-        """Yield key, bytes and expiry of each entry."""
-        for slot, holder in enumerate(self._holders):
-            if holder is not _NOBODY:
-                name = self._other_keys.get(slot, self._keys[slot])
-                record = self._record(name) or b""
-                key = f"{name:016x}" if type(name) is int else str(name)
-                yield key, record[_SLOT:], self._expiries[slot]
+    def snapshots(self, now: float, *, expired: bool) -> list[Name]:
+        """Return the names of what is live, or of what has expired, without the markers."""
+        expiries = self._expiries
+        return [
+            self._other_keys.get(slot, self._keys[slot])
+            for slot, holder in enumerate(self._holders)
+            if holder is not _NOBODY
+            and holder is not self._markers
+            and (expiries[slot] <= now) is expired
+        ]
 
     def expired(self, now: float) -> list[Name]:
         """Return the names of what has expired."""
@@ -269,7 +273,15 @@ class EntryTable:
     # Eviction.
 
     def _evict(self, kept: int, now: float) -> None:
-        """Remove entries of whoever holds most until few enough are left, but not ``kept``."""
+        """Remove entries until few enough are left, but not ``kept``: first what has expired.
+
+        Then whoever holds most loses. To look for what has expired takes a look at everything,
+        so it is done at most once a second, and less often where there is much.
+        """
+        if abs(now - self._swept_at) >= max(1.0, self.entries / _SWEPT_PER_SECOND):
+            self._swept_at = now
+            for name in self.expired(now):
+                self.remove(name)
         spared = None
         while self.entries > self._max_entries or self.bytes > self._max_bytes:
             holder = self._queue.find_heaviest()
@@ -283,9 +295,18 @@ class EntryTable:
 
     def _remember(self, data: bytes, now: float) -> None:
         fencing = read_fencing(data)
-        # What is dated further ahead than anything may be would fence everybody.
-        if fencing is not None and fencing[0] <= latest_date(to_us(now)):
-            self.evicted_fence = max(self.evicted_fence, fencing[0])
+        if fencing is not None:
+            # Dated by a clock that is ahead it would refuse new sockets too.
+            self.evicted_fence = max(self.evicted_fence, min(fencing[0], to_us(now)))
+
+    def fenced_until(self, now: float) -> int:
+        """Return the greatest fence evicted; -1 if none was, or the clock was set back since."""
+        return self.evicted_fence if self.evicted_fence <= latest_date(to_us(now)) else -1
+
+
+def key_of(name: Name) -> str:
+    """Return the key that `name_of` has made a name of."""
+    return f"{name:016x}" if type(name) is int else str(name)
 
 
 def name_of(key: str) -> Name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import tracemalloc
 
 import pytest
 
@@ -11,6 +12,7 @@ from recovery_app.clock import to_us
 from recovery_app.exceptions import StateTooLarge, TokenSuperseded
 from recovery_app.fencing import Verdict
 from recovery_app.storages import MemoryStorage
+from recovery_app.storages.memory_table import key_of as table_key
 from tests.clock import FakeClock
 from tests.core.support import claim_of, make_manager, snapshot_bytes
 
@@ -144,7 +146,7 @@ def test_other_spellings_are_other_keys(clock: FakeClock) -> None:
     for number, key in enumerate(keys):
         storage.save(key, b"%d" % number, TTL)
     assert [storage.load(key) for key in keys] == [b"%d" % number for number in range(len(keys))]
-    assert sorted(key for key, *_ in storage._table.items()) == sorted(keys)
+    assert sorted(entry.key for entry in storage.list_entries().entries) == sorted(keys)
 
 
 def test_it_agrees_with_a_slow_model(clock: FakeClock) -> None:
@@ -187,7 +189,9 @@ def test_it_agrees_with_a_slow_model(clock: FakeClock) -> None:
         assert storage._table.entries == len(model)
         assert storage._table.bytes == sum(len(each[2]) for each in model)
         assert len(storage._table._queue) <= 2 * len(storage._table._by_name) + 64
-    assert {key for key, *_ in storage._table.items()} == {each[0] for each in model}
+    assert set(map(table_key, storage._table.snapshots(0, expired=False))) == {
+        each[0] for each in model
+    }
 
 
 def test_threads_leave_it_whole(clock: FakeClock) -> None:
@@ -205,6 +209,55 @@ def test_threads_leave_it_whole(clock: FakeClock) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    items = list(storage._table.items())
-    assert len(items) == storage._table.entries <= 50
-    assert sum(len(data) for _, data, _ in items) == storage._table.bytes <= 50_000
+    names = storage._table.snapshots(0, expired=False)
+    found = [each for each in map(storage._table.find, names) if each is not None]
+    assert len(found) == storage._table.entries <= 50
+    assert sum(len(data) for data, _ in found) == storage._table.bytes <= 50_000
+
+
+def test_what_has_expired_goes_before_what_is_live(clock: FakeClock) -> None:
+    storage = MemoryStorage(max_entries=100, clock=clock)
+    for number in range(98):
+        storage.save(key_of(number), snapshot_bytes(1, binding=b"%d" % number), TTL)
+    clock.advance(seconds=TTL + 1)
+    for number in range(98, 102):
+        storage.save(key_of(number), snapshot_bytes(1, binding=b"somebody"), TTL)
+    assert [storage.load(key_of(number)) is not None for number in range(98, 102)] == [True] * 4
+
+
+def test_a_clock_that_is_set_back_refuses_no_new_socket(clock: FakeClock) -> None:
+    storage = MemoryStorage(max_entries=2, clock=clock)
+    manager = make_manager(storage=storage, clock=clock)
+    for number in range(4):
+        manager.save(manager.create_token(f"socket {number}"), {"count": number})
+    clock.advance(seconds=-3 * 86_400)
+    token = manager.create_token("a fresh socket")
+    manager.save(token, {"count": 5})
+    assert manager.recover(token) == {"count": 5}
+
+
+def test_a_look_at_everything_holds_no_copy_of_it(clock: FakeClock) -> None:
+    storage = MemoryStorage(clock=clock)
+    for number in range(100):
+        storage.save(key_of(number), snapshot_bytes(1, b"x" * 100_000), TTL)
+    tracemalloc.start()
+    try:
+        assert storage.count() == len(storage.sample().items) == 100
+        assert len(storage.list_entries(limit=3).entries) == 3
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_a_subclass_with_its_own_save_is_used_for_each_save(clock: FakeClock) -> None:
+    saved: list[str] = []
+
+    class Auditing(MemoryStorage):
+        def save(self, key: str, data: bytes, ttl: float) -> None:
+            saved.append(key)
+            super().save(key, data, ttl)
+
+    storage = Auditing(clock=clock)
+    storage.save_fenced("key", snapshot_bytes(1), TTL)
+    assert saved == ["key"]

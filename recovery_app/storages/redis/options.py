@@ -48,7 +48,7 @@ class Limits:
 
 def limits_of(url: str | None, timeout: float, max_connections: int, lanes: int) -> Limits:
     """Return the limits; those of redis-py's pools in a URL come first."""
-    found: dict[str, Any] = {**async_connections.parse_url(url)} if url is not None else {}
+    found = _parse(url) if url is not None else {}
     in_url = {name: parse(found[name]) for name, parse in _POOLS.items() if name in found}
     return Limits(**{"timeout": timeout, "max_connections": max_connections, **in_url}, lanes=lanes)
 
@@ -174,8 +174,18 @@ def check_options(prefix: str, wait_replicas: int, wait_timeout: float, limits: 
         raise ValueError("wait_timeout has to be shorter than timeout.")
 
 
+def _parse(url: str) -> dict[str, Any]:
+    try:
+        return {**async_connections.parse_url(url)}
+    except ValueError as error:
+        if "scheme" in str(error):
+            raise
+    # Not the error itself: it quotes what may be a part of a password.
+    raise ValueError("The url can't be parsed: a password in it has to be percent-encoded.")
+
+
 def _from_url(url: str) -> tuple[str, Address, dict[str, Any]]:
-    found: dict[str, Any] = {**async_connections.parse_url(url)}
+    found = _parse(url)
     for name in _POOLS:
         found.pop(name, None)
     kind = _kind_of(found.pop("connection_class", ASYNC_CLASSES["tcp"]))

@@ -100,7 +100,8 @@ class Pipeliner:
         except Exception as error:
             # Of whatever kind: callers would otherwise wait for ever.
             self._report(error)
-            for request in requests:
+            # What was answered before a repetition failed stays answered.
+            for request in pipeline.requests if pipeline is not None else requests:
                 request.result = error
 
     def _flush(self) -> None:

@@ -84,7 +84,7 @@ class Pipeline:
     ) -> None:
         self.commands: list[Command] = []
         self.is_repeatable = all(request.spec.repeatable for request in requests)
-        self._requests = requests
+        self.requests = requests
         self._options = options
         self._asking = asking
         self._script = (EVALSHA, script.SHA) if by_hash else ("EVAL", script.SCRIPT)
@@ -144,7 +144,7 @@ class Pipeline:
             if reply >= self._replicas:
                 return
             error = TooFewReplicas(f"{reply} of {self._replicas} replicas have the write.")
-        for request in self._requests:
+        for request in self.requests:
             if request.spec.writes and not isinstance(request.result, Exception):
                 request.result = error
 

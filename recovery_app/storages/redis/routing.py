@@ -71,7 +71,9 @@ class Router:
     def retry(self, request: Request[Any], address: Address, reply: Any) -> Flow[Any]:
         """Return a good reply; if it is an exception, ask where the request should have gone."""
         is_refused = is_demoted(reply)
-        if is_refused and self.slots is not None and self.slots.get(request.key) == address:
+        # Another thread may demote a server, and have no slots, at any time.
+        slots = self.slots
+        if is_refused and slots is not None and slots.get(request.key) == address:
             self.demote(address)
             yield Disconnect()
         if self._question and (is_refused or (isinstance(reply, GONE) and request.spec.repeatable)):
@@ -86,8 +88,9 @@ class Router:
             # Without a host the redirect means that of the server that was asked.
             address = (reply.host or address[0], reply.port)
             is_moved = isinstance(reply, MovedError)
-            if is_moved and self.slots is not None:
-                self.slots.move(reply.slot_id, address)
+            slots = self.slots
+            if is_moved and slots is not None:
+                slots.move(reply.slot_id, address)
             reply = yield Send(address, request, asking=not is_moved)
         return unwrap(reply)
 
