@@ -49,6 +49,29 @@ onEachTransport(test, "numbers continue after cuts and reloads", async (page, se
   assert.deepEqual([numbers(server), items(server)], [[1, 2, 3], ["a", "b", "c"]]);
 });
 
+onEachTransport(test, "an event over which the server closes the connection is given up, and no other", async (page, server) => {
+  server.maxChars = 200;
+  await page.joined();
+  const lost = record(page.view, "lost");
+  const [early, big, bigger, late] = page.add("early", "x".repeat(300), "y".repeat(400), "late");
+  for (const each of [big, bigger]) {
+    await assert.rejects(each, (error) => error.name === "EventLost" && error.reason === "too_large");
+  }
+  await early;
+  assert.deepEqual((await late).state, ["early", "late"]);
+  assert.deepEqual(lost.map(([, { reason }]) => reason), ["too_large", "too_large"]);
+  assert.deepEqual(page.view.pending, []);
+});
+
+onEachTransport(test, "a connection that is closed over its join gives no event up", async (page, server) => {
+  const [early] = page.add("early");
+  server.maxChars = 20;
+  page.join();
+  await until(() => server.urls.length > 2);
+  server.maxChars = Infinity;
+  assert.deepEqual((await early).state, ["early"]);
+});
+
 onEachTransport(test, "a payload is copied when it is pushed", async (page) => {
   const payload = { item: "a" };
   const reply = page.view.push("add", payload);

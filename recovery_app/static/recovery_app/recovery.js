@@ -35,13 +35,15 @@
  *
  *   "rolled_back"  the server's storage lost an earlier event that it had already stored
  *   "full"         the queue was full
+ *   "too_large"    the server accepts no message of that size, and closed the connection over it
  *   "left"         the page left the topic
  *   "forgotten"    the page discarded its token
  *   "unconfirmed"  sent to a server without recovery, and the connection was lost before the reply
  *   "owner"        another person has joined since; such events are in no "lost"
  *
  * Any other value is the outcome of a join that didn't restore the state.
- * @typedef {"rolled_back" | "full" | "left" | "forgotten" | "unconfirmed" | "owner" | Outcome | null} LostReason
+ * @typedef {"rolled_back" | "full" | "too_large" | "left" | "forgotten" | "unconfirmed" | "owner" | Outcome | null
+ * } LostReason
  */
 /** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail detail of the event "lost" */
 /** @typedef {{ status: string, response: any }} Reply status: "ok", "error", or "timeout" if there is no reply */
@@ -69,7 +71,12 @@
  * @property {(callback: () => void) => unknown} onClose
  * @property {(...what: any) => any} push
  */
-/** @typedef {{ channel(topic: string, params?: any): any }} PhoenixSocket the part used of the npm client's Socket */
+/**
+ * @template [C=any]
+ * @typedef {object} PhoenixSocket the part used of the npm client's Socket
+ * @property {(topic: string, params?: any) => C} channel
+ * @property {(callback: (event: any) => void) => unknown} [onClose]
+ */
 
 var RecoveryApp = (() => {
   // ---------------------------------------------------------------------------------------------- Backoff
@@ -204,6 +211,9 @@ var RecoveryApp = (() => {
   /** How many events may await a reply at the same time. The server keeps its replies to twice as many. */
   const MAX_IN_FLIGHT = 32;
 
+  /** The close code for a message that is larger than the server accepts. */
+  const CLOSE_TOO_LARGE = 1009;
+
   /** Why an event has no reply, or an error as its reply. `name` tells the cases apart. */
   class EventError extends Error {
     /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
@@ -277,6 +287,10 @@ var RecoveryApp = (() => {
       this.#listener.onLost(new EventError(pushed, reason));
     }
 
+    get sizeBytes() {
+      return new TextEncoder().encode(JSON.stringify([this.event, this.payload])).length;
+    }
+
     /** @param {number} seq */
     isUpTo(seq) {
       return this.seq !== null && this.seq <= seq;
@@ -335,6 +349,7 @@ var RecoveryApp = (() => {
     /** Whom the page acts for. @type {Owner} */ #owner;
     /** Whom the page was made for, if it knows that itself. @type {Owner} */ #ownerOfPage;
     /** @type {Sender | null} */ #sender = null;
+    /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */ #unanswered = [];
     #durableSeq = 0;
     #hasJoined = false;
     #isClosed = false;
@@ -414,11 +429,13 @@ var RecoveryApp = (() => {
     /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
     startSending(sender) {
       this.#sender = sender;
+      this.#unanswered = [];
       sender.flush();
     }
 
     /** Stop sending, as the connection is lost. */
     stopSending() {
+      if (this.#sender) this.#unanswered = this.events.filter(({ stage }) => stage === "sent");
       this.#sender?.stop();
       this.#sender = null;
       for (const queued of this.events) queued.stage = "queued";
@@ -451,6 +468,19 @@ var RecoveryApp = (() => {
       this.save();
       for (const queued of own) queued.markLost(reason);
       if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
+    }
+
+    /**
+     * Discard the largest of the events that were being sent: the server closed the connection over its size, and would
+     * do so again. It has read nothing from that event on, so the later ones get new numbers.
+     */
+    discardTooLarge() {
+      const sent = this.#unanswered.filter((queued) => this.events.includes(queued));
+      this.#unanswered = [];
+      if (sent.length === 0) return;
+      const largest = sent.reduce((one, other) => (other.sizeBytes > one.sizeBytes ? other : one));
+      for (const queued of this.events.slice(this.events.indexOf(largest) + 1)) queued.seq = null;
+      this.discard([largest], "too_large");
     }
 
     /** Discard all events, also those that were set aside. @param {LostReason} reason */
@@ -751,7 +781,7 @@ var RecoveryApp = (() => {
     /**
      * Return a channel of the npm `phoenix` client that sends the token with every join, and that `push` of this object
      * sends events through. Events pushed with the channel's own `push` are neither queued nor resent.
-     * @template {PhoenixChannel} C @param {{ channel(topic: string, params: () => Payload): C }} socket
+     * @template {PhoenixChannel} C @param {PhoenixSocket<C>} socket
      * @param {string} topic @param {Params} [params] @returns {C}
      */
     channel(socket, topic, params = {}) {
@@ -760,6 +790,7 @@ var RecoveryApp = (() => {
       channel.join = (timeout) =>
         join(timeout).receive("ok", (/** @type {Payload} */ reply) => this.joined(reply));
       channel.on("recovery:token", (pushed) => this.keep(pushed));
+      socket.onClose?.((event) => this.dropped(event?.code));
       channel.onError(() => this.dropped());
       channel.onClose(() => this.dropped());
       this.carry(phoenixTransport(channel));
@@ -806,10 +837,11 @@ var RecoveryApp = (() => {
       return response;
     }
 
-    /** Record that the connection or the channel is lost. */
-    dropped() {
+    /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
+    dropped(closeCode) {
       this.#cancelRejoin();
       this.#queue.stopSending();
+      if (closeCode === CLOSE_TOO_LARGE) this.#queue.discardTooLarge();
       this.#offlineSince ??= performance.now();
       this.#setStatus("disconnected");
     }
@@ -1053,7 +1085,10 @@ var RecoveryApp = (() => {
       connection.onerror = () => {}; // "close" follows
       connection.onopen = () => this.#handleOpen();
       connection.onmessage = ({ data }) => this.#handleFrame(data);
-      connection.onclose = () => this.drop();
+      connection.onclose = ({ code }) => {
+        this.drop();
+        this.dropped(code);
+      };
       this.#schedule(this.#options.timeoutMs, () => this.drop());
     }
 

@@ -29,6 +29,8 @@ export class TestServer {
   ring = 64;
   /** The name of the person who joins; undefined for a server that names nobody. */
   owner = "ann";
+  /** Length of a message that is too large, over which the connection is closed. */
+  maxChars = Infinity;
   /** Whether joins recover anything. */
   recovers = true;
 
@@ -115,6 +117,8 @@ export class TestServer {
   }
 
   #take(connection, channels, data) {
+    if (connection.readyState !== connection.OPEN) return;
+    if (data.length > this.maxChars) return connection.close(1009);
     const [joinRef, ref, topic, event, payload] = JSON.parse(data);
     const frame = { joinRef, ref, topic, event, payload };
     this.frames.push(frame);
