@@ -345,7 +345,7 @@ import sys, django, time
 from django.conf import settings
 
 settings.configure(
-    SECRET_KEY="k" * 50,
+    SECRET_KEY="0123456789" * 5,
     INSTALLED_APPS=["recovery_app"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
     RECOVERY={"STORAGE": {"BACKEND": "recovery_app.storages.DatabaseStorage"}},

@@ -32,7 +32,7 @@ import django
 from django.conf import settings
 
 settings.configure(
-    SECRET_KEY="x" * 50,
+    SECRET_KEY="0123456789" * 5,
     USE_TZ=True,
     STATIC_URL="/static/",
     INSTALLED_APPS=["django.contrib.staticfiles", "channels", "recovery_app"],

@@ -378,7 +378,9 @@ PROCESS = """
 import django
 from django.conf import settings
 
-settings.configure(SECRET_KEY="k" * 50, INSTALLED_APPS=["recovery_app"], RECOVERY={recovery!r})
+settings.configure(
+    SECRET_KEY="0123456789" * 5, INSTALLED_APPS=["recovery_app"], RECOVERY={recovery!r}
+)
 django.setup()
 """
 CREATE_TOKEN_HERE_AND_IN_A_FORK = """

@@ -63,6 +63,8 @@ class Join:
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:
             extras = await self._application.mount(self._params)
+            # A reply that can't be sent must leave no snapshot behind.
+            to_json(extras)
             try:
                 await session.start(await self._application.encode())
             except SnapshotError as error:

@@ -87,16 +87,28 @@ class Mailbox:
                 _wake(self._room)
                 try:
                     await work()
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+                        raise
                     log_failure("A topic's work failed.", error, "", extra={"event": "work_failed"})
+                finally:
+                    if size_bytes and self._backlog is not None:
+                        self._backlog.remove(size_bytes)
                 # Waiting for the next, it would keep the frame of the last.
                 del work
-                if size_bytes and self._backlog is not None:
-                    self._backlog.remove(size_bytes)
         except asyncio.CancelledError:
             # A task keeps the error that it ended with, and with it all that was running.
             if not self._cancelled:
                 raise
+
+
+def is_being_cancelled() -> bool:
+    """Return whether the running task was cancelled, and not only what its code waited for.
+
+    Before Python 3.11 nothing tells the two apart.
+    """
+    count = getattr(asyncio.current_task(), "cancelling", None)
+    return count is None or count() > 0
 
 
 def _wake(awaited: asyncio.Future[None] | None) -> None:

@@ -10,10 +10,11 @@ from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app.exceptions import RecoveryError
-from recovery_app.fencing import Verdict
 
 KEPT_PER_TOPIC = 2
 """How many snapshots a connection may keep for each topic that it may join."""
+KEPT_AT_LEAST = 100
+"""How many it may keep in any case: a page with one topic at a time visits many."""
 LAST_SECONDS = 1
 _DELETION = wrap_unexpected_errors("cleanup")
 
@@ -27,7 +28,7 @@ class StartedSockets:
 
     def __init__(self, manager: RecoveryManager, *, max_topics: int, joined: Sized) -> None:
         self._manager = manager
-        self._most = KEPT_PER_TOPIC * max_topics
+        self._most = max(KEPT_PER_TOPIC * max_topics, KEPT_AT_LEAST)
         self._joined = joined
         self._left: list[Grant] = []
 
@@ -49,9 +50,6 @@ class StartedSockets:
 
 
 def _delete(grant: Grant) -> Flow[None]:
-    """Delete a snapshot, unless a newer connection has taken it over."""
-    # The fence decides, in one step; what is about to expire can then be deleted.
-    arguments = grant.key, grant.claim, LAST_SECONDS
-    verdict = yield "touch", "touch_fenced", arguments, {}
-    if verdict is Verdict.DONE:
-        yield "cleanup", "delete", (grant.key,), {}
+    """Have a snapshot expire, unless a newer connection has taken it over."""
+    # The fence decides, in one step. Between that and a delete, somebody could take it over.
+    yield "touch", "touch_fenced", (grant.key, grant.claim, LAST_SECONDS), {}

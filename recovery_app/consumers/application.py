@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from recovery_app.consumers.mixins import RecoveryMixin
 
 _IDENTIFYING = ("get_recovery_view", "get_recovery_binding")
+_MUTABLE = (list, dict, set, bytearray)
 
 
 class ConsumerApplication:
@@ -132,6 +133,11 @@ class TopicApplication:
     def reset(self) -> None:
         """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
         self.consumer = copy.copy(self._origin)
+        for name in self._origin.recovery_fields:
+            # What the class has for everyone, one topic must not change for the others.
+            default = getattr(type(self._origin), name, None)
+            if isinstance(default, _MUTABLE) and name not in vars(self._origin):
+                setattr(self.consumer, name, copy.deepcopy(default))
         self.consumer.recovery_topic = self._topic.name
         self.consumer._recovery_joined = self._topic
         self._channel.attach(self.consumer)

@@ -61,9 +61,15 @@ class GroupTrackingLayer:
         await self._layer.group_discard(group, channel)
 
     async def discard_all(self) -> None:
-        """Remove every channel from the groups that it is still in."""
+        """Remove every channel from the groups that it is still in, as far as the layer can."""
+        failure: Exception | None = None
         for group, channel in list(self._joined):
-            await self.group_discard(group, channel)
+            try:
+                await self.group_discard(group, channel)
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
 
 class TopicChannel:

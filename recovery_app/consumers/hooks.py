@@ -13,6 +13,7 @@ from typing import Any
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.db import database_sync_to_async
 
+from recovery_app._live.mailbox import is_being_cancelled
 from recovery_app.consumers import db
 
 HOOKS = (
@@ -85,7 +86,7 @@ class HookTable:
             result = getattr(consumer, name)(*arguments)
             return await result if hasattr(result, "__await__") else result
         except asyncio.CancelledError as error:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 raise
             # It awaited something that was cancelled: its own failure, not our end.
             raise RuntimeError(f"{name} let a CancelledError out.") from error
@@ -121,13 +122,6 @@ def _next_dispatch(kind: type, mixin: type) -> object:
     """Return the ``dispatch`` that comes after the mixins' in the order of a class."""
     bases = kind.__mro__[kind.__mro__.index(mixin.__mro__[1]) + 1 :]
     return next((vars(base)["dispatch"] for base in bases if "dispatch" in vars(base)), None)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    # Python 3.10 can't tell.
-    cancelling = getattr(task, "cancelling", None)
-    return cancelling is None or cancelling() > 0
 
 
 def _is_own(kind: type, name: str) -> bool:

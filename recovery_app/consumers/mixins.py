@@ -162,8 +162,10 @@ class RecoveryMixin(Base):
                     if self._recovery_hooks.runs_own_code(message) and db.is_due():
                         await db.close_old_connections()
                     await handler(message)
-            except StopConsumer as stop:
-                release_frames(stop)
+            except Exception as error:
+                db.note_error(error)
+                if isinstance(error, StopConsumer):
+                    release_frames(error)
                 raise
             if message["type"] == "websocket.connect":
                 self._recovery_connection.open()

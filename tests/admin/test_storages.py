@@ -187,7 +187,7 @@ import django
 from django.conf import settings
 
 settings.configure(
-    SECRET_KEY="x" * 50,
+    SECRET_KEY="0123456789" * 5,
     INSTALLED_APPS=["channels", "recovery_app"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
 )

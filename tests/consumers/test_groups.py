@@ -19,6 +19,7 @@ from recovery_app.consumers import (
     SyncRecoveryConsumerMixin,
     groups,
 )
+from recovery_app.consumers.groups import GroupTrackingLayer
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.test_events import stored
 from tests.consumers.wire import TOPIC, connected, recovery_of
@@ -333,3 +334,21 @@ async def test_a_message_that_comes_behind_a_leave_is_too_late(manager: Recovery
         assert [(await client.hear())["event"] for _ in range(3)][-1] == "phx_close"
         assert await client.hears_nothing()
         assert (await client.join(token=token))["response"]["count"] == 1
+
+
+async def test_a_group_that_cannot_be_left_keeps_no_channel_in_the_others() -> None:
+    left: list[str] = []
+
+    class Failing(InMemoryChannelLayer):
+        async def group_discard(self, group: str, channel: str) -> None:
+            left.append(group)
+            if len(left) == 1:
+                raise OSError("the layer is away")
+            await super().group_discard(group, channel)
+
+    layer = GroupTrackingLayer(Failing())
+    for group in ("a", "b", "c"):
+        await layer.group_add(group, "a.channel")
+    with pytest.raises(OSError, match="away"):
+        await layer.discard_all()
+    assert sorted(left) == ["a", "b", "c"]

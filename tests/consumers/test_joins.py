@@ -272,6 +272,34 @@ async def test_a_flood_of_joins_slows_its_sender_down(manager: RecoveryManager) 
             pass
 
 
+async def test_a_mount_whose_reply_cannot_be_sent_leaves_no_snapshot(
+    manager: RecoveryManager,
+) -> None:
+    class Odd(Counter):
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            return {**await super().mount(topic, params), "odd": object()}
+
+    async with connected(Odd, manager) as client:
+        assert (await client.join())["response"] == {"reason": "join crashed"}
+    assert manager.storage.count() == 0
+
+
+async def test_a_default_of_the_class_stays_as_it_is(manager: RecoveryManager) -> None:
+    class Listing(Counter):
+        items: list[Any] = []
+
+        async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+            self.count = 0
+            return {"items": list(self.items)}
+
+    for _ in range(2):
+        async with connected(Listing, manager) as client:
+            assert (await client.join())["response"]["items"] == []
+            await client.push("keep", {"item": "a"})
+            assert (await client.join("room:1"))["response"]["items"] == []
+    assert Listing.items == []
+
+
 async def test_a_refusal_may_be_a_lazy_translation(manager: RecoveryManager) -> None:
     class Refusing(Counter):
         async def authorize_join(self, topic: str, params: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from django.contrib.auth.models import AnonymousUser
 from recovery_app import RecoveryManager
 from recovery_app._core import telemetry
 from recovery_app._core.rates import Rate, TokenBucket, parse_rate
-from recovery_app._live import limits
+from recovery_app._live import limits, started
 from recovery_app._live.limits import Backlog, RepeatBudget, is_longer
 from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.replies import Reply
@@ -216,13 +216,18 @@ async def test_a_person_is_limited_on_all_connections_together(
 
 @pytest.mark.parametrize("consumer", COUNTERS)
 async def test_a_connection_keeps_few_of_the_snapshots_that_it_started(
-    make_manager: Callable[..., RecoveryManager], consumer: Any
+    make_manager: Callable[..., RecoveryManager],
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    consumer: Any,
 ) -> None:
+    monkeypatch.setattr(started, "KEPT_AT_LEAST", 6)
+
     class Few(consumer):  # type: ignore[misc]
         recovery_max_topics = 3
 
-    storage = MemoryStorage()
-    manager = make_manager(storage=storage, join_rate=None)
+    storage = MemoryStorage(clock=clock)
+    manager = make_manager(storage=storage, clock=clock, join_rate=None)
     tokens = []
     async with connected(Few, manager) as client:
         for number in range(20):
@@ -235,6 +240,7 @@ async def test_a_connection_keeps_few_of_the_snapshots_that_it_started(
             for topic in ("room:a", "room:b", "room:c")
         ]
         await client.push("add", topic="room:a")
+        clock.advance(seconds=started.LAST_SECONDS)
         assert storage.count() == 6
     assert storage.count() == 6
     outcomes = []
@@ -246,11 +252,15 @@ async def test_a_connection_keeps_few_of_the_snapshots_that_it_started(
 
 async def test_what_another_connection_took_over_is_not_deleted(
     make_manager: Callable[..., RecoveryManager],
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(started, "KEPT_AT_LEAST", 2)
+
     class Few(Counter):
         recovery_max_topics = 1
 
-    manager = make_manager(join_rate=None)
+    manager = make_manager(clock=clock, join_rate=None)
     async with connected(Few, manager) as one, connected(Few, manager) as two:
         token = recovery_of(await one.join())["token"]
         await one.push("add")
@@ -261,6 +271,7 @@ async def test_what_another_connection_took_over_is_not_deleted(
             while (await one.hear())["event"] != "phx_close":
                 pass
             recovery_of(await one.join(f"room:{number}"))
+    clock.advance(seconds=started.LAST_SECONDS)
     async with connected(Few, manager) as three:
         assert recovery_of(await three.join(token=token))["outcome"] == "recovered"
 
