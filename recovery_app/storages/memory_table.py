@@ -221,7 +221,7 @@ class EntryTable:
     # Holders.
 
     def _add(self, slot: int, holder: Holder, size: int) -> None:
-        """Give a new entry of so many bytes to its holder."""
+        """Add a new entry of so many bytes to its holder's."""
         self._holders[slot] = holder
         self._append(slot, holder)
         if holder is self._markers:

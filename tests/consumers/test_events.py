@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app._live.limits import Backlog
 from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.protocol import from_json
 from recovery_app.snapshots import Snapshot
@@ -323,3 +324,23 @@ async def test_a_handler_that_awaits_what_was_cancelled_fails_alone(
         await client.join()
         assert (await client.push("wait"))["response"] == {"reason": "event crashed"}
         assert (await client.push("add"))["response"]["count"] == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 can't tell whose end it is")
+async def test_a_mailbox_outlives_work_that_lets_a_cancellation_out() -> None:
+    backlog = Backlog(100)
+    mailbox = Mailbox(backlog)
+    done: list[str] = []
+
+    async def fail() -> None:
+        raise asyncio.CancelledError
+
+    async def work() -> None:
+        done.append("work")
+
+    await mailbox.post(fail, 100)
+    await mailbox.post(work, 100)
+    mailbox.close()
+    await mailbox.ended()
+    assert done == ["work"]
+    assert backlog.try_add(100)

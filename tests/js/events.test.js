@@ -63,6 +63,17 @@ onEachTransport(test, "an event over which the server closes the connection is g
   assert.deepEqual(page.view.pending, []);
 });
 
+onEachTransport(test, "events that were applied before another message was too large are neither lost nor repeated", async (page, server) => {
+  await page.joined();
+  server.isSlow = true;
+  server.closesBehind = 2;
+  const replies = page.add("a much larger event", "b", "c");
+  await until(() => server.urls.length > 1);
+  server.isSlow = false;
+  await Promise.all(replies);
+  assert.deepEqual((await page.add("d")[0]).state, ["a much larger event", "b", "c", "d"]);
+});
+
 onEachTransport(test, "a connection that is closed over its join gives no event up", async (page, server) => {
   const [early] = page.add("early");
   server.maxChars = 20;

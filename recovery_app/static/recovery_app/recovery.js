@@ -350,6 +350,7 @@ var RecoveryApp = (() => {
     /** Whom the page was made for, if it knows that itself. @type {Owner} */ #ownerOfPage;
     /** @type {Sender | null} */ #sender = null;
     /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */ #unanswered = [];
+    /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */ #tooLarge = null;
     #durableSeq = 0;
     #hasJoined = false;
     #isClosed = false;
@@ -399,8 +400,10 @@ var RecoveryApp = (() => {
      */
     handleJoin(outcome, seq) {
       this.#dropForeign();
-      if (outcome === "recovered") this.requeueAfter(seq);
-      else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);
+      if (outcome === "recovered") {
+        this.#discardTooLarge(seq);
+        this.requeueAfter(seq);
+      } else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);
       this.#durableSeq = seq;
       this.releaseUpTo(seq);
       this.#hasJoined = true;
@@ -470,17 +473,23 @@ var RecoveryApp = (() => {
       if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
     }
 
-    /**
-     * Discard the largest of the events that were being sent: the server closed the connection over its size, and would
-     * do so again. It has read nothing from that event on, so the later ones get new numbers.
-     */
-    discardTooLarge() {
+    /** Note that the server closed the connection over the size of a message: of the largest that was being sent. */
+    suspectLargest() {
       const sent = this.#unanswered.filter((queued) => this.events.includes(queued));
-      this.#unanswered = [];
-      if (sent.length === 0) return;
-      const largest = sent.reduce((one, other) => (other.sizeBytes > one.sizeBytes ? other : one));
-      for (const queued of this.events.slice(this.events.indexOf(largest) + 1)) queued.seq = null;
-      this.discard([largest], "too_large");
+      this.#tooLarge = sent.sort((one, other) => other.sizeBytes - one.sizeBytes)[0] ?? null;
+    }
+
+    /**
+     * Discard the event that seemed too large, unless the state contains it: the message may have been another. The
+     * state contains none of the events after it either, so they get new numbers.
+     * @param {number} seq of the last event in the state
+     */
+    #discardTooLarge(seq) {
+      const tooLarge = this.#tooLarge;
+      this.#tooLarge = null;
+      if (!tooLarge || tooLarge.isUpTo(seq) || !this.events.includes(tooLarge)) return;
+      for (const queued of this.events.slice(this.events.indexOf(tooLarge) + 1)) queued.seq = null;
+      this.discard([tooLarge], "too_large");
     }
 
     /** Discard all events, also those that were set aside. @param {LostReason} reason */
@@ -841,7 +850,7 @@ var RecoveryApp = (() => {
     dropped(closeCode) {
       this.#cancelRejoin();
       this.#queue.stopSending();
-      if (closeCode === CLOSE_TOO_LARGE) this.#queue.discardTooLarge();
+      if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspectLargest();
       this.#offlineSince ??= performance.now();
       this.#setStatus("disconnected");
     }

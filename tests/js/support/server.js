@@ -31,6 +31,8 @@ export class TestServer {
   owner = "ann";
   /** Length of a message that is too large, over which the connection is closed. */
   maxChars = Infinity;
+  /** After how many more events, applied without a reply, to close the connection over another message's size. */
+  closesBehind = 0;
   /** Whether joins recover anything. */
   recovers = true;
 
@@ -119,6 +121,10 @@ export class TestServer {
   #take(connection, channels, data) {
     if (connection.readyState !== connection.OPEN) return;
     if (data.length > this.maxChars) return connection.close(1009);
+    if (this.closesBehind > 0 && JSON.parse(data)[3] === "add" && --this.closesBehind === 0) {
+      setImmediate(() => connection.close(1009));
+      this.isSlow = true;
+    }
     const [joinRef, ref, topic, event, payload] = JSON.parse(data);
     const frame = { joinRef, ref, topic, event, payload };
     this.frames.push(frame);
