@@ -13,6 +13,7 @@ from asgiref.sync import ThreadSensitiveContext
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 
 from recovery_app import RecoveryManager
 from recovery_app._live import mailbox
@@ -455,3 +456,18 @@ async def test_a_server_that_ends_the_consumer_amid_a_second_join_leaves_no_task
     for _ in range(5):
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_database_error_in_connect_has_connections_closed(
+    manager: RecoveryManager,
+) -> None:
+    class Failing(Counter):
+        async def connect(self) -> None:
+            await care.close_old_connections()
+            assert not care.is_due()
+            raise OperationalError("the database went away")
+
+    with pytest.raises(OperationalError):
+        async with connected(Failing, manager):
+            pass
+    assert care.is_due()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -11,7 +12,13 @@ import pytest
 from recovery_app import RecoveryManager
 from recovery_app._core import operations as operations_module
 from recovery_app._core.tokens import hash_socket_id
-from recovery_app.exceptions import InvalidSignature, SnapshotNotFound, TokenExpired
+from recovery_app.exceptions import (
+    InvalidSignature,
+    SnapshotCorrupt,
+    SnapshotNotFound,
+    TokenExpired,
+)
+from recovery_app.snapshots import Header
 from recovery_app.storages import MemoryStorage
 from tests.clock import FakeClock
 from tests.core.support import SECRET, DownStorage, make_manager
@@ -185,3 +192,14 @@ def test_the_storage_is_memory_by_default_and_goes_by_the_managers_clock(
     manager = make_manager(clock=clock)
     assert isinstance(manager.storage, MemoryStorage)
     assert manager.storage.clock is clock
+
+
+def test_a_snapshot_dated_years_ahead_is_corrupt(manager: RecoveryManager) -> None:
+    token = manager.create_token("s1")
+    manager.save(token, {"count": 1})
+    key = hash_socket_id("s1").hex()
+    data = manager.storage.load(key) or b""
+    far = replace(Header.read(data), fence=2**53)
+    manager.storage.save(key, far.put_on(data), 300)
+    with pytest.raises(SnapshotCorrupt, match="years ahead"):
+        manager.recover(token)
