@@ -459,8 +459,10 @@ async def test_a_server_that_ends_the_consumer_amid_a_second_join_leaves_no_task
 
 
 async def test_a_database_error_in_connect_has_connections_closed(
-    manager: RecoveryManager,
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(care, "CARE_SECONDS", 3600)
+
     class Failing(Counter):
         async def connect(self) -> None:
             await care.close_old_connections()
