@@ -25,6 +25,8 @@ from tests.support.memcached import find_memcached, make_memcached
 from tests.support.processes import HOST, RUNNING, Process
 
 pytest_plugins = ["tests.support.redis_fixtures"]
+# As `StorageContract` does: some tests import a part of it first.
+pytest.register_assert_rewrite("recovery_app.testing.contract")
 
 # A busy machine is no failure, whichever tests are run on it.
 hypothesis_settings.register_profile(

@@ -30,8 +30,9 @@ from recovery_app.middleware import override_manager
 from recovery_app.models import StoredSnapshot
 from recovery_app.storages import CacheStorage, DatabaseStorage, MemoryStorage, Storage
 from recovery_app.storages.database import cleanup
+from recovery_app.testing.contract.base import snapshot_bytes
 from tests.clock import FakeClock
-from tests.core.support import DownStorage, OwnStorage, make_manager, snapshot_bytes
+from tests.core.support import DownStorage, OwnStorage, make_manager
 from tests.support.databases import PARAMS
 from tests.support.processes import TOP
 

@@ -15,8 +15,9 @@ from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
 from recovery_app.storages.redis import pipelining
+from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.core.redis_storages import on_cluster, on_one
-from tests.core.support import claim_of, make_manager, snapshot_bytes
+from tests.core.support import make_manager
 from tests.support.processes import HOST, Process
 from tests.support.proxy import Tripmeter
 from tests.support.redis import Cluster, ask, calls_of, client, connections_of

@@ -21,8 +21,9 @@ from recovery_app.storages import RedisStorage
 from recovery_app.storages.redis.errors import as_redirect, translate_error
 from recovery_app.storages.redis.pipelining import MAX_REQUESTS
 from recovery_app.storages.redis.sync_client import FOR
+from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.core.redis_storages import on_cluster, on_one, on_sentinels
-from tests.core.support import CALLS, claim_of, make_manager, snapshot_bytes
+from tests.core.support import CALLS, make_manager
 from tests.support.processes import HOST, Process, wait_until
 from tests.support.redis import (
     Cluster,

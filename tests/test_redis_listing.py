@@ -10,9 +10,10 @@ import pytest
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.storages import RedisStorage, Storage
 from recovery_app.storages.redis.scanning import STEP_KEYS, Cursor
+from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from recovery_app.values import Query, Sample
 from tests.core.redis_storages import on_cluster, on_one
-from tests.core.support import CALLS, claim_of, snapshot_bytes
+from tests.core.support import CALLS
 from tests.support.processes import Process
 from tests.support.redis import Cluster, ask, calls_of, client
 

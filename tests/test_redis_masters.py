@@ -13,8 +13,8 @@ import pytest
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
+from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.core.redis_storages import on_sentinels
-from tests.core.support import claim_of, snapshot_bytes
 from tests.support.processes import HOST, Process, wait_until
 from tests.support.redis import (
     SERVICE,

@@ -22,9 +22,10 @@ from recovery_app.storages import MemoryStorage, RedisStorage, Storage
 from recovery_app.storages.redis.commands import to_ms
 from recovery_app.storages.redis.options import Limits
 from recovery_app.storages.redis.sync_client import FOR
+from recovery_app.testing.contract.base import snapshot_bytes
 from tests.clock import FakeClock
 from tests.core.redis_storages import RedisMaker, on_cluster, on_one, on_sentinels
-from tests.core.support import run_script, snapshot_bytes
+from tests.core.support import run_script
 from tests.core.test_storages_agree import KEYS, StoragesAgree
 from tests.support.needs import require
 from tests.support.processes import HOST, Process

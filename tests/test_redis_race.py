@@ -30,7 +30,7 @@ import django
 django.setup()
 from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
-from tests.core.support import snapshot_bytes
+from recovery_app.testing.contract.base import snapshot_bytes
 
 options, number, processes, saves, keys = json.loads(sys.argv[1])
 # Timestamps far ahead of the storage's clock would be refused.

@@ -27,7 +27,7 @@ from recovery_app.storages.redis.routing import (
     Send,
 )
 from recovery_app.storages.redis.topology import SLOTS, SlotMap, Topology
-from tests.core.support import claim_of
+from recovery_app.testing.contract.base import claim_of
 
 ONE, TWO, THREE = ("one", 1), ("two", 2), ("three", 3)
 requests = RequestFactory(Keys(prefix="test:"), time.time)

@@ -11,7 +11,6 @@ the same share lose in the order of their last use.
 
 from __future__ import annotations
 
-import math
 import struct
 from array import array
 from binascii import a2b_hex
@@ -27,7 +26,8 @@ _SLOT = 4
 """The bytes of a slot's number, in front of the stored bytes."""
 _FEW = 64
 _GROWTH = 16
-_SWEPT_PER_SECOND = 100_000
+_LOOKS = 32
+"""How many slots each eviction searches for what has expired."""
 _SNAPSHOT = READABLE + b"\0"
 """The first bytes of what isn't a marker."""
 _slot_in = struct.Struct("=I").unpack_from
@@ -70,7 +70,7 @@ class EntryTable:
         self._by_name: dict[bytes | Name, Holder] = {}
         self._markers = Holder("")
         self._uses = 0
-        self._swept_at = -math.inf
+        self._searched = NO_SLOT
         self._queue = HolderQueue(self._unit)
 
     def __len__(self) -> int:
@@ -126,7 +126,7 @@ class EntryTable:
             if record is not None:
                 self._release(slot, len(record) - _SLOT, holder)
             self._add(slot, holder, len(data))
-        if self.entries > self._max_entries or self.bytes > self._max_bytes:
+        if self._is_full():
             self._evict(slot, now)
         elif self._markers.load > self._max_entries:
             self._remember(self._drop(self._markers.first), now)
@@ -273,17 +273,13 @@ class EntryTable:
     # Eviction.
 
     def _evict(self, kept: int, now: float) -> None:
-        """Remove entries until few enough are left, but not ``kept``: first what has expired.
+        """Remove entries until few enough are left, but not ``kept``.
 
-        Then whoever holds most loses. To look for what has expired takes a look at everything,
-        so it is done at most once a second, and less often where there is much.
+        What has expired goes first, as far as it is found; then whoever holds most loses.
         """
-        if abs(now - self._swept_at) >= max(1.0, self.entries / _SWEPT_PER_SECOND):
-            self._swept_at = now
-            for name in self.expired(now):
-                self.remove(name)
+        self._drop_expired(kept, now)
         spared = None
-        while self.entries > self._max_entries or self.bytes > self._max_bytes:
+        while self._is_full():
             holder = self._queue.find_heaviest()
             if holder.first == kept:
                 self._queue.take_front()
@@ -292,6 +288,19 @@ class EntryTable:
             self._remember(self._drop(holder.first), now)
         if spared is not None:
             self._queue.put_back(spared, spared.bound)
+
+    def _is_full(self) -> bool:
+        return self.entries > self._max_entries or self.bytes > self._max_bytes
+
+    def _drop_expired(self, kept: int, now: float) -> None:
+        """Search a few slots from where the last search ended: all would stall the event loop."""
+        for _ in range(_LOOKS):
+            if not self._is_full():
+                break
+            self._searched = slot = (self._searched + 1) % len(self._holders)
+            is_expired = self._expiries[slot] <= now and self._holders[slot] is not _NOBODY
+            if is_expired and slot != kept:
+                self._drop(slot)
 
     def _remember(self, data: bytes, now: float) -> None:
         fencing = read_fencing(data)

@@ -13,6 +13,7 @@ from recovery_app import RecoveryManager
 from recovery_app.exceptions import StorageUnavailable, TokenSuperseded
 from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage
+from recovery_app.testing.contract.base import OWNER
 from tests.admin.support import (
     CLEANUP,
     CONFIRMED,
@@ -25,7 +26,7 @@ from tests.admin.support import (
     text_of,
 )
 from tests.clock import FakeClock
-from tests.core.support import ME, make_manager
+from tests.core.support import make_manager
 
 
 def test_a_snapshot_is_revoked_after_confirmation(
@@ -47,11 +48,11 @@ def test_a_snapshot_is_revoked_after_confirmation(
 
 
 def test_a_bound_snapshot_is_revoked(operator: Client, manager: RecoveryManager) -> None:
-    token = manager.create_token("mine", binding=ME)
-    manager.save(token, {"count": 1}, binding=ME)
+    token = manager.create_token("mine", binding=OWNER)
+    manager.save(token, {"count": 1}, binding=OWNER)
     operator.post(revocation_of("mine"), CONFIRMED)
     with pytest.raises(TokenSuperseded):
-        manager.save(token, {"count": 2}, binding=ME)
+        manager.save(token, {"count": 2}, binding=OWNER)
 
 
 def test_selected_snapshots_are_revoked_after_confirmation(

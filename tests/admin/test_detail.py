@@ -19,10 +19,11 @@ from recovery_app.admin.sensitive_names import Redactor
 from recovery_app.admin.state_tree import TreeRow, build_tree
 from recovery_app.conf import DEFAULT_REDACT as DEFAULT
 from recovery_app.middleware import override_manager
+from recovery_app.testing.contract.base import snapshot_bytes
 from tests.admin.conftest import MakeClient
 from tests.admin.support import LIST, detail_of, hash_of, revocation_of, save, text_of
 from tests.clock import FakeClock
-from tests.core.support import DownStorage, make_manager, snapshot_bytes
+from tests.core.support import DownStorage, make_manager
 
 EVIL = "</bdi></details><script>alert(1)</script><img src=x onerror=alert(2)>"
 SECRETS = {

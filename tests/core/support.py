@@ -14,8 +14,6 @@ import pytest
 from recovery_app import RecoveryManager
 from recovery_app.clock import Clock, to_us
 from recovery_app.exceptions import StorageUnavailable
-from recovery_app.fencing import Claim
-from recovery_app.snapshots import Header, Snapshot, digest_binding
 from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
 from tests.core.caches import CACHES
 from tests.core.redis_storages import REDIS
@@ -24,7 +22,6 @@ from tests.support.processes import TOP
 
 SECRET = b"the secret of the tests of the core"
 OTHER_SECRET = b"a secret that nobody here knows of!"
-ME = b"me"
 SOMEBODY = b"somebody else"
 SCRIPT_SECONDS = 60
 
@@ -118,36 +115,6 @@ CALLS = [
 def make_manager(**options: Any) -> RecoveryManager:
     """Build a manager without a thread for the clean-up."""
     return RecoveryManager(**{"secret": SECRET, "cleanup_interval": None, **options})
-
-
-def claim_of(issued_us: int, binding: bytes = ME) -> Claim:
-    """Return what a token with this timestamp and binding claims."""
-    return Claim(issued_us=issued_us, binding=digest_binding(binding))
-
-
-def snapshot_bytes(
-    fence: int,
-    state: bytes = b"{}",
-    *,
-    binding: bytes = ME,
-    floor: int | None = None,
-    socket_id: str = "a socket",
-    **header: Any,
-) -> bytes:
-    """Return the bytes of a snapshot that a token with the timestamp ``fence`` saves."""
-    return Snapshot(
-        header=Header(
-            fence=fence,
-            floor=fence if floor is None else floor,
-            binding=digest_binding(binding),
-            **header,
-        ),
-        socket_id=socket_id,
-        view="a view",
-        topic="a:topic",
-        serializer="json",
-        state=state,
-    ).to_bytes()
 
 
 def now_us(clock: Clock) -> int:

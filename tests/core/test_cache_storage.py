@@ -25,9 +25,10 @@ from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.storages import CacheStorage
 from recovery_app.storages.cache.entry import PREFIX
+from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.clock import FakeClock
 from tests.core.caches import CACHES, LISTING
-from tests.core.support import claim_of, run_script, snapshot_bytes
+from tests.core.support import run_script
 from tests.support.caches import ON_REDIS
 from tests.support.memcached import find_memcached, make_memcached
 from tests.support.needs import require

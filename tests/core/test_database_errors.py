@@ -13,8 +13,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.storages import DatabaseStorage
+from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.core.databases import ALIAS, another_alias
-from tests.core.support import claim_of, snapshot_bytes
 from tests.support.processes import free_port
 
 KEY = "0123456789abcdef"

@@ -20,9 +20,9 @@ from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Decision, Verdict
 from recovery_app.models import StoredSnapshot
 from recovery_app.storages import DatabaseStorage
+from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.clock import FakeClock
 from tests.core.databases import another_alias
-from tests.core.support import claim_of, snapshot_bytes
 
 KEY = "0123456789abcdef"
 TTL = 60

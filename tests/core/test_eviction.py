@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import tracemalloc
+from array import array
+from typing import Any
 
 import pytest
 
@@ -13,8 +15,9 @@ from recovery_app.exceptions import StateTooLarge, TokenSuperseded
 from recovery_app.fencing import Verdict
 from recovery_app.storages import MemoryStorage
 from recovery_app.storages.memory_table import key_of as table_key
+from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.clock import FakeClock
-from tests.core.support import claim_of, make_manager, snapshot_bytes
+from tests.core.support import make_manager
 
 TTL = 60
 
@@ -223,6 +226,26 @@ def test_what_has_expired_goes_before_what_is_live(clock: FakeClock) -> None:
     for number in range(98, 102):
         storage.save(key_of(number), snapshot_bytes(1, binding=b"somebody"), TTL)
     assert [storage.load(key_of(number)) is not None for number in range(98, 102)] == [True] * 4
+
+
+def test_an_eviction_searches_few_entries(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = MemoryStorage(max_entries=1_000, clock=clock)
+    for number in range(1_000):
+        storage.save(key_of(number), snapshot_bytes(1, binding=b"%d" % number), TTL)
+    read: list[int] = []
+
+    class Expiries(array):
+        def __getitem__(self, slot: Any) -> Any:
+            read.append(slot)
+            return super().__getitem__(slot)
+
+    monkeypatch.setattr(storage._table, "_expiries", Expiries("d", storage._table._expiries))
+    storage.save(key_of(1_000), snapshot_bytes(1, binding=b"1000"), TTL)
+    assert storage.count_expired() == 0
+    assert storage._table.entries == 1_000
+    assert len(read) <= 40
 
 
 def test_a_clock_that_is_set_back_refuses_no_new_socket(clock: FakeClock) -> None:

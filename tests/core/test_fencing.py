@@ -17,8 +17,9 @@ from recovery_app.exceptions import (
     VersionMismatch,
 )
 from recovery_app.storages import Storage
+from recovery_app.testing.contract.base import OWNER
 from tests.clock import FakeClock
-from tests.core.support import ME, SOMEBODY, make_manager
+from tests.core.support import SOMEBODY, make_manager
 
 SOCKET = "the socket"
 HASH = hash_socket_id(SOCKET).hex()
@@ -147,9 +148,9 @@ def test_a_socket_may_start_anew_after_it_was_revoked(everywhere: RecoveryManage
 
 
 def test_a_token_is_good_for_its_binding_alone(everywhere: RecoveryManager) -> None:
-    token = everywhere.create_token(SOCKET, binding=ME)
-    everywhere.save(token, STATE, binding=ME)
-    for binding in (SOMEBODY, b"", ME + b"\0"):
+    token = everywhere.create_token(SOCKET, binding=OWNER)
+    everywhere.save(token, STATE, binding=OWNER)
+    for binding in (SOMEBODY, b"", OWNER + b"\0"):
         for call in (
             lambda binding=binding: everywhere.save(token, {"count": 99}, binding=binding),
             lambda binding=binding: everywhere.touch(token, binding=binding),
@@ -161,37 +162,37 @@ def test_a_token_is_good_for_its_binding_alone(everywhere: RecoveryManager) -> N
             with pytest.raises(InvalidSignature) as raised:
                 call()
             assert raised.value.socket_hash is None
-    assert everywhere.take_over(token, binding=ME).state == STATE
+    assert everywhere.take_over(token, binding=OWNER).state == STATE
 
 
 def test_a_snapshot_that_was_bound_anew_is_closed_to_whom_it_was_bound_before(
     everywhere: RecoveryManager,
 ) -> None:
-    token = everywhere.create_token(SOCKET, binding=ME)
-    everywhere.save(token, STATE, binding=ME)
-    renewed = everywhere.renew(token, binding=ME, new_binding=SOMEBODY)
-    unused = everywhere.create_token(SOCKET, binding=ME)
+    token = everywhere.create_token(SOCKET, binding=OWNER)
+    everywhere.save(token, STATE, binding=OWNER)
+    renewed = everywhere.renew(token, binding=OWNER, new_binding=SOMEBODY)
+    unused = everywhere.create_token(SOCKET, binding=OWNER)
     for mine in (token, unused):
         for call in (everywhere.touch, everywhere.recover, everywhere.take_over, everywhere.revoke):
             with pytest.raises(InvalidSignature) as raised:
-                call(mine, binding=ME)
+                call(mine, binding=OWNER)
             assert raised.value.socket_hash == HASH
     assert everywhere.take_over(renewed, binding=SOMEBODY).state == STATE
 
 
 def test_a_renewed_token_replaces_the_one_before(everywhere: RecoveryManager) -> None:
-    token = everywhere.create_token(SOCKET, binding=ME)
+    token = everywhere.create_token(SOCKET, binding=OWNER)
     with pytest.raises(SnapshotNotFound):
-        everywhere.renew(token, binding=ME)
-    everywhere.save(token, STATE, binding=ME)
-    renewed = everywhere.renew(token, binding=ME)
+        everywhere.renew(token, binding=OWNER)
+    everywhere.save(token, STATE, binding=OWNER)
+    renewed = everywhere.renew(token, binding=OWNER)
     with pytest.raises(TokenSuperseded):
-        everywhere.save(token, {"count": 99}, binding=ME)
+        everywhere.save(token, {"count": 99}, binding=OWNER)
     # The client may not have got it: until a save confirms it, the older one still opens.
-    assert everywhere.recover(token, binding=ME) == STATE
-    everywhere.save(renewed, {"count": 2}, binding=ME)
+    assert everywhere.recover(token, binding=OWNER) == STATE
+    everywhere.save(renewed, {"count": 2}, binding=OWNER)
     with pytest.raises(TokenSuperseded):
-        everywhere.recover(token, binding=ME)
+        everywhere.recover(token, binding=OWNER)
 
 
 # What counts as a sign of life.

@@ -19,17 +19,11 @@ from recovery_app.snapshots import HEAD_BYTES, Head, Snapshot
 from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
 from recovery_app.storages.database.columns import columns_of
 from recovery_app.storages.database.queries import starting_with
+from recovery_app.testing.contract.base import OWNER, snapshot_bytes
 from recovery_app.values import Query, SnapshotInfo
 from tests.clock import FakeClock
 from tests.core.caches import LISTING
-from tests.core.support import (
-    ME,
-    SOMEBODY,
-    calls_of_async_variants,
-    make_manager,
-    now_us,
-    snapshot_bytes,
-)
+from tests.core.support import SOMEBODY, calls_of_async_variants, make_manager, now_us
 
 IDS = [f"{letter}-{number}" for letter in "ab" for number in range(4)]
 
@@ -41,10 +35,10 @@ def key_of(socket_id: str) -> str:
 def fill(manager: RecoveryManager) -> None:
     """Save eight snapshots of growing size, of two views."""
     for place, socket_id in enumerate(IDS):
-        token = manager.create_token(socket_id, binding=ME)
+        token = manager.create_token(socket_id, binding=OWNER)
         view = f"view {socket_id[-1]}"
         state = {"text": "x" * place}
-        manager.save(token, state, binding=ME, view=view, topic="lv:x", version=place)
+        manager.save(token, state, binding=OWNER, view=view, topic="lv:x", version=place)
 
 
 def ids_of(manager: RecoveryManager, limit: int = 3, **wanted: Any) -> list[str]:
@@ -309,7 +303,7 @@ def test_a_cache_is_counted_and_searched_in_bounds(
     monkeypatch.setattr("recovery_app.storages.cache.storage.MAX_LOOKED_AT", 3)
     manager = make_manager(storage=any_storage, clock=clock)
     fill(manager)
-    manager.touch(manager.create_token("a-0", binding=ME), binding=ME)
+    manager.touch(manager.create_token("a-0", binding=OWNER), binding=OWNER)
     sample = manager.sample(4)
     assert (len(sample.items), sample.total, sample.is_exact) == (4, 8, False)
     page = manager.browse(Query(prefix="nobody", limit=2))
@@ -321,8 +315,10 @@ def test_a_cache_is_counted_and_searched_in_bounds(
 
 
 def test_a_socket_is_inspected_by_its_hash(everywhere: RecoveryManager) -> None:
-    token = everywhere.create_token("mine", binding=ME)
-    everywhere.save(token, {"count": 1}, binding=ME, applied_seq=7, version=2, view="v", topic="t")
+    token = everywhere.create_token("mine", binding=OWNER)
+    everywhere.save(
+        token, {"count": 1}, binding=OWNER, applied_seq=7, version=2, view="v", topic="t"
+    )
     found = everywhere.inspect(key_of("mine"))
     assert found is not None
     info = found.info
@@ -375,13 +371,13 @@ def test_what_cant_be_read_is_inspected_with_its_problem(everywhere: RecoveryMan
 
 
 def test_a_socket_is_revoked_by_its_hash(everywhere: RecoveryManager) -> None:
-    token = everywhere.create_token("mine", binding=ME)
-    everywhere.save(token, {"count": 1}, binding=ME)
-    newer = everywhere.take_over(token, binding=ME).token
+    token = everywhere.create_token("mine", binding=OWNER)
+    everywhere.save(token, {"count": 1}, binding=OWNER)
+    newer = everywhere.take_over(token, binding=OWNER).token
     assert everywhere.revoke_socket(key_of("mine"))
     for old in (token, newer):
         with pytest.raises(TokenSuperseded):
-            everywhere.save(old, {"count": 2}, binding=ME)
+            everywhere.save(old, {"count": 2}, binding=OWNER)
         with pytest.raises(TokenError):
             everywhere.touch(old, binding=SOMEBODY)
     found = everywhere.inspect(key_of("mine"))

@@ -11,8 +11,9 @@ import pytest
 
 from recovery_app.exceptions import RecoveryError
 from recovery_app.storages import MemoryStorage
+from recovery_app.testing.contract.base import OWNER
 from tests.clock import FakeClock
-from tests.core.support import ME, SECRET, SOMEBODY, DownStorage, make_manager
+from tests.core.support import SECRET, SOMEBODY, DownStorage, make_manager
 
 SOCKET = "the socket"
 CONFIDENTIAL = "4111-1111-1111-1111"
@@ -39,13 +40,13 @@ def test_nothing_confidential_is_said(
     manager: Any, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    tokens = [manager.create_token(SOCKET, binding=ME)]
+    tokens = [manager.create_token(SOCKET, binding=OWNER)]
     said = [repr(manager), repr(manager.storage), repr(manager.operations), repr(manager.codec)]
 
-    def call(name: str, *arguments: Any, binding: bytes = ME) -> None:
+    def call(name: str, *arguments: Any, binding: bytes = OWNER) -> None:
         said.append(said_by(lambda: getattr(manager, name)(*arguments, binding=binding)))
 
-    def try_all(token: str, binding: bytes = ME) -> None:
+    def try_all(token: str, binding: bytes = OWNER) -> None:
         call("save", token, STATE, binding=binding)
         call("save", token, {"card": [CONFIDENTIAL, object()]}, binding=binding)
         call("save", token, {"card": CONFIDENTIAL * 10}, binding=binding)
@@ -54,17 +55,17 @@ def test_nothing_confidential_is_said(
         call("take_over", token[:-1] + "é", binding=binding)
 
     try_all(tokens[0])
-    takeover = manager.take_over(tokens[0], binding=ME)
+    takeover = manager.take_over(tokens[0], binding=OWNER)
     said.append(repr(takeover))
-    tokens += [takeover.token, manager.renew(takeover.token, binding=ME)]
+    tokens += [takeover.token, manager.renew(takeover.token, binding=OWNER)]
     for token in tokens:
         try_all(token)
         try_all(token, SOMEBODY)
-    said.append(repr(manager.storage.load(manager.operations.verify(tokens[0], ME).key) is None))
+    said.append(repr(manager.storage.load(manager.operations.verify(tokens[0], OWNER).key) is None))
     manager.storage.down = True
     try_all(tokens[-1])
     manager.storage.down = False
-    manager.revoke(tokens[-1], binding=ME)
+    manager.revoke(tokens[-1], binding=OWNER)
     try_all(tokens[-1])
     clock.advance(seconds=100_000)
     try_all(tokens[-1])
@@ -85,10 +86,10 @@ def test_a_listing_says_nothing_of_the_state(calls: Callable[[Any], Any]) -> Non
 
 def test_the_storage_never_sees_a_token(calls: Callable[[Any], Any]) -> None:
     manager = calls(make_manager(storage=MemoryStorage()))
-    tokens = [manager.create_token(SOCKET, binding=ME)]
-    manager.save(tokens[0], STATE, binding=ME)
-    tokens.append(manager.take_over(tokens[0], binding=ME).token)
-    manager.save(tokens[1], STATE, binding=ME)
+    tokens = [manager.create_token(SOCKET, binding=OWNER)]
+    manager.save(tokens[0], STATE, binding=OWNER)
+    tokens.append(manager.take_over(tokens[0], binding=OWNER).token)
+    manager.save(tokens[1], STATE, binding=OWNER)
     (entry,) = manager.storage.list_entries().entries
     for token in tokens:
         assert token.encode() not in entry.data

@@ -18,8 +18,9 @@ from recovery_app.exceptions import (
     UnserializableState,
     VersionMismatch,
 )
+from recovery_app.testing.contract.base import snapshot_bytes
 from tests.clock import FakeClock
-from tests.core.support import DownStorage, make_manager, snapshot_bytes
+from tests.core.support import DownStorage, make_manager
 
 SOCKET = "the socket"
 KEY = hash_socket_id(SOCKET).hex()

@@ -20,7 +20,8 @@ from recovery_app.exceptions import (
     TokenSuperseded,
 )
 from recovery_app.signals import Observer, observers, recovery_failed, state_recovered
-from tests.core.support import ME, OTHER_SECRET, SOMEBODY, DownStorage, make_manager
+from recovery_app.testing.contract.base import OWNER
+from tests.core.support import OTHER_SECRET, SOMEBODY, DownStorage, make_manager
 
 SOCKET = "the socket"
 KEY = hash_socket_id(SOCKET).hex()
@@ -93,18 +94,18 @@ def test_what_could_not_be_given_back_is_announced(
     manager: RecoveryManager, heard: list[dict[str, Any]], name: str
 ) -> None:
     give = getattr(manager, name)
-    token = manager.create_token(SOCKET, binding=ME)
-    forged = make_manager(secret=OTHER_SECRET).create_token(SOCKET, binding=ME)
+    token = manager.create_token(SOCKET, binding=OWNER)
+    forged = make_manager(secret=OTHER_SECRET).create_token(SOCKET, binding=OWNER)
     assert announced(heard, lambda: give("x")) == (None, MalformedToken)
-    assert announced(heard, lambda: give(forged, binding=ME)) == (None, InvalidSignature)
+    assert announced(heard, lambda: give(forged, binding=OWNER)) == (None, InvalidSignature)
     assert announced(heard, lambda: give(token, binding=SOMEBODY)) == (None, InvalidSignature)
-    assert announced(heard, lambda: give(token, binding=ME)) == (SOCKET, SnapshotNotFound)
-    manager.save(token, STATE, binding=ME)
-    newer = manager.create_token(SOCKET, binding=ME)
-    manager.save(newer, STATE, binding=ME)
-    assert announced(heard, lambda: give(token, binding=ME)) == (SOCKET, TokenSuperseded)
+    assert announced(heard, lambda: give(token, binding=OWNER)) == (SOCKET, SnapshotNotFound)
+    manager.save(token, STATE, binding=OWNER)
+    newer = manager.create_token(SOCKET, binding=OWNER)
+    manager.save(newer, STATE, binding=OWNER)
+    assert announced(heard, lambda: give(token, binding=OWNER)) == (SOCKET, TokenSuperseded)
     manager.storage.save(KEY, b"rubbish", 60)
-    assert announced(heard, lambda: give(newer, binding=ME)) == (SOCKET, SnapshotCorrupt)
+    assert announced(heard, lambda: give(newer, binding=OWNER)) == (SOCKET, SnapshotCorrupt)
 
 
 @pytest.mark.parametrize("name", ["recover", "take_over"])

@@ -8,15 +8,11 @@ from hypothesis import strategies as st
 
 from recovery_app.exceptions import StorageError
 from recovery_app.storages import EntryPage, MemoryStorage, Storage
+from recovery_app.testing.contract.base import snapshot_bytes
 from tests.clock import FakeClock
 from tests.core.caches import LISTING
 from tests.core.redis_storages import REDIS
-from tests.core.support import (
-    DATABASES,
-    MEMORY,
-    OwnStorage,
-    snapshot_bytes,
-)
+from tests.core.support import DATABASES, MEMORY, OwnStorage
 
 KEY = "0123456789abcdef"
 OTHER = "fedcba9876543210"

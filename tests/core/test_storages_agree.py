@@ -23,15 +23,16 @@ from hypothesis.stateful import (
 
 from recovery_app.snapshots import MAX_US, digest_binding
 from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
+from recovery_app.testing.contract.base import OWNER, claim_of, snapshot_bytes
 from tests.clock import FakeClock
-from tests.core.support import ME, SOMEBODY, OwnStorage, claim_of, snapshot_bytes
+from tests.core.support import SOMEBODY, OwnStorage
 
 KEYS = ("00000000000000aa", "00000000000000bb")
 
 key = st.sampled_from(KEYS)
 # Few and close together, so that they meet; and the ends of what counts.
 time_us = st.integers(1, 9) | st.sampled_from([0, MAX_US // 2])
-binding = st.sampled_from([ME, SOMEBODY])
+binding = st.sampled_from([OWNER, SOMEBODY])
 claim = st.builds(claim_of, time_us, binding)
 ttl = st.integers(1, 9)
 snapshot = st.builds(

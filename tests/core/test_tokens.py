@@ -20,9 +20,10 @@ from recovery_app._core.tokens import (
     key_of,
 )
 from recovery_app.exceptions import InvalidSignature, MalformedToken, TokenError
-from tests.core.support import ME, OTHER_SECRET, SECRET, SOMEBODY
+from tests.core.support import OTHER_SECRET, SECRET, SOMEBODY
 
 ALPHABET = string.ascii_letters + string.digits + "-_"
+ME = b"me"
 ISSUED_US = 1_790_000_000_123_456
 CLAIMS = TokenPayload(socket_hash=hash_socket_id("the socket"), issued_us=ISSUED_US)
 SIGNER = TokenSigner(SECRET)
