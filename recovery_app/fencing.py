@@ -154,6 +154,12 @@ def latest_date(now_us: int | None = None) -> int:
     return (to_us(time.time()) if now_us is None else now_us) + MAX_AHEAD_US
 
 
+def check_fence_date(header: Header, now_us: int | None = None) -> None:
+    """Raise `SnapshotCorrupt` for a fence or floor that is dated more than a day ahead."""
+    if max(header.fence, header.floor) > latest_date(now_us):
+        raise SnapshotCorrupt("it is dated more than a day ahead")
+
+
 def refuse(header: Header, claim: Claim, *, by_floor: bool = False) -> Verdict | None:
     """Return why a claim is refused by a stored header, or ``None`` if it isn't."""
     if header.binding != claim.binding:
@@ -179,6 +185,5 @@ def _read_allowed(
 
 def _read_dated(stored: bytes, now_us: int | None) -> Header:
     header = Header.read(stored)
-    if max(header.fence, header.floor) > latest_date(now_us):
-        raise SnapshotCorrupt("it is dated years ahead")
+    check_fence_date(header, now_us)
     return header

@@ -21,13 +21,12 @@ from recovery_app._core.notifier import Recovered
 from recovery_app._core.refusals import check_date, misdated, refusal
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
-from recovery_app.clock import MAX_AHEAD_US, MICROSECONDS, Clock
-from recovery_app.exceptions import RecoveryError, SnapshotCorrupt
-from recovery_app.fencing import Claim, Decision, Verdict, latest_date, refuse
+from recovery_app.clock import MAX_AHEAD_US, MICROSECONDS, Clock, to_us
+from recovery_app.exceptions import RecoveryError
+from recovery_app.fencing import Claim, Decision, Verdict, check_fence_date, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
     MAX_SEQ,
-    REVOKED,
     Header,
     Snapshot,
     digest_binding,
@@ -70,7 +69,7 @@ class Operations:
 
     def now_us(self) -> int:
         """Return the time in microseconds, never the same twice from one process."""
-        return self._timestamps.tick(round(self._clock() * MICROSECONDS))
+        return self._timestamps.tick(to_us(self._clock()))
 
     def create(self, socket_id: str, binding: bytes) -> Grant:
         """Issue a token for a new socket."""
@@ -194,10 +193,9 @@ class Operations:
         try:
             snapshot = Snapshot.from_bytes(data)
             header = snapshot.header
-            if max(header.fence, header.floor) > latest_date(round(self._clock() * MICROSECONDS)):
-                raise SnapshotCorrupt("it is dated years ahead")
+            check_fence_date(header, to_us(self._clock()))
             verdict = refuse(header, grant.claim, by_floor=True)
-            if verdict is not None or header.flags & REVOKED:
+            if verdict is not None or header.revoked:
                 raise self._refusal(grant, verdict or Verdict.NOT_FOUND)
             state = self.codec.decode(snapshot.state, snapshot.serializer)
         except RecoveryError as error:
