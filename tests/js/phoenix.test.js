@@ -45,6 +45,21 @@ test("the page's own hook is called for each join, after Recovery has handled it
   assert.deepEqual(seen, [["new", "token-1"], ["recovered", "token-2"]]);
 });
 
+test("of all views on a socket, only the one with the largest event gives it up", async (t) => {
+  const server = await TestServer.start(t);
+  const { tab, socket, recovery, channel } = connect(t, server);
+  const other = new tab.app.Recovery("other", SOON);
+  const otherChannel = other.channel(socket, "lv:other");
+  await Promise.all([received(channel.join()), received(otherChannel.join())]);
+  server.maxChars = 300;
+  const lost = record(other, "lost");
+  const large = recovery.push("add", { item: "x".repeat(400) });
+  const small = other.push("add", { item: "small" });
+  await assert.rejects(large, { name: "EventLost", reason: "too_large" });
+  assert.deepEqual((await small).state, ["small"]);
+  assert.deepEqual(lost, []);
+});
+
 test("the state is restored after a reload", async (t) => {
   const server = await TestServer.start(t);
   const first = connect(t, server);

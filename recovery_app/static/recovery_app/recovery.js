@@ -475,8 +475,16 @@ var RecoveryApp = (() => {
 
     /** Note that the server closed the connection over the size of a message: of the largest that was being sent. */
     suspectLargest() {
+      this.#tooLarge = this.#largestUnanswered ?? null;
+    }
+
+    get largestBytes() {
+      return this.#largestUnanswered?.sizeBytes ?? 0;
+    }
+
+    get #largestUnanswered() {
       const sent = this.#unanswered.filter((queued) => this.events.includes(queued));
-      this.#tooLarge = sent.sort((one, other) => other.sizeBytes - one.sizeBytes)[0] ?? null;
+      return sent.sort((one, other) => other.sizeBytes - one.sizeBytes).at(0);
     }
 
     /**
@@ -717,6 +725,7 @@ var RecoveryApp = (() => {
    * Other clients call `joinPayload`, `joined`, `dropped`, `keep` and, to send events, `carry`.
    */
   class Recovery extends EventTarget {
+    /** @type {WeakMap<object, EventQueue[]>} */ static #queuesOn = new WeakMap();
     #tokens;
     #queue;
     #timeoutMs;
@@ -799,7 +808,7 @@ var RecoveryApp = (() => {
       channel.join = (timeout) =>
         join(timeout).receive("ok", (/** @type {Payload} */ reply) => this.joined(reply));
       channel.on("recovery:token", (pushed) => this.keep(pushed));
-      socket.onClose?.((event) => this.dropped(event?.code));
+      this.#shareSocket(socket);
       channel.onError(() => this.dropped());
       channel.onClose(() => this.dropped());
       this.carry(phoenixTransport(channel));
@@ -810,6 +819,18 @@ var RecoveryApp = (() => {
         return push(...what);
       };
       return channel;
+    }
+
+    /** Have one event given up, of all views on the socket, if it is closed over a message's size. @param {any} socket */
+    #shareSocket(socket) {
+      const queues = Recovery.#queuesOn.get(socket) ?? [];
+      Recovery.#queuesOn.set(socket, queues);
+      if (queues.push(this.#queue) > 1) return;
+      socket.onClose?.((/** @type {any} */ event) => {
+        if (event?.code !== CLOSE_TOO_LARGE) return;
+        const [largest] = [...queues].sort((one, other) => other.largestBytes - one.largestBytes);
+        largest?.suspectLargest();
+      });
     }
 
     /** Record that a connection or a join is being tried. */
