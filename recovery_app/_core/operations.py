@@ -80,6 +80,10 @@ class Operations:
         """Return the name by which a client tells persons apart."""
         return self._signer.owner_of(person)
 
+    def digest_person(self, person: bytes) -> bytes:
+        """Return the digest by which snapshots know whose they are: 16 bytes."""
+        return self._signer.digest_person(person)
+
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""
         # An open page shows the same token with each event, mostly to the process that issued
@@ -171,6 +175,7 @@ class Operations:
             texts=(socket_id, metadata.view, metadata.topic, self.codec.name),
             replies=replies,
             state=payload,
+            person=metadata.person,
         )
         size_bytes = len(payload)
         try:

@@ -53,12 +53,15 @@ class Join:
     async def _carry_out(self) -> Joined:
         shows_token = self._token is not None
         admission = await self._application.admit(self._params, shows_token=shows_token)
+        operations = self._manager.operations
+        person = operations.digest_person(admission.person)
+        version = self._application.version
         session = Session(
             self._manager,
             binding=admission.binding,
-            metadata=metadata_of(self._application.version, admission.view, self._topic),
+            metadata=metadata_of(version, admission.view, self._topic, person),
             announce=self._announce,
-            owner=self._manager.operations.owner_of(admission.person),
+            owner=operations.owner_of(admission.person),
         )
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:

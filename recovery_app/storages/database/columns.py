@@ -14,7 +14,7 @@ from django.db.models.functions import Greatest
 
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
 from recovery_app.fencing import Claim, latest_date
-from recovery_app.snapshots import Header, Snapshot
+from recovery_app.snapshots import NOBODY, Header, Snapshot
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredSnapshot
@@ -34,6 +34,7 @@ _UNREADABLE = {
     "socket_id": "",
     "view": "",
     "topic": "",
+    "person": "",
 }
 
 
@@ -141,6 +142,7 @@ def _of_rest(snapshot: Snapshot) -> dict[str, Any]:
         "view": _text(snapshot.view),
         "topic": _text(snapshot.topic),
         "size_bytes": len(snapshot.state),
+        "person": "" if snapshot.person == NOBODY else snapshot.person.hex(),
     }
 
 
