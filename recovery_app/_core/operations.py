@@ -21,6 +21,7 @@ from recovery_app._core.driver import Flow
 from recovery_app._core.fenced_steps import adopt_stored_digest, fenced_step
 from recovery_app._core.metadata import SnapshotMetadata, check_number
 from recovery_app._core.notifier import Recovered
+from recovery_app._core.persons import Person, check_person, marker_key, name_user, revoke_person
 from recovery_app._core.refusals import check_date, misdated, refusal
 from recovery_app._core.sealing import Sealer
 from recovery_app._core.state_codec import StateCodec
@@ -31,6 +32,7 @@ from recovery_app.fencing import Claim, Decision, Verdict, check_fence_date, ref
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
     MAX_SEQ,
+    NOBODY,
     Header,
     Snapshot,
     encode_head,
@@ -82,13 +84,14 @@ class Operations:
         observers.token_created()
         return self._issue(hash_socket_id(socket_id), self.now_us(), binding, socket_id)
 
-    def owner_of(self, person: bytes) -> str:
-        """Return the name by which a client tells persons apart."""
-        return self._signer.owner_of(person)
+    def person(self, name: bytes, user: bytes | None) -> Person:
+        """Return how clients know a person by ``name``, and snapshots by that of the ``user``.
 
-    def digest_person(self, person: bytes) -> bytes:
-        """Return the digest by which snapshots know whose they are: 16 bytes."""
-        return self._signer.digest_person(person)
+        Only users can be revoked.
+        """
+        digests = self._signer.digest_person(user or name)
+        markers = tuple(map(marker_key, digests)) if user else ()
+        return Person(self._signer.owner_of(name), digests[0], markers)
 
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""
@@ -238,19 +241,29 @@ class Operations:
         return (yield from self.take_over_granted(grant, newest_version))
 
     def take_over_granted(
-        self, grant: Grant, newest_version: int | None
+        self, grant: Grant, newest_version: int | None, person: Person | None = None
     ) -> Flow[tuple[Takeover, Grant]]:
-        """Do the same with a token that is verified already."""
+        """Do the same with a token that is verified already.
+
+        ``person`` is whoever shows it, ``None`` whoever the snapshot says.
+        """
         options = {"now_us": self.now_us(), "newest_version": newest_version}
         decision: Decision = yield from self._step(grant, "takeover", "take_over", options)
         if decision.verdict is not Verdict.DONE:
             raise self._refusal(grant, decision.verdict, decision.data, newest_version)
         try:
-            takeover, following, is_outdated = self._read_takeover(grant, decision.data or b"")
+            takeover, following, digest, is_outdated = self._read_takeover(
+                grant, decision.data or b""
+            )
         except RecoveryError as error:
             error.socket_hash = grant.key
             raise
         del decision
+        # After the takeover: of two that meet, the revocation finds the token that was shown.
+        if person is None and digest != NOBODY:
+            person = Person(digest=digest, markers=(marker_key(digest),))
+        if person is not None:
+            yield from check_person(person.markers, grant.issued_us, grant.key)
         observers.token_created()
         if not is_outdated:
             return takeover, following
@@ -259,8 +272,8 @@ class Operations:
             following = yield from self.renew(following, None, is_outdated=True)
         return replace(takeover, token=following.token, issued_us=following.issued_us), following
 
-    def _read_takeover(self, grant: Grant, data: bytes) -> tuple[Takeover, Grant, bool]:
-        """Return also whether the snapshot should get a newer digest of its binding."""
+    def _read_takeover(self, grant: Grant, data: bytes) -> tuple[Takeover, Grant, bytes, bool]:
+        """Return also whose state it is, and whether the digest of its binding is outdated."""
         snapshot = Snapshot.from_bytes(data)
         state = self.read_state(snapshot, grant.key, data, grant.binding)
         header = snapshot.header
@@ -280,7 +293,15 @@ class Operations:
             payload=snapshot.state if snapshot.serializer == self.codec.name else None,
             replies=snapshot.replies,
         )
-        return takeover, following, is_outdated
+        return takeover, following, snapshot.person, is_outdated
+
+    def revoke_user(self, pk: object) -> Flow[None]:
+        """Refuse every token that was issued to a user until now."""
+        # Then the last snapshot has expired, and nobody shows a token that counts.
+        limit = 0 if math.isinf(self._token_max_age) else self._token_max_age
+        ttl_seconds = max(2 * self._ttl, limit)
+        markers = [marker_key(digest) for digest in self._signer.digest_person(name_user(pk))]
+        return revoke_person(markers, now_us=self.now_us(), ttl_seconds=ttl_seconds)
 
     def touch(self, grant: Grant) -> Flow[bool]:
         """Restart the time to live; return whether there was a snapshot."""

@@ -117,12 +117,11 @@ class TokenSigner:
         """Return the name by which a client tells persons apart: it confirms no guess of who."""
         return self._owner_key.mac(person, b"")[:OWNER_SIZE].hex()
 
-    def digest_person(self, person: bytes) -> bytes:
-        """Return the digest by which snapshots know whose they are: 16 bytes, in no token."""
-        return self._person_keys[0].mac(person, b"")[:DIGEST_SIZE]
+    def digest_person(self, person: bytes) -> list[bytes]:
+        """Return the digests by which snapshots know whose they are, 16 bytes each.
 
-    def digests_of_person(self, person: bytes) -> list[bytes]:
-        """Return the digests of a person under each secret, the newest first."""
+        There is one for each secret; new snapshots have the first. No token shows one.
+        """
         return [key.mac(person, b"")[:DIGEST_SIZE] for key in self._person_keys]
 
     def verify(self, token: object, binding: bytes = b"") -> TokenPayload:

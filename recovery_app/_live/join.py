@@ -28,12 +28,14 @@ class Join:
         *,
         manager: RecoveryManager,
         announce: Callable[[str], Awaitable[None]],
+        close: Callable[[], Awaitable[None]],
     ) -> None:
         self._application = application
         self._topic = message.topic
         self._token, self._params = _split_params(message.payload)
         self._manager = manager
         self._announce = announce
+        self._close = close
 
     def carry_out(self) -> Coroutine[Any, Any, Joined]:
         """Return the session, and the response that tells the client.
@@ -53,15 +55,15 @@ class Join:
     async def _carry_out(self) -> Joined:
         shows_token = self._token is not None
         admission = await self._application.admit(self._params, shows_token=shows_token)
-        operations = self._manager.operations
-        person = operations.digest_person(admission.person)
+        person = self._manager.operations.person(admission.person, admission.user)
         version = self._application.version
         session = Session(
             self._manager,
             binding=admission.binding,
-            metadata=metadata_of(version, admission.view, self._topic, person),
+            metadata=metadata_of(version, admission.view, self._topic, person.digest),
             announce=self._announce,
-            owner=operations.owner_of(admission.person),
+            close=self._close,
+            person=person,
         )
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import check_name
+from recovery_app._core.persons import combine
 from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import Payload
@@ -20,10 +21,10 @@ from recovery_app.consumers.identity import (
     bind_to_person,
     bind_to_route,
     bind_to_view,
-    combine,
     former_persons,
     name_person,
     person_of,
+    user_of,
 )
 from recovery_app.values import Takeover
 
@@ -130,6 +131,11 @@ class TopicApplication:
         """Seconds for which saves are gathered; 0 for a save after each event."""
         return self.consumer.recovery_save_interval
 
+    @property
+    def user(self) -> bytes | None:
+        """The name of the user who is logged in; ``None`` where nobody is."""
+        return user_of(self.consumer.scope)
+
     def reset(self) -> None:
         """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
         self.consumer = copy.copy(self._origin)
@@ -159,7 +165,7 @@ class TopicApplication:
         if shows_token and "should_recover" in own:
             may_recover = bool(await self._call("should_recover", self._topic.name, params))
         if not may_recover:
-            return Admission(view, binding, False, person)
+            return Admission(view, binding, False, person, self.user)
         scope = self.consumer.scope
         session = login_session(scope)
         refusal = None if session is None else await refuse_login(session, scope["user"])
@@ -168,7 +174,7 @@ class TopicApplication:
             uses_default = self.consumer._recovery_default_used
             former = [await self._call_for_binding(each) for each in former if uses_default]
         fallbacks = [self._binding(view, each) for each in former]
-        return Admission(view, binding, True, person, fallbacks, refusal)
+        return Admission(view, binding, True, person, self.user, fallbacks, refusal)
 
     async def identify(self) -> tuple[str, bytes, bytes]:
         """Return the view that a token is for, the binding to it and a person, and the person."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -15,18 +14,7 @@ from uuid import UUID
 from channels.db import database_sync_to_async
 from django.db.models import Model
 
-_LENGTH = struct.Struct(">I")
-
-
-def combine(*parts: str | bytes) -> bytes:
-    """Return bytes that no other list of parts gives."""
-    whole = b""
-    for part in parts:
-        # A path may contain what isn't UTF-8.
-        encoded = part.encode(errors="surrogatepass") if isinstance(part, str) else part
-        whole += _LENGTH.pack(len(encoded)) + encoded
-    return whole
-
+from recovery_app._core.persons import combine, name_user
 
 _NOBODY = combine("nobody")
 _USER = combine("user")
@@ -131,7 +119,13 @@ def _user_part(user: Any, auth_hash: str) -> bytes:
 
 def name_person(scope: Mapping[str, Any], person: bytes) -> bytes:
     """Return the part without the auth hash: who it is stays the same with a new password."""
-    return combine("user", str(scope["user"].pk)) if person.startswith(_USER) else person
+    return name_user(scope["user"].pk) if person.startswith(_USER) else person
+
+
+def user_of(scope: Mapping[str, Any]) -> bytes | None:
+    """Return the name of the user, whatever the consumer binds to; ``None`` where nobody is."""
+    user = scope.get("user")
+    return name_user(user.pk) if user is not None and user.is_authenticated else None
 
 
 def _session_part(session: Any) -> bytes:
