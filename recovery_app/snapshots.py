@@ -73,7 +73,8 @@ NOBODY = bytes(DIGEST_SIZE)
 UNSEALED = bytes(SEAL_SIZE)
 _FENCING = struct.Struct(f">3s5xQQ8xQQ{DIGEST_SIZE}s")
 """Of a header: magic and format, fence, floor, created, saved, binding."""
-
+_FIXED = struct.Struct(f">8s16x8s8x8s{DIGEST_SIZE}x{DIGEST_SIZE}s")
+"""Of a snapshot: magic to version, last applied seq, saved, person."""
 
 _NO_BINDING = hashlib.sha256()
 
@@ -261,7 +262,7 @@ def replace_binding(data: bytes, digest: bytes) -> bytes:
 
 def fixed_parts(data: bytes) -> bytes:
     """Return what a save writes of the first 80 bytes of a snapshot, and storages never change."""
-    return b"".join((data[:8], data[24:32], data[40:48], data[PERSON]))
+    return b"".join(_FIXED.unpack_from(data))
 
 
 def revoked_marker(header: Header) -> bytes:

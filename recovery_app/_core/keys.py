@@ -37,7 +37,8 @@ class MacKey:
         """Return the MAC of some pieces in a row, without a copy of them all."""
         inner, outer = self._inner.copy(), self._outer.copy()
         for piece in pieces:
-            inner.update(piece)
+            if piece:
+                inner.update(piece)
         outer.update(inner.digest())
         return outer.digest()
 

@@ -116,9 +116,9 @@ class Sealer:
             replies, state = b"", self._cipher.encrypt(key, _signed(head), replies, state)
         if not self.is_on:
             return b"".join((head, replies, state))
-        signed = b"".join((_name(key), fixed_parts(head), head[SEAL.stop :]))
-        seal = self._seal_keys[0].mac_of_pieces(signed, replies, state)[:SEAL_SIZE]
-        return b"".join((head[: SEAL.start], seal, head[SEAL.stop :], replies, state))
+        rest = head[SEAL.stop :]
+        seal = self._seal_keys[0].mac_of_pieces(_fixed(key, head) + rest, replies, state)
+        return b"".join((head[: SEAL.start], seal[:SEAL_SIZE], rest, replies, state))
 
     def unseal(
         self, snapshot: Snapshot, key: str, data: bytes, binding: bytes | None = None
@@ -144,18 +144,19 @@ class Sealer:
             if not (self.reads_unsealed and is_plain):
                 raise SnapshotCorrupt(_NO_SEAL)
             return
-        signed = _name(key) + fixed_parts(data)
+        fixed = _fixed(key, data)
         rest = memoryview(data)[SEAL.stop :]
         for seal_key in self._seal_keys:
-            seal = seal_key.mac_of_pieces(signed, rest)[:SEAL_SIZE]
+            seal = seal_key.mac_of_pieces(fixed, rest)[:SEAL_SIZE]
             if hmac.compare_digest(seal, snapshot.seal):
                 return
         raise SnapshotCorrupt(_UNSEALED if snapshot.seal == UNSEALED else _WRONG_SEAL)
 
 
-def _name(key: str) -> bytes:
+def _fixed(key: str, data: bytes) -> bytes:
+    # With its length the key ends where it does for one reading only.
     name = key.encode()
-    return len(name).to_bytes(4, "big") + name
+    return b"%d %b%b" % (len(name), name, fixed_parts(data))
 
 
 def _signed(head: bytes) -> bytes:
