@@ -60,6 +60,7 @@ class Join:
             announce=self._announce,
             owner=self._manager.operations.owner_of(admission.person),
         )
+        session.aliases += map(self._manager.operations.owner_of, admission.aliases)
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:
             extras = await self._application.mount(self._params)
@@ -84,6 +85,9 @@ class Join:
             await session.discard(admission.refusal)
             return None
         takeover = await session.take_over(self._token, admission.fallback_bindings)
+        if session.matched_fallback is not None:
+            name = admission.fallback_names[session.matched_fallback]
+            session.aliases += [] if name is None else [self._manager.operations.owner_of(name)]
         if takeover is None:
             return None
         try:

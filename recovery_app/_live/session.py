@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import SnapshotMetadata
-from recovery_app._core.rebinding import take_over_as
+from recovery_app._core.rebinding import take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.outcomes import Outcome, outcome_of
@@ -63,6 +63,10 @@ class Session:
         self.manager = manager
         self.owner = owner
         """The name of whose events these are."""
+        self.aliases: list[str] = []
+        """Other names under which the client may have kept the same person's events."""
+        self.matched_fallback: int | None = None
+        """Which of the fallbacks the client's token was for, if it wasn't for the binding."""
         self.outcome = Outcome.NEW
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
@@ -97,8 +101,7 @@ class Session:
 
         A token for one of the bindings in ``fallbacks`` is renewed.
         """
-        operations, version = self.manager.operations, self._metadata.version
-        flow = take_over_as(operations, token, self._binding, fallbacks, version)
+        flow = self._taking_over(token, fallbacks)
         # Error trackers record the variables of the frames that a storage's error passes.
         del token, fallbacks
         try:
@@ -116,6 +119,16 @@ class Session:
         self._replied_us = takeover.issued_us
         self._confirmed_us = takeover.shown_us
         return takeover
+
+    def _taking_over(
+        self, token: object, fallbacks: Sequence[bytes]
+    ) -> Flow[tuple[Takeover, Grant]]:
+        operations = self.manager.operations
+        grant, index = verify_any(operations, token, (self._binding, *fallbacks))
+        del token, fallbacks
+        self.matched_fallback = index - 1 if index else None
+        target = grant.bound_to(self._binding) if index else None
+        return (yield from take_over_as(operations, grant, target, self._metadata.version))
 
     async def discard(self, error: RecoveryError) -> None:
         """Go on without what was taken over, and announce why."""
@@ -143,13 +156,15 @@ class Session:
 
     def join_reply(self) -> dict[str, Any]:
         """Return the ``_recovery`` part of the reply to a join."""
-        return {
+        reply = {
             "token": self.token,
             "outcome": self.outcome.value,
             "ttl": self.manager.ttl,
             "seq": self.replies.applied,
             "owner": self.owner,
         }
+        aliases = [each for each in self.aliases if each != self.owner]
+        return {**reply, "aliases": aliases} if aliases else reply
 
     def acknowledge_token(self) -> None:
         """Note that the client has the token of the join's reply, as it sent something since."""

@@ -12,7 +12,8 @@ from channels.auth import AuthMiddlewareStack
 from django.contrib.sessions.backends.db import SessionStore
 
 from recovery_app import RecoveryManager
-from recovery_app.consumers.identity import bind_to_view, combine
+from recovery_app._persons import combine
+from recovery_app.consumers.identity import bind_to_view
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.middleware import RecoveryMiddlewareStack
 from recovery_app.storages import Decision, MemoryStorage
