@@ -89,11 +89,11 @@ class PageVisitor:
     def require(self) -> str | None:
         """Return the visitor, and have the response set the cookie.
 
-        ``None`` where it is too late for a cookie that the browser doesn't have yet.
+        ``None`` where that is too late.
         """
-        if self._is_answered and self._required is None:
-            return None if self.shown is None else self.shown.id
         if self._required is None:
+            if self._is_answered:
+                return None
             self._required = self.shown or Visitor(make_visitor(), False)
             # The page names a person. A cache around the view alone never sees the headers that
             # are added below; this is what Django's own caches look at before they store a page.

@@ -37,8 +37,8 @@ _NO_MIDDLEWARE = (
     "cookie and their tokens are bearer tokens. Add it to MIDDLEWARE."
 )
 _TOO_LATE = (
-    "A page that uses recovery was rendered after its headers had been sent, so a visitor got no "
-    "cookie. Call recovery_app.middleware.ensure_visitor(request) in a view that streams."
+    "A page that uses recovery was rendered after its headers had been sent, so a visitor may have "
+    "no cookie. Call recovery_app.middleware.ensure_visitor(request) in a view that streams."
 )
 _warnings_given: set[str] = set()
 
