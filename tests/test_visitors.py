@@ -231,6 +231,12 @@ def test_what_django_signed_for_something_else_counts_as_none() -> None:
         assert read_cookie(signer.sign(make_visitor())) is None
 
 
+def test_browsers_have_cookies_of_this_form_for_a_year() -> None:
+    visitor = make_visitor()
+    signer = signing.TimestampSigner(salt="recovery_app.visitor")
+    assert signer.unsign(sign_visitor(visitor)) == visitor
+
+
 def test_a_browser_with_a_forged_cookie_gets_another() -> None:
     client = Client()
     client.cookies[COOKIE_NAME] = "mine:1abcde:" + "A" * 43
