@@ -27,6 +27,9 @@ class StoredSnapshot(models.Model):
     socket_id = models.CharField(_("socket id"), max_length=255, default="", db_index=True)
     view = models.CharField(_("view"), max_length=255, default="")
     topic = models.CharField(_("topic"), max_length=255, default="")
+    person = models.CharField(
+        _("digest of the person"), max_length=32, default="", db_index=True, db_default=""
+    )
     size_bytes = models.BigIntegerField(_("size"), default=0)
 
     class Meta:

@@ -7,8 +7,8 @@ changes in place (fence, floor, created, binding) are at fixed offsets.
 offset    size   what
 ========  =====  ==================================================================
 0         2      ``RS``
-2         1      format, 1
-3         1      flags: 1 a marker without state, left by ``revoke``
+2         1      format: 1 or 2
+3         1      flags: 1 a marker without state, left by ``revoke``; 2 encrypted
 4         4      version of the state (the consumer's ``recovery_version``)
 8         8      fence: lowest token timestamp that may save or touch
 16        8      floor: lowest token timestamp that may take over
@@ -16,11 +16,16 @@ offset    size   what
 32        8      created, microseconds since 1970
 40        8      saved, microseconds since 1970
 48        16     digest of the binding
-64        12     sizes: of each text in 2 bytes, of the replies in 4
-76        …      the texts, UTF-8: socket id, view, topic, name of the serializer
+64        16     digest of the person, zeros where nobody is known
+80        16     seal: a MAC, zeros where there is none
+96        12     sizes: of each text in 2 bytes, of the replies in 4
+108       …      the texts, UTF-8: socket id, view, topic, name of the serializer
 …         …      replies kept for repeated events
 …         …      the serialized state
 ========  =====  ==================================================================
+
+Format 1, of version 0.1, has neither person nor seal: its sizes are at offset 64. Markers are
+still written in it, so that every node of a rolling deploy can read them.
 """
 
 from __future__ import annotations
@@ -32,9 +37,12 @@ from functools import lru_cache
 
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
 
-FORMAT = 1
+FORMAT = 2
+FIRST_FORMAT = 1
 REVOKED = 1
+ENCRYPTED = 2
 DIGEST_SIZE = 16
+SEAL_SIZE = 16
 MAX_TEXT_BYTES = 0xFFFF
 MAX_VERSION = 0xFFFFFFFF
 MAX_SEQ = 0xFFFFFFFFFFFFFFFE
@@ -45,13 +53,20 @@ HEAD_BYTES = 4096
 Texts = tuple[str, str, str, str]
 """Socket id, view, topic and the name of the serializer."""
 _MAGIC = b"RS"
-READABLE = _MAGIC + bytes((FORMAT,))
-"""The first bytes of all snapshots that this version reads."""
+READABLE = tuple(_MAGIC + bytes((each,)) for each in (FIRST_FORMAT, FORMAT))
+"""The first bytes of the snapshots that this version reads, one for each format."""
 _HEADER = struct.Struct(f">2sBBIQQQQQ{DIGEST_SIZE}s")
 _LENGTHS = struct.Struct(">HHHHI")
-_PREFIX = struct.Struct(_HEADER.format + _LENGTHS.format[1:])
-_TEXTS = _PREFIX.size
+_PREFIX = struct.Struct(f"{_HEADER.format}{DIGEST_SIZE}s{SEAL_SIZE}s{_LENGTHS.format[1:]}")
+_FIRST_PREFIX = struct.Struct(_HEADER.format + _LENGTHS.format[1:])
 HEADER_BYTES = _HEADER.size
+BINDING = slice(HEADER_BYTES - DIGEST_SIZE, HEADER_BYTES)
+PERSON = slice(HEADER_BYTES, HEADER_BYTES + DIGEST_SIZE)
+"""Where the digest of the person is, in format 2."""
+SEAL = slice(PERSON.stop, PERSON.stop + SEAL_SIZE)
+"""Where the seal is, in format 2."""
+NOBODY = bytes(DIGEST_SIZE)
+UNSEALED = bytes(SEAL_SIZE)
 _FENCING = struct.Struct(f">3s5xQQ8xQQ{DIGEST_SIZE}s")
 """Of a header: magic and format, fence, floor, created, saved, binding."""
 
@@ -80,6 +95,7 @@ class Header:
     applied_seq: int | None = None
     created_us: int = 0
     saved_us: int = 0
+    format: int = FORMAT
 
     @property
     def revoked(self) -> bool:
@@ -99,13 +115,13 @@ class Header:
         if not format_ or fence > MAX_US or floor > MAX_US or created > MAX_US or saved > MAX_US:
             raise SnapshotCorrupt("its header is broken")
         applied_seq = seq - 1 if seq else None
-        return cls(fence, floor, binding, flags, version, applied_seq, created, saved)
+        return cls(fence, floor, binding, flags, version, applied_seq, created, saved, format_)
 
     def pack(self) -> bytes:
         """Return the 64 bytes of the header."""
         return _HEADER.pack(
             _MAGIC,
-            FORMAT,
+            self.format,
             self.flags,
             self.version,
             self.fence,
@@ -132,12 +148,15 @@ class Snapshot:
     serializer: str
     state: bytes = field(repr=False)
     replies: bytes = field(default=b"", repr=False)
+    person: bytes = NOBODY
+    seal: bytes = field(default=UNSEALED, repr=False)
 
     def to_bytes(self) -> bytes:
-        """Return the bytes to store."""
+        """Return the bytes to store; format 1 has no place for person and seal."""
         texts = [text.encode() for text in (self.socket_id, self.view, self.topic, self.serializer)]
         lengths = _LENGTHS.pack(*map(len, texts), len(self.replies))
-        return b"".join((self.header.pack(), lengths, *texts, self.replies, self.state))
+        added = (self.person, self.seal) if self.header.format > FIRST_FORMAT else ()
+        return b"".join((self.header.pack(), *added, lengths, *texts, self.replies, self.state))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
@@ -148,7 +167,10 @@ class Snapshot:
         header, texts, replies, state = _parse(data)
         if state > len(data):
             raise SnapshotCorrupt("it is cut short")
-        return cls(header, *texts, data[state:], data[replies:state])
+        person, seal = NOBODY, UNSEALED
+        if header.format > FIRST_FORMAT:
+            person, seal = data[PERSON], data[SEAL]
+        return cls(header, *texts, data[state:], data[replies:state], person, seal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +183,7 @@ class Head:
     topic: str
     serializer: str
     state_bytes: int
+    person: bytes = NOBODY
 
     @classmethod
     def read(cls, data: bytes, total_bytes: int) -> Head:
@@ -179,6 +202,7 @@ class Head:
             topic=topic,
             serializer=serializer,
             state_bytes=state_bytes,
+            person=data[PERSON] if header.format > FIRST_FORMAT else NOBODY,
         )
 
 
@@ -193,6 +217,7 @@ def encode_snapshot(
     texts: Texts,
     replies: bytes,
     state: bytes,
+    person: bytes = NOBODY,
 ) -> bytes:
     """Return the bytes of a snapshot that is saved at ``now_us``."""
     socket_id, view_name, topic_name, serializer = texts
@@ -209,6 +234,8 @@ def encode_snapshot(
         now_us,
         now_us,
         binding,
+        person,
+        UNSEALED,
         len(id_),
         len(view),
         len(topic),
@@ -220,7 +247,7 @@ def encode_snapshot(
 
 def revoked_marker(header: Header) -> bytes:
     """Return the marker that replaces a revoked snapshot."""
-    marker = replace(header, flags=REVOKED, applied_seq=None, version=0)
+    marker = replace(header, flags=REVOKED, applied_seq=None, version=0, format=FIRST_FORMAT)
     return Snapshot(
         header=marker, socket_id="", view="", topic="", serializer="", state=b""
     ).to_bytes()
@@ -232,7 +259,7 @@ def read_fencing(data: bytes) -> tuple[int, int, bytes] | None:
         return None
     start, fence, floor, created, saved, binding = _FENCING.unpack_from(data)
     is_sound = fence <= MAX_US and floor <= MAX_US and created <= MAX_US and saved <= MAX_US
-    return (fence, floor, binding) if is_sound and start == READABLE else None
+    return (fence, floor, binding) if is_sound and start in READABLE else None
 
 
 def is_marker(data: bytes) -> bool:
@@ -253,14 +280,16 @@ def socket_id_in(data: bytes) -> str:
 
 def _parse(data: bytes) -> tuple[Header, Texts, int, int]:
     """Return the header, the texts, and the offsets at which replies and state start."""
-    if len(data) < _TEXTS or read_fencing(data) is None:
+    prefix = _FIRST_PREFIX if data.startswith(READABLE[0]) else _PREFIX
+    if len(data) < prefix.size or read_fencing(data) is None:
         Header.read(data)
         raise SnapshotCorrupt("its fields are broken")
-    (_, _, flags, version, fence, floor, seq, created, saved, binding, *lengths, replies_bytes) = (
-        _PREFIX.unpack_from(data)
+    (_, format_, flags, version, fence, floor, seq, created, saved, binding, *rest) = (
+        prefix.unpack_from(data)
     )
-    id_bytes, view_bytes, topic_bytes, name_bytes = lengths
-    view = _TEXTS + id_bytes
+    id_bytes, view_bytes, topic_bytes, name_bytes, replies_bytes = rest[-5:]
+    start = prefix.size
+    view = start + id_bytes
     topic = view + view_bytes
     name = topic + topic_bytes
     replies = name + name_bytes
@@ -268,7 +297,7 @@ def _parse(data: bytes) -> tuple[Header, Texts, int, int]:
         raise SnapshotCorrupt("its fields are cut short")
     try:
         texts = (
-            data[_TEXTS:view].decode(),
+            data[start:view].decode(),
             data[view:topic].decode(),
             data[topic:name].decode(),
             data[name:replies].decode(),
@@ -276,5 +305,5 @@ def _parse(data: bytes) -> tuple[Header, Texts, int, int]:
     except UnicodeDecodeError as error:
         raise SnapshotCorrupt("its fields are broken") from error
     applied_seq = seq - 1 if seq else None
-    header = Header(fence, floor, binding, flags, version, applied_seq, created, saved)
+    header = Header(fence, floor, binding, flags, version, applied_seq, created, saved, format_)
     return header, texts, replies, replies + replies_bytes

@@ -45,6 +45,8 @@ class SnapshotInfo:
     applied_seq: int | None = None
     created_at: datetime | None = None
     saved_at: datetime | None = None
+    person: str = ""
+    """The digest of whose it is, 32 hexadecimal characters; ``""`` where nobody is known."""
     problem: str = ""
 
 
@@ -68,11 +70,12 @@ class Query:
     """A query for snapshots, with their order and the cursor to start after.
 
     ``order`` is a field of `SnapshotInfo`, after a minus for descending order; ``""`` is the
-    storage's own order.
+    storage's own order. ``persons`` are digests as in `SnapshotInfo`; ``()`` means everybody's.
     """
 
     prefix: str = ""
     view: str | None = None
+    persons: tuple[str, ...] = ()
     expired: bool = False
     order: str = ""
     cursor: str | None = None
@@ -80,11 +83,13 @@ class Query:
 
     @property
     def is_search(self) -> bool:
-        """Return whether the query selects by prefix or view."""
-        return bool(self.prefix) or self.view is not None
+        """Return whether the query selects by prefix, view or person."""
+        return bool(self.prefix or self.persons) or self.view is not None
 
     def admits(self, info: SnapshotInfo) -> bool:
-        """Return whether a snapshot has the prefix and the view of the query."""
+        """Return whether a snapshot has the prefix, the view and a person of the query."""
+        if self.persons and info.person not in self.persons:
+            return False
         return info.socket_id.startswith(self.prefix) and self.view in (None, info.view)
 
 

@@ -1286,8 +1286,8 @@ def read_snapshot(data: bytes, now: float) -> dict[str, Any]:
     """Read a snapshot's bytes as ``recovery_app/snapshots.py`` describes them."""
     head = struct.Struct(">2sBBIQQQQQ16s")
     magic, form, flags, version, *times, binding = head.unpack_from(data)
-    sizes = struct.unpack_from(">HHHHI", data, head.size)
-    parts, start = [], head.size + 12
+    person, seal, *sizes = struct.unpack_from(">16s16sHHHHI", data, head.size)
+    parts, start = [], head.size + 44
     for size in sizes:
         parts.append(data[start : start + size])
         start += size
@@ -1297,7 +1297,8 @@ def read_snapshot(data: bytes, now: float) -> dict[str, Any]:
         "magic": magic.decode(), "format": form, "flags": flags, "version": version,
         "milliseconds of fence and floor": since, "seq": seq,
         "created and saved": [us - round(now * 1e6) for us in (created, saved)],
-        "binding": binding.hex(), "socket id": len(parts[0]),
+        "binding": binding.hex(), "person": person.hex(), "seal": seal.hex(),
+        "socket id": len(parts[0]),
         "texts": [part.decode() for part in parts[1:4]], "replies": parts[4].decode("latin-1"),
         "state": data[start:].decode(),
     }  # fmt: skip

@@ -23,7 +23,7 @@ from django.views.decorators.cache import cache_control, cache_page
 
 from recovery_app import RecoveryManager, get_manager
 from recovery_app import __version__ as version
-from recovery_app._persons import NOBODY, name_user, name_visitor
+from recovery_app._core.persons import ANONYMOUS, name_user, name_visitor
 from recovery_app._visitors import (
     COOKIE_NAME,
     MAX_AGE_SECONDS,
@@ -326,14 +326,14 @@ def test_the_script() -> None:
 def test_a_visitor_who_keeps_the_cookie_is_the_owner() -> None:
     client = Client()
     assert owners_in(client.get("/page/")) == []
-    expected = owner_of(name_visitor(visitor_in(client) or ""), NOBODY)
+    expected = owner_of(name_visitor(visitor_in(client) or ""), ANONYMOUS)
     assert owners_in(client.get("/page/")) == expected
 
 
 def test_a_user_is_the_owner() -> None:
     user, visitor = User(pk=7), make_visitor()
     shown = render_tag(request_of(user, **{COOKIE_NAME: sign_visitor(visitor)}))
-    expected = owner_of(name_user(user), name_visitor(visitor), NOBODY)
+    expected = owner_of(name_user(user.pk), name_visitor(visitor), ANONYMOUS)
     assert f'data-recovery-owner="{" ".join(expected)}"' in shown
     assert f'data-recovery-owner="{expected[0]} ' in render_tag(request_of(user))
     assert "owner" not in render_tag(request_of(AnonymousUser()))
@@ -344,13 +344,13 @@ def test_the_owner_is_the_requests_managers() -> None:
     with RecoveryManager(secret=secret, cleanup_interval=None) as manager:
         with override_manager(manager):
             request = request_of(User(pk=7))
-        assert manager.operations.owner_of(name_user(User(pk=7))) in render_tag(request)
+        assert manager.operations.owner_of(name_user(7)) in render_tag(request)
 
 
 def test_the_owner_alone() -> None:
     tag = '{% load recovery %}<body data-recovery-owner="{% recovery_owner %}">'
     request = request_of(User(pk=7))
-    assert owner_of(name_user(User(pk=7)))[0] in render_tag(request, tag)
+    assert owner_of(name_user(7))[0] in render_tag(request, tag)
     visitor = visitor_of(request)
     assert visitor is not None
     response = visitor.finish(HttpResponse())
@@ -451,7 +451,7 @@ def test_render_needs_no_context_processor(settings: Any, tmp_path: Any) -> None
     ]
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS]
     request = request_of(User(pk=7))
-    assert owner_of(name_user(User(pk=7)))[0] in render(request, "page.html").content.decode()
+    assert owner_of(name_user(7))[0] in render(request, "page.html").content.decode()
 
 
 def test_the_nonce_is_the_one_of_the_policy(settings: Any) -> None:

@@ -49,6 +49,7 @@ class Driver:
                         monitor.recovered()
                     if span is not None:
                         span.set_attribute("recovery.socket_hash", arguments[0])
+                        span = None
                     operation, method, arguments, options = flow.send(returned)
         except StopIteration as stop:
             result: Result = stop.value
@@ -80,6 +81,7 @@ class Driver:
                         monitor.recovered()
                     if span is not None:
                         span.set_attribute("recovery.socket_hash", arguments[0])
+                        span = None
                     operation, method, arguments, options = flow.send(returned)
         except StopIteration as stop:
             result: Result = stop.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import NamedTuple
 
-from recovery_app.snapshots import MAX_VERSION
+from recovery_app.snapshots import MAX_VERSION, NOBODY
 
 MAX_NAME_LENGTH = 255
 MAX_PAGE = 10_000
@@ -18,19 +18,21 @@ class SnapshotMetadata(NamedTuple):
     version: int = 0
     view: str = ""
     topic: str = ""
+    person: bytes = NOBODY
+    """The digest of whose state it is, as the manager makes it; zeros where nobody is known."""
 
 
 _NO_METADATA = SnapshotMetadata()
 
 
-def metadata_of(version: int, view: str, topic: str) -> SnapshotMetadata:
+def metadata_of(version: int, view: str, topic: str, person: bytes = NOBODY) -> SnapshotMetadata:
     """Return what a snapshot is to say of its state; `ValueError` for what can't be stored."""
-    if version == 0 and type(version) is int and view == "" and topic == "":
+    if version == 0 and type(version) is int and view == topic == "" and person is NOBODY:
         return _NO_METADATA
     check_number("version", version, MAX_VERSION)
     check_name("view", view)
     check_name("topic", topic)
-    return SnapshotMetadata(version, view, topic)
+    return SnapshotMetadata(version, view, topic, person)
 
 
 def check_name(what: str, name: str) -> None:

@@ -18,6 +18,7 @@ from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Flow
 from recovery_app._core.metadata import SnapshotMetadata, check_number
 from recovery_app._core.notifier import Recovered
+from recovery_app._core.persons import Person, check_person, marker_key, name_user, revoke_person
 from recovery_app._core.refusals import check_date, misdated, refusal
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
@@ -27,6 +28,7 @@ from recovery_app.fencing import Claim, Decision, Verdict, check_fence_date, ref
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
     MAX_SEQ,
+    NOBODY,
     Header,
     Snapshot,
     digest_binding,
@@ -76,9 +78,18 @@ class Operations:
         observers.token_created()
         return self._issue(hash_socket_id(socket_id), self.now_us(), binding, socket_id)
 
-    def owner_of(self, person: bytes) -> str:
-        """Return the name by which a client tells persons apart."""
-        return self._signer.owner_of(person)
+    def person(self, name: bytes, user: bytes | None) -> Person:
+        """Return how clients know a person by ``name``, and snapshots by that of the ``user``.
+
+        Only users can be revoked.
+        """
+        digests = self._signer.digest_person(user or name)
+        markers = tuple(map(marker_key, digests)) if user else ()
+        return Person(self.owner_of(name), digests[0], markers)
+
+    def owner_of(self, name: bytes) -> str:
+        """Return the name by which clients know a person."""
+        return self._signer.owner_of(name)
 
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""
@@ -171,6 +182,7 @@ class Operations:
             texts=(socket_id, metadata.view, metadata.topic, self.codec.name),
             replies=replies,
             state=payload,
+            person=metadata.person,
         )
         size_bytes = len(payload)
         try:
@@ -214,9 +226,12 @@ class Operations:
         return (yield from self.take_over_granted(grant, newest_version))
 
     def take_over_granted(
-        self, grant: Grant, newest_version: int | None
+        self, grant: Grant, newest_version: int | None, person: Person | None = None
     ) -> Flow[tuple[Takeover, Grant]]:
-        """Do the same with a token that is verified already."""
+        """Do the same with a token that is verified already.
+
+        ``person`` is whoever shows it, ``None`` whoever the snapshot says.
+        """
         options = {"now_us": self.now_us(), "newest_version": newest_version}
         arguments = grant.key, grant.claim, self._ttl
         decision: Decision = yield "takeover", "take_over", arguments, options
@@ -228,6 +243,11 @@ class Operations:
         except RecoveryError as error:
             error.socket_hash = grant.key
             raise
+        # After the takeover: of two that meet, the revocation finds the token that was shown.
+        if person is None and snapshot.person != NOBODY:
+            person = Person(digest=snapshot.person, markers=(marker_key(snapshot.person),))
+        if person is not None:
+            yield from check_person(person.markers, grant.issued_us, grant.key)
         header = snapshot.header
         following = self._issue(grant.socket_hash, header.fence, grant.binding, snapshot.socket_id)
         observers.token_created()
@@ -245,6 +265,14 @@ class Operations:
             replies=snapshot.replies,
         )
         return takeover, following
+
+    def revoke_user(self, pk: object) -> Flow[None]:
+        """Refuse every token that was issued to a user until now."""
+        # Then the last snapshot has expired, and nobody shows a token that counts.
+        limit = 0 if math.isinf(self._token_max_age) else self._token_max_age
+        ttl_seconds = max(2 * self._ttl, limit)
+        markers = [marker_key(digest) for digest in self._signer.digest_person(name_user(pk))]
+        return revoke_person(markers, now_us=self.now_us(), ttl_seconds=ttl_seconds)
 
     def touch(self, grant: Grant) -> Flow[bool]:
         """Restart the time to live; return whether there was a snapshot."""

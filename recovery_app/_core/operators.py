@@ -57,6 +57,18 @@ class OperatorCalls:
         flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
         return await self.driver.arun(flow)
 
+    def revoke_user(self, user: object) -> None:
+        """End every page of a user: no token issued to them so far takes over again.
+
+        Each live page closes at its next touch, within a quarter of the time to live.
+        ``user`` is a user or their primary key. Raises `StorageError`.
+        """
+        self.driver.run(self.operations.revoke_user(getattr(user, "pk", user)))
+
+    async def arevoke_user(self, user: object) -> None:
+        """Async variant of `revoke_user`."""
+        await self.driver.arun(self.operations.revoke_user(getattr(user, "pk", user)))
+
     # Looking after the storage.
 
     def cleanup_expired(self) -> int:

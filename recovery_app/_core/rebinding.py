@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from recovery_app._core.driver import Flow
 from recovery_app._core.operations import Operations
+from recovery_app._core.persons import Person
 from recovery_app._core.tokens import Grant
 from recovery_app.exceptions import InvalidSignature, TokenSuperseded
 from recovery_app.values import Takeover
@@ -30,7 +31,11 @@ def verify_any(
 
 
 def take_over_as(
-    operations: Operations, grant: Grant, target: Grant | None, newest_version: int | None
+    operations: Operations,
+    grant: Grant,
+    target: Grant | None,
+    newest_version: int | None,
+    person: Person | None = None,
 ) -> Flow[tuple[Takeover, Grant]]:
     """Take over with a verified token, whose binding may be an earlier one.
 
@@ -38,20 +43,26 @@ def take_over_as(
     end; ``None`` where that is the token's own.
     """
     if target is None:
-        return (yield from operations.take_over_granted(grant, newest_version))
-    return (yield from _rebind(operations, grant, target, newest_version))
+        return (yield from operations.take_over_granted(grant, newest_version, person))
+    return (yield from _rebind(operations, grant, target, newest_version, person))
 
 
 def _rebind(
-    operations: Operations, grant: Grant, target: Grant, newest_version: int | None
+    operations: Operations,
+    grant: Grant,
+    target: Grant,
+    newest_version: int | None,
+    person: Person | None,
 ) -> Flow[tuple[Takeover, Grant]]:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
-            takeover, following = yield from operations.take_over_granted(grant, newest_version)
+            takeover, following = yield from operations.take_over_granted(
+                grant, newest_version, person
+            )
         except InvalidSignature:
             # The token is genuine: its signature was verified. An earlier join may have bound the
             # snapshot to this very person already, with a reply that never arrived.
-            return (yield from operations.take_over_granted(target, newest_version))
+            return (yield from operations.take_over_granted(target, newest_version, person))
         try:
             renewed = yield from operations.renew(following, target.binding)
         except TokenSuperseded as error:

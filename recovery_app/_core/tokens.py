@@ -24,14 +24,15 @@ from typing import Any, NamedTuple
 
 from recovery_app.exceptions import InvalidSignature, MalformedToken
 from recovery_app.fencing import Claim
-from recovery_app.snapshots import digest_binding
+from recovery_app.snapshots import DIGEST_SIZE, digest_binding
 
 SOCKET_HASH_SIZE = 8
 TOKEN_LENGTH = 64
 OWNER_SIZE = 16
 MIN_SECRET_BYTES = 32
-# A token's MAC begins with a hash and a date, which these bytes are not: no token shows this key.
+# A token's MAC begins with a hash and a date, which these bytes are not: no token shows such a key.
 _OWNER_KEY = b"recovery_app: the key of owners"
+_PERSON_KEY = b"recovery_app: the key of persons"
 _PAYLOAD = struct.Struct(f">{SOCKET_HASH_SIZE}sQ")
 _PAYLOAD_SIZE = _PAYLOAD.size
 _TOKEN_SIZE = _PAYLOAD_SIZE + hashlib.sha256().digest_size
@@ -100,6 +101,7 @@ class TokenSigner:
                 )
         self._keys = tuple(map(_Key, secrets))
         self._owner_key = _Key(self._keys[0].mac(_OWNER_KEY, b""))
+        self._person_keys = [_Key(key.mac(_PERSON_KEY, b"")) for key in self._keys]
 
     def sign(self, payload: TokenPayload, binding: bytes = b"") -> str:
         """Return the token that says ``payload`` and is valid for ``binding`` alone."""
@@ -110,6 +112,13 @@ class TokenSigner:
     def owner_of(self, person: bytes) -> str:
         """Return the name by which a client tells persons apart: it confirms no guess of who."""
         return self._owner_key.mac(person, b"")[:OWNER_SIZE].hex()
+
+    def digest_person(self, person: bytes) -> list[bytes]:
+        """Return the digests by which snapshots know whose they are, 16 bytes each.
+
+        There is one for each secret; new snapshots have the first. No token shows one.
+        """
+        return [key.mac(person, b"")[:DIGEST_SIZE] for key in self._person_keys]
 
     def verify(self, token: object, binding: bytes = b"") -> TokenPayload:
         """Return what a token says, once its signature is known to be right.

@@ -25,6 +25,8 @@ class Admission(NamedTuple):
     """Whether a token that was shown may be used."""
     person: bytes
     """Who joins, whatever the consumer and the view."""
+    user: bytes | None = None
+    """The name of the user, where it is one."""
     fallback_bindings: Sequence[bytes] = ()
     """What the same person was known by before: tokens for these are accepted and renewed."""
     refusal: RecoveryError | None = None
@@ -34,8 +36,8 @@ class Admission(NamedTuple):
 
     ``None`` where these aren't the person's for that.
     """
-    aliases: Sequence[bytes] = ()
-    """What else a client may know this person by, whatever it shows."""
+    aliases: Sequence[bytes | None] = ()
+    """What else a client may know this person by, whatever it shows; ``None`` for nothing."""
 
 
 Work = Callable[[], Awaitable[None]]
@@ -58,6 +60,10 @@ class Application(Protocol):
 
     async def admit(self, params: Params, *, shows_token: bool) -> Admission:
         """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
+
+    @property
+    def user(self) -> bytes | None:
+        """The name of the user who is logged in; ``None`` where nobody is."""
 
     async def identify(self) -> tuple[str, bytes, bytes]:
         """Return the view that a token is for, the binding to it and a person, and the person."""

@@ -28,12 +28,14 @@ class Join:
         *,
         manager: RecoveryManager,
         announce: Callable[[str], Awaitable[None]],
+        close: Callable[[], Awaitable[None]],
     ) -> None:
         self._application = application
         self._topic = message.topic
         self._token, self._params = _split_params(message.payload)
         self._manager = manager
         self._announce = announce
+        self._close = close
 
     def carry_out(self) -> Coroutine[Any, Any, Joined]:
         """Return the session, and the response that tells the client.
@@ -53,14 +55,17 @@ class Join:
     async def _carry_out(self) -> Joined:
         shows_token = self._token is not None
         admission = await self._application.admit(self._params, shows_token=shows_token)
+        person = self._manager.operations.person(admission.person, admission.user)
+        version = self._application.version
         session = Session(
             self._manager,
             binding=admission.binding,
-            metadata=metadata_of(self._application.version, admission.view, self._topic),
+            metadata=metadata_of(version, admission.view, self._topic, person.digest),
             announce=self._announce,
-            owner=self._manager.operations.owner_of(admission.person),
+            close=self._close,
+            person=person,
         )
-        session.aliases += map(self._manager.operations.owner_of, admission.aliases)
+        session.add_aliases(admission.aliases)
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:
             extras = await self._application.mount(self._params)
@@ -86,8 +91,7 @@ class Join:
             return None
         takeover = await session.take_over(self._token, admission.fallback_bindings)
         if session.matched_fallback is not None:
-            name = admission.fallback_names[session.matched_fallback]
-            session.aliases += [] if name is None else [self._manager.operations.owner_of(name)]
+            session.add_aliases([admission.fallback_names[session.matched_fallback]])
         if takeover is None:
             return None
         try:

@@ -34,6 +34,8 @@ class Outcome(str, enum.Enum):
 
 def outcome_of(error: RecoveryError) -> Outcome:
     """Return the one word that tells a client why its state didn't come back."""
+    if isinstance(error, TokenSuperseded) and error.revoked:
+        return Outcome.REJECTED
     for kind, outcome in _OUTCOMES:
         if isinstance(error, kind):
             return outcome

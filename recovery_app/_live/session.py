@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import SnapshotMetadata
+from recovery_app._core.persons import Person, check_person
 from recovery_app._core.rebinding import take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
@@ -26,6 +27,7 @@ from recovery_app.exceptions import (
     StateTooLarge,
     StorageError,
     TokenError,
+    TokenSuperseded,
 )
 from recovery_app.signals import observers
 from recovery_app.values import Takeover
@@ -33,6 +35,7 @@ from recovery_app.values import Takeover
 logger = logging.getLogger("recovery_app")
 
 SOCKET_ID_BYTES = 16
+NO_PERSON = Person()
 _SAVE, _TOUCH, _TAKEOVER, _RENEWAL = map(
     wrap_unexpected_errors, ("save", "touch", "takeover", "renewal")
 )
@@ -48,7 +51,8 @@ class Socket(NamedTuple):
 class Session:
     """Holds the token of one joined topic, and keeps its state durable under it.
 
-    ``announce`` is awaited with a token that the client must learn of between joins.
+    ``announce`` is awaited with a token that the client must learn of between joins, ``close``
+    when the socket or its person turns out to be revoked.
     """
 
     def __init__(
@@ -58,15 +62,16 @@ class Session:
         binding: bytes,
         metadata: SnapshotMetadata,
         announce: Callable[[str], Awaitable[None]],
-        owner: str = "",
+        close: Callable[[], Awaitable[None]],
+        person: Person = NO_PERSON,
     ) -> None:
         self.manager = manager
-        self.owner = owner
-        """The name of whose events these are."""
-        self.aliases: list[str] = []
-        """Other names under which the client may have kept the same person's events."""
+        self.person = person
+        """Whose state and events these are."""
         self.matched_fallback: int | None = None
         """Which of the fallbacks the client's token was for, if it wasn't for the binding."""
+        self.is_revoked = False
+        """Whether the socket was revoked, or all of the person's: nothing is saved any more."""
         self.outcome = Outcome.NEW
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
@@ -74,7 +79,10 @@ class Session:
         """The last consistent state, serialized: what a failed handler goes back to."""
         self._binding = binding
         self._metadata = metadata
+        self._aliases: list[str] = []
         self._announce = announce
+        self._close = close
+        self._known_since_us = manager.operations.now_us()
         self._socket: Socket | None = None
         self._pending_socket: Socket | None = None
         self._saved: bytes | None = None
@@ -123,12 +131,12 @@ class Session:
     def _taking_over(
         self, token: object, fallbacks: Sequence[bytes]
     ) -> Flow[tuple[Takeover, Grant]]:
-        operations = self.manager.operations
+        operations, version = self.manager.operations, self._metadata.version
         grant, index = verify_any(operations, token, (self._binding, *fallbacks))
         del token, fallbacks
         self.matched_fallback = index - 1 if index else None
         target = grant.bound_to(self._binding) if index else None
-        return (yield from take_over_as(operations, grant, target, self._metadata.version))
+        return (yield from take_over_as(operations, grant, target, version, self.person))
 
     async def discard(self, error: RecoveryError) -> None:
         """Go on without what was taken over, and announce why."""
@@ -161,10 +169,14 @@ class Session:
             "outcome": self.outcome.value,
             "ttl": self.manager.ttl,
             "seq": self.replies.applied,
-            "owner": self.owner,
+            "owner": self.person.owner,
         }
-        aliases = [each for each in self.aliases if each != self.owner]
-        return {**reply, "aliases": aliases} if aliases else reply
+        return {**reply, "aliases": self._aliases} if self._aliases else reply
+
+    def add_aliases(self, names: Sequence[bytes | None]) -> None:
+        """Tell the client other names under which it may have kept the same person's events."""
+        owners = [self.manager.operations.owner_of(name) for name in names if name is not None]
+        self._aliases += [each for each in owners if each != self.person.owner]
 
     def acknowledge_token(self) -> None:
         """Note that the client has the token of the join's reply, as it sent something since."""
@@ -191,6 +203,8 @@ class Session:
         own. An outage leaves it dirty until the next save or touch.
         """
         payload = self.last_state
+        if self.is_revoked:
+            return
         # While the client's own token may be valid, a snapshot of our own would take it from the
         # client: only an event of the client's may do that, and no group message.
         if payload is None or self._preserves_client_token or (self.is_saved and not force):
@@ -206,13 +220,14 @@ class Session:
         except (StorageError, StateTooLarge) as error:
             self._leave_dirty(error)
         except (TokenError, SnapshotError) as error:
-            self._note_fenced(error)
-            await self._fork_socket(payload, announce=True)
+            await self._go_on_alone(error, payload)
         else:
             self._note_saved(payload, applied)
 
     async def touch(self) -> None:
         """Show that the connection lives, and renew a token that has half its age behind it."""
+        if await self._end_if_revoked():
+            return
         if self.last_state is None or (self._socket is None and not self._dirty):
             return
         if self._socket is None or self._dirty or not await self._touch(self._socket.grant):
@@ -222,10 +237,18 @@ class Session:
 
     async def keep_alive(self) -> None:
         """Restart the time to live and change nothing: this may run beside any other call."""
-        if self._socket is not None:
+        if self._socket is not None and not await self._end_if_revoked():
             with suppress(RecoveryError), _TOUCH:
                 flow = self.manager.operations.touch(self._socket.grant)
                 await self.manager.driver.arun(flow)
+
+    def rename(self, person: Person) -> None:
+        """Note whose the state is from now on, after a login or logout on this connection."""
+        if person == self.person:
+            return
+        self.person = person
+        self._metadata = self._metadata._replace(person=person.digest)
+        self._known_since_us = self.manager.operations.now_us()
 
     async def renew(self, binding: bytes) -> None:
         """Bind the snapshot to ``binding`` under a newer token, and announce that."""
@@ -243,11 +266,10 @@ class Session:
                 self._socket = None
             self._leave_dirty(error)
         except (TokenError, SnapshotError) as error:
-            self._note_fenced(error)
-            await self._fork_socket(self.last_state or b"", announce=True)
+            await self._go_on_alone(error, self.last_state or b"")
         else:
             self._socket = Socket(socket.id, grant)
-            await self._announce(grant.token)
+            await self._announce_unless_revoked(grant)
 
     async def _touch(self, grant: Grant) -> bool:
         try:
@@ -282,8 +304,42 @@ class Session:
         self._is_started_here = True
         self._replied_us = self._confirmed_us = 0
         if announce:
-            await self._announce(socket.grant.token)
+            await self._announce_unless_revoked(socket.grant)
         return True
+
+    async def _go_on_alone(self, error: RecoveryError, payload: bytes) -> None:
+        """Go on under a socket id of its own, unless the old one was revoked."""
+        if isinstance(error, TokenSuperseded) and error.revoked:
+            await self._end(error)
+            return
+        self._note_fenced(error)
+        await self._fork_socket(payload, announce=True)
+
+    async def _announce_unless_revoked(self, grant: Grant) -> None:
+        # A token that was issued while the person was being revoked would take over later.
+        if not await self._end_if_revoked():
+            await self._announce(grant.token)
+
+    async def _end_if_revoked(self) -> bool:
+        """Return whether the person was revoked; if so, the topic is closed."""
+        if self.is_revoked or not self.person.markers:
+            return self.is_revoked
+        key = self._socket.grant.key if self._socket is not None else ""
+        flow = check_person(self.person.markers, self._known_since_us, key)
+        try:
+            with _TOUCH:
+                await self.manager.driver.arun(flow)
+        except TokenSuperseded as error:
+            await self._end(error)
+        except RecoveryError as error:
+            # The next touch looks again.
+            logger.debug("A touch failed: %s", error, extra=self._facts("unsafe", error))
+        return self.is_revoked
+
+    async def _end(self, error: RecoveryError) -> None:
+        self.is_revoked = True
+        logger.info("A topic was closed: %s", error, extra=self._facts("revoked", error))
+        await self._close()
 
     def _saving(self, socket: Socket, payload: bytes, confirmed_us: int) -> Flow[None]:
         return self.manager.operations.save_payload(

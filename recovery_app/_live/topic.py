@@ -58,10 +58,10 @@ class Topic:
         """Bind the session to whoever is logged in now, and announce the new token."""
         if self._session is None:
             raise RuntimeError("renew_recovery() works once the topic is joined.")
-        _, binding, person = await self._application.identify()
-        owner = self._context.manager.operations.owner_of(person)
-        self._has_new_owner |= owner != self._session.owner
-        self._session.owner = owner
+        _, binding, name = await self._application.identify()
+        person = self._context.manager.operations.person(name, self._application.user)
+        self._has_new_owner |= person.owner != self._session.person.owner
+        self._session.rename(person)
         await self._session.renew(binding)
 
     def listen(self) -> str:
@@ -119,6 +119,7 @@ class Topic:
             self.join_message,
             manager=self._context.manager,
             announce=self._announce,
+            close=self._close_revoked,
         )
         # A page may stay for days, and its payload is of use only now.
         self.join_message.payload = {}
@@ -137,6 +138,8 @@ class Topic:
         else:
             self._timers.start(self._session)
             await self._send(reply)
+            if self._session.is_revoked:
+                await self._close_revoked()
             if self._context.started.is_too_many:
                 await self._context.started.delete_oldest()
 
@@ -157,7 +160,7 @@ class Topic:
     async def _announce(self, token: str) -> None:
         payload: dict[str, Any] = {"token": token, "ttl": self._context.manager.ttl}
         if self._has_new_owner and self._session is not None:
-            payload["owner"] = self._session.owner
+            payload["owner"] = self._session.person.owner
             self._has_new_owner = False
         await self.push(TOKEN_EVENT, payload)
 
@@ -246,6 +249,18 @@ class Topic:
         return True
 
     # Ending.
+
+    async def _close_revoked(self) -> None:
+        """Close at once: the socket, or whatever its person has, was revoked."""
+        if self._session is None:
+            # The join is still to be answered.
+            return
+        self._session = None
+        self._context.forget(self)
+        await self._send(self._protocol.close(self.join_message))
+        await self._channel.close()
+        self.mailbox.close()
+        self._timers.stop()
 
     async def _end(self, *texts: str) -> None:
         await self.mailbox.post(partial(self._finish, texts))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import check_name
+from recovery_app._core.persons import combine
 from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import Payload
 from recovery_app._logins import login_session, refuse_login
-from recovery_app._persons import combine
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
 from recovery_app.consumers.identity import (
@@ -27,6 +27,7 @@ from recovery_app.consumers.identity import (
     name_person,
     person_of,
     try_load_session,
+    user_of,
 )
 from recovery_app.values import Takeover
 
@@ -125,6 +126,11 @@ class TopicApplication:
         """Seconds for which saves are gathered; 0 for a save after each event."""
         return self.consumer.recovery_save_interval
 
+    @property
+    def user(self) -> bytes | None:
+        """The name of the user who is logged in; ``None`` where nobody is."""
+        return user_of(self.consumer.scope)
+
     def reset(self) -> None:
         """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
         self.consumer = copy.copy(self._origin)
@@ -152,13 +158,12 @@ class TopicApplication:
             view, binding, person = await self.identify()
         scope = self.consumer.scope
         # A page knows nothing of the application's own names for persons.
-        known = identify_client(scope) if "get_recovery_binding" in own else None
-        aliases = [] if known is None else [known]
+        aliases = [identify_client(scope)] if "get_recovery_binding" in own else []
         may_recover = shows_token
         if shows_token and "should_recover" in own:
             may_recover = bool(await self._call("should_recover", self._topic.name, params))
         if not may_recover:
-            return Admission(view, binding, False, person, aliases=aliases)
+            return Admission(view, binding, False, person, self.user, aliases=aliases)
         session = login_session(scope)
         refusal = None if session is None else await refuse_login(session, scope["user"])
         refusal = refusal or await try_load_session(scope)
@@ -170,6 +175,7 @@ class TopicApplication:
             binding,
             True,
             person,
+            self.user,
             fallback_bindings=[self._binding(view, each.part) for each in former],
             fallback_names=[each.name for each in former],
             aliases=aliases,

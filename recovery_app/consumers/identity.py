@@ -14,9 +14,11 @@ from uuid import UUID
 from channels.db import database_sync_to_async
 from django.db.models import Model
 
-from recovery_app._persons import NOBODY, USER, combine, name_user, name_visitor
+from recovery_app._core.persons import ANONYMOUS, combine, name_user, name_visitor
 from recovery_app._visitors import SCOPE_KEY
 from recovery_app.exceptions import RecoveryError, StorageUnavailable
+
+_USER = combine("user")
 
 
 @lru_cache(maxsize=1_000)
@@ -97,7 +99,7 @@ def person_of(scope: Mapping[str, Any]) -> bytes | None:
         return name_visitor(visitor)
     session = scope.get("session")
     if session is None:
-        return NOBODY
+        return ANONYMOUS
     return _session_part(session) if is_session_loaded(scope) else None
 
 
@@ -111,7 +113,7 @@ def former_persons(scope: Mapping[str, Any], *, keep_on_login: bool = False) -> 
     under that name.
     """
     person = person_of(scope)
-    if person is None or person == NOBODY:
+    if person is None or person == ANONYMOUS:
         return []
     parts: list[bytes] = []
     user = _user_of(scope)
@@ -121,12 +123,12 @@ def former_persons(scope: Mapping[str, Any], *, keep_on_login: bool = False) -> 
     if user is None or keep_on_login:
         parts += [each for each in _anonymous_parts(scope) if each != person]
     former = [FormerPerson(each, name_person(scope, each)) for each in parts]
-    return [*former, FormerPerson(NOBODY, None)]
+    return [*former, FormerPerson(ANONYMOUS, None)]
 
 
 def name_person(scope: Mapping[str, Any], person: bytes) -> bytes:
     """Return the part without the auth hash: who it is stays the same with a new password."""
-    return name_user(scope["user"]) if person.startswith(USER) else person
+    return name_user(scope["user"].pk) if person.startswith(_USER) else person
 
 
 def is_session_loaded(scope: Mapping[str, Any]) -> bool:
@@ -162,9 +164,13 @@ def _anonymous_parts(scope: Mapping[str, Any]) -> list[bytes]:
 
 def identify_client(scope: Mapping[str, Any]) -> bytes | None:
     """Return the name of the person, as far as it is known without loading anything."""
-    if (user := _user_of(scope)) is not None:
-        return name_user(user)
-    return next(iter(_anonymous_parts(scope)), None)
+    return user_of(scope) or next(iter(_anonymous_parts(scope)), None)
+
+
+def user_of(scope: Mapping[str, Any]) -> bytes | None:
+    """Return the name of the user, whatever the consumer binds to; ``None`` where nobody is."""
+    user = _user_of(scope)
+    return None if user is None else name_user(user.pk)
 
 
 def _user_of(scope: Mapping[str, Any]) -> Any:
@@ -177,4 +183,4 @@ def _user_part(user: Any, auth_hash: str) -> bytes:
 
 
 def _session_part(session: Any) -> bytes:
-    return combine("session", session.session_key) if session.session_key else NOBODY
+    return combine("session", session.session_key) if session.session_key else ANONYMOUS

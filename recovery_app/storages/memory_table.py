@@ -18,7 +18,15 @@ from typing import Any
 
 from recovery_app.clock import to_us
 from recovery_app.fencing import latest_date
-from recovery_app.snapshots import HEADER_BYTES, READABLE, REVOKED, read_fencing
+from recovery_app.snapshots import (
+    BINDING,
+    HEADER_BYTES,
+    NOBODY,
+    PERSON,
+    READABLE,
+    REVOKED,
+    read_fencing,
+)
 from recovery_app.storages.memory_holders import NO_SLOT, Holder, HolderQueue
 
 _HEX_KEY = 16
@@ -28,8 +36,8 @@ _FEW = 64
 _GROWTH = 16
 _LOOKS = 32
 """How many slots each eviction searches for what has expired."""
-_SNAPSHOT = READABLE + b"\0"
-"""The first bytes of what isn't a marker."""
+_SNAPSHOT = READABLE[-1] + b"\0"
+"""The first bytes of a snapshot, as this version writes it in the clear."""
 _slot_in = struct.Struct("=I").unpack_from
 _slot_bytes = struct.Struct("=I").pack
 _number_in = struct.Struct(">Q").unpack
@@ -114,9 +122,8 @@ class EntryTable:
         slot = self._take_slot(name) if record is None else _slot_in(record)[0]
         shard[key] = _slot_bytes(slot) + data
         self._expiries[slot] = expires_at
-        # Most are snapshots of somebody who is known.
-        is_plain = data.startswith(_SNAPSHOT) and len(data) >= HEADER_BYTES
-        holder = self._by_name.get(data[48:64]) if is_plain else None
+        # Most are snapshots of somebody who holds others.
+        holder = self._by_name.get(data[PERSON]) if data.startswith(_SNAPSHOT) else None
         if holder is None:
             holder = self._holder_of(name, data)
         self._uses = holder.used = self._uses + 1
@@ -249,7 +256,8 @@ class EntryTable:
         if data.startswith(READABLE) and len(data) >= HEADER_BYTES:
             if data[3] & REVOKED:
                 return self._markers
-            whose = data[48:64]
+            person = data[PERSON] if data.startswith(READABLE[-1]) else NOBODY
+            whose = data[BINDING] if person == NOBODY else person
         holder = self._by_name.get(whose)
         if holder is None:
             holder = self._by_name[whose] = Holder(whose)

@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from recovery_app import RecoveryManager, __version__
-from recovery_app._persons import NOBODY, name_user, name_visitor
+from recovery_app._core.persons import ANONYMOUS, name_user, name_visitor
 from recovery_app._visitors import visitor_of
 
 register = template.Library()
@@ -112,7 +112,7 @@ def _find_owner(request: HttpRequest | None) -> str:
     if not is_user and visitor.shown is None:
         # The browser may not keep the cookie, or get another one on a page opened meanwhile.
         return ""
-    names = [*([name_user(user)] if is_user else []), name_visitor(visitor_id), NOBODY]
+    names = [*([name_user(user.pk)] if is_user else []), name_visitor(visitor_id), ANONYMOUS]
     manager: RecoveryManager = request.recovery  # type: ignore[attr-defined]
     return " ".join(map(manager.operations.owner_of, names))
 

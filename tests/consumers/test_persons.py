@@ -12,7 +12,7 @@ from channels.auth import AuthMiddlewareStack
 from django.contrib.sessions.backends.db import SessionStore
 
 from recovery_app import RecoveryManager
-from recovery_app._persons import combine
+from recovery_app._core.persons import combine
 from recovery_app.consumers.identity import bind_to_view
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.middleware import RecoveryMiddlewareStack
@@ -187,7 +187,7 @@ async def test_another_takeover_between_the_two_steps(
 
     storage.before = interrupt
     outcome = await outcome_as(manager, mine, token)
-    assert outcome == ("superseded" if is_revoked else "recovered")
+    assert outcome == ("rejected" if is_revoked else "recovered")
 
 
 async def test_a_default_that_was_added_to_is_widened_too(manager: RecoveryManager) -> None:

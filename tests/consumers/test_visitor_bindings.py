@@ -16,7 +16,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
 
 from recovery_app import RecoveryManager, _visitors
-from recovery_app._persons import NOBODY, combine, name_user, name_visitor
+from recovery_app._core.persons import ANONYMOUS, combine, name_user, name_visitor
 from recovery_app._visitors import COOKIE_NAME, SCOPE_KEY, make_visitor, sign_visitor
 from recovery_app.middleware import RecoveryMiddlewareStack
 from tests.consumers.apps import COUNTERS, Counter, SyncCounter
@@ -118,7 +118,7 @@ async def test_a_forged_cookie_counts_as_none(manager: RecoveryManager) -> None:
     forged = Browser(manager)
     forged.cookies[COOKIE_NAME] = "mine:1abcde:" + "A" * 43
     told = await forged.join(adds=True)
-    assert told["owner"] == forged.owner(NOBODY)[0]
+    assert told["owner"] == forged.owner(ANONYMOUS)[0]
     session = await anonymous_session()
     told = await forged.has_session(session).join()
     assert told["owner"] == forged.owner(combine("session", session))[0]
@@ -143,7 +143,7 @@ async def test_any_stack_knows_the_visitor(
 async def test_what_a_scope_had_before_counts_for_nothing(manager: RecoveryManager) -> None:
     async with connected(Counter, manager, **{SCOPE_KEY: "somebody"}) as client:
         told = recovery_of(await client.join())
-    assert told["owner"] == manager.operations.owner_of(NOBODY)
+    assert told["owner"] == manager.operations.owner_of(ANONYMOUS)
 
 
 async def test_the_cookie_is_verified_once_for_each_connection(
@@ -275,7 +275,7 @@ async def test_a_login_takes_the_state_along_where_the_consumer_says_so(
     assert await stranger.outcome(token) == "rejected", "The user, but another browser."
     kept = await mine.has_session(await session_of(ada)).join(token, adds=True)
     assert (kept["outcome"], kept["count"]) == ("recovered", 1)
-    assert kept["owner"] == mine.owner(name_user(ada))[0]
+    assert kept["owner"] == mine.owner(name_user(ada.pk))[0]
     assert kept["aliases"] == mine.owner(name_visitor(mine.visitor))
     # It is the user's from now on, in each browser.
     again = await stranger.join(kept["token"])
@@ -356,7 +356,7 @@ async def test_a_session_that_keeps_its_key_at_the_login_takes_the_state_along(
     assert await Browser(manager, Keeping).has_session(other).outcome(token) == "rejected"
     await sync_to_async(log_in)()
     told = await mine.join(token)
-    assert (told["outcome"], told["owner"]) == ("recovered", *mine.owner(name_user(ada)))
+    assert (told["outcome"], told["owner"]) == ("recovered", *mine.owner(name_user(ada.pk)))
 
 
 # A binding of one's own.
@@ -378,7 +378,7 @@ async def test_a_binding_that_adds_to_the_default_keeps_too(manager: RecoveryMan
     mine.has_session(await session_of(ada))
     told = await mine.join(first["token"])
     assert (told["outcome"], told["count"]) == ("recovered", 1)
-    assert told["aliases"] == [*mine.owner(name_user(ada)), first["owner"]]
+    assert told["aliases"] == [*mine.owner(name_user(ada.pk)), first["owner"]]
     Tenant.tenant = b"two"
     assert await mine.outcome(told["token"]) == "rejected"
 

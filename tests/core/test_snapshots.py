@@ -39,6 +39,7 @@ SNAPSHOT = Snapshot(
         applied_seq=7,
         created_us=1_789_999_999_123_456,
         saved_us=1_790_000_000_123_457,
+        format=1,
     ),
     socket_id="the socket",
     view="a view",
@@ -47,12 +48,28 @@ SNAPSHOT = Snapshot(
     replies=b"replies",
     state=b'{"count":1}',
 )
+GOLDEN_2 = bytes.fromhex(
+    "5253 02 00 00000003 00065bfeda27c240 00065bfeda27c23f 0000000000000008"
+    "00065bfeda188000 00065bfeda27c241 2744ccd10c7533bd736ad890f9dd5cab"
+    "70707070707070707070707070707070 73737373737373737373737373737373"
+    "000a 0006 0006 0004 00000007"
+    "74686520736f636b6574 612076696577 613ac3a97069 6a736f6e"
+    "7265706c696573 7b22636f756e74223a317d"
+)
 GOLDEN_MARKER = bytes.fromhex(
     "5253 01 01 00000000 0000000000000005 0000000000000005 0000000000000000"
     "0000000000000003 0000000000000004 2744ccd10c7533bd736ad890f9dd5cab"
     "0000 0000 0000 0000 00000000"
 )
-MARKER = Header(fence=5, floor=5, binding=digest_binding(b"me"), flags=1, created_us=3, saved_us=4)
+MARKER = Header(
+    fence=5,
+    floor=5,
+    binding=digest_binding(b"me"),
+    flags=1,
+    created_us=3,
+    saved_us=4,
+    format=1,
+)
 
 times = st.integers(0, MAX_US)
 texts = st.text(st.characters(codec="utf-8"), max_size=50)
@@ -76,6 +93,8 @@ snapshots = st.builds(
     serializer=texts,
     replies=st.binary(),
     state=st.binary(),
+    person=st.binary(min_size=16, max_size=16),
+    seal=st.binary(min_size=16, max_size=16),
 )
 
 
@@ -84,6 +103,15 @@ def test_version_1_is_read_and_written_for_ever() -> None:
     assert Snapshot.from_bytes(GOLDEN) == SNAPSHOT
     assert Header.read(GOLDEN) == SNAPSHOT.header
     assert not is_marker(GOLDEN)
+
+
+def test_version_2_is_read_and_written_for_ever() -> None:
+    header = replace(SNAPSHOT.header, format=2)
+    snapshot = replace(SNAPSHOT, header=header, person=b"p" * 16, seal=b"s" * 16)
+    assert snapshot.to_bytes() == GOLDEN_2
+    assert Snapshot.from_bytes(GOLDEN_2) == snapshot
+    assert Header.read(GOLDEN_2) == header
+    assert not is_marker(GOLDEN_2)
 
 
 def test_a_marker_of_version_1_is_read_and_written_for_ever() -> None:
@@ -153,13 +181,13 @@ def test_a_broken_header_is_corrupt(broken: bytes) -> None:
         Header.read(broken)
 
 
-@pytest.mark.parametrize("format_", [2, 255])
+@pytest.mark.parametrize("format_", [3, 255])
 def test_a_newer_format_is_told_from_broken_bytes(format_: int) -> None:
     newer = b"RS" + bytes([format_]) + GOLDEN[3:]
     for read in (Header.read, Snapshot.from_bytes):
         with pytest.raises(VersionMismatch) as raised:
             read(newer)
-        assert (raised.value.stored, raised.value.supported) == (format_, 1)
+        assert (raised.value.stored, raised.value.supported) == (format_, 2)
         assert raised.value.of_format
     assert not is_marker(newer)
     assert socket_id_in(newer) == ""

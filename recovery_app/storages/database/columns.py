@@ -6,6 +6,7 @@ where the two differ.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from django.db.models.functions import Greatest
 
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
 from recovery_app.fencing import Claim, latest_date
-from recovery_app.snapshots import Header, Snapshot
+from recovery_app.snapshots import NOBODY, Header, Snapshot
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredSnapshot
 
 MAX_TEXT_LENGTH = 255
 _NUMBER = BigIntegerField()
+_TEXTS = ("socket_id", "view", "topic")
+_WIDE = re.compile("[\U00010000-\U0010ffff]")
 _MADE_ONCE = ("created_us", "floor")
 # The columns of unreadable bytes. No binding has an empty digest, so no step changes them.
 _UNREADABLE = {
@@ -34,6 +37,7 @@ _UNREADABLE = {
     "socket_id": "",
     "view": "",
     "topic": "",
+    "person": "",
 }
 
 
@@ -46,6 +50,12 @@ def columns_of(data: bytes) -> dict[str, Any]:
     except (SnapshotCorrupt, VersionMismatch):
         pass
     return columns
+
+
+def narrowed_texts(columns: dict[str, Any]) -> dict[str, str]:
+    """Return the texts that have characters beyond U+FFFF, with U+FFFD in place of these."""
+    narrow = {name: _WIDE.sub("\ufffd", columns[name]) for name in _TEXTS}
+    return {name: text for name, text in narrow.items() if text != columns[name]}
 
 
 def bytes_of(row: StoredSnapshot) -> bytes:
@@ -141,6 +151,7 @@ def _of_rest(snapshot: Snapshot) -> dict[str, Any]:
         "view": _text(snapshot.view),
         "topic": _text(snapshot.topic),
         "size_bytes": len(snapshot.state),
+        "person": "" if snapshot.person == NOBODY else snapshot.person.hex(),
     }
 
 

@@ -41,6 +41,7 @@ _COLUMNS = (
     "socket_id",
     "view",
     "topic",
+    "person",
     "size_bytes",
 )
 _COLUMN_OF = {"saved_at": "saved_us", "expires_in_seconds": "expires_us"}
@@ -89,6 +90,8 @@ def matching(rows: Rows, query: Query, now_us: int) -> Rows:
     if query.view is not None:
         # One of the two is case-sensitive on every database.
         found = found.filter(view=query.view, view__startswith=query.view)
+    if query.persons:
+        found = found.filter(person__in=query.persons)
     column = column_of(query.order)
     sign = "-" if query.order.startswith("-") else ""
     return found.order_by(*([f"{sign}{column}"] if column else []), f"{sign}key")
@@ -96,7 +99,7 @@ def matching(rows: Rows, query: Query, now_us: int) -> Rows:
 
 def _live_if_few(rows: Rows, query: Query, now_us: int) -> Rows:
     """Return only the live rows if they are few: by key, they may lie behind many expired ones."""
-    if query.expired or query.order or query.prefix:
+    if query.expired or query.order or query.prefix or query.persons:
         return rows
     live = rows.filter(expires_us__gt=now_us).order_by("expires_us")
     keys = list(live.values_list("key", flat=True)[: FEW_ROWS + 1])
@@ -207,6 +210,7 @@ def _info_of(row: dict[str, Any], now_us: int, problem: str = "") -> SnapshotInf
         socket_id=row["socket_id"],
         view=row["view"],
         topic=row["topic"],
+        person=row["person"],
         version=row["version"],
         created_at=moment(row["created_us"]) if row["created_us"] else None,
         saved_at=moment(row["saved_us"]) if row["saved_us"] else None,

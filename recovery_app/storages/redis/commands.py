@@ -14,14 +14,12 @@ from recovery_app.fencing import (
     decide_revocation,
     latest_date,
 )
-from recovery_app.snapshots import Header
+from recovery_app.snapshots import HEADER_BYTES, READABLE, Header
 from recovery_app.storages.redis import script
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.requests import EVALSHA, GET, CommandSpec, Request
 from recovery_app.storages.redis.script import ANY_VERSION, INSTRUCTION
 
-HEADER_BYTES = 64
-READABLE = b"RS\x01"
 _FENCE_AND_BINDING = struct.Struct(">8xQ32x16s")
 
 

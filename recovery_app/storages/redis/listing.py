@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from recovery_app.snapshots import HEAD_BYTES, is_marker, socket_id_in
+from recovery_app.snapshots import HEAD_BYTES, HEADER_BYTES, is_marker, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage
 from recovery_app.storages.browsing import describe_prefix
 from recovery_app.storages.redis.keys import Keys
@@ -28,7 +28,6 @@ MAX_LOOKED_AT = 10_000
 """After so many keys a search ends its page; the next page goes on."""
 SAMPLE_STEPS = 10
 """So many steps look for keys of this storage among others, on each node."""
-HEADER_BYTES = 64
 NO_KEY = -2
 """The reply to PTTL for a key that doesn't exist."""
 

@@ -84,8 +84,9 @@ local function step(key, instruction, payload)
     magic, format, flags, version, fence_hi, fence_lo, floor_hi, floor_lo, _,
       created_hi, created_lo, saved_hi, saved_lo, binding =
       struct.unpack('>c2BBI4I4I4I4I4c8I4I4I4I4c16', stored)
-    readable = magic == 'RS' and format == 1 and not (out_of_range(fence_hi, fence_lo)
-      or out_of_range(floor_hi, floor_lo) or out_of_range(created_hi, created_lo)
+    readable = magic == 'RS' and (format == 1 or format == 2)
+      and not (out_of_range(fence_hi, fence_lo) or out_of_range(floor_hi, floor_lo)
+      or out_of_range(created_hi, created_lo)
       or out_of_range(saved_hi, saved_lo) or above(fence_hi, fence_lo, latest_hi, latest_lo)
       or above(floor_hi, floor_lo, latest_hi, latest_lo))
   end

@@ -16,7 +16,7 @@ from recovery_app.testing.contract.base import (
     snapshot_bytes,
 )
 
-UNREADABLE = (b"", b"RS\x01 cut", b"RS\x02" + snapshot_bytes(1)[3:])
+UNREADABLE = (b"", b"RS\x01 cut", b"RS\x03" + snapshot_bytes(1)[3:])
 
 
 class FencedTests(ContractBase):

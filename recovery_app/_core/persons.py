@@ -1,0 +1,86 @@
+"""Persons: the names by which they are told apart, and the revocation of all that they have.
+
+A revoked person has a marker in the storage, as a revoked socket has. Its fence is the time of
+the revocation. Takeovers and touches look at it; saves don't, as a Redis Cluster has it on
+another node than the snapshot.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from recovery_app._core.driver import Flow
+from recovery_app.exceptions import RecoveryError, SnapshotError, TokenSuperseded
+from recovery_app.snapshots import NOBODY, Header, revoked_marker
+
+_LENGTH = struct.Struct(">I")
+_NEVER = -1
+
+
+class Person(NamedTuple):
+    """Whose a state is. ``owner`` is the name that the client is told; ``digest`` the stored one.
+
+    ``markers`` are the keys of what is stored if the person is revoked: one for each secret.
+    """
+
+    owner: str = ""
+    digest: bytes = NOBODY
+    markers: Sequence[str] = ()
+
+
+def combine(*parts: str | bytes) -> bytes:
+    """Return bytes that no other list of parts gives."""
+    whole = b""
+    for part in parts:
+        # A path may contain what isn't UTF-8.
+        encoded = part.encode(errors="surrogatepass") if isinstance(part, str) else part
+        whole += _LENGTH.pack(len(encoded)) + encoded
+    return whole
+
+
+ANONYMOUS = combine("nobody")
+"""The name of whoever is not known."""
+
+
+def name_user(pk: object) -> bytes:
+    """Return the name of the user with this primary key."""
+    return combine("user", str(pk))
+
+
+def name_visitor(visitor: str) -> bytes:
+    """Return the name of whoever has the cookie of a visitor."""
+    return combine("visitor", visitor)
+
+
+def marker_key(digest: bytes) -> str:
+    """Return the key of the marker of a revoked person."""
+    return f"person:{digest.hex()}"
+
+
+def revoke_person(markers: Sequence[str], *, now_us: int, ttl_seconds: float) -> Flow[None]:
+    """Refuse every token that was issued to a person until now."""
+    header = Header(now_us, now_us, NOBODY, created_us=now_us, saved_us=now_us)
+    for key in markers:
+        yield "revocation", "save", (key, revoked_marker(header), ttl_seconds), {}
+
+
+def check_person(markers: Sequence[str], since_us: int, socket_hash: str) -> Flow[None]:
+    """Raise `TokenSuperseded` if the person of a socket was revoked at ``since_us`` or later."""
+    for key in markers:
+        try:
+            data = yield "load", "load", (key,), {}
+        except RecoveryError as error:
+            # It isn't the person that a log should name.
+            error.socket_hash = socket_hash
+            raise
+        if _revoked_us(data) >= since_us:
+            raise TokenSuperseded(revoked=True, socket_hash=socket_hash)
+
+
+def _revoked_us(data: bytes | None) -> int:
+    try:
+        return _NEVER if data is None else Header.read(data).fence
+    except SnapshotError:
+        return _NEVER
