@@ -199,7 +199,7 @@ class TopicApplication:
             return []
         parts = [await self._call_for_binding(each.part) for each in former]
         return [
-            FormerPerson(part, each.name and part) for part, each in zip(parts, former, strict=True)
+            FormerPerson(own, each.name and own) for own, each in zip(parts, former, strict=True)
         ]
 
     async def _call_for_binding(self, person: bytes | None = None) -> bytes:

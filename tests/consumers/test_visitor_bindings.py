@@ -306,6 +306,24 @@ async def test_nothing_passes_from_user_to_user_by_way_of_the_cookie(
     assert [await shared.outcome(token) for token in (as_ada, own)] == ["recovered"] * 2
 
 
+@keeping
+async def test_what_a_login_took_along_ends_with_all_that_is_the_users(
+    manager: RecoveryManager, counter: Any
+) -> None:
+    ada = await make_user("ada")
+    mine = Browser(manager, counter).visits()
+    taken, lost = [(await mine.join(adds=True))["token"] for _ in range(2)]
+    mine.has_session(await session_of(ada))
+    kept = (await mine.join(taken))["token"]
+    await mine.join(lost)
+    await manager.arevoke_user(ada)
+    for token in (taken, kept, lost):
+        assert await mine.outcome(token) == "rejected"
+    mine.has_session(None)
+    for token in (taken, kept, lost):
+        assert await mine.outcome(token) == "rejected"
+
+
 async def test_a_lost_reply_to_the_join_after_a_login_costs_nothing(
     make_manager: Callable[..., RecoveryManager],
 ) -> None:
