@@ -16,33 +16,35 @@ from recovery_app.values import Takeover
 MAX_ATTEMPTS = 3
 
 
+def verify_any(
+    operations: Operations, token: object, bindings: Sequence[bytes]
+) -> tuple[Grant, int]:
+    """Return the token, verified, and which of the bindings it is the first valid one for.
+
+    Raises as ``operations.verify`` does for the last of them.
+    """
+    last = len(bindings) - 1
+    for index, binding in enumerate(bindings[:-1]):
+        with suppress(InvalidSignature):
+            return operations.verify(token, binding), index
+    return operations.verify(token, bindings[last]), last
+
+
 def take_over_as(
     operations: Operations,
-    token: object,
-    binding: bytes,
-    fallbacks: Sequence[bytes],
+    grant: Grant,
+    target: Grant | None,
     newest_version: int | None,
     person: Person | None = None,
 ) -> Flow[tuple[Takeover, Grant]]:
-    """Take over with a token for ``binding``, or for one of ``fallbacks``, which is renewed.
+    """Take over with a verified token, whose binding may be an earlier one.
 
-    In the end both snapshot and new token are bound to ``binding``.
+    ``target`` is the same token for the binding that both snapshot and new token have in the
+    end; ``None`` where that is the token's own.
     """
-    grant = _verify(operations, token, (binding, *fallbacks))
-    target = None if grant.binding == binding else operations.bind(grant, binding)
-    # Error trackers record the variables of the frames that a storage's error passes.
-    del token, binding, fallbacks
     if target is None:
         return (yield from operations.take_over_granted(grant, newest_version, person))
     return (yield from _rebind(operations, grant, target, newest_version, person))
-
-
-def _verify(operations: Operations, token: object, bindings: tuple[bytes, ...]) -> Grant:
-    """Return the token verified for the first of the bindings that it is valid for."""
-    for binding in bindings[:-1]:
-        with suppress(InvalidSignature):
-            return operations.verify(token, binding)
-    return operations.verify(token, bindings[-1])
 
 
 def _rebind(

@@ -65,6 +65,7 @@ class Join:
             close=self._close,
             person=person,
         )
+        session.add_aliases(admission.aliases)
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:
             extras = await self._application.mount(self._params)
@@ -89,6 +90,8 @@ class Join:
             await session.discard(admission.refusal)
             return None
         takeover = await session.take_over(self._token, admission.fallback_bindings)
+        if session.matched_fallback is not None:
+            session.add_aliases([admission.fallback_names[session.matched_fallback]])
         if takeover is None:
             return None
         try:

@@ -16,7 +16,7 @@ from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.persons import Person, check_person
-from recovery_app._core.rebinding import take_over_as
+from recovery_app._core.rebinding import take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.outcomes import Outcome, outcome_of
@@ -68,6 +68,8 @@ class Session:
         self.manager = manager
         self.person = person
         """Whose state and events these are."""
+        self.matched_fallback: int | None = None
+        """Which of the fallbacks the client's token was for, if it wasn't for the binding."""
         self.is_revoked = False
         """Whether the socket was revoked, or all of the person's: nothing is saved any more."""
         self.outcome = Outcome.NEW
@@ -77,6 +79,7 @@ class Session:
         """The last consistent state, serialized: what a failed handler goes back to."""
         self._binding = binding
         self._metadata = metadata
+        self._aliases: list[str] = []
         self._announce = announce
         self._close = close
         self._known_since_us = manager.operations.now_us()
@@ -106,8 +109,7 @@ class Session:
 
         A token for one of the bindings in ``fallbacks`` is renewed.
         """
-        operations, version = self.manager.operations, self._metadata.version
-        flow = take_over_as(operations, token, self._binding, fallbacks, version, self.person)
+        flow = self._taking_over(token, fallbacks)
         # Error trackers record the variables of the frames that a storage's error passes.
         del token, fallbacks
         try:
@@ -125,6 +127,16 @@ class Session:
         self._replied_us = takeover.issued_us
         self._confirmed_us = takeover.shown_us
         return takeover
+
+    def _taking_over(
+        self, token: object, fallbacks: Sequence[bytes]
+    ) -> Flow[tuple[Takeover, Grant]]:
+        operations, version = self.manager.operations, self._metadata.version
+        grant, index = verify_any(operations, token, (self._binding, *fallbacks))
+        del token, fallbacks
+        self.matched_fallback = index - 1 if index else None
+        target = operations.bind(grant, self._binding) if index else None
+        return (yield from take_over_as(operations, grant, target, version, self.person))
 
     async def discard(self, error: RecoveryError) -> None:
         """Go on without what was taken over, and announce why."""
@@ -152,13 +164,19 @@ class Session:
 
     def join_reply(self) -> dict[str, Any]:
         """Return the ``_recovery`` part of the reply to a join."""
-        return {
+        reply = {
             "token": self.token,
             "outcome": self.outcome.value,
             "ttl": self.manager.ttl,
             "seq": self.replies.applied,
             "owner": self.person.owner,
         }
+        return {**reply, "aliases": self._aliases} if self._aliases else reply
+
+    def add_aliases(self, names: Sequence[bytes | None]) -> None:
+        """Tell the client other names under which it may have kept the same person's events."""
+        owners = [self.manager.operations.owner_of(name) for name in names if name is not None]
+        self._aliases += [each for each in owners if each != self.person.owner]
 
     def acknowledge_token(self) -> None:
         """Note that the client has the token of the join's reply, as it sent something since."""

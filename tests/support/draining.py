@@ -43,6 +43,12 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         return {"count": self.count}
 
 
+class KeptGathering(Gathering):
+    """The same, and a login takes it along."""
+
+    recovery_keep_on_login = True
+
+
 class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
     """The same from a sync consumer."""
 
@@ -62,6 +68,7 @@ class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
 
 consumers: dict[str, Any] = {
     "gathering": Gathering.as_asgi(),
+    "kept": KeptGathering.as_asgi(),
     "sync": SyncGathering.as_asgi(),
 }
 undrained = ProtocolTypeRouter(

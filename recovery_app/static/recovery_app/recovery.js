@@ -57,7 +57,8 @@
 /**
  * @typedef {object} RecoveryOptions
  * @property {StorageKind} [storage] default: "sessionStorage"; with "localStorage", await `ready` before the first join
- * @property {string} [owner] whom the page was made for; default: the attribute `data-recovery-owner` of an element
+ * @property {string} [owner] whom the page was made for, and by which other names its connection may know them,
+ *   separated by spaces; default: the attribute `data-recovery-owner` of an element
  * @property {number} [maxKept] maximum number of queued events
  * @property {number} [maxKeptChars] maximum total length of their payloads as JSON
  * @property {number} [timeoutMs] how long to wait for a reply before an event is resent
@@ -347,7 +348,7 @@ var RecoveryApp = (() => {
     /** @type {QueuedEvent[]} */ events = [];
     /** Stored events that nobody sees until their owner is known. @type {QueuedEvent[]} */ #setAside;
     /** Whom the page acts for. @type {Owner} */ #owner;
-    /** Whom the page was made for, if it knows that itself. @type {Owner} */ #ownerOfPage;
+    /** Whom the page was made for, if it knows that itself, and other names of theirs. @type {string[]} */ #namesOfPage;
     /** @type {Sender | null} */ #sender = null;
     /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */ #unanswered = [];
     /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */ #tooLarge = null;
@@ -360,14 +361,15 @@ var RecoveryApp = (() => {
 
     /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
     /** @typedef {(type: string, detail: unknown) => void} Emit */
-    /** @param {EventStorage} storage @param {Limits} limits @param {Owner} owner @param {Emit} emit */
-    constructor(storage, limits, owner, emit) {
+    /** @param {EventStorage} storage @param {Limits} limits @param {string[]} namesOfPage @param {Emit} emit */
+    constructor(storage, limits, namesOfPage, emit) {
       this.#storage = storage;
       this.#limits = limits;
-      this.#owner = this.#ownerOfPage = owner;
+      this.#namesOfPage = namesOfPage;
+      this.#owner = namesOfPage[0] ?? null;
       this.#emit = emit;
       this.#setAside = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
-      if (owner !== null) this.#takeBack();
+      if (this.#owner !== null) this.#takeBack();
     }
 
     /** The events without a reply. */
@@ -413,19 +415,22 @@ var RecoveryApp = (() => {
 
     /**
      * Act for the person that the server has named. If the page continues its state under another name, after a login
-     * say, its events go with the state. Those that are set aside don't: they are of an earlier page.
-     * @param {Owner} named @param {boolean} continues
+     * say, its events go with the state. Those that are set aside, which are of an earlier page, only go along if the
+     * server has named the same person by an alias.
+     * @param {Owner} named @param {boolean} continues @param {string[]} [aliases]
      */
-    setOwner(named, continues) {
-      const owner = named ?? this.#ownerOfPage;
-      const own = this.events.filter((queued) => continues || this.#isEarlyAndUnowned(queued));
-      for (const queued of own) queued.owner = owner;
+    setOwner(named, continues, aliases = []) {
+      const owner = named ?? this.#namesOfPage[0] ?? null;
+      const isAlias = (/** @type {QueuedEvent} */ queued) => queued.owner !== null && aliases.includes(queued.owner);
+      const own = this.events.filter((queued) => continues || isAlias(queued) || this.#isEarlyFor(owner, queued));
+      for (const queued of [...own, ...this.#setAside.filter(isAlias)]) queued.owner = owner;
       this.#owner = owner;
       if (owner !== null) this.#takeBack();
     }
 
     /** Forget events that were pushed when nobody had joined: somebody else may be at the page by now. */
     dropUnowned() {
+      this.#namesOfPage = this.#namesOfPage.slice(0, 1);
       this.#drop(this.events.filter((queued) => this.#isEarlyAndUnowned(queued)));
     }
 
@@ -518,10 +523,10 @@ var RecoveryApp = (() => {
       this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
     }
 
-    /** Put the owner's events of an earlier page before those of this one, and remove all others. */
+    /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
     #takeBack() {
       this.events.unshift(...this.#setAside.filter((queued) => this.#isOwn(queued)));
-      this.#setAside = [];
+      this.#setAside = this.#setAside.filter((queued) => !this.#isOwn(queued));
     }
 
     #dropForeign() {
@@ -543,6 +548,14 @@ var RecoveryApp = (() => {
     /** @param {QueuedEvent} queued */
     #isEarlyAndUnowned({ owner, isEarly }) {
       return owner === null && isEarly;
+    }
+
+    /** Return whether an event from before the first join is of the person who has joined, as far as the page knows.
+     * @param {Owner} joined @param {QueuedEvent} queued */
+    #isEarlyFor(joined, queued) {
+      const [ownerOfPage] = this.#namesOfPage;
+      const isOfPage = queued.owner === ownerOfPage && this.#namesOfPage.includes(joined ?? "");
+      return this.#isEarlyAndUnowned(queued) || (queued.isEarly && isOfPage);
     }
 
     /** @param {QueuedEvent} queued */
@@ -567,10 +580,11 @@ var RecoveryApp = (() => {
     }
   }
 
-  /** Return the name of the person that the page was made for, if it has one. @returns {Owner} */
-  function ownerOfPage() {
+  /** Return the names of the person that the page was made for, if it knows any. @param {string} [given] */
+  function namesOfPage(given) {
     const element = tryOrNull(() => globalThis.document?.querySelector("[data-recovery-owner]"));
-    return /** @type {HTMLElement | null} */ (element)?.dataset.recoveryOwner || null;
+    const names = given || /** @type {HTMLElement | null} */ (element)?.dataset.recoveryOwner || "";
+    return names.split(" ").filter((name) => name !== "");
   }
 
   /** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
@@ -749,8 +763,7 @@ var RecoveryApp = (() => {
       const limits = { maxKept, maxKeptChars };
       this.#tokens = TokenStore.forView(viewId, storage);
       const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
-      const owner = options.owner || ownerOfPage();
-      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, owner, emit);
+      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, namesOfPage(options.owner), emit);
       const forget = (/** @type {any} */ { persisted }) => persisted && this.#queue.dropUnowned();
       globalThis.addEventListener?.("pageshow", forget, { capture: true });
       this.#timeoutMs = options.timeoutMs ?? 10_000;
@@ -852,14 +865,14 @@ var RecoveryApp = (() => {
     /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
     joined(reply) {
       const { _recovery, ...response } = reply ?? {};
-      const { outcome = null, ttl = null, token, seq = 0, owner = null } = _recovery ?? {};
+      const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [] } = _recovery ?? {};
       const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
       const mustRetry = RETRY_OUTCOMES.includes(outcome);
       this.#offlineSince = null;
       this.keep({ token });
       this.outcome = outcome;
       this.#setStatus("connected");
-      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome));
+      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
       if (!mustRetry) this.#queue.handleJoin(outcome, seq);
       this.tell("outcome", { outcome, elapsedMs, ttl, response });
       if (mustRetry) this.#scheduleRejoin(++this.#retries);

@@ -29,6 +29,8 @@ export class TestServer {
   ring = 64;
   /** The name of the person who joins; undefined for a server that names nobody. */
   owner = "ann";
+  /** Other names of the same person. @type {string[] | undefined} */
+  aliases = undefined;
   /** Length of a message that is too large, over which the connection is closed. */
   maxChars = Infinity;
   /** After how many more events, applied without a reply, to close the connection over another message's size. */
@@ -212,7 +214,7 @@ export class TestServer {
     const token = ["version", "unavailable"].includes(outcome) ? null : this.#issue(snapshots);
     return {
       state: [...state],
-      ...(this.recovers ? { _recovery: { token, outcome, ttl: 300, seq, owner: this.owner } } : {}),
+      ...(this.recovers ? { _recovery: { token, outcome, ttl: 300, seq, owner: this.owner, aliases: this.aliases } } : {}),
       rendered: { s: [`<p>${state.join(" ")}</p>`] },
       liveview_version: "1.2.12",
     };
