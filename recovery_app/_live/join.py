@@ -10,9 +10,10 @@ from recovery_app._core.metadata import metadata_of
 from recovery_app._core.telemetry import Tracer, log_failure, tracing
 from recovery_app._live.interfaces import Admission, Application, Extras
 from recovery_app._live.numbering import RECOVERY
+from recovery_app._live.outcomes import RestoreFailed
 from recovery_app._live.protocol import Message, Payload, to_json
 from recovery_app._live.session import Session
-from recovery_app.exceptions import JoinRefused, SnapshotCorrupt, SnapshotError
+from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.signals import observers
 
 Joined: TypeAlias = "tuple[Session, dict[str, Any]]"
@@ -97,7 +98,7 @@ class Join:
             log_failure(
                 "A state couldn't be restored.", error, source, extra=self._facts("restore_failed")
             )
-            await session.discard(SnapshotCorrupt("the application couldn't restore it"))
+            await session.discard(RestoreFailed())
             self._application.reset()
             return None
         announcing = self._manager.notifier.arecovered(takeover)

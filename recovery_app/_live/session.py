@@ -76,6 +76,7 @@ class Session:
         self._saved: bytes | None = None
         self._dirty = False
         self._is_started_here = False
+        self._unrestored: Grant | None = None
         self._preserves_client_token = False
         self._replied_us = 0
         self._confirmed_us = 0
@@ -122,6 +123,8 @@ class Session:
         self.outcome = outcome_of(error)
         if self._socket is not None:
             error.socket_hash = error.socket_hash or self._socket.grant.key
+            if self.outcome is Outcome.FAILED:
+                self._unrestored = self._socket.grant
         self._socket = self.last_state = self._saved = None
         self.replies = ReplyCache()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
@@ -198,6 +201,9 @@ class Session:
 
     async def touch(self) -> None:
         """Show that the connection lives, and renew a token that has half its age behind it."""
+        if self._socket is None and self._unrestored is not None:
+            # The state waits for a fix of the application, as long as the page is open.
+            await self.keep_alive()
         if self.last_state is None or (self._socket is None and not self._dirty):
             return
         if self._socket is None or self._dirty or not await self._touch(self._socket.grant):
@@ -207,10 +213,10 @@ class Session:
 
     async def keep_alive(self) -> None:
         """Restart the time to live and change nothing: this may run beside any other call."""
-        if self._socket is not None:
+        grant = self._unrestored if self._socket is None else self._socket.grant
+        if grant is not None:
             with suppress(RecoveryError), _TOUCH:
-                flow = self.manager.operations.touch(self._socket.grant)
-                await self.manager.driver.arun(flow)
+                await self.manager.driver.arun(self.manager.operations.touch(grant))
 
     async def renew(self, binding: bytes) -> None:
         """Bind the snapshot to ``binding`` under a newer token, and announce that."""

@@ -22,11 +22,13 @@ MAX_FAILURES = 50
 
 TITLES: Mapping[Outcome, Promise] = {
     Outcome.RECOVERED: _("Recovered"),
+    Outcome.COPIED: _("Copied from a newer connection"),
     Outcome.EXPIRED: _("Token expired"),
     Outcome.NOT_FOUND: _("Snapshot not found"),
     Outcome.SUPERSEDED: _("Superseded by a newer connection"),
     Outcome.REJECTED: _("Token rejected"),
     Outcome.VERSION: _("State not readable"),
+    Outcome.FAILED: _("State not restored by the application"),
     Outcome.UNAVAILABLE: _("Storage unavailable"),
 }
 
