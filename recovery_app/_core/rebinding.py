@@ -1,4 +1,4 @@
-"""Takeovers with tokens for what a person was known by before: they are bound anew."""
+"""Takeovers at a join: with tokens for what a person was known by before, and with older ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from recovery_app._core.copying import copy_state
 from recovery_app._core.driver import Flow
 from recovery_app._core.operations import Operations
 from recovery_app._core.tokens import Grant
@@ -21,18 +22,29 @@ def take_over_as(
     binding: bytes,
     fallbacks: Sequence[bytes],
     newest_version: int | None,
-) -> Flow[tuple[Takeover, Grant]]:
+    copy_id: str,
+) -> Flow[tuple[Takeover, Grant, bool]]:
     """Take over with a token for ``binding``, or for one of ``fallbacks``, which is renewed.
 
-    In the end both snapshot and new token are bound to ``binding``.
+    In the end both snapshot and new token are bound to ``binding``. A token that a newer
+    connection has superseded gets a copy of the state for a socket called ``copy_id``, which is
+    to be stored. The last value says whether it is one.
     """
     grant = _verify(operations, token, (binding, *fallbacks))
-    target = None if grant.binding == binding else grant.bound_to(binding)
+    target = grant if grant.binding == binding else grant.bound_to(binding)
     # Error trackers record the variables of the frames that a storage's error passes.
     del token, binding, fallbacks
-    if target is None:
-        return (yield from operations.take_over_granted(grant, newest_version))
-    return (yield from _rebind(operations, grant, target, newest_version))
+    try:
+        if target is grant:
+            taken = yield from operations.take_over_granted(grant, newest_version)
+        else:
+            taken = yield from _rebind(operations, grant, target, newest_version)
+    except TokenSuperseded as error:
+        if error.revoked:
+            raise
+    else:
+        return (*taken, False)
+    return (*(yield from copy_state(operations, grant, target, newest_version, copy_id)), True)
 
 
 def _verify(operations: Operations, token: object, bindings: tuple[bytes, ...]) -> Grant:

@@ -66,6 +66,8 @@ class Session:
         self.outcome = Outcome.NEW
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
+        self.original: ReplyCache | None = None
+        """The numbered events in a state that was copied from a newer connection's."""
         self.last_state: bytes | None = None
         """The last consistent state, serialized: what a failed handler goes back to."""
         self._binding = binding
@@ -99,18 +101,26 @@ class Session:
         A token for one of the bindings in ``fallbacks`` is renewed.
         """
         operations, version = self.manager.operations, self._metadata.version
-        flow = take_over_as(operations, token, self._binding, fallbacks, version)
+        copy_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
+        flow = take_over_as(operations, token, self._binding, fallbacks, version, copy_id)
         # Error trackers record the variables of the frames that a storage's error passes.
         del token, fallbacks
         try:
             with _TAKEOVER:
-                takeover, grant = await self.manager.driver.arun(flow, "recovery.take_over")
+                takeover, grant, is_copy = await self.manager.driver.arun(
+                    flow, "recovery.take_over"
+                )
         except RecoveryError as error:
             await self.discard(error)
             return None
-        self.outcome = Outcome.RECOVERED
-        self.replies = ReplyCache(takeover.applied_seq or 0, takeover.replies)
+        replies = ReplyCache(takeover.applied_seq or 0, takeover.replies)
         self.last_state = takeover.payload
+        if is_copy:
+            # Its numbers start again, and what it has applied is told with the join.
+            self.outcome, self.original = Outcome.COPIED, replies
+            self._pending_socket = Socket(takeover.socket_id, grant)
+            return takeover
+        self.outcome, self.replies = Outcome.RECOVERED, replies
         is_current = takeover.version == self._metadata.version
         self._saved = takeover.payload if is_current else None
         self._socket = Socket(takeover.socket_id, grant)
@@ -125,13 +135,25 @@ class Session:
             error.socket_hash = error.socket_hash or self._socket.grant.key
             if self.outcome is Outcome.FAILED:
                 self._unrestored = self._socket.grant
-        self._socket = self.last_state = self._saved = None
+        self._socket = self._pending_socket = self.last_state = self._saved = None
+        self.original = None
         self.replies = ReplyCache()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
         await self.manager.notifier.afailed(error)
 
+    async def resume(self, payload: bytes) -> None:
+        """Go on with the state that the application restored; store it unless it is."""
+        self.last_state = payload
+        if self._socket is None:
+            await self.start(payload)
+        elif not self.is_saved:
+            await self.save()
+
     async def start(self, payload: bytes) -> None:
-        """Store the state of a fresh mount, unless the client's own token may still be valid."""
+        """Store the state of a fresh mount, or of a copy, as the first of a socket.
+
+        It is left unsaved where the client's own token may still be valid.
+        """
         self.last_state = payload
         if self.outcome.preserves_client_token:
             self._saved = payload
@@ -144,15 +166,20 @@ class Session:
             self._preserves_client_token = self.outcome is not Outcome.NEW
             self.outcome = Outcome.UNAVAILABLE
 
-    def join_reply(self) -> dict[str, Any]:
+    def join_reply(self, *, tells_lines: bool) -> dict[str, Any]:
         """Return the ``_recovery`` part of the reply to a join."""
-        return {
+        reply: dict[str, Any] = {
             "token": self.token,
             "outcome": self.outcome.value,
             "ttl": self.manager.ttl,
             "seq": self.replies.applied,
             "owner": self.owner,
         }
+        if tells_lines:
+            reply["lines"] = self.replies.lines
+        if self.outcome is Outcome.COPIED and self.original is not None:
+            reply["original"] = self.original.describe()
+        return reply
 
     def acknowledge_token(self) -> None:
         """Note that the client has the token of the join's reply, as it sent something since."""

@@ -60,6 +60,13 @@ class Outcomes(Observer):
         with self._lock:
             self._counts[Outcome.RECOVERED] += 1
 
+    def joined(self, outcome: str) -> None:
+        if outcome == Outcome.COPIED:
+            with self._lock:
+                # It was counted as recovered before, as the state is back.
+                self._counts[Outcome.RECOVERED] -= 1
+                self._counts[Outcome.COPIED] += 1
+
     def failed(self, error: RecoveryError) -> None:
         outcome = outcome_of(error)
         failure = Failure(
