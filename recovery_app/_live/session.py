@@ -177,8 +177,8 @@ class Session:
         }
         if tells_lines:
             reply["lines"] = self.replies.lines
-        if self.outcome is Outcome.COPIED and self.original is not None:
-            reply["original"] = self.original.describe()
+            if self.outcome is Outcome.COPIED and self.original is not None:
+                reply["original"] = self.original.describe()
         return reply
 
     def acknowledge_token(self) -> None:

@@ -35,7 +35,7 @@ async def test_an_older_token_gets_a_copy_under_a_socket_of_its_own(
     async with connected(counter, manager) as newer, connected(counter, manager) as old:
         token = await overtake(manager, newer, counter)
         (before,) = manager.snapshots().items
-        reply = await old.join(token=token)
+        reply = await old.join(token=token, _line="old")
         told = recovery_of(reply)
         assert (told["outcome"], told["seq"], reply["response"]["count"]) == ("copied", 0, 2)
         assert told["original"] == {"seq": 2, "lines": [], "errors": [2]}
