@@ -1,4 +1,4 @@
-"""Pages whose memory goes back in time, in a real browser: the back/forward cache, duplicated tabs."""
+"""Pages whose memory goes back in time, in a real browser with a back/forward cache."""
 
 from __future__ import annotations
 

@@ -286,3 +286,36 @@ onEachTransport(test, "a line that is cut all the time, before it has held, bloc
   }
   assert.deepEqual((await reply).state, ["a"]);
 });
+
+// ---------------------------------------------------------------------------------------------- Many events
+
+test("a long queue is stored together, and when the page is left", () => {
+  const clock = new FakeClock();
+  const tab = new FakeBrowser().open({ clock });
+  const view = new tab.app.Recovery("form", { owner: "ann" });
+  let writes = 0;
+  const plain = FakeStorage.prototype.setItem;
+  tab.sessionStorage.setItem = function (...item) {
+    writes += 1;
+    plain.apply(this, item);
+  };
+  const stored = () => JSON.parse(tab.sessionStorage.getItem(`${KEY}:events`)).length;
+  for (let count = 0; count < 1_000; count++) view.push("add", { count });
+  assert.ok(writes < 100, String(writes));
+  tab.dispatchEvent(new Event("pagehide"));
+  assert.equal(stored(), 1_000);
+  view.push("add");
+  clock.tick(250);
+  assert.equal(stored(), 1_001 - 1); // the queue is full
+  const sent = [];
+  view.carry({ send: (event, payload, onReply) => sent.push([payload, onReply]) > 0, rejoin: () => {} });
+  view.joinPayload();
+  view.joined({ _recovery: { token: "t1", outcome: "new", ttl: 300, seq: 0, owner: "ann" } });
+  writes = 0;
+  while (sent.length > 0) {
+    const [{ _seq }, onReply] = sent.shift();
+    onReply({ status: "ok", response: { _recovery: { seq: _seq } } });
+  }
+  assert.ok(writes < 100, String(writes));
+  assert.deepEqual([view.pending.length, tab.sessionStorage.getItem(`${KEY}:events`)], [0, null]);
+});

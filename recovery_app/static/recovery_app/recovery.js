@@ -297,6 +297,8 @@ var RecoveryApp = (() => {
   class QueuedEvent {
     /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
     stage = "queued";
+    /** Whether the tab's storage has it with its number. */
+    isStored = false;
     #listener;
 
     /** @param {StoredEvent} stored @param {Listener} listener */
@@ -363,6 +365,9 @@ var RecoveryApp = (() => {
   /** How many events of other pages, and how many characters of their replies, are remembered as settled. */
   const [MAX_SETTLED, MAX_SETTLED_CHARS] = [100, 100_000];
 
+  /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
+  const [MAX_SAVED_AT_ONCE, SAVE_AFTER_MS] = [64, 250];
+
   /** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
 
   /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
@@ -426,6 +431,7 @@ var RecoveryApp = (() => {
     /** Whether an event that is about to be given up waits, or waited, until the connection had held. */ #holds = false;
     /** By whom this page's numbers are assigned in the current state. */ line = randomWord();
     /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */ #tooLarge = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #saveTimer;
     #durableSeq = 0;
     #hasJoined = false;
     #isClosed = false;
@@ -452,10 +458,16 @@ var RecoveryApp = (() => {
 
     /** Add an event, and return a promise for its reply. @param {string} event @param {Payload} payload */
     add(event, payload) {
+      /** @type {PageEvent} */ let copy;
+      try {
+        copy = copyEvent(event, payload);
+      } catch (error) {
+        return Promise.reject(error); // a mistake of the page's, which the console shows unless it is caught
+      }
       const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
         const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
         const state = { ...numbers, isEarly: !this.#hasJoined, isAnswered: false, owner: this.#owner };
-        const stored = { ...copyEvent(event, payload), ...state };
+        const stored = { ...copy, ...state };
         const queued = new QueuedEvent(stored, {
           onReply: ({ status, response }) =>
             status === "ok" ? resolve(response) : reject(new EventError(stored, "refused", response)),
@@ -596,7 +608,8 @@ var RecoveryApp = (() => {
       this.#drop(events.filter((queued) => !this.#isOwn(queued)));
       const own = events.filter((queued) => this.#isOwn(queued));
       this.remove(own);
-      this.save();
+      if (reason === "full") this.saveSoon();
+      else this.save();
       for (const queued of own) queued.markLost(reason);
       if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
     }
@@ -678,7 +691,21 @@ var RecoveryApp = (() => {
 
     /** Store the events of those whose names are known: a later page must find out whether it may send them. */
     save() {
+      clearTimeout(this.#saveTimer);
+      this.#saveTimer = undefined;
       this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+      for (const queued of this.events) queued.isStored = true;
+    }
+
+    /** Store them now or, if that takes long, together with the next changes. */
+    saveSoon() {
+      if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
+      else this.#saveTimer ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
+    }
+
+    /** Store what `saveSoon` has left. */
+    saveRest() {
+      if (this.#saveTimer !== undefined) this.save();
     }
 
     /** Put the owner's events of an earlier page before those of this one, and remove all others. */
@@ -720,7 +747,7 @@ var RecoveryApp = (() => {
     #enqueue(queued) {
       this.events.push(queued);
       if (this.#sender) this.#sender.flush();
-      else this.save();
+      else this.saveSoon();
     }
 
     /** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
@@ -789,17 +816,18 @@ var RecoveryApp = (() => {
      * sent: a tab that is duplicated now must not assign other numbers to events that the state already contains.
      */
     flush() {
-      if (this.#isStopped) return this.#queue.save();
+      if (this.#isStopped) return this.#queue.saveSoon();
       const room = this.#options.isNumbered ? this.#room() : Infinity;
       const waiting = this.#inStage("queued");
       let last = this.#lastAssignedSeq();
-      for (const queued of waiting) if (queued.seq === null) queued.line = this.#queue.line;
+      for (const queued of waiting) if (queued.seq === null) Object.assign(queued, { line: this.#queue.line, isStored: false });
       for (const queued of waiting) queued.seq ??= ++last;
       // a larger number could make the server drop its reply to the first event that awaits one
       const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
       const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
       for (const queued of ready) queued.stage = "sent";
-      this.#queue.save();
+      if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
+      else this.#queue.saveSoon();
       for (const queued of ready) this.#send(queued);
       this.#startTimer();
     }
@@ -968,6 +996,9 @@ var RecoveryApp = (() => {
       globalThis.addEventListener?.("pageshow", (event) => /** @type {any} */ (event).persisted && this.#wake(), {
         capture: true,
       });
+      for (const type of ["pagehide", "visibilitychange"]) {
+        globalThis.addEventListener?.(type, () => this.#queue.saveRest(), { capture: true });
+      }
       const activated = (/** @type {(value?: unknown) => void} */ resolve) =>
         globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
       this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
