@@ -1,4 +1,4 @@
-"""Takeovers with tokens for what a person was known by before: they are bound anew."""
+"""Takeovers at a join: with tokens for what a person was known by before, and with older ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from recovery_app._core.copying import copy_state
 from recovery_app._core.driver import Flow
 from recovery_app._core.operations import Operations
-from recovery_app._core.persons import Person
+from recovery_app._core.persons import Person, check_person
 from recovery_app._core.tokens import Grant
 from recovery_app.exceptions import InvalidSignature, TokenSuperseded
 from recovery_app.values import Takeover
@@ -33,18 +34,31 @@ def verify_any(
 def take_over_as(
     operations: Operations,
     grant: Grant,
-    target: Grant | None,
+    target: Grant,
     newest_version: int | None,
-    person: Person | None = None,
-) -> Flow[tuple[Takeover, Grant]]:
+    person: Person,
+    copy_id: str,
+) -> Flow[tuple[Takeover, Grant, bool]]:
     """Take over with a verified token, whose binding may be an earlier one.
 
     ``target`` is the same token for the binding that both snapshot and new token have in the
-    end; ``None`` where that is the token's own.
+    end; it may be ``grant``. A token that a newer connection has superseded gets a copy of the
+    state for a socket called ``copy_id``, which is to be stored. The last value says whether it
+    is one.
     """
-    if target is None:
-        return (yield from operations.take_over_granted(grant, newest_version, person))
-    return (yield from _rebind(operations, grant, target, newest_version, person))
+    try:
+        if target is grant:
+            taken = yield from operations.take_over_granted(grant, newest_version, person)
+        else:
+            taken = yield from _rebind(operations, grant, target, newest_version, person)
+    except TokenSuperseded as error:
+        if error.revoked:
+            raise
+    else:
+        return (*taken, False)
+    copy = yield from copy_state(operations, grant, target, newest_version, copy_id)
+    yield from check_person(person.markers, grant.issued_us, grant.key)
+    return (*copy, True)
 
 
 def _rebind(
@@ -52,7 +66,7 @@ def _rebind(
     grant: Grant,
     target: Grant,
     newest_version: int | None,
-    person: Person | None,
+    person: Person,
 ) -> Flow[tuple[Takeover, Grant]]:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:

@@ -68,7 +68,7 @@ async def test_more_copies_can_be_made_until_one_sends_an_event(
         assert recovery_of(await first.join(token=shared))["outcome"] == "recovered"
         assert recovery_of(await second.join(token=shared))["outcome"] == "recovered"
         await second.push("add")
-        assert recovery_of(await third.join(token=shared))["outcome"] == "superseded"
+        assert recovery_of(await third.join(token=shared))["outcome"] == "copied"
 
 
 async def test_a_copy_made_a_quarter_of_a_ttl_after_the_first_goes_on_too(
@@ -85,7 +85,7 @@ async def test_a_copy_made_a_quarter_of_a_ttl_after_the_first_goes_on_too(
         assert recovery_of(await early.join(token=shared))["outcome"] == "recovered"
         await early.push("add")
         # The original's storage, which a duplicated tab gets a copy of, still has this one.
-        assert recovery_of(await between.join(token=shared))["outcome"] == "superseded"
+        assert recovery_of(await between.join(token=shared))["outcome"] == "copied"
         own = await told_token(original)
         reply = await late.join(token=own)
         assert recovery_of(reply)["outcome"] == "recovered"
