@@ -29,7 +29,7 @@ from tests.support.redis import (
 
 KEY = "0123456789abcdef"
 TIMEOUT = 0.5
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 def give_way(trio: SentinelTrio) -> tuple[Process, Process]:

@@ -16,13 +16,14 @@ import pytest_asyncio
 from websockets.exceptions import WebSocketException
 
 from recovery_app.chaos.plan import Fault, Kind, Plan
-from recovery_app.chaos.processes import HOST, Process, free_port
+from recovery_app.chaos.processes import HOST, Process
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.storages import stopping
 from recovery_app.chaos.storm import SLACK, Storm
 from tests.chaos.echo import connect_client, eventually, run_server
 from tests.chaos.support import DURABLE
 from tests.support import needs, redis
+from tests.support.processes import free_port
 
 SHORT = 0.3
 
