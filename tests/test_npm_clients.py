@@ -23,7 +23,8 @@ def test_phoenix_client(asgi_server, server, vsn):
     env = {**os.environ, "DEMO_URL": running.ws_url, "DEMO_VSN": vsn, "NODE_ENV": "test"}
     printed = []
     with subprocess.Popen(
-        ["node", "tests/npm/phoenix.mjs"],
+        # Else it would wait for the timers of the clients.
+        ["node", "--test-force-exit", "tests/npm/phoenix.mjs"],
         cwd=TOP,
         env=env,
         stdout=subprocess.PIPE,

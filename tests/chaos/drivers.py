@@ -119,7 +119,9 @@ class PageClients:
 
 
 @asynccontextmanager
-async def npm_clients(proxy: Proxy, scripts: Scripts, seed: int) -> AsyncIterator[ScriptedClients]:
+async def npm_clients(
+    proxy: Proxy, scripts: Scripts, seed: int, join_timeout_ms: int
+) -> AsyncIterator[ScriptedClients]:
     """Start Node.js with the clients."""
     process = await asyncio.create_subprocess_exec(
         "node",
@@ -131,7 +133,8 @@ async def npm_clients(proxy: Proxy, scripts: Scripts, seed: int) -> AsyncIterato
     )
     clients = NpmClients(process)
     try:
-        await clients.call("start", {"url": proxy.ws_url, "seed": seed, "scripts": _plain(scripts)})
+        options = {"seed": seed, "joinTimeoutMs": join_timeout_ms, "scripts": _plain(scripts)}
+        await clients.call("start", {"url": proxy.ws_url, **options})
         yield clients
     finally:
         process.kill()
