@@ -44,7 +44,7 @@ async def proxy(node: Process) -> AsyncIterator[Proxy]:
         yield proxy
 
 
-def who_is(node: Process, seconds: float = 5) -> str:
+def who_is(node: Process, seconds: float = 60) -> str:
     """Return the process id of a node; raise `TimeoutError` if it doesn't respond."""
     with socket.create_connection((HOST, node.port), timeout=seconds) as asking:
         asking.settimeout(seconds)

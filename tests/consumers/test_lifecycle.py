@@ -21,6 +21,7 @@ from recovery_app._live.mailbox import CAPACITY, Mailbox
 from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin
 from recovery_app.consumers import db as care
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
+from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
 from tests.consumers.test_events import stored
@@ -37,9 +38,11 @@ class Plain(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
 async def test_joins_heartbeats_and_touches_take_no_thread(
     make_manager: Callable[..., RecoveryManager],
     monkeypatch: pytest.MonkeyPatch,
+    clock: FakeClock,
 ) -> None:
     storage = FlakyStorage()
-    manager = make_manager(storage=storage, ttl=0.4)
+    storage.clock = clock
+    manager = make_manager(storage=storage, clock=clock, ttl=0.4)
     hops: list[Any] = []
     loop = asyncio.get_running_loop()
     original = loop.run_in_executor
