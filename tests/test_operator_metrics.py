@@ -29,7 +29,7 @@ from tests.test_metrics import FIVE, PREFIX, PRINT_METRICS, PRINT_METRICS_OF_ALL
 
 SOCKET = "the socket"
 STATE = {"count": 1}
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 @contextmanager

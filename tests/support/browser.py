@@ -7,7 +7,7 @@ import shutil
 
 from playwright.async_api import Browser, Playwright, expect
 
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 """How long `expect` waits: machines of CI are slow, and a client may be between two tries."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -21,6 +21,7 @@ from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMi
 from recovery_app.drain import RecoveryDrain  # noqa: E402
 from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
 
+BEGAN = "A handler that takes its time began."
 SECONDS = float(os.environ.get("DRAIN_SECONDS", "3"))
 GRACE_SECONDS = float(os.environ.get("DRAIN_GRACE_SECONDS", "5"))
 
@@ -38,7 +39,9 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         return {"count": self.count}
 
     async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
-        await asyncio.sleep(payload.get("seconds", 0))
+        if "seconds" in payload:
+            print(BEGAN, flush=True)
+            await asyncio.sleep(payload["seconds"])
         self.count += 1
         return {"count": self.count}
 
