@@ -105,7 +105,15 @@ class Newcomer:
 
 def build_wheel(directory: Path) -> Path:
     """Build the package's wheel, and return its path."""
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(directory),
+    ]
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
     (wheel,) = directory.glob("*.whl")
