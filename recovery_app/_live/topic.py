@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.numbering import Numbers, take_numbers, with_numbers
-from recovery_app._live.protocol import TOKEN_EVENT, Message, to_json
+from recovery_app._live.protocol import TOKEN_EVENT, Message, OtherFrame, to_json
 from recovery_app._live.replies import Reply
 from recovery_app._live.session import Session
 from recovery_app._live.timers import Timers
@@ -41,6 +41,9 @@ class Topic:
         self._application, self._channel = context.consumer.make_topic(self)
         self._session: Session | None = None
         self._has_new_owner = False
+        self._is_in_event = False
+        self._is_in_handler = False
+        self._is_save_due = False
         self._timers = Timers(self.mailbox)
 
     # What others may ask for.
@@ -63,6 +66,25 @@ class Topic:
         self._has_new_owner |= owner != self._session.owner
         self._session.owner = owner
         await self._session.renew(binding)
+
+    async def save(self) -> None:
+        """Save the state now; during an event, in one step with it, when its handler is done.
+
+        Half of an event must never be stored: it would be applied again on top of that.
+        """
+        if self._session is None:
+            raise RuntimeError("save_recovery() works once the topic is joined.")
+        if self._is_in_event:
+            self._is_save_due = True
+        elif self._is_in_handler:
+            await self._save()
+        else:
+            await self.mailbox.perform(self._save)
+
+    async def _save(self) -> None:
+        if self._session is not None:
+            self._session.last_state = await self._application.encode()
+            await self._session.save()
 
     def listen(self) -> str:
         """Return the name of the topic's channel, and receive from it; from any thread."""
@@ -87,6 +109,10 @@ class Topic:
     def try_receive(self, message: Message) -> bool:
         """Take an event from the client unless too many wait; return whether it was taken."""
         return self.mailbox.try_post(partial(self._handle_event, message), message.size_bytes)
+
+    async def receive_frame(self, frame: OtherFrame) -> None:
+        """Take a frame that isn't of the protocol, to be handled in its turn."""
+        await self.mailbox.post(partial(self._handle_frame, frame), frame.size_bytes)
 
     async def leave(self, message: Message) -> None:
         """End because the client left; its state stays, as a slow join looks like a leave."""
@@ -204,6 +230,7 @@ class Topic:
 
     async def _apply(self, session: Session, message: Message) -> Reply:
         """Handle an event; after an error go back to the last consistent state."""
+        self._is_in_event = True
         try:
             response, state = await self._application.handle_event(message.event, message.payload)
             if not isinstance(response, (Mapping, type(None))):
@@ -217,6 +244,8 @@ class Topic:
             if isinstance(error, SnapshotError):
                 return _refusal(reason=error.reason)
             return _refusal(reason="event crashed")
+        finally:
+            self._is_in_event = False
         return reply
 
     async def handle_message(self, message: dict[str, Any]) -> None:
@@ -226,21 +255,42 @@ class Topic:
         if handler is None:
             logger.warning("A group message has no handler.", extra=self._facts("unhandled"))
         elif session is not None:
-            try:
-                session.last_state = await self._application.handle_message(handler, message)
-            except Exception as error:
-                await self._roll_back(session, error)
-            if not self._gathers_save():
-                await session.save()
+            await self._change(session, self._application.handle_message(handler, message))
 
-    async def _roll_back(self, session: Session, error: Exception) -> None:
+    async def _handle_frame(self, frame: OtherFrame) -> None:
+        session = self._session
+        if session is None:
+            # The join was refused: the frame is the connected consumer's.
+            await self._context.consumer.handle_frame(frame)
+            return
+        session.acknowledge_token()
+        await self._change(session, self._application.handle_frame(frame), "receiver_failed")
+
+    async def _change(
+        self, session: Session, handling: Awaitable[bytes], failure: str = "handler_failed"
+    ) -> None:
+        """Save what a handler makes of the state; after an error go back to the last state."""
+        self._is_in_handler = True
+        try:
+            session.last_state = await handling
+        except Exception as error:
+            await self._roll_back(session, error, failure)
+        finally:
+            self._is_in_handler = False
+        if not self._gathers_save():
+            await session.save()
+
+    async def _roll_back(
+        self, session: Session, error: Exception, failure: str = "handler_failed"
+    ) -> None:
         source = self._application.source
-        log_failure("A handler failed.", error, source, extra=self._facts("handler_failed"))
+        log_failure("A handler failed.", error, source, extra=self._facts(failure))
         await self._application.roll_back(session.last_state)
 
     def _gathers_save(self) -> bool:
         """Leave the save to a later flush, where saves are gathered; return whether they are."""
-        if not self._application.save_interval:
+        is_due, self._is_save_due = self._is_save_due, False
+        if is_due or not self._application.save_interval:
             return False
         self._timers.gather_save(self._application.save_interval)
         return True

@@ -12,7 +12,7 @@ from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import check_name
 from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
-from recovery_app._live.protocol import Payload
+from recovery_app._live.protocol import OtherFrame, Payload
 from recovery_app._logins import login_session, refuse_login
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
@@ -81,18 +81,18 @@ class ConsumerApplication:
         )
         return application, channel
 
-    async def handle_json(self, content: object) -> None:
-        """Pass JSON that isn't of the protocol to the consumer's own ``receive_json``."""
-        if not self._hooks.has_own_receiver:
-            return
+    def takes(self, frame: OtherFrame) -> bool:
+        """Return whether the application has code for a frame that isn't of the protocol."""
+        return self._hooks.find_receiver(frame) is not None
+
+    async def handle_frame(self, frame: OtherFrame) -> None:
+        """Pass a frame that isn't of the protocol to the connected consumer's own code."""
         async with self.handler_lock:
             try:
-                await self._hooks.call(self._consumer, "receive_json", content)
+                await self._hooks.call_receiver(self._consumer, frame)
             except Exception as error:
                 source = type(self._consumer).__qualname__
-                log_failure(
-                    "receive_json failed.", error, source, extra={"event": "receiver_failed"}
-                )
+                log_failure("A receiver failed.", error, source, extra={"event": "receiver_failed"})
 
 
 class TopicApplication:
@@ -229,6 +229,11 @@ class TopicApplication:
     async def handle_message(self, handler: str, message: dict[str, Any]) -> bytes:
         """Handle a group message; return the state as `encode` does."""
         await self._call(handler, message)
+        return self._encode_fields() or await self.encode()
+
+    async def handle_frame(self, frame: OtherFrame) -> bytes:
+        """Handle a frame that isn't of the protocol; return the state as `encode` does."""
+        await self._hooks.call_receiver(self.consumer, frame)
         return self._encode_fields() or await self.encode()
 
     async def encode(self) -> bytes:

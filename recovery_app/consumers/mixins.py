@@ -193,7 +193,7 @@ class RecoveryMixin(Base):
 
 
 class RecoveryConsumerMixin(RecoveryMixin):
-    """Recovery for the topics of an `AsyncJsonWebsocketConsumer`.
+    """Recovery for the topics of an `AsyncJsonWebsocketConsumer` or `AsyncWebsocketConsumer`.
 
     Override what you need. Hooks are ``async``; plain functions work too.
     """
@@ -242,13 +242,23 @@ class RecoveryConsumerMixin(RecoveryMixin):
         """Send an event to this topic's client."""
         await self._joined_topic().push(event, payload)
 
+    async def save_recovery(self) -> None:
+        """Save the state now, whatever `recovery_save_interval` is.
+
+        In ``handle_event`` it is saved in one step with the event, when that returns.
+        """
+        await self._joined_topic().save()
+
     async def renew_recovery(self) -> None:
         """Bind the state to whoever is logged in now; the client gets a new token."""
         await self._joined_topic().renew()
 
 
 class SyncRecoveryConsumerMixin(RecoveryMixin):
-    """Recovery for the topics of a sync `JsonWebsocketConsumer`, with the same hooks."""
+    """Recovery for the topics of a `JsonWebsocketConsumer` or `WebsocketConsumer`.
+
+    The hooks are the same, without ``async``.
+    """
 
     _recovery_table_class = SyncHookTable
 
@@ -295,6 +305,13 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
     def push(self, event: str, payload: Mapping[str, Any]) -> None:
         """Send an event to this topic's client."""
         async_to_sync(self._joined_topic().push)(event, payload)
+
+    def save_recovery(self) -> None:
+        """Save the state now, whatever `recovery_save_interval` is.
+
+        In ``handle_event`` it is saved in one step with the event, when that returns.
+        """
+        async_to_sync(self._joined_topic().save)()
 
     def renew_recovery(self) -> None:
         """Bind the state to whoever is logged in now; the client gets a new token."""
