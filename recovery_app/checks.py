@@ -41,7 +41,7 @@ _KEYS = {
         "Set SECRET_KEY, or give 32 random bytes or more: secrets.token_urlsafe(32) makes them.",
     ),
     "SECRET_FALLBACKS": ("E004", "Give a list of the secrets that SECRET was before."),
-    "TTL": ("E005", "Give a number of seconds above 0, or a timedelta."),
+    "TTL": ("E005", "Give a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
     "TOKEN_MAX_AGE": ("E006", "Give a number of seconds above 0, a timedelta, or None."),
     "STORAGE": (
         "E007",

@@ -350,6 +350,7 @@ HOOKS = [
     "restore_state", "after_recover", "get_recovery_binding", "get_recovery_view",
     "migrate_state", "push", "renew_recovery", "recovery_topics", "recovery_fields",
     "recovery_version", "recovery_save_interval", "recovery_max_topics", "recovery_topic",
+    "save_recovery",
 ]  # fmt: skip
 CALLABLES = [
     "recovery_app.get_manager",

@@ -37,6 +37,8 @@ QUIET_SECONDS = 5
 THROTTLE_SECONDS = 60
 """For how long the same unexpected error isn't logged again."""
 REMEMBERED_ERRORS = 1_000
+SHOWN_CHARACTERS = 100
+"""How much a line shows of a name that a client has chosen."""
 
 
 # Spans.
@@ -209,16 +211,34 @@ def log_failure(
     It is dealt with then: what its frames hold is released.
 
     ``source`` is the class whose code it is. Nothing that a client chooses may tell two errors
-    apart, or it could fill the log.
+    apart, or it could fill the log. The line says what was handled, and of which topic.
     """
     kind = extra["event"], source, type(error).__qualname__, _place_of(error)
     left_out = throttle.count_left_out(*kind)
     if left_out is not None:
+        message += " [%s]"
+        arguments: tuple[object, ...] = (_describe(source, extra),)
         if left_out:
             message += " (%d more like it were left out.)"
-        arguments = (left_out,) if left_out else ()
-        logger.error(message, *arguments, exc_info=error, extra={**extra, "left_out": left_out})
+            arguments += (left_out,)
+        facts = {**extra, "consumer": source, "left_out": left_out}
+        logger.error(message, *arguments, exc_info=error, extra=facts)
     release_frames(error)
+
+
+def warn_of_client(message: str, source: str, *, extra: Mapping[str, str]) -> None:
+    """Log what a client does in vain, once a minute for each consumer class."""
+    left_out = throttle.count_left_out(extra["event"], source)
+    if left_out is not None:
+        facts = {**extra, "consumer": source, "left_out": left_out}
+        logger.warning(message + " [%s]", _describe(source, extra), extra=facts)
+
+
+def _describe(source: str, extra: Mapping[str, str]) -> str:
+    """Return whose code it was and what it was about, in one short line."""
+    names = ("topic", "handling")
+    found = [f"{name} {extra[name][:SHOWN_CHARACTERS]!r}" for name in names if name in extra]
+    return ", ".join([source or "-", *found])
 
 
 def release_frames(error: BaseException) -> None:

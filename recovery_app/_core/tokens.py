@@ -143,7 +143,14 @@ class _Key:
     def mac(self, signed: bytes, binding: bytes) -> bytes:
         # What is signed has a fixed length, so no other split of the two gives the same bytes.
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(signed + binding)
+        try:
+            inner.update(signed + binding)
+        except TypeError:
+            # Not chained, and without the value: it may name a person.
+            raise TypeError(
+                f'binding must be bytes, not {type(binding).__name__}: b"user:1", or '
+                '"user:1".encode().'
+            ) from None
         outer.update(inner.digest())
         return outer.digest()
 

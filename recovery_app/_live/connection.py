@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app._core.telemetry import warn_of_client
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import ConnectedConsumer
 from recovery_app._live.limits import FRAMES_WAITING, Backlog, RepeatBudget, is_longer
@@ -149,7 +150,12 @@ class Connection:
         That is a joined topic's, so that the state is saved, where it is clear which topic's.
         """
         if not self._consumer.takes(frame):
-            logger.debug("A frame that nobody takes was ignored.", extra={"event": "frame_ignored"})
+            warn_of_client(
+                "A frame was ignored: it is no message of the protocol, and the consumer has no "
+                "receive_json() or receive() for it.",
+                self._consumer.source,
+                extra={"event": "frame_untaken"},
+            )
             return
         topics = self._topics
         topic = next(iter(topics.values())) if len(topics) == 1 else topics.get("")
@@ -183,6 +189,12 @@ class Connection:
         if kind is Kind.EVENT:
             topic = self._topics.get(message.topic)
             if topic is None:
+                warn_of_client(
+                    "An event was refused: its topic isn't joined on this connection. Join it "
+                    "first, and push once the join is answered.",
+                    self._consumer.source,
+                    extra={"event": "unjoined", "topic": message.topic, "handling": message.event},
+                )
                 return self.send(self._protocol.reply(message, UNMATCHED, ok=False))
             if message.join_ref not in (None, topic.join_message.join_ref):
                 logger.debug(
@@ -196,6 +208,11 @@ class Connection:
 
     async def _join(self, message: Message) -> None:
         if not self._consumer.accepts(message.topic):
+            warn_of_client(
+                "A join was refused: recovery_topics has no such topic.",
+                self._consumer.source,
+                extra={"event": "unmatched", "topic": message.topic},
+            )
             await self.send(self._protocol.reply(message, UNMATCHED, ok=False))
             return
         if not self._join_limiter.allows(self._join_bucket, self._consumer.person):

@@ -120,6 +120,10 @@ class ConnectedConsumer(Protocol):
     """The application's code for the connection itself."""
 
     @property
+    def source(self) -> str:
+        """The name of the class whose code it is."""
+
+    @property
     def max_topics(self) -> int:
         """How many topics one connection may join."""
 

@@ -240,7 +240,7 @@ class Topic:
             reply = Reply(is_ok=True, response=trimmed(to_json(response or {})))
             session.last_state = state
         except Exception as error:
-            await self._roll_back(session, error)
+            await self._roll_back(session, error, message.event)
             if isinstance(error, SnapshotError):
                 return _refusal(reason=error.reason)
             return _refusal(reason="event crashed")
@@ -255,7 +255,9 @@ class Topic:
         if handler is None:
             logger.warning("A group message has no handler.", extra=self._facts("unhandled"))
         elif session is not None:
-            await self._change(session, self._application.handle_message(handler, message))
+            await self._change(
+                session, self._application.handle_message(handler, message), handling=handler
+            )
 
     async def _handle_frame(self, frame: OtherFrame) -> None:
         session = self._session
@@ -264,27 +266,28 @@ class Topic:
             await self._context.consumer.handle_frame(frame)
             return
         session.acknowledge_token()
-        await self._change(session, self._application.handle_frame(frame), "receiver_failed")
+        await self._change(session, self._application.handle_frame(frame), handling="receive")
 
-    async def _change(
-        self, session: Session, handling: Awaitable[bytes], failure: str = "handler_failed"
-    ) -> None:
+    async def _change(self, session: Session, handled: Awaitable[bytes], *, handling: str) -> None:
         """Save what a handler makes of the state; after an error go back to the last state."""
         self._is_in_handler = True
         try:
-            session.last_state = await handling
+            session.last_state = await handled
         except Exception as error:
-            await self._roll_back(session, error, failure)
+            await self._roll_back(session, error, handling)
         finally:
             self._is_in_handler = False
         if not self._gathers_save():
             await session.save()
 
-    async def _roll_back(
-        self, session: Session, error: Exception, failure: str = "handler_failed"
-    ) -> None:
+    async def _roll_back(self, session: Session, error: Exception, handling: str) -> None:
         source = self._application.source
-        log_failure("A handler failed.", error, source, extra=self._facts(failure))
+        log_failure(
+            "A handler failed.",
+            error,
+            source,
+            extra={"event": "handler_failed", "topic": self.name, "handling": handling},
+        )
         await self._application.roll_back(session.last_state)
 
     def _gathers_save(self) -> bool:

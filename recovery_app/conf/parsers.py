@@ -56,7 +56,7 @@ def _secrets(value: Any) -> tuple[bytes, ...]:
 def _seconds(value: Any) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ValueError(f"must be seconds or a timedelta, not {type(value).__name__}")
+        raise ValueError(f"must be a number of seconds or a timedelta, not {type(value).__name__}")
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError(f"is {seconds} seconds and must be above 0 and at most {MAX_SECONDS}")
     return seconds

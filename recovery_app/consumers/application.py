@@ -25,6 +25,7 @@ from recovery_app.consumers.identity import (
     name_person,
     person_of,
 )
+from recovery_app.consumers.mistakes import warn_of_unset_fields, warn_without_state
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class ConsumerApplication:
         self._consumer = consumer
         self._hooks = hooks
         self._manager = manager
+
+    @property
+    def source(self) -> str:
+        """The name of the class whose code it is."""
+        return type(self._consumer).__qualname__
 
     @property
     def max_topics(self) -> int:
@@ -75,6 +81,7 @@ class ConsumerApplication:
 
     def make_topic(self, topic: TopicHandle) -> tuple[TopicApplication, TopicChannel]:
         """Return the application's code for a topic, and the channel that groups reach it on."""
+        warn_without_state(self._consumer, self._hooks)
         channel = TopicChannel(self._consumer, topic.post, topic.handle_message)
         application = TopicApplication(
             self._consumer, topic, channel, hooks=self._hooks, manager=self._manager
@@ -91,8 +98,9 @@ class ConsumerApplication:
             try:
                 await self._hooks.call_receiver(self._consumer, frame)
             except Exception as error:
-                source = type(self._consumer).__qualname__
-                log_failure("A receiver failed.", error, source, extra={"event": "receiver_failed"})
+                log_failure(
+                    "A receiver failed.", error, self.source, extra={"event": "receiver_failed"}
+                )
 
 
 class TopicApplication:
@@ -246,7 +254,10 @@ class TopicApplication:
         """Return the serialized fields, where they are the state; ``None`` where a hook has it."""
         if "get_recoverable_state" in self._hooks.own:
             return None
-        return self._codec.encode(self.consumer._read_recovery_fields())
+        state = self.consumer._read_recovery_fields()
+        if len(state) < len(self.consumer.recovery_fields):
+            warn_of_unset_fields(self.consumer)
+        return self._codec.encode(state)
 
     async def roll_back(self, payload: bytes | None) -> None:
         """Go back to a serialized state, where there is one."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from asgiref.sync import async_to_sync
 from channels.exceptions import StopConsumer
-from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.telemetry import release_frames
@@ -20,6 +19,7 @@ from recovery_app.consumers.application import ConsumerApplication
 from recovery_app.consumers.groups import receive_with_retry
 from recovery_app.consumers.hooks import HookTable, SyncHookTable
 from recovery_app.consumers.identity import bind_to_person
+from recovery_app.consumers.mistakes import check_class, person_warning
 from recovery_app.middleware import current_manager
 from recovery_app.origins import foreign_origin_warning
 from recovery_app.values import Takeover
@@ -77,14 +77,9 @@ class RecoveryMixin(Base):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ("recovery_topics", "recovery_fields"):
-            if isinstance(getattr(cls, name), str):
-                raise ImproperlyConfigured(f"{cls.__name__}.{name} must be a tuple of strings.")
-        for pattern in cls.recovery_topics:
-            if "*" in pattern[:-1]:
-                raise ImproperlyConfigured(
-                    f"{cls.__name__}.recovery_topics: {pattern!r} has a * that isn't at its end."
-                )
+        mixin = getattr(cls, "_recovery_mixin", None)
+        if mixin is not None:
+            check_class(cls, mixin, is_sync=cls._recovery_table_class is SyncHookTable)
 
     @cached_property
     def channel_name(self) -> str:  # type: ignore[override]
@@ -103,6 +98,7 @@ class RecoveryMixin(Base):
         given = scope.get("recovery")
         manager = given if isinstance(given, RecoveryManager) else current_manager()
         hooks = self._current_hooks()
+        person_warning.check(self, hooks)
         protocol = find_protocol(send)
         daphne = None
         if protocol is not None:

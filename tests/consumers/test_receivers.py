@@ -159,7 +159,7 @@ async def test_a_receiver_that_raises_is_rolled_back(
         assert await tell(client, '"kept too"') == "2"
     assert len(await notes_after(consumer, manager, token)) == 2
     (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
-    assert record.event == "receiver_failed"  # type: ignore[attr-defined]
+    assert record.event == "handler_failed"  # type: ignore[attr-defined]
     assert record.topic == TOPIC  # type: ignore[attr-defined]
 
 
