@@ -17,6 +17,7 @@ from recovery_app._concurrency import LRUCache
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.signals import observers
+from recovery_app.storages.causes import describe_cause
 
 logger = logging.getLogger("recovery_app")
 
@@ -153,7 +154,7 @@ def _log_begin(storage: str, operation: str, error: Exception) -> None:
     logger.warning(
         "%s fails, and states aren't safe until it is back: %s",
         storage,
-        error if isinstance(error, RecoveryError) else type(error).__name__,
+        error if isinstance(error, RecoveryError) else describe_cause(error),
         extra={
             "event": "storage_down",
             "storage": storage,
@@ -282,4 +283,5 @@ class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a funct
                 extra={"event": "storage_broken", "operation": self._operation},
             )
         name = f"The storage ({type(error).__name__})"
-        raise StorageUnavailable(name, self._operation) from error
+        unavailable = StorageUnavailable(name, self._operation)
+        raise unavailable.because(describe_cause(error)) from error
