@@ -6,12 +6,14 @@ An id never changes its meaning. ``docs/settings.md`` lists all of them.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from recovery_app.conf import (
@@ -51,7 +53,7 @@ _KEYS = {
     "CLEANUP_INTERVAL": ("E009", "Give a number of seconds above 0, a timedelta, or None."),
     "MAX_STATE_BYTES": ("E010", "Give a whole number above 0, such as 1048576."),
     "METRICS_NAMESPACE": ("E011", 'Give one word, such as "golivekit".'),
-    "ENCRYPTION_KEYS": ("E012", "Leave it out, or give None."),
+    "ENCRYPTION_KEYS": ("E012", "Leave it out: this version can't encrypt snapshots."),
     "SERIALIZER_FALLBACKS": (
         "E016",
         'Give a list of the serializers that SERIALIZER was before, such as ["shop.Serializer"].',
@@ -62,6 +64,7 @@ _KEYS = {
 }
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
 _LAYER_WAITS_SECONDS = 5
+_WSGI_RUNSERVERS = ("django.core", "django.contrib.staticfiles")
 _SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
@@ -103,6 +106,20 @@ def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+def check_server(**_kwargs: Any) -> list[CheckMessage]:
+    """Check, when ``runserver`` runs, that it is one that serves WebSockets."""
+    if sys.argv[1:2] != ["runserver"] or get_commands()["runserver"] not in _WSGI_RUNSERVERS:
+        return []
+    return [
+        warning(
+            "W012",
+            "This runserver serves no WebSockets: each gets a 404, and no page joins.",
+            hint='Install daphne and put "daphne" first in INSTALLED_APPS, with ASGI_APPLICATION '
+            "set; or serve with uvicorn instead.",
+        )
+    ]
+
+
 def check_sessions(**_kwargs: Any) -> list[CheckMessage]:
     """Check that a session keeps its key."""
     if django_settings.SESSION_ENGINE != _SIGNED_COOKIES:
@@ -133,7 +150,14 @@ def check_secrets(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-CHECKS = (check_setting, check_secrets, check_storage, check_channel_layers, check_sessions)
+CHECKS = (
+    check_setting,
+    check_secrets,
+    check_storage,
+    check_channel_layers,
+    check_sessions,
+    check_server,
+)
 
 
 def _error(problem: Problem) -> CheckMessage:
@@ -144,7 +168,7 @@ def _error(problem: Problem) -> CheckMessage:
         number, hint = _UNKNOWN_KEY, f"Is it {similar[0]}?" if similar else "Take it out."
     else:
         number, hint = _WHOLE_SETTING
-    return Error(problem.message, hint=hint, id=f"{TAG}.{number}")
+    return Error(problem.message, hint=problem.hint or hint, id=f"{TAG}.{number}")
 
 
 def _check_named_storage() -> list[CheckMessage]:

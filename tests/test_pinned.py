@@ -1540,6 +1540,7 @@ PROVOKED: dict[str, dict[str, Any]] = {
     },
     "W010": cache(f"{CACHES}.memcached.PyMemcacheCache"),
     "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
+    "W012": {"RECOVERY": {"STORAGE": DATABASE}},
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
@@ -1570,6 +1571,8 @@ def test_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         with monkeypatch.context() as patch, override_settings(**changes):
             if number == "W009":
                 patch.syspath_prepend(old_redis(tmp_path))
+            if number == "W012":
+                patch.setattr(sys, "argv", ["manage.py", "runserver"])
             if number == "I001":
                 # Another dictionary would be none that Django has connections for.
                 patch.setitem(settings.DATABASES, "own", {**POSTGRESQL})
