@@ -388,7 +388,7 @@ class Basket:
         (io.StringIO(), "its name, or its content"),
         ({1, 2}, "sorted(it)"),
         (frozenset(), "sorted(it)"),
-        ((each for each in ()), "list(it)"),
+        ((each for each in "a"), "list(it)"),
         (len.__class__, "what it is to be chosen by, such as its name"),
         (lambda: None, "what it is to be chosen by, such as its name"),
         (Line(), "dataclasses.asdict(it)"),
