@@ -51,14 +51,14 @@ def level_of(call: ast.Call) -> str | None:
     """Return the level of a call on a logger, or of `telemetry`."""
     function = call.func
     if isinstance(function, ast.Name):
-        return {"log_failure": "ERROR", "warn_of_client": "WARNING"}.get(function.id)
+        return {"log_failure": "ERROR", "warn_throttled": "WARNING"}.get(function.id)
     if not isinstance(function, ast.Attribute) or not isinstance(function.value, ast.Name):
         return None
     return LEVELS[function.attr] if function.value.id == "logger" else None
 
 
 def is_passed_on(call: ast.Call) -> bool:
-    """Return whether this is a call within `telemetry.log_failure` or `warn_of_client`."""
+    """Return whether this is a call within `telemetry.log_failure` or `warn_throttled`."""
     return isinstance(call.args[0], (ast.Name, ast.BinOp))
 
 

@@ -227,8 +227,8 @@ def log_failure(
     release_frames(error)
 
 
-def warn_of_client(message: str, source: str, *, extra: Mapping[str, str]) -> None:
-    """Log what a client does in vain, once a minute for each consumer class."""
+def warn_throttled(message: str, source: str, *, extra: Mapping[str, str]) -> None:
+    """Log what came in vain, from a client or a group, once a minute for each consumer class."""
     left_out = throttle.count_left_out(extra["event"], source)
     if left_out is not None:
         facts = {**extra, "consumer": source, "left_out": left_out}

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.telemetry import warn_of_client
+from recovery_app._core.telemetry import warn_throttled
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import ConnectedConsumer
 from recovery_app._live.limits import FRAMES_WAITING, Backlog, RepeatBudget, is_longer
@@ -150,7 +150,7 @@ class Connection:
         That is a joined topic's, so that the state is saved, where it is clear which topic's.
         """
         if not self._consumer.takes(frame):
-            warn_of_client(
+            warn_throttled(
                 "A frame was ignored: it is no message of the protocol, and the consumer has no "
                 "receive_json() or receive() for it.",
                 self._consumer.source,
@@ -189,7 +189,7 @@ class Connection:
         if kind is Kind.EVENT:
             topic = self._topics.get(message.topic)
             if topic is None:
-                warn_of_client(
+                warn_throttled(
                     "An event was refused: its topic isn't joined on this connection. Join it "
                     "first, and push once the join is answered.",
                     self._consumer.source,
@@ -208,7 +208,7 @@ class Connection:
 
     async def _join(self, message: Message) -> None:
         if not self._consumer.accepts(message.topic):
-            warn_of_client(
+            warn_throttled(
                 "A join was refused: recovery_topics has no such topic.",
                 self._consumer.source,
                 extra={"event": "unmatched", "topic": message.topic},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
 from recovery_app._core.state_codec import trimmed
-from recovery_app._core.telemetry import log_failure, release_frames
+from recovery_app._core.telemetry import log_failure, release_frames, warn_throttled
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
@@ -20,8 +19,6 @@ from recovery_app._live.session import Session
 from recovery_app._live.timers import Timers
 from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.signals import observers
-
-logger = logging.getLogger("recovery_app")
 
 
 class Topic:
@@ -253,7 +250,15 @@ class Topic:
         handler = self._application.find_handler(message)
         session = self._session
         if handler is None:
-            logger.warning("A group message has no handler.", extra=self._facts("unhandled"))
+            warn_throttled(
+                "A group message has no handler.",
+                self._application.source,
+                extra={
+                    "event": "unhandled",
+                    "topic": self.name,
+                    "handling": str(message.get("type")),
+                },
+            )
         elif session is not None:
             await self._change(
                 session, self._application.handle_message(handler, message), handling=handler

@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from channels.exceptions import StopConsumer
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.telemetry import release_frames
+from recovery_app._core.telemetry import release_frames, warn_throttled
 from recovery_app._live.connection import Connection
 from recovery_app._live.daphne import DaphneProtocol, find_protocol
 from recovery_app._live.phoenix import PhoenixProtocol
@@ -145,6 +145,12 @@ class RecoveryMixin(Base):
             if self._recovery_hooks.find_handler(self, message) is not None:
                 async with self._recovery_application.handler_lock:
                     await super().dispatch(message)
+            else:
+                warn_throttled(
+                    "A group message has no handler.",
+                    type(self).__qualname__,
+                    extra={"event": "unhandled", "topic": "", "handling": str(message.get("type"))},
+                )
         elif message["type"] == "websocket.receive":
             await self._recovery_connection.receive(message)
         else:

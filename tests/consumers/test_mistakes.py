@@ -12,6 +12,7 @@ from channels.generic.websocket import (
     JsonWebsocketConsumer,
     WebsocketConsumer,
 )
+from channels.layers import get_channel_layer
 from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app import RecoveryManager
@@ -225,3 +226,23 @@ async def test_a_line_about_a_client_shows_little_of_what_it_sent(
         await client.push("x" * 5000)
     (said,) = warnings(caplog, "unjoined")
     assert len(said) < 500
+
+
+@pytest.mark.parametrize(
+    "message", [{"type": "nobody.home"}, {"type": "mount"}, {"text": "no type"}]
+)
+async def test_a_group_message_without_a_handler(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture, message: dict[str, Any]
+) -> None:
+    class Grouped(Counter):
+        groups = ["everyone"]
+
+    async with connected(Grouped, manager) as client:
+        layer = get_channel_layer()
+        await layer.group_send("everyone", message)
+        await client.join()
+        await layer.group_send("everyone", message)
+        await client.push("add")
+    (said, *_) = warnings(caplog, "unhandled")
+    assert "has no handler" in said
+    assert f"handling {str(message.get('type'))!r}" in said
