@@ -238,7 +238,7 @@ async def test_a_group_message_without_a_handler(
         groups = ["everyone"]
 
     async with connected(Grouped, manager) as client:
-        layer = get_channel_layer()
+        layer: Any = get_channel_layer()
         await layer.group_send("everyone", message)
         await client.join()
         await layer.group_send("everyone", message)
