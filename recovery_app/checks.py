@@ -106,6 +106,27 @@ def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+def check_times(**_kwargs: Any) -> list[CheckMessage]:
+    """Check that a token lasts as long as the snapshot that it is for."""
+    try:
+        found = get_settings()
+    except ImproperlyConfigured:
+        return []
+    limit = found.token_max_age
+    # A live page's token is renewed at half that age, and then the page may go away.
+    if limit is None or found.ttl <= limit / 2:
+        return []
+    return [
+        warning(
+            "W013",
+            f"RECOVERY['TTL'] keeps snapshots for {found.ttl:.0f} seconds, and after "
+            f"{limit / 2:.0f} the page's token may be too old (TOKEN_MAX_AGE).",
+            hint=f"Set TOKEN_MAX_AGE to {2 * found.ttl:.0f} seconds or more, or TTL to at most "
+            f"{limit / 2:.0f}.",
+        )
+    ]
+
+
 def check_server(**_kwargs: Any) -> list[CheckMessage]:
     """Check, when ``runserver`` runs, that it is one that serves WebSockets."""
     if sys.argv[1:2] != ["runserver"] or get_commands()["runserver"] not in _WSGI_RUNSERVERS:
@@ -157,6 +178,7 @@ CHECKS = (
     check_channel_layers,
     check_sessions,
     check_server,
+    check_times,
 )
 
 

@@ -241,6 +241,22 @@ def test_a_storage_whose_package_is_missing(settings: Any, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
+    ("ttl", "max_age", "told"),
+    [
+        (3600, 7200, False),
+        (3601, 7200, True),
+        (timedelta(days=3), timedelta(days=1), True),
+        (timedelta(days=3), None, False),
+    ],
+)
+def test_a_token_that_lasts_less_long_than_its_snapshot(
+    settings: Any, ttl: object, max_age: object, told: bool
+) -> None:
+    settings.RECOVERY = {"TTL": ttl, "TOKEN_MAX_AGE": max_age}
+    assert [number_of(message) for message in checks.check_times()] == (["W013"] if told else [])
+
+
+@pytest.mark.parametrize(
     ("argv", "app", "told"),
     [
         (["manage.py", "runserver"], "django.contrib.staticfiles", True),

@@ -1541,6 +1541,7 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "W010": cache(f"{CACHES}.memcached.PyMemcacheCache"),
     "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
     "W012": {"RECOVERY": {"STORAGE": DATABASE}},
+    "W013": {"RECOVERY": {"STORAGE": DATABASE, "TTL": 43_201}},
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
