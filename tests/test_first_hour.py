@@ -43,7 +43,9 @@ for (const round of [1, 2]) {
   socket.connect();
 %s
   await new Promise((done) => {
-    channel.joinPush.receive("ok", ({ _recovery }) => done(outcomes.push(_recovery.outcome)));
+    channel.joinPush.receive("ok", ({ _recovery: { outcome, ttl } }) => {
+      done(outcomes.push(outcome, ttl));
+    });
   });
   const { count } = await new Promise((done) => channel.push("add", {}).receive("ok", done));
   outcomes.push(count);
@@ -124,6 +126,9 @@ def test_the_npm_client_gets_its_state_back(serve: Serve) -> None:
     script = TOP / "node_modules" / ".readme.mjs"
     script.write_text(CLIENT % block("js"))
     try:
-        assert run_node(script, f"ws://{HOST}:{server.port}") == '["new",1,"recovered",2]\n'
+        assert (
+            run_node(script, f"ws://{HOST}:{server.port}")
+            == '["new",28800,1,"recovered",28800,2]\n'
+        )
     finally:
         script.unlink()

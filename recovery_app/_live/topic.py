@@ -15,6 +15,7 @@ from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.numbering import Numbers, take_numbers, with_numbers
 from recovery_app._live.protocol import TOKEN_EVENT, Message, OtherFrame, to_json
 from recovery_app._live.replies import Reply
+from recovery_app._live.requested_saves import RequestedSaves
 from recovery_app._live.session import Session
 from recovery_app._live.timers import Timers
 from recovery_app.exceptions import JoinRefused, SnapshotError
@@ -38,9 +39,7 @@ class Topic:
         self._application, self._channel = context.consumer.make_topic(self)
         self._session: Session | None = None
         self._has_new_owner = False
-        self._is_in_event = False
-        self._is_in_handler = False
-        self._is_save_due = False
+        self._saves = RequestedSaves(self.mailbox, self._save)
         self._timers = Timers(self.mailbox)
 
     # What others may ask for.
@@ -65,18 +64,10 @@ class Topic:
         await self._session.renew(binding)
 
     async def save(self) -> None:
-        """Save the state now; during an event, in one step with it, when its handler is done.
-
-        Half of an event must never be stored: it would be applied again on top of that.
-        """
+        """Save the state now; during an event, in one step with it, when its handler is done."""
         if self._session is None:
             raise RuntimeError("save_recovery() works once the topic is joined.")
-        if self._is_in_event:
-            self._is_save_due = True
-        elif self._is_in_handler:
-            await self._save()
-        else:
-            await self.mailbox.perform(self._save)
+        await self._saves.request()
 
     async def _save(self) -> None:
         if self._session is not None:
@@ -227,7 +218,7 @@ class Topic:
 
     async def _apply(self, session: Session, message: Message) -> Reply:
         """Handle an event; after an error go back to the last consistent state."""
-        self._is_in_event = True
+        self._saves.is_in_event = True
         try:
             response, state = await self._application.handle_event(message.event, message.payload)
             if not isinstance(response, (Mapping, type(None))):
@@ -242,7 +233,7 @@ class Topic:
                 return _refusal(reason=error.reason)
             return _refusal(reason="event crashed")
         finally:
-            self._is_in_event = False
+            self._saves.is_in_event = False
         return reply
 
     async def handle_message(self, message: dict[str, Any]) -> None:
@@ -275,13 +266,13 @@ class Topic:
 
     async def _change(self, session: Session, handled: Awaitable[bytes], *, handling: str) -> None:
         """Save what a handler makes of the state; after an error go back to the last state."""
-        self._is_in_handler = True
+        self._saves.is_in_handler = True
         try:
             session.last_state = await handled
         except Exception as error:
             await self._roll_back(session, error, handling)
         finally:
-            self._is_in_handler = False
+            self._saves.is_in_handler = False
         if not self._gathers_save():
             await session.save()
 
@@ -297,8 +288,7 @@ class Topic:
 
     def _gathers_save(self) -> bool:
         """Leave the save to a later flush, where saves are gathered; return whether they are."""
-        is_due, self._is_save_due = self._is_save_due, False
-        if is_due or not self._application.save_interval:
+        if self._saves.take_due() or not self._application.save_interval:
             return False
         self._timers.gather_save(self._application.save_interval)
         return True
@@ -330,6 +320,7 @@ class Topic:
         """Let go of the application, whose code may hold on to the topic."""
         self._timers.stop()
         self._session = None
+        self._saves.release()
         del self._application
 
 
