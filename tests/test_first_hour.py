@@ -5,8 +5,6 @@ What a newcomer types is typed here, in a fresh environment without a trace of t
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,7 +60,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     newcomer = Newcomer(
         tmp_path_factory.mktemp("first_hour"), build_wheel(tmp_path_factory.mktemp("wheel"))
     )
-    subprocess.run([sys.executable, "-m", "venv", newcomer.folder / "venv"], check=True)
+    newcomer.make_environment()
     try:
         newcomer.run(INSTALL, cwd=newcomer.folder)
         newcomer.run(commands("development, with uvicorn")[0])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.support.processes import HOST, TOP, Process, free_port
@@ -62,6 +64,19 @@ class Newcomer:
             "PIP_NO_COMPILE": "1",
             "PYTHONUNBUFFERED": "1",
         }
+
+    def make_environment(self) -> None:
+        """Make a virtual environment with nothing but the pip of this one.
+
+        Copied, as venv would take longer to install its own than everything else does.
+        """
+        place = self.folder / "venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+        (site,) = place.glob("lib/python*/site-packages")
+        pip = find_spec("pip")
+        assert pip is not None, "This environment has no pip."
+        assert pip.origin is not None
+        shutil.copytree(Path(pip.origin).parent, site / "pip")
 
     def run(self, script: str, *, cwd: Path | None = None) -> str:
         """Run lines in a shell, and return their output; a line that fails ends them."""
