@@ -44,6 +44,7 @@ class ConsumerApplication:
         self._consumer = consumer
         self._hooks = hooks
         self._manager = manager
+        self._has_own_fields = False
 
     @property
     def source(self) -> str:
@@ -95,6 +96,9 @@ class ConsumerApplication:
     async def handle_frame(self, frame: OtherFrame) -> None:
         """Pass a frame that isn't of the protocol to the connected consumer's own code."""
         async with self.handler_lock:
+            if not self._has_own_fields:
+                self._has_own_fields = True
+                _copy_mutable_fields(self._consumer, self._consumer)
             try:
                 await self._hooks.call_receiver(self._consumer, frame)
             except Exception as error:
@@ -141,11 +145,7 @@ class TopicApplication:
     def reset(self) -> None:
         """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
         self.consumer = copy.copy(self._origin)
-        for name in self._origin.recovery_fields:
-            # What the class has for everyone, one topic must not change for the others.
-            default = getattr(type(self._origin), name, None)
-            if isinstance(default, _MUTABLE) and name not in vars(self._origin):
-                setattr(self.consumer, name, copy.deepcopy(default))
+        _copy_mutable_fields(self._origin, self.consumer)
         self.consumer.recovery_topic = self._topic.name
         self.consumer._recovery_joined = self._topic
         self._channel.attach(self.consumer)
@@ -286,6 +286,14 @@ class TopicApplication:
 
     def _call(self, name: str, *arguments: object) -> Awaitable[Any]:
         return self._hooks.call(self.consumer, name, *arguments)
+
+
+def _copy_mutable_fields(origin: RecoveryMixin, consumer: RecoveryMixin) -> None:
+    """Give a consumer copies of what others would change with it: the class has it for everyone."""
+    for name in origin.recovery_fields:
+        value = getattr(origin, name, None)
+        if isinstance(value, _MUTABLE):
+            setattr(consumer, name, copy.deepcopy(value))
 
 
 def _checked(hook: str, extras: Any) -> Extras:

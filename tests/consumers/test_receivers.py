@@ -16,6 +16,7 @@ from channels.generic.websocket import (
 
 from recovery_app import RecoveryManager
 from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin
+from tests.consumers.storages import FlakyStorage
 from tests.consumers.wire import BARE, Client, connected, recovery_of
 
 TOPIC = "notes"
@@ -130,9 +131,12 @@ async def test_a_raw_consumer_receives_text_and_bytes_and_they_are_saved(
 async def test_a_raw_consumer_receives_before_any_join(
     manager: RecoveryManager, consumer: Any
 ) -> None:
-    async with connected(consumer, manager) as client:
-        assert await tell(client, "hello") != ""
-    consumer.notes.clear()
+    for _ in range(2):
+        async with connected(consumer, manager) as client:
+            assert await tell(client, "hello") == "1"
+            assert await tell(client, "again") == "2"
+    # What the class has is for everyone.
+    assert consumer.notes == []
 
 
 @json
@@ -187,6 +191,45 @@ async def test_of_several_named_topics_none_has_the_frames(manager: RecoveryMana
         assert await tell(client, "1") == "1"
     async with connected(Own, manager) as client:
         assert (await client.join(OTHER, token))["response"]["notes"] == []
+
+
+async def test_topics_share_no_list_with_each_other_or_the_connection(
+    manager: RecoveryManager,
+) -> None:
+    class Own(JsonNotes):
+        async def connect(self) -> None:
+            self.notes = ["from connect"]
+            await self.accept()
+
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+            self.notes.append(event)
+            return {"notes": self.notes}
+
+    async with connected(Own, manager) as client:
+        assert await tell(client, "1") == "2"
+        for topic in (TOPIC, OTHER):
+            await client.join(topic)
+            reply = await client.push("add", topic=topic)
+            assert reply["response"]["notes"] == ["from connect", 1, "add"]
+        assert await tell(client, "2") == "3"
+
+
+@json
+async def test_after_an_outage_a_frame_starts_a_snapshot_as_an_event_does(
+    make_manager: Callable[..., RecoveryManager], consumer: Any
+) -> None:
+    storage = FlakyStorage()
+    manager = make_manager(storage=storage)
+    async with connected(consumer, manager) as client:
+        token = recovery_of(await client.join(TOPIC))["token"]
+    async with connected(consumer, manager) as client:
+        storage.stop()
+        assert recovery_of(await client.join(TOPIC, token))["outcome"] == "unavailable"
+        storage.start()
+        assert await tell(client, '"kept"') == "1"
+        frame = await client.hear()
+        assert frame["event"] == "recovery:token"
+    assert await notes_after(consumer, manager, frame["payload"]["token"]) == ["kept"]
 
 
 async def test_frames_and_events_keep_their_order(manager: RecoveryManager) -> None:
