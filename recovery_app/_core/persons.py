@@ -40,6 +40,10 @@ def combine(*parts: str | bytes) -> bytes:
     return whole
 
 
+ANONYMOUS = combine("nobody")
+"""The name of whoever has neither a user nor a session: of many people, as if they were one."""
+
+
 def name_user(pk: object) -> bytes:
     """Return the name of the user with this primary key."""
     return combine("user", str(pk))

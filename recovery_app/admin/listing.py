@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
@@ -10,8 +9,8 @@ from urllib.parse import urlencode
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from recovery_app._core.inspection import hashes_meant, is_hash
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.tokens import hash_socket_id
 from recovery_app.admin import formatting
 from recovery_app.snapshots import is_marker
 from recovery_app.storages import Storage, describe
@@ -28,7 +27,6 @@ COLUMNS: Mapping[str, Promise] = {
 }
 DESCENDING_FIRST = frozenset(("size_bytes", "saved_at", "version"))
 EXPIRED = "expired"
-_HASH = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,16 +165,14 @@ def find_page(manager: RecoveryManager, params: ListParams, limit: int) -> Page:
 
 def find_by_hash(manager: RecoveryManager, key: str) -> SnapshotInfo | None:
     """Return the snapshot of a socket, expired or not; raise `StorageError`."""
-    if not _HASH.fullmatch(key):
+    if not is_hash(key):
         return None
     entry = manager.storage.look_up(key)
     return None if entry is None or is_marker(entry.data) else describe(entry)
 
 
 def _find_exact(manager: RecoveryManager, text: str) -> list[SnapshotInfo]:
-    # The text may be the id of one socket and the hash of another.
-    keys = {hash_socket_id(text).hex(), text}
-    found = (find_by_hash(manager, key) for key in keys)
+    found = (find_by_hash(manager, key) for key in hashes_meant(text))
     return [info for info in found if info is not None]
 
 
