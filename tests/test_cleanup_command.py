@@ -365,8 +365,7 @@ def make_database(path: Path, rows: int) -> None:
     subprocess.run(command(path, "migrate", "--verbosity", "0"), cwd=TOP, check=True)
     with sqlite(path) as connection:
         connection.executemany(
-            "INSERT INTO recovery_app_storedsnapshot (key, data, expires_us, fence, floor, binding, "
-            "revoked, version, created_us, saved_us, socket_id, view, topic, size_bytes) VALUES "
+            "INSERT INTO recovery_app_storedsnapshot VALUES "
             "(?, '', ?, 0, 0, '', 0, 0, 0, 0, '', '', '', 0)",
             ((str(number), number) for number in range(1, rows + 1)),
         )
