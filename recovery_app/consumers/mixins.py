@@ -20,6 +20,7 @@ from recovery_app.consumers.application import ConsumerApplication
 from recovery_app.consumers.groups import receive_with_retry
 from recovery_app.consumers.hooks import HookTable, SyncHookTable
 from recovery_app.consumers.identity import bind_to_person
+from recovery_app.consumers.subprotocols import choose_subprotocol
 from recovery_app.middleware import current_manager
 from recovery_app.origins import foreign_origin_warning
 from recovery_app.values import Takeover
@@ -128,7 +129,8 @@ class RecoveryMixin(Base):
             return message
 
         try:
-            await super().__call__(scope, receive_from_client, send)
+            accepting = choose_subprotocol(scope, self._recovery_protocol.subprotocol, send)
+            await super().__call__(scope, receive_from_client, accepting)
         finally:
             connection.cancel()
             # They refer to each other: memory must not wait for the garbage collector.
