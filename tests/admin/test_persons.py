@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from tests.admin.support import (
 )
 from tests.clock import FakeClock
 from tests.core.support import DownStorage, OwnStorage, make_manager
+from tests.support.processes import TOP
 from tests.support.users import save_for
 
 REVOKE = f"{LIST}revoke-user/"
@@ -258,7 +261,7 @@ def test_all_pages_of_a_user_are_revoked_after_confirmation(
     assert link_to(staff.get(LIST, {"user": "ada"}), "Revoke all pages") == address
     asked = text_of(staff.get(address))
     assert f"Revoke all pages of user ada (primary key {ada.pk})?" in asked
-    assert "is closed within 75 seconds." in asked
+    assert "is open is closed within 75 seconds." in asked
     for data in ({"pk": str(ada.pk)}, CONFIRMED):
         assert staff.post(REVOKE, data).status_code == 200
     assert manager.recover(mine) == {}
@@ -329,3 +332,12 @@ def test_revoked_snapshots_have_no_person(
     save_for(manager, ada, "mine")
     manager.revoke_socket(hash_of("mine"))
     assert "Person" not in text_of(staff.get(detail_of("mine")))
+
+
+def test_a_user_model_without_username_and_last_login() -> None:
+    module = "tests.support.members.try_admin"
+    done = subprocess.run(
+        [sys.executable, "-m", module], cwd=TOP, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Revoked all pages of user ada@example.com" in done.stdout
