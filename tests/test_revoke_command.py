@@ -139,7 +139,8 @@ def test_one_socket_is_revoked(manager: RecoveryManager, clock: FakeClock, how: 
     ],
 )
 def test_bad_input_is_an_error(manager: RecoveryManager, arguments: list[str], said: str) -> None:
-    User.objects.create_user("ada")
+    for name in ("ada", "a\0"):
+        User.objects.create_user(name)
     output = io.StringIO()
     with pytest.raises(CommandError, match=said):
         revoke(manager, *arguments, stdout=output)
