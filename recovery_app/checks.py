@@ -51,7 +51,11 @@ _KEYS = {
     "CLEANUP_INTERVAL": ("E009", "Give a number of seconds above 0, a timedelta, or None."),
     "MAX_STATE_BYTES": ("E010", "Give a whole number above 0, such as 1048576."),
     "METRICS_NAMESPACE": ("E011", 'Give one word, such as "golivekit".'),
-    "ENCRYPTION_KEYS": ("E012", "Leave it out, or give None."),
+    "ENCRYPTION_KEYS": (
+        "E012",
+        "Give a list of keys, the newest first, each made by secrets.token_urlsafe(32); or None.",
+    ),
+    "SEAL": ("E017", "Give True, False, or None to seal on shared storages."),
     "SERIALIZER_FALLBACKS": (
         "E016",
         'Give a list of the serializers that SERIALIZER was before, such as ["shop.Serializer"].',

@@ -11,6 +11,7 @@
     ├── SnapshotError           the token is valid, but the state can't be loaded or saved
     │   ├── SnapshotNotFound
     │   ├── SnapshotCorrupt
+    │   │   └── EncryptionKeyUnknown   it is encrypted with a key that isn't at hand
     │   ├── StateTooLarge
     │   ├── UnserializableState
     │   └── VersionMismatch
@@ -129,6 +130,10 @@ class SnapshotCorrupt(SnapshotError):
     def __init__(self, problem: str, *, socket_hash: str | None = None) -> None:
         super().__init__(f"The snapshot can't be read: {problem}.", socket_hash=socket_hash)
         self.problem = problem
+
+
+class EncryptionKeyUnknown(SnapshotCorrupt):
+    """The snapshot is encrypted with a key that isn't among ``ENCRYPTION_KEYS``."""
 
 
 class StateTooLarge(SnapshotError):

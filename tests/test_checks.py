@@ -128,6 +128,8 @@ def keep_in_cache(settings: Any, backend: str, **options: Any) -> None:
         ("E011", "METRICS_NAMESPACE", "two words"),
         ("E011", "METRICS_NAMESPACE", ""),
         ("E012", "ENCRYPTION_KEYS", ["x" * 32]),
+        ("E012", "ENCRYPTION_KEYS", GOOD_SECRET),
+        ("E017", "SEAL", "on"),
         ("E013", "REDACT", "password"),
         ("E014", "MAX_FRAME_BYTES", 0),
         ("E015", "JOIN_RATE", "20 per second"),
@@ -190,7 +192,8 @@ def test_good_setting_passes(settings: Any) -> None:
         "CLEANUP_INTERVAL": None,
         "MAX_STATE_BYTES": 1,
         "METRICS_NAMESPACE": "shop",
-        "ENCRYPTION_KEYS": None,
+        "ENCRYPTION_KEYS": [GOOD_SECRET],
+        "SEAL": True,
         "SERIALIZER_FALLBACKS": [JSONSerializer],
         "REDACT": ["pin"],
     }

@@ -49,7 +49,7 @@ SOCKET = "socket-1"
 STATE = {"count": 1, "items": ["tea"]}
 LABELS: dict[str, Any] = {"applied_seq": 4, "version": 2, "view": "a view", "topic": "lv:t"}
 TOKENS = 64
-MAGIC = b"RS\x01"
+MAGIC = b"RS"
 
 
 class Clock:
@@ -480,10 +480,12 @@ async def test_bytes_that_are_stored(kind: Kind, is_async: bool) -> None:
     assert until == NOW + TTL
     state = b'{"count":1,"items":["tea"]}'
     texts = b"socket-1a viewlv:tjson"
-    assert data[:8] == MAGIC + bytes([0]) + (2).to_bytes(4, "big")
+    assert data[:8] == MAGIC + bytes([2, 0]) + (2).to_bytes(4, "big")
     times = [int.from_bytes(data[at : at + 8], "big") for at in range(8, 48, 8)]
     assert times == [NOW_US, NOW_US, 5, NOW_US, NOW_US]
-    assert data[64:] == bytes.fromhex("0008 0006 0004 0004 00000000") + texts + state
+    assert data[64:80] == bytes(16)
+    assert (data[80:96] != bytes(16)) is storage.is_shared
+    assert data[96:] == bytes.fromhex("0008 0006 0004 0004 00000000") + texts + state
     clock.now += 1
     taken = await call("take_over", token)
     ((raised, until),) = storage.kept.values()

@@ -29,7 +29,7 @@ def take_over_as(
     In the end both snapshot and new token are bound to ``binding``.
     """
     grant = _verify(operations, token, (binding, *fallbacks))
-    target = None if grant.binding == binding else grant.bound_to(binding)
+    target = None if grant.binding == binding else operations.bind(grant, binding)
     # Error trackers record the variables of the frames that a storage's error passes.
     del token, binding, fallbacks
     if target is None:

@@ -46,7 +46,8 @@ class Settings:
     max_frame_bytes: int = defaults.MAX_FRAME_BYTES
     join_rate: str | None = defaults.JOIN_RATE
     metrics_namespace: str = DEFAULT_METRICS_NAMESPACE
-    encryption_keys: None = None
+    encryption_keys: tuple[bytes, ...] | None = field(default=None, repr=False)
+    seal: bool | None = None
     serializer_fallbacks: tuple[Serializer, ...] = ()
     redact: tuple[str, ...] = DEFAULT_REDACT
 
@@ -135,6 +136,8 @@ def build_manager(found: Settings) -> RecoveryManager:
         max_state_bytes=found.max_state_bytes,
         max_frame_bytes=found.max_frame_bytes,
         join_rate=found.join_rate,
+        seal=found.seal,
+        encryption_keys=found.encryption_keys,
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
+from recovery_app._core import encryption
+from recovery_app._core.encryption import MIN_KEY_BYTES
 from recovery_app._core.metadata import MAX_SECONDS
 from recovery_app._core.rates import parse_rate
 from recovery_app._core.tokens import MIN_SECRET_BYTES
@@ -33,18 +35,23 @@ def _secret(value: Any) -> bytes:
 
 def _older_secret(value: Any) -> bytes:
     # A weak one is accepted, so that a site can rotate away from it; W011 reports it.
-    try:
-        secret = value.encode() if isinstance(value, str) else value
-    except UnicodeEncodeError:
-        raise ValueError("contains a lone surrogate") from None
-    if not isinstance(secret, bytes):
-        raise ValueError(f"must be bytes or a string, not {type(value).__name__}")
+    secret = _bytes(value)
     if len(secret) < MIN_SECRET_BYTES:
         raise ValueError(
             f"has {len(secret)} bytes and needs at least {MIN_SECRET_BYTES}; "
             "leave it out to derive one from SECRET_KEY"
         )
     return secret
+
+
+def _bytes(value: Any) -> bytes:
+    try:
+        found = value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise ValueError("contains a lone surrogate") from None
+    if not isinstance(found, bytes):
+        raise ValueError(f"must be bytes or a string, not {type(value).__name__}")
+    return found
 
 
 def _secrets(value: Any) -> tuple[bytes, ...]:
@@ -116,9 +123,32 @@ def parse_namespace(value: Any) -> str:
     return value
 
 
-def _encryption_keys(value: Any) -> None:
-    if value is not None:
-        raise ValueError("isn't supported by this version: leave it out")
+def _encryption_keys(value: Any) -> tuple[bytes, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"must be a list, not {type(value).__name__}")
+    if not value:
+        raise ValueError("has no keys; give None for no encryption")
+    if not encryption.IS_AVAILABLE:
+        raise ValueError(encryption.MISSING)
+    return tuple(map(_encryption_key, value))
+
+
+def _encryption_key(value: Any) -> bytes:
+    key = _bytes(value)
+    if len(key) < MIN_KEY_BYTES or has_few_distinct_bytes(key):
+        raise ValueError(
+            f"has a key of {len(key)} bytes, {len(set(key))} of them different; a key needs "
+            f"{MIN_KEY_BYTES} random ones"
+        )
+    return key
+
+
+def _seal(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"must be True, False or None, not {type(value).__name__}")
+    return value
 
 
 def _serializers(value: Any) -> tuple[Serializer, ...]:
@@ -154,6 +184,7 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "MAX_STATE_BYTES": _size,
     "METRICS_NAMESPACE": parse_namespace,
     "ENCRYPTION_KEYS": _encryption_keys,
+    "SEAL": _seal,
     "SERIALIZER_FALLBACKS": _serializers,
     "REDACT": _names,
     "MAX_FRAME_BYTES": _size,

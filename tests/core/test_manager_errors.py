@@ -145,7 +145,7 @@ def test_what_no_storage_can_be_asked_is_refused(
 def test_a_broken_snapshot_is_told_and_left(manager: RecoveryManager, token: str) -> None:
     for broken, error in (
         (b"rubbish", SnapshotCorrupt),
-        (b"RS\x02" + snapshot_bytes(1)[3:], VersionMismatch),
+        (b"RS\x03" + snapshot_bytes(1)[3:], VersionMismatch),
     ):
         manager.storage.save(KEY, broken, 60)
         for give in (manager.recover, manager.take_over, manager.renew):

@@ -19,6 +19,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 from django.db import (
     DEFAULT_DB_ALIAS,
+    DataError,
     IntegrityError,
     close_old_connections,
     connections,
@@ -49,6 +50,7 @@ from recovery_app.storages.database.columns import (
     bound_to,
     bytes_of,
     columns_of,
+    narrowed_texts,
     raised_fence,
     readable,
     revoked,
@@ -292,6 +294,18 @@ class DatabaseStorage(Storage):
         self, key: str, allowed: Rows, columns: dict[str, Any], changes: dict[str, Any]
     ) -> Decision | None:
         """Update the row if that is allowed, or insert one if there is none."""
+        try:
+            return self._write_row(key, allowed, columns, changes)
+        except DataError:
+            narrow = narrowed_texts(columns)
+            if not narrow or connections[self.database].vendor != "mysql":
+                raise
+            # A table in utf8mb3 holds no emoji. The bytes in ``data`` keep what the texts were.
+            return self._write_row(key, allowed, columns | narrow, changes | narrow)
+
+    def _write_row(
+        self, key: str, allowed: Rows, columns: dict[str, Any], changes: dict[str, Any]
+    ) -> Decision | None:
         if allowed.update(**changes):
             return _DONE
         try:
