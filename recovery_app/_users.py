@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth import get_permission_codename, get_user_model
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ValidationError
-from django.db.models import F, Field
+from django.db.models import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +63,21 @@ def clean_pk(text: str) -> str | None:
 
 
 def latest_users(limit: int) -> list[NamedUser]:
-    """Return the users who logged in last, or the newest ones if the model doesn't say when."""
+    """Return the users who logged in last, then the newest of those who never did.
+
+    All are the newest ones if the model has no ``last_login``.
+    """
     model = user_model()
     if model is None:
         return []
-    order: list[Any] = ["-pk"]
+    users = model._base_manager.order_by("-pk")
     try:
         model._meta.get_field("last_login")
     except FieldDoesNotExist:
-        pass
-    else:
-        order.insert(0, F("last_login").desc(nulls_last=True))
-    rows = model._base_manager.order_by(*order).values_list("pk", model.USERNAME_FIELD)
-    return [NamedUser(str(pk), str(name)) for pk, name in rows[:limit]]
+        return _first(users, limit)
+    # Apart, as PostgreSQL sorts nulls first, and by an index in no other way.
+    found = _first(users.exclude(last_login=None).order_by("-last_login", "-pk"), limit)
+    return found + _first(users.filter(last_login=None), limit - len(found))
 
 
 def may_view_users(viewer: Any) -> bool:
@@ -93,6 +95,11 @@ def user_model() -> Any:
         return get_user_model()
     except ImproperlyConfigured:
         return None
+
+
+def _first(users: Any, limit: int) -> list[NamedUser]:
+    rows = users.values_list("pk", users.model.USERNAME_FIELD)[:limit] if limit > 0 else ()
+    return [NamedUser(str(pk), str(name)) for pk, name in rows]
 
 
 def _users_with(model: Any, field: Any, text: str) -> list[Any]:

@@ -122,6 +122,13 @@ def test_a_bounded_number_of_users_is_looked_at(
     seen = text_of(staff.get(LIST))
     assert "ada ada" in seen
     assert f"never {digest_of(manager, never)[:8]}…" in seen
+    # Who never logged in comes last, the newest first.
+    monkeypatch.setattr(SnapshotAdmin, "named_users", 3)
+    assert "never never" in text_of(staff.get(LIST))
+    User.objects.create_user("newer")
+    assert "never never" not in text_of(staff.get(LIST))
+    monkeypatch.setattr(SnapshotAdmin, "named_users", 0)
+    assert "ada ada" not in text_of(staff.get(LIST))
     # Whom one searches for is known without that.
     assert "never never" in text_of(staff.get(LIST, {"user": "never"}))
 
