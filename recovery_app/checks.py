@@ -66,6 +66,7 @@ _KEYS = {
 }
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
 _LAYER_WAITS_SECONDS = 5
+_MIDDLEWARE = "recovery_app.middleware.RecoveryMiddleware"
 _SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
@@ -108,16 +109,18 @@ def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_sessions(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that a session keeps its key."""
-    if django_settings.SESSION_ENGINE != _SIGNED_COOKIES:
+    """Check that a session keeps its key, where tokens are bound to it."""
+    binds_to_visitors = _MIDDLEWARE in django_settings.MIDDLEWARE
+    if django_settings.SESSION_ENGINE != _SIGNED_COOKIES or binds_to_visitors:
         return []
     return [
         warning(
             "W008",
             "SESSION_ENGINE is signed_cookies, where each save changes the session's key: "
             "from then on the tokens of people who aren't logged in are refused.",
-            hint="Keep sessions in the database or in a cache, or bind tokens to something else in "
-            "get_recovery_binding().",
+            hint=f"Add {_MIDDLEWARE!r} to MIDDLEWARE, and "
+            "{% recovery_script %} to the pages, so that tokens are bound to a cookie of their "
+            "own; or keep sessions in the database or in a cache.",
         )
     ]
 

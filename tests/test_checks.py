@@ -562,6 +562,10 @@ def test_session_key_that_changes_with_each_save(settings: Any) -> None:
     settings.RECOVERY = {"STORAGE": {"BACKEND": "recovery_app.storages.DatabaseStorage"}}
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     assert list(run()) == ["W008"]
+    middleware = settings.MIDDLEWARE
+    settings.MIDDLEWARE = [*middleware, "recovery_app.middleware.RecoveryMiddleware"]
+    assert run() == {}
+    settings.MIDDLEWARE = middleware
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
     assert run() == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from recovery_app._live.phoenix import PhoenixProtocol, Shape
 from recovery_app._live.protocol import Kind, Message, from_json, to_json
+from recovery_app.serializers import JSONSerializer
 
 PROTOCOL = PhoenixProtocol()
 
@@ -108,13 +110,37 @@ def test_a_binary_push_is_read_as_the_client_writes_it(
 
 
 def test_what_a_state_may_hold_can_be_sent() -> None:
-    values = [Decimal("1.50"), UUID(int=1), None, "ä"]
-    assert json.loads(to_json(values)) == ["1.50", str(UUID(int=1)), None, "ä"]
+    zone = timezone(timedelta(hours=2))
+    sent: dict[str, tuple[object, object]] = {
+        "decimal": (Decimal("1.50"), "1.50"),
+        "uuid": (UUID(int=1), str(UUID(int=1))),
+        "nothing": (None, None),
+        "text": ("ä", "ä"),
+        "date": (date(2026, 2, 28), "2026-02-28"),
+        "moment": (datetime(2026, 2, 28, 1, tzinfo=zone), "2026-02-28T01:00:00+02:00"),
+        "time": (time(1, 2), "01:02:00"),
+        "time with a zone": (time(1, 2, tzinfo=zone), "01:02:00+02:00"),
+        "duration": (timedelta(days=1, seconds=2), "P1DT00H00M02S"),
+        "bytes": (b"\xff\x00", "/wA="),
+        "large": (2**64 - 1, 2**64 - 1),
+        "larger": (2**64, "18446744073709551616"),
+        "smaller": (-(2**63) - 1, "-9223372036854775809"),
+        "nested": ({"a": [(2**70, {"b": True})]}, {"a": [["1180591620717411303424", {"b": True}]]}),
+    }
+    for name, (value, expected) in sent.items():
+        assert json.loads(to_json({"value": value})) == {"value": expected}, name
+    together = {name: value for name, (value, _) in sent.items()}
+    assert json.loads(to_json(together)) == {name: each for name, (_, each) in sent.items()}
+    assert set(JSONSerializer().loads(JSONSerializer().dumps(together))) == set(sent)
 
 
 def test_what_json_cannot_carry_is_refused() -> None:
     with pytest.raises(TypeError):
         to_json({"odd": object()})
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(TypeError):
+        to_json(endless)
 
 
 @pytest.mark.parametrize(

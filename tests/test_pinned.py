@@ -240,6 +240,7 @@ PUBLIC = {
         "RecoveryMiddlewareStack",
         "RecoveryScopeMiddleware",
         "current_manager",
+        "ensure_visitor",
         "override_manager",
     ],
     "recovery_app.models": ["Snapshot", "StoredSnapshot"],
@@ -350,6 +351,7 @@ HOOKS = [
     "restore_state", "after_recover", "get_recovery_binding", "get_recovery_view",
     "migrate_state", "push", "renew_recovery", "recovery_topics", "recovery_fields",
     "recovery_version", "recovery_save_interval", "recovery_max_topics", "recovery_topic",
+    "recovery_keep_on_login",
 ]  # fmt: skip
 CALLABLES = [
     "recovery_app.get_manager",
@@ -375,6 +377,7 @@ CALLABLES = [
     "recovery_app.middleware.RecoveryScopeMiddleware",
     "recovery_app.middleware.RecoveryScopeMiddleware.__call__",
     "recovery_app.middleware.current_manager",
+    "recovery_app.middleware.ensure_visitor",
     "recovery_app.middleware.override_manager",
     "recovery_app.serializers.JSONSerializer",
     "recovery_app.serializers.JSONSerializer.dumps",
@@ -1753,6 +1756,16 @@ TEMPLATES = [
     )
 ]  # fmt: skip
 STATIC = ["recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js"]
+
+
+def test_template_tags() -> None:
+    """The tags with their arguments, and the cookie that they have pages set."""
+    from recovery_app._visitors import COOKIE_NAME
+    from recovery_app.templatetags.recovery import recovery_owner, recovery_script, register
+
+    assert {"recovery_owner", "recovery_script"} <= set(register.tags)
+    calls = {call.__name__: signature(call) for call in (recovery_owner, recovery_script)}
+    compare("template_tags", {**calls, "cookie": COOKIE_NAME})
 
 
 def test_templates_and_static_files() -> None:

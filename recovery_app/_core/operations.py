@@ -91,7 +91,11 @@ class Operations:
         """
         digests = self._signer.digest_person(user or name)
         markers = tuple(map(marker_key, digests)) if user else ()
-        return Person(self._signer.owner_of(name), digests[0], markers)
+        return Person(self.owner_of(name), digests[0], markers)
+
+    def owner_of(self, name: bytes) -> str:
+        """Return the name by which clients know a person."""
+        return self._signer.owner_of(name)
 
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""

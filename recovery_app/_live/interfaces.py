@@ -31,6 +31,13 @@ class Admission(NamedTuple):
     """What the same person was known by before: tokens for these are accepted and renewed."""
     refusal: RecoveryError | None = None
     """Why no token of this person can be used now."""
+    fallback_names: Sequence[bytes | None] = ()
+    """For each fallback, whom a client with such a token names as the owner of its events.
+
+    ``None`` where these aren't the person's for that.
+    """
+    aliases: Sequence[bytes | None] = ()
+    """What else a client may know this person by, whatever it shows; ``None`` for nothing."""
 
 
 Work = Callable[[], Awaitable[None]]

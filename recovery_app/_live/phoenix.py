@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import orjson
 
@@ -39,6 +39,9 @@ class Shape(enum.Enum):
 
 class PhoenixProtocol:
     """Reads and writes the frames of Phoenix channels."""
+
+    subprotocol: ClassVar[str] = "phoenix"
+    """Offered by the npm client from version 1.8 on if it has an ``authToken``."""
 
     def read(self, content: object) -> Message | None:
         """Return the message in decoded JSON; ``None`` where it has none of the three shapes."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import enum
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time, timedelta
 from decimal import Decimal
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import orjson
+from django.utils.duration import duration_iso_string
 
 Ref: TypeAlias = "str | int | None"
 Payload: TypeAlias = "dict[str, Any] | bytes"
@@ -52,6 +55,9 @@ class Message:
 class WireProtocol(Protocol):
     """Reads what a client sends, and writes what it is sent."""
 
+    subprotocol: ClassVar[str]
+    """The name of the protocol in a WebSocket's handshake (RFC 6455, section 1.9)."""
+
     def read(self, content: object) -> Message | None:
         """Return the message in decoded JSON; ``None`` where it isn't one of this protocol."""
 
@@ -66,6 +72,10 @@ class WireProtocol(Protocol):
 
     def close(self, join: Message) -> str:
         """Write that the topic which ``join`` has joined is closed."""
+
+
+MAX_DEPTH = 254
+"""How deep orjson nests."""
 
 
 def from_json(text: str) -> Any:
@@ -89,15 +99,38 @@ def from_json(text: str) -> Any:
 def to_json(value: object) -> bytes:
     """Write JSON; raise `TypeError` for what JSON can't carry.
 
-    Dates, UUIDs and decimals, which a state may hold, become strings; any mapping becomes
-    an object.
+    All that a state may hold can be sent. What JSON has no type for becomes a string: dates and
+    times (ISO 8601), durations (ISO 8601), decimals, UUIDs, bytes (base64), and whole numbers
+    beyond 64 bits. Any mapping becomes an object.
     """
-    return orjson.dumps(value, default=_default)
+    try:
+        return orjson.dumps(value, default=_default)
+    except TypeError:
+        # Some values it refuses without asking for another.
+        return orjson.dumps(_sendable(value), default=_default)
 
 
 def _default(value: object) -> object:
     if isinstance(value, Decimal):
         return str(value)
+    if isinstance(value, timedelta):
+        return duration_iso_string(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} can't be sent as JSON")
+
+
+def _sendable(value: object, depth: int = 0) -> object:
+    """Return the value with strings for large numbers, and for times that have a zone."""
+    if depth > MAX_DEPTH:
+        raise TypeError(f"what is nested more than {MAX_DEPTH} deep can't be sent")
+    if isinstance(value, Mapping):
+        return {key: _sendable(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sendable(each, depth + 1) for each in value]
+    if isinstance(value, time):
+        return value.isoformat()
+    is_large = type(value) is int and not -(2**63) <= value < 2**64
+    return str(value) if is_large else value

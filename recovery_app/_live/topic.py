@@ -194,13 +194,16 @@ class Topic:
             gap = _refusal(reason="seq_gap", seq=replies.applied)
             return with_numbers(gap, safe=replies.safe)
         is_repeat = numbers.seq <= replies.applied
+        if is_repeat and replies.is_taken(numbers.seq, numbers.line):
+            taken = _refusal(reason="seq_taken", seq=replies.applied)
+            return with_numbers(taken, safe=replies.safe)
         if is_repeat:
             observers.event_repeated()
             found = replies.find(numbers.seq)
             reply = self._context.repeats.repeat(found, sent_bytes=message.size_bytes)
         else:
             reply = await self._apply(session, message)
-            replies.add(reply)
+            replies.add(reply, numbers.line)
         if not self._gathers_save():
             await session.save()
         return with_numbers(reply, safe=replies.safe, is_repeat=is_repeat)

@@ -18,12 +18,15 @@ from recovery_app._logins import login_session, refuse_login
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
 from recovery_app.consumers.identity import (
+    FormerPerson,
     bind_to_person,
     bind_to_route,
     bind_to_view,
     former_persons,
+    identify_client,
     name_person,
     person_of,
+    try_load_session,
     user_of,
 )
 from recovery_app.values import Takeover
@@ -52,16 +55,8 @@ class ConsumerApplication:
 
     @property
     def person(self) -> object | None:
-        """The user or the session, where one is loaded; ``None`` for whoever isn't known."""
-        scope = self._consumer.scope
-        user = scope.get("user")
-        if user is not None and user.is_authenticated:
-            return "user", str(user.pk)
-        session = scope.get("session")
-        # Until it is loaded, session_key repeats whatever the cookie says.
-        if session is None or not hasattr(session, "_session_cache") or not session.session_key:
-            return None
-        return "session", session.session_key
+        """The user, the visitor or the session; ``None`` for whoever isn't known."""
+        return identify_client(self._consumer.scope)
 
     def accepts(self, topic: str) -> bool:
         """Return whether a topic may be joined."""
@@ -161,20 +156,31 @@ class TopicApplication:
             person = name_person(self.consumer.scope, person)
         else:
             view, binding, person = await self.identify()
+        scope = self.consumer.scope
+        # A page knows nothing of the application's own names for persons.
+        aliases = [identify_client(scope)] if "get_recovery_binding" in own else []
         may_recover = shows_token
         if shows_token and "should_recover" in own:
             may_recover = bool(await self._call("should_recover", self._topic.name, params))
         if not may_recover:
-            return Admission(view, binding, False, person, self.user)
-        scope = self.consumer.scope
+            return Admission(view, binding, False, person, self.user, aliases=aliases)
         session = login_session(scope)
         refusal = None if session is None else await refuse_login(session, scope["user"])
-        former = former_persons(scope)
+        refusal = refusal or await try_load_session(scope)
+        former = former_persons(scope, keep_on_login=self.consumer.recovery_keep_on_login)
         if "get_recovery_binding" in own:
-            uses_default = self.consumer._recovery_default_used
-            former = [await self._call_for_binding(each) for each in former if uses_default]
-        fallbacks = [self._binding(view, each) for each in former]
-        return Admission(view, binding, True, person, self.user, fallbacks, refusal)
+            former = await self._bind_to_former(former)
+        return Admission(
+            view,
+            binding,
+            True,
+            person,
+            self.user,
+            fallback_bindings=[self._binding(view, each.part) for each in former],
+            fallback_names=[each.name for each in former],
+            aliases=aliases,
+            refusal=refusal,
+        )
 
     async def identify(self) -> tuple[str, bytes, bytes]:
         """Return the view that a token is for, the binding to it and a person, and the person."""
@@ -186,6 +192,15 @@ class TopicApplication:
         else:
             person = await bind_to_person(self.consumer.scope)
         return view, self._binding(view, person), name_person(self.consumer.scope, person)
+
+    async def _bind_to_former(self, former: list[FormerPerson]) -> list[FormerPerson]:
+        """Return what the application's own hook makes of former persons, if it uses any."""
+        if not self.consumer._recovery_default_used:
+            return []
+        parts = [await self._call_for_binding(each.part) for each in former]
+        return [
+            FormerPerson(own, each.name and own) for own, each in zip(parts, former, strict=True)
+        ]
 
     async def _call_for_binding(self, person: bytes | None = None) -> bytes:
         """Return what the application's own hook returns, with ``person`` as its default."""

@@ -15,11 +15,13 @@ from recovery_app._core.telemetry import release_frames
 from recovery_app._live.connection import Connection
 from recovery_app._live.daphne import DaphneProtocol, find_protocol
 from recovery_app._live.phoenix import PhoenixProtocol
+from recovery_app._visitors import SCOPE_KEY, find_visitor
 from recovery_app.consumers import db
 from recovery_app.consumers.application import ConsumerApplication
 from recovery_app.consumers.groups import receive_with_retry
 from recovery_app.consumers.hooks import HookTable, SyncHookTable
 from recovery_app.consumers.identity import bind_to_person
+from recovery_app.consumers.subprotocols import choose_subprotocol
 from recovery_app.middleware import current_manager
 from recovery_app.origins import foreign_origin_warning
 from recovery_app.values import Takeover
@@ -60,6 +62,8 @@ class RecoveryMixin(Base):
     """Seconds for which saves are gathered; 0 saves after each event."""
     recovery_max_topics: ClassVar[int] = 100
     """How many topics one connection may join."""
+    recovery_keep_on_login: ClassVar[bool] = False
+    """Whether a visitor who logs in takes the state along."""
 
     recovery_topic: str = ""
     """The topic that this copy of the consumer has joined."""
@@ -100,6 +104,7 @@ class RecoveryMixin(Base):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         foreign_origin_warning.check(scope)
         self.scope = scope
+        scope[SCOPE_KEY] = find_visitor(scope)
         given = scope.get("recovery")
         manager = given if isinstance(given, RecoveryManager) else current_manager()
         hooks = self._current_hooks()
@@ -128,7 +133,8 @@ class RecoveryMixin(Base):
             return message
 
         try:
-            await super().__call__(scope, receive_from_client, send)
+            accepting = choose_subprotocol(scope, self._recovery_protocol.subprotocol, send)
+            await super().__call__(scope, receive_from_client, accepting)
         finally:
             connection.cancel()
             # They refer to each other: memory must not wait for the garbage collector.
@@ -226,7 +232,7 @@ class RecoveryConsumerMixin(RecoveryMixin):
         return None
 
     async def get_recovery_binding(self) -> bytes | str | None:
-        """Return what stands for the person: by default the user, else the session, else nobody."""
+        """Return what stands for the person: by default user, visitor, session or nobody."""
         self._recovery_default_used = True
         return self._recovery_person or await bind_to_person(self.scope)
 
@@ -280,7 +286,7 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
         return None
 
     def get_recovery_binding(self) -> bytes | str | None:
-        """Return what stands for the person: by default the user, else the session, else nobody."""
+        """Return what stands for the person: by default user, visitor, session or nobody."""
         self._recovery_default_used = True
         return self._recovery_person or async_to_sync(bind_to_person)(self.scope)
 

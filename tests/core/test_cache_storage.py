@@ -350,6 +350,23 @@ def test_each_compressor_gives_back_what_went_in(
     storage.close()
 
 
+@pytest.mark.parametrize("prefix", ["", "site", "site:eu", "a:b:c", "golivekit:recovery:", "[x]*"])
+def test_whatever_a_caches_prefix_is_its_snapshots_are_listed(
+    redis_caches: None, settings: Any, prefix: str
+) -> None:
+    settings.CACHES = {
+        "default": {**settings.CACHES["django_redis-pickle"], "KEY_PREFIX": prefix},
+        "other": {**settings.CACHES["django_redis-pickle"], "KEY_PREFIX": f"{prefix}-other"},
+    }
+    storage, other = CacheStorage(), CacheStorage(cache="other")
+    storage.save(KEY, snapshot_bytes(1), TTL)
+    other.save("fedcba9876543210", snapshot_bytes(1), TTL)
+    assert [entry.key for entry in storage.list_entries().entries] == [KEY]
+    assert storage.count() == 1
+    storage.close()
+    other.close()
+
+
 # Outages.
 
 

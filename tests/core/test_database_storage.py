@@ -19,8 +19,10 @@ from django.db.models import signals
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Decision, Verdict
 from recovery_app.models import StoredSnapshot
+from recovery_app.snapshots import Snapshot
 from recovery_app.storages import DatabaseStorage
 from recovery_app.testing.contract.base import claim_of, snapshot_bytes
+from recovery_app.values import Query
 from tests.clock import FakeClock
 from tests.core.databases import another_alias
 
@@ -33,6 +35,29 @@ THREADS = 8
 def database(database_alias: str) -> DatabaseStorage:
     """Return a storage in each database in turn."""
     return DatabaseStorage(database=database_alias)
+
+
+@pytest.fixture
+def utf8mb3() -> Iterator[None]:
+    """Have a table of a site that was set up long ago."""
+    convert = "ALTER TABLE recovery_app_storedsnapshot CONVERT TO CHARACTER SET"
+    with connections["mariadb"].cursor() as cursor:
+        cursor.execute(f"{convert} utf8mb3")
+        yield
+        cursor.execute(f"{convert} utf8mb4")
+
+
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+def test_an_emoji_in_a_topic_is_no_outage(utf8mb3: None) -> None:
+    storage = DatabaseStorage(database="mariadb")
+    for fence in (1, 2):
+        data = snapshot_bytes(fence, view="a \U0001f600 view", socket_id="\U0001f600")
+        assert storage.save_fenced(KEY, data, TTL) is Verdict.DONE
+        stored = storage.load(KEY)
+        assert stored is not None
+        assert Snapshot.from_bytes(stored).view == "a \U0001f600 view"
+        (info,) = storage.browse(Query()).items
+        assert (info.view, info.socket_id) == ("a \ufffd view", "\ufffd")
 
 
 # Transactions.

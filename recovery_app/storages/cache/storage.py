@@ -264,7 +264,9 @@ class CacheStorage(Storage):
     def _keys(self) -> list[str]:
         with self._connections.use("list") as cache:
             names = set(cache.iter_keys(f"{PREFIX}*", itersize=_SCAN_STEP))
-        return sorted(name.removeprefix(PREFIX) for name in names if not name.endswith(NOTE_SUFFIX))
+        # A colon in the cache's KEY_PREFIX leaves a part of that in front of ours.
+        keys = (name.rpartition(PREFIX)[2] for name in names if not name.endswith(NOTE_SUFFIX))
+        return sorted(keys)
 
     def _now_us(self) -> int:
         return to_us(self.clock())

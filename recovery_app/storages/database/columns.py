@@ -6,6 +6,7 @@ where the two differ.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT_LENGTH = 255
 _NUMBER = BigIntegerField()
+_TEXTS = ("socket_id", "view", "topic")
+_WIDE = re.compile("[\U00010000-\U0010ffff]")
 _MADE_ONCE = ("created_us", "floor")
 # The columns of unreadable bytes. No binding has an empty digest, so no step changes them.
 _UNREADABLE = {
@@ -47,6 +50,12 @@ def columns_of(data: bytes) -> dict[str, Any]:
     except (SnapshotCorrupt, VersionMismatch):
         pass
     return columns
+
+
+def narrowed_texts(columns: dict[str, Any]) -> dict[str, str]:
+    """Return the texts that have characters beyond U+FFFF, with U+FFFD in place of these."""
+    narrow = {name: _WIDE.sub("\ufffd", columns[name]) for name in _TEXTS}
+    return {name: text for name, text in narrow.items() if text != columns[name]}
 
 
 def bytes_of(row: StoredSnapshot) -> bytes:

@@ -8,6 +8,7 @@ lock and InnoDB holds no gap lock while it inserts.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 from django.db import (
     DEFAULT_DB_ALIAS,
+    DataError,
     IntegrityError,
     close_old_connections,
     connections,
@@ -48,12 +50,14 @@ from recovery_app.storages.database.columns import (
     bound_to,
     bytes_of,
     columns_of,
+    narrowed_texts,
     raised_fence,
     readable,
     revoked,
     saved,
     unreadable,
 )
+from recovery_app.storages.database.deadlines import Deadlines
 from recovery_app.storages.database.errors import translated_errors
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
 from recovery_app.values import Page, Query, Sample
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     Rows = QuerySet[StoredSnapshot]
 
 ATTEMPTS = 5
+DEFAULT_TIMEOUT = 3.0
 _DONE = Decision(verdict=Verdict.DONE)
 
 
@@ -73,6 +78,9 @@ class DatabaseStorage(Storage):
     ``database`` is an alias of ``DATABASES``. Set its ``CONN_MAX_AGE``: each async call ends
     like a request, which closes connections that aren't persistent. Inside an open
     transaction a save is committed or rolled back with it, like any other row.
+
+    ``timeout``: the seconds that an asynchronous call may take, after which it is told as an
+    outage. It can't end the thread that waits: that is for the database's own time limits.
     """
 
     supports_atomic_fence = True
@@ -80,11 +88,20 @@ class DatabaseStorage(Storage):
     keeps_expired = True
     sortable_by = SORTABLE
 
-    def __init__(self, *, database: str = DEFAULT_DB_ALIAS, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        database: str = DEFAULT_DB_ALIAS,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Clock = time.time,
+    ) -> None:
         if database not in connections:
             raise ValueError(f"DATABASES has no alias {database!r}.")
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"timeout is {timeout} and must be a number of seconds above 0.")
         self.database = database
         self.clock = clock
+        self._deadlines = Deadlines(self._name, seconds=timeout, threads=self.threads)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
         columns = self._columns(data, ttl)
@@ -205,6 +222,18 @@ class DatabaseStorage(Storage):
     def check(self) -> list[CheckMessage]:
         return check_database(self.database)
 
+    async def run(self, call: Callable[[], Result]) -> Result:
+        return await self._deadlines.run(call, super().run)
+
+    async def asave_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
+        # The one write that an older one of the same token could undo, if it landed late.
+        call = partial(self.save_fenced, key, data, ttl)
+        return await self._deadlines.run(call, super().run, key)
+
+    async def acleanup_expired(self) -> int:
+        # It takes as long as there is something to remove.
+        return await super().run(self.cleanup_expired)
+
     def on_thread(self, call: Callable[[], Result]) -> Result:
         """Make the call as in a request of its own, closing old connections around it."""
         close_old_connections()
@@ -265,6 +294,18 @@ class DatabaseStorage(Storage):
         self, key: str, allowed: Rows, columns: dict[str, Any], changes: dict[str, Any]
     ) -> Decision | None:
         """Update the row if that is allowed, or insert one if there is none."""
+        try:
+            return self._write_row(key, allowed, columns, changes)
+        except DataError:
+            narrow = narrowed_texts(columns)
+            if not narrow or connections[self.database].vendor != "mysql":
+                raise
+            # A table in utf8mb3 holds no emoji. The bytes in ``data`` keep what the texts were.
+            return self._write_row(key, allowed, columns | narrow, changes | narrow)
+
+    def _write_row(
+        self, key: str, allowed: Rows, columns: dict[str, Any], changes: dict[str, Any]
+    ) -> Decision | None:
         if allowed.update(**changes):
             return _DONE
         try:
