@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from recovery_app._core import telemetry
 from recovery_app.conf import _singleton
+from recovery_app.consumers import mistakes
 from tests.support import browser, databases, needs
 from tests.support.asgi import AsgiServer, manage
 from tests.support.caches import ON_REDIS
@@ -53,6 +54,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def fresh_log_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each test see the first error of a kind in the log."""
     monkeypatch.setattr(telemetry, "throttle", telemetry.LogThrottle())
+
+
+@pytest.fixture(autouse=True)
+def no_warning_of_bare_consumers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests connect to consumers without a stack around them, which the log says once."""
+    monkeypatch.setattr(mistakes.person_warning, "is_given", True)
 
 
 @pytest.fixture(autouse=True)

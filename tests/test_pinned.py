@@ -352,6 +352,7 @@ HOOKS = [
     "migrate_state", "push", "renew_recovery", "recovery_topics", "recovery_fields",
     "recovery_version", "recovery_save_interval", "recovery_max_topics", "recovery_topic",
     "recovery_keep_on_login",
+    "save_recovery",
 ]  # fmt: skip
 CALLABLES = [
     "recovery_app.get_manager",
@@ -1546,6 +1547,8 @@ PROVOKED: dict[str, dict[str, Any]] = {
     },
     "W010": cache(f"{CACHES}.memcached.PyMemcacheCache"),
     "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
+    "W012": {"RECOVERY": {"STORAGE": DATABASE}},
+    "W013": {"RECOVERY": {"STORAGE": DATABASE, "TTL": 43_201}},
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
@@ -1576,6 +1579,8 @@ def test_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         with monkeypatch.context() as patch, override_settings(**changes):
             if number == "W009":
                 patch.syspath_prepend(old_redis(tmp_path))
+            if number == "W012":
+                patch.setattr(sys, "argv", ["manage.py", "runserver"])
             if number == "I001":
                 # Another dictionary would be none that Django has connections for.
                 patch.setitem(settings.DATABASES, "own", {**POSTGRESQL})

@@ -13,7 +13,7 @@ from recovery_app._core.metadata import check_name
 from recovery_app._core.persons import combine
 from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
-from recovery_app._live.protocol import Payload
+from recovery_app._live.protocol import OtherFrame, Payload
 from recovery_app._logins import login_session, refuse_login
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
@@ -29,6 +29,7 @@ from recovery_app.consumers.identity import (
     try_load_session,
     user_of,
 )
+from recovery_app.consumers.mistakes import warn_of_unset_fields, warn_without_state
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ class ConsumerApplication:
         self._consumer = consumer
         self._hooks = hooks
         self._manager = manager
+        self._has_own_fields = False
+
+    @property
+    def source(self) -> str:
+        """The name of the class whose code it is."""
+        return type(self._consumer).__qualname__
 
     @property
     def max_topics(self) -> int:
@@ -71,23 +78,28 @@ class ConsumerApplication:
 
     def make_topic(self, topic: TopicHandle) -> tuple[TopicApplication, TopicChannel]:
         """Return the application's code for a topic, and the channel that groups reach it on."""
+        warn_without_state(self._consumer, self._hooks)
         channel = TopicChannel(self._consumer, topic.post, topic.handle_message)
         application = TopicApplication(
             self._consumer, topic, channel, hooks=self._hooks, manager=self._manager
         )
         return application, channel
 
-    async def handle_json(self, content: object) -> None:
-        """Pass JSON that isn't of the protocol to the consumer's own ``receive_json``."""
-        if not self._hooks.has_own_receiver:
-            return
+    def takes(self, frame: OtherFrame) -> bool:
+        """Return whether the application has code for a frame that isn't of the protocol."""
+        return self._hooks.find_receiver(frame) is not None
+
+    async def handle_frame(self, frame: OtherFrame) -> None:
+        """Pass a frame that isn't of the protocol to the connected consumer's own code."""
         async with self.handler_lock:
+            if not self._has_own_fields:
+                self._has_own_fields = True
+                _copy_mutable_fields(self._consumer, self._consumer)
             try:
-                await self._hooks.call(self._consumer, "receive_json", content)
+                await self._hooks.call_receiver(self._consumer, frame)
             except Exception as error:
-                source = type(self._consumer).__qualname__
                 log_failure(
-                    "receive_json failed.", error, source, extra={"event": "receiver_failed"}
+                    "A receiver failed.", error, self.source, extra={"event": "receiver_failed"}
                 )
 
 
@@ -134,11 +146,7 @@ class TopicApplication:
     def reset(self) -> None:
         """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
         self.consumer = copy.copy(self._origin)
-        for name in self._origin.recovery_fields:
-            # What the class has for everyone, one topic must not change for the others.
-            default = getattr(type(self._origin), name, None)
-            if isinstance(default, _MUTABLE) and name not in vars(self._origin):
-                setattr(self.consumer, name, copy.deepcopy(default))
+        _copy_mutable_fields(self._origin, self.consumer)
         self.consumer.recovery_topic = self._topic.name
         self.consumer._recovery_joined = self._topic
         self._channel.attach(self.consumer)
@@ -252,6 +260,11 @@ class TopicApplication:
         await self._call(handler, message)
         return self._encode_fields() or await self.encode()
 
+    async def handle_frame(self, frame: OtherFrame) -> bytes:
+        """Handle a frame that isn't of the protocol; return the state as `encode` does."""
+        await self._hooks.call_receiver(self.consumer, frame)
+        return self._encode_fields() or await self.encode()
+
     async def encode(self) -> bytes:
         """Return the serialized state; raise `SnapshotError` where it can't be stored."""
         if "get_recoverable_state" in self._hooks.own:
@@ -262,7 +275,10 @@ class TopicApplication:
         """Return the serialized fields, where they are the state; ``None`` where a hook has it."""
         if "get_recoverable_state" in self._hooks.own:
             return None
-        return self._codec.encode(self.consumer._read_recovery_fields())
+        state = self.consumer._read_recovery_fields()
+        if len(state) < len(self.consumer.recovery_fields):
+            warn_of_unset_fields(self.consumer)
+        return self._codec.encode(state)
 
     async def roll_back(self, payload: bytes | None) -> None:
         """Go back to a serialized state, where there is one."""
@@ -291,6 +307,14 @@ class TopicApplication:
 
     def _call(self, name: str, *arguments: object) -> Awaitable[Any]:
         return self._hooks.call(self.consumer, name, *arguments)
+
+
+def _copy_mutable_fields(origin: RecoveryMixin, consumer: RecoveryMixin) -> None:
+    """Give a consumer copies of what others would change with it: the class has it for everyone."""
+    for name in origin.recovery_fields:
+        value = getattr(origin, name, None)
+        if isinstance(value, _MUTABLE):
+            setattr(consumer, name, copy.deepcopy(value))
 
 
 def _checked(hook: str, extras: Any) -> Extras:
