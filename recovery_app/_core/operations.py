@@ -128,6 +128,10 @@ class Operations:
         """Return the grant for a snapshot that has another binding than the token."""
         return grant.bound_to(binding, self._sealer.digest_binding(grant.key, binding))
 
+    def adopt_digest(self, grant: Grant, digest: bytes) -> bool:
+        """Have the grant claim a snapshot's digest; return false if it is of another binding."""
+        return self._sealer.adopt_digest(grant, digest)
+
     def age_of(self, grant: Grant) -> float:
         """Return the seconds since a token was issued."""
         return self._clock() - grant.claim.issued_us / MICROSECONDS
@@ -237,7 +241,7 @@ class Operations:
             snapshot = Snapshot.from_bytes(data)
             header = snapshot.header
             check_fence_date(header, to_us(self._clock()))
-            self._sealer.adopt_digest(grant, header.binding)
+            self.adopt_digest(grant, header.binding)
             verdict = refuse(header, grant.claim, by_floor=True)
             if verdict is not None or header.revoked:
                 raise self._refusal(grant, verdict or Verdict.NOT_FOUND)
