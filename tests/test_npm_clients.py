@@ -13,7 +13,7 @@ from tests.support.node import RUN_SECONDS, require_node
 from tests.support.processes import TOP
 from tests.support.proxy import RoundRobin
 
-SCENARIOS = 15
+SCENARIOS = 16
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])

@@ -40,6 +40,8 @@ class Shape(enum.Enum):
 class PhoenixProtocol:
     """Reads and writes the frames of Phoenix channels."""
 
+    subprotocol = "phoenix"
+
     def read(self, content: object) -> Message | None:
         """Return the message in decoded JSON; ``None`` where it has none of the three shapes."""
         if isinstance(content, list) and len(content) == 5:

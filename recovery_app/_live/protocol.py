@@ -52,6 +52,10 @@ class Message:
 class WireProtocol(Protocol):
     """Reads what a client sends, and writes what it is sent."""
 
+    @property
+    def subprotocol(self) -> str:
+        """The WebSocket subprotocol of this protocol, for clients that ask for it."""
+
     def read(self, content: object) -> Message | None:
         """Return the message in decoded JSON; ``None`` where it isn't one of this protocol."""
 

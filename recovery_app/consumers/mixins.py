@@ -20,6 +20,7 @@ from recovery_app.consumers.application import ConsumerApplication
 from recovery_app.consumers.groups import receive_with_retry
 from recovery_app.consumers.hooks import HookTable, SyncHookTable
 from recovery_app.consumers.identity import bind_to_person
+from recovery_app.consumers.subprotocols import choosing
 from recovery_app.middleware import current_manager
 from recovery_app.origins import foreign_origin_warning
 from recovery_app.values import Takeover
@@ -108,6 +109,7 @@ class RecoveryMixin(Base):
         if protocol is not None:
             daphne = DaphneProtocol(protocol, send, max_frame_bytes=manager.max_frame_bytes)
             send = daphne.send
+        send = choosing(self._recovery_protocol.subprotocol, scope, send)
         self._recovery_application = ConsumerApplication(self, hooks, manager)
         connection = Connection(
             self._recovery_application, send, manager=manager, protocol=self._recovery_protocol

@@ -473,3 +473,26 @@ async def test_a_database_error_in_connect_has_connections_closed(
         async with connected(Failing, manager):
             pass
     assert care.is_due()
+
+
+@pytest.mark.parametrize(
+    ("offered", "own", "chosen"),
+    [
+        (["phoenix", "base64url.bearer.phx.dG9rZW4"], None, "phoenix"),
+        (["phoenix", "mine"], "mine", "mine"),
+        (["other"], None, None),
+        ([], None, None),
+    ],
+)
+async def test_the_subprotocol_of_the_npm_client_is_chosen(
+    manager: RecoveryManager, offered: list[str], own: str | None, chosen: str | None
+) -> None:
+    class Choosing(Counter):
+        async def connect(self) -> None:
+            await self.accept(own)
+
+    app: Any = Choosing.as_asgi()
+    communicator = WebsocketCommunicator(app, "/ws/websocket", subprotocols=offered)
+    communicator.scope.update(cast(Any, {"recovery": manager}))
+    assert await communicator.connect(timeout=5) == (True, chosen)
+    await communicator.disconnect(timeout=5)

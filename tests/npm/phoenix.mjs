@@ -74,6 +74,12 @@ test("a join is answered with a state and a token, and a push with a reply", asy
   assert.equal((await name(channel, "Finch")).quote.fields.customer, "Finch");
 });
 
+test("a socket with an authToken connects", async (t) => {
+  const socket = await connect(t, { authToken: "a token of the page's own" });
+  assert.equal(socket.conn.protocol, "phoenix");
+  assert.equal((await open(socket).start())._recovery.outcome, "new");
+});
+
 test("heartbeats are answered", async (t) => {
   const socket = await connect(t, { heartbeatIntervalMs: 30 });
   await new Promise((resolve) => {
