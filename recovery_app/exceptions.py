@@ -26,7 +26,9 @@ hash (16 hexadecimal characters), as in the storage.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+Self = TypeVar("Self", bound="StorageError")
 
 
 class RecoveryError(Exception):
@@ -196,9 +198,23 @@ class VersionMismatch(SnapshotError):
 
 
 class StorageError(RecoveryError):
-    """The storage failed; the state may still be there."""
+    """The storage failed; the state may still be there.
+
+    ``detail`` is what is known of the cause, such as ``"Connection refused"``; it is part of
+    the text.
+    """
 
     reason = "storage"
+    detail: str = ""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text.removesuffix('.')}: {self.detail}." if self.detail else text
+
+    def because(self: Self, detail: str) -> Self:
+        """Set ``detail``, and return the error itself, to be raised."""
+        self.detail = detail
+        return self
 
 
 class StorageUnavailable(StorageError):

@@ -48,18 +48,18 @@ def log_calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def level_of(call: ast.Call) -> str | None:
-    """Return the level of a call on a logger, or of `telemetry.log_failure`."""
+    """Return the level of a call on a logger, or of `telemetry`."""
     function = call.func
     if isinstance(function, ast.Name):
-        return "ERROR" if function.id == "log_failure" else None
+        return {"log_failure": "ERROR", "warn_throttled": "WARNING"}.get(function.id)
     if not isinstance(function, ast.Attribute) or not isinstance(function.value, ast.Name):
         return None
     return LEVELS[function.attr] if function.value.id == "logger" else None
 
 
 def is_passed_on(call: ast.Call) -> bool:
-    """Return whether this is the call of `telemetry.log_failure` itself."""
-    return isinstance(call.args[0], ast.Name)
+    """Return whether this is a call within `telemetry.log_failure` or `warn_throttled`."""
+    return isinstance(call.args[0], (ast.Name, ast.BinOp))
 
 
 CALLS = dict(log_calls())
@@ -242,8 +242,7 @@ async def test_faults_of_the_application_are_told(
         await client.join()
     assert set(said()) == {
         "handler_failed",
-        "frame_ignored",
-        "receiver_failed",
+        "frame_untaken",
         "restore_failed",
         "recovery_failed",
         "join_crashed",

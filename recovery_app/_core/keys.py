@@ -29,7 +29,14 @@ class MacKey:
         gives the same bytes.
         """
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(signed + binding)
+        try:
+            inner.update(signed + binding)
+        except TypeError:
+            # Not chained, and without the value: it may name a person.
+            raise TypeError(
+                f'binding must be bytes, not {type(binding).__name__}: b"user:1", or '
+                '"user:1".encode().'
+            ) from None
         outer.update(inner.digest())
         return outer.digest()
 

@@ -99,11 +99,15 @@ class Operations:
         digests = self._signer.digest_person(user or name)
         digest = digests[0] if user or name != ANONYMOUS else NOBODY
         markers = tuple(map(marker_key, digests)) if user else ()
-        return Person(self._signer.owner_of(name), digest, markers)
+        return Person(self.owner_of(name), digest, markers)
 
     def digests_of_user(self, pk: object) -> list[bytes]:
         """Return the digests by which snapshots know a user: one for each secret, newest first."""
         return self._signer.digest_person(name_user(pk))
+
+    def owner_of(self, name: bytes) -> str:
+        """Return the name by which clients know a person."""
+        return self._signer.owner_of(name)
 
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""

@@ -41,12 +41,17 @@ def combine(*parts: str | bytes) -> bytes:
 
 
 ANONYMOUS = combine("nobody")
-"""The name of whoever has neither a user nor a session: of many people, as if they were one."""
+"""The name of whoever isn't known: of many people, as if they were one."""
 
 
 def name_user(pk: object) -> bytes:
     """Return the name of the user with this primary key."""
     return combine("user", str(pk))
+
+
+def name_visitor(visitor: str) -> bytes:
+    """Return the name of whoever has the cookie of a visitor."""
+    return combine("visitor", visitor)
 
 
 def marker_key(digest: bytes) -> str:

@@ -54,10 +54,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A problem of one key, or of the whole setting if ``key`` is ``""``."""
+    """A problem of one key, or of the whole setting if ``key`` is ``""``.
+
+    ``hint`` says what to do, where that depends on more than the key.
+    """
 
     key: str
     message: str
+    hint: str = ""
 
 
 def find_problems() -> list[Problem]:
@@ -218,7 +222,8 @@ def _read() -> tuple[dict[str, Any], list[Problem]]:
         try:
             values[key.lower()] = parse(value)
         except ValueError as error:
-            problems.append(Problem(key=key, message=f"{SETTING}[{key!r}] {error}."))
+            message = f"{SETTING}[{key!r}] {error}."
+            problems.append(Problem(key=key, message=message, hint=getattr(error, "hint", "")))
     return values, problems
 
 

@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from recovery_app._concurrency import register_after_fork
 from recovery_app.exceptions import StorageError, StorageUnavailable
+from recovery_app.storages.causes import describe_cause
 
 _FAILURES = (
     "redis.exceptions.RedisError",
@@ -49,9 +50,12 @@ class CacheConnections:
         except Exception as error:
             # A memcached client treats a server that was away as dead for a minute.
             self.disconnect()
-            if isinstance(error, _failures()):
-                raise StorageUnavailable(self.title, operation) from error
-            raise StorageError(f"{self.title} failed (during {operation}).") from error
+            failure: StorageError = (
+                StorageUnavailable(self.title, operation)
+                if isinstance(error, _failures())
+                else StorageError(f"{self.title} failed (during {operation}).")
+            )
+            raise failure.because(describe_cause(error)) from error
 
     def disconnect(self) -> None:
         """Close this thread's connection; the next use opens another."""

@@ -7,6 +7,7 @@ import re
 from redis import exceptions
 
 from recovery_app.exceptions import StorageError, StorageUnavailable
+from recovery_app.storages.causes import describe_cause, first_line
 from recovery_app.storages.redis.requests import TooFewReplicas
 
 NAME = "RedisStorage"
@@ -69,7 +70,8 @@ def is_demoted(error: object) -> bool:
 def translate_error(error: BaseException, operation: str) -> StorageError:
     """Return our error for one of Redis: `StorageUnavailable` if waiting may help."""
     if isinstance(error, _TEMPORARY) or _text(error).startswith(_TEMPORARY_CODES):
-        return StorageUnavailable(NAME, operation)
+        unavailable = StorageUnavailable(NAME, operation)
+        return unavailable.because(first_line(_text(error)) or describe_cause(error))
     return StorageError(f"{NAME} failed (during {operation}): {type(error).__name__}.")
 
 
