@@ -38,6 +38,7 @@ from recovery_app.exceptions import RecoveryError, SnapshotError, TokenError
 from recovery_app.fencing import Claim, Decision, Verdict, check_fence_date, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
+    ANYONE,
     MAX_SEQ,
     NOBODY,
     Header,
@@ -97,17 +98,17 @@ class Operations:
         Only users can be revoked.
         """
         digests = self._signer.digest_person(user or name)
-        digest = digests[0] if user or name != ANONYMOUS else NOBODY
+        digest = digests[0] if user or name != ANONYMOUS else ANYONE
         markers = tuple(map(marker_key, digests)) if user else ()
         return Person(self.owner_of(name), digest, markers)
-
-    def digests_of_user(self, pk: object) -> list[bytes]:
-        """Return the digests by which snapshots know a user: one for each secret, newest first."""
-        return self._signer.digest_person(name_user(pk))
 
     def owner_of(self, name: bytes) -> str:
         """Return the name by which clients know a person."""
         return self._signer.owner_of(name)
+
+    def digests_of_user(self, pk: object) -> list[bytes]:
+        """Return the digests by which snapshots know a user: one for each secret, newest first."""
+        return self._signer.digest_person(name_user(pk))
 
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""
@@ -126,6 +127,10 @@ class Operations:
     def bind(self, grant: Grant, binding: bytes) -> Grant:
         """Return the grant for a snapshot that has another binding than the token."""
         return grant.bound_to(binding, self._sealer.digest_binding(grant.key, binding))
+
+    def adopt_digest(self, grant: Grant, digest: bytes) -> bool:
+        """Have the grant claim a snapshot's digest; return false if it is of another binding."""
+        return self._sealer.adopt_digest(grant, digest)
 
     def age_of(self, grant: Grant) -> float:
         """Return the seconds since a token was issued."""
@@ -236,7 +241,7 @@ class Operations:
             snapshot = Snapshot.from_bytes(data)
             header = snapshot.header
             check_fence_date(header, to_us(self._clock()))
-            self._sealer.adopt_digest(grant, header.binding)
+            self.adopt_digest(grant, header.binding)
             verdict = refuse(header, grant.claim, by_floor=True)
             if verdict is not None or header.revoked:
                 raise self._refusal(grant, verdict or Verdict.NOT_FOUND)
