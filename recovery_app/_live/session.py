@@ -367,7 +367,7 @@ class Session:
             await self._end(error)
         except RecoveryError as error:
             # The next touch looks again.
-            logger.debug("A touch failed: %s", error, extra=self._facts("unsafe", error))
+            logger.debug("A touch failed: %s", error, extra=self._facts("touch_failed", error))
         return self.is_revoked
 
     async def _end(self, error: RecoveryError) -> None:
