@@ -20,8 +20,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State
 
 from tests.support.asgi import AsgiServer
+from tests.support.nginx import make_nginx
 from tests.support.processes import HOST, Process
-from tests.test_many_nodes import join_with, make_nginx
+from tests.test_many_nodes import join_with
 
 APPLICATION = "tests.support.draining:application"
 UNDRAINED = "tests.support.draining:undrained"

@@ -43,6 +43,12 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         return {"count": self.count}
 
 
+class Counting(Gathering):
+    """Count, and save after each event."""
+
+    recovery_save_interval = 0
+
+
 class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
     """The same from a sync consumer."""
 
@@ -62,6 +68,7 @@ class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
 
 consumers: dict[str, Any] = {
     "gathering": Gathering.as_asgi(),
+    "counting": Counting.as_asgi(),
     "sync": SyncGathering.as_asgi(),
 }
 undrained = ProtocolTypeRouter(
