@@ -24,8 +24,8 @@ from websockets.typing import Origin
 from tests.browser.desk import Desk
 from tests.support.asgi import AsgiServer
 from tests.support.needs import require
-from tests.support.nginx import make_nginx
 from tests.support.processes import HOST, TOP, Process
+from tests.support.proxies import make_nginx
 from tests.support.proxy import RoundRobin
 
 THROWS = 50

@@ -1,4 +1,4 @@
-"""A rolling deploy through a real nginx, configured as documented: all pages are back at once."""
+"""A rolling deploy through a real proxy, configured as documented: all pages are back at once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from recovery_app.chaos.scripted_client import ScriptedClient
 from recovery_app.chaos.scripts import Line
 from tests.support.asgi import AsgiServer
 from tests.support.needs import require
-from tests.support.nginx import documented_config, example_config, make_nginx
 from tests.support.processes import HOST, Process
+from tests.support.proxies import PROXIES, documented_config, example_config, make_proxy
 
 PAGES = 40
 EVENTS = 30
@@ -89,10 +89,8 @@ async def replace(node: AsgiServer) -> None:
 
 
 def make_page(url: str, number: int) -> Page:
-    return Page(
-        url, Client(topic="lv:count"), [Line(event="add", payload={})] * EVENTS,
-        rng=random.Random(number),
-    )  # fmt: skip
+    script = [Line(event="add", payload={})] * EVENTS
+    return Page(url, Client(topic="lv:count"), script, rng=random.Random(number))
 
 
 def is_installed(server: str) -> bool:
@@ -102,9 +100,16 @@ def is_installed(server: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "gunicorn", "daphne"])
+@pytest.mark.parametrize(
+    ("proxy_name", "server"),
+    [*((proxy, "uvicorn") for proxy in PROXIES), ("nginx", "gunicorn"), ("nginx", "daphne")],
+)
 async def test_all_pages_are_back_soon_after_a_rolling_deploy(
-    asgi_server: Callable[..., AsgiServer], redis_server: Process, tmp_path: Path, server: str
+    asgi_server: Callable[..., AsgiServer],
+    redis_server: Process,
+    tmp_path: Path,
+    proxy_name: str,
+    server: str,
 ) -> None:
     require(server, is_installed(server))
     nodes = [
@@ -118,7 +123,8 @@ async def test_all_pages_are_back_soon_after_a_rolling_deploy(
         )
         for _ in range(2)
     ]
-    with make_nginx(tmp_path / "nginx", nodes, documented_config()) as proxy:
+    config = documented_config(proxy_name)
+    with make_proxy(proxy_name, tmp_path / "proxy", nodes, config) as proxy:
         url = f"ws://{HOST}:{proxy.port}/counting"
         pages = [make_page(url, number) for number in range(PAGES)]
         deploy = Deploy(steps=len(nodes))
@@ -131,6 +137,8 @@ async def test_all_pages_are_back_soon_after_a_rolling_deploy(
             deploy.done = 1
             await asyncio.wait_for(running, END_SECONDS)
         await asyncio.wait_for(asyncio.gather(*(page.finish() for page in pages)), END_SECONDS)
+    for node in nodes:
+        node.kill()
     assert [page.result.problems for page in pages] == [[]] * PAGES
     assert [page.result.state["count"] for page in pages] == [EVENTS] * PAGES
 
@@ -138,6 +146,6 @@ async def test_all_pages_are_back_soon_after_a_rolling_deploy(
 def test_the_example_counts_no_failures_either() -> None:
     servers = [
         re.findall(r"^ *server web.*;$", text, re.MULTILINE)
-        for text in (documented_config(), example_config())
+        for text in (documented_config("nginx"), example_config())
     ]
     assert servers[0] == servers[1] != []
