@@ -191,18 +191,51 @@ class VersionMismatch(SnapshotError):
 
 
 class StorageError(RecoveryError):
-    """The storage failed; the state may still be there."""
+    """The storage failed; the state may still be there.
+
+    ``cause`` says why in words, and ``address`` which server or file it was, as far as they are
+    known. Neither contains a password or a state.
+    """
 
     reason = "storage"
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: str = "",
+        address: str = "",
+        socket_hash: str | None = None,
+    ) -> None:
+        summary = f"{message.removesuffix('.')}: {cause}." if cause else message
+        text = f"{summary.removesuffix('.')} ({address})." if address else summary
+        super().__init__(text, socket_hash=socket_hash)
+        self.summary = summary
+        """The message without the address, for pages that anybody may read."""
+        self.cause = cause
+        self.address = address
+
 
 class StorageUnavailable(StorageError):
-    """The storage can't be reached or doesn't answer in time; try again later."""
+    """The storage can't be reached, doesn't answer in time or lets nobody in; try again later."""
 
     reason = "unavailable"
 
-    def __init__(self, storage: str, operation: str, *, socket_hash: str | None = None) -> None:
-        super().__init__(f"{storage} is unavailable (during {operation}).", socket_hash=socket_hash)
+    def __init__(
+        self,
+        storage: str,
+        operation: str,
+        *,
+        cause: str = "",
+        address: str = "",
+        socket_hash: str | None = None,
+    ) -> None:
+        super().__init__(
+            f"{storage} is unavailable (during {operation}).",
+            cause=cause,
+            address=address,
+            socket_hash=socket_hash,
+        )
         self.storage = storage
         self.operation = operation
 

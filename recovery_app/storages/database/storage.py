@@ -325,7 +325,7 @@ class DatabaseStorage(Storage):
             return Decision(verdict=Verdict.DONE, data=_stored_in(live))
 
     def _errors(self, operation: str) -> AbstractContextManager[None]:
-        return translated_errors(self._name, operation)
+        return translated_errors(self._name, operation, self.database)
 
     @property
     def _name(self) -> str:

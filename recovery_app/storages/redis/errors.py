@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from redis import exceptions
 
 from recovery_app.exceptions import StorageError, StorageUnavailable
+from recovery_app.storages.causes import SCRIPT_PREFIX, cause_of
 from recovery_app.storages.redis.requests import TooFewReplicas
 
 NAME = "RedisStorage"
@@ -33,7 +32,6 @@ _TEMPORARY = (
     exceptions.TryAgainError,
     exceptions.OutOfMemoryError,
 )
-_SCRIPT_PREFIX = re.compile(r"(@user_script: ?\d+: )?-?")
 # Codes without a class in redis-py, or without one inside the reply of a script.
 _DEMOTED_CODES = ("READONLY ", "MASTERDOWN ")
 _TEMPORARY_CODES = (
@@ -66,13 +64,13 @@ def is_demoted(error: object) -> bool:
     return isinstance(error, exceptions.ResponseError) and _text(error).startswith(_DEMOTED_CODES)
 
 
-def translate_error(error: BaseException, operation: str) -> StorageError:
+def translate_error(error: BaseException, operation: str, address: str) -> StorageError:
     """Return our error for one of Redis: `StorageUnavailable` if waiting may help."""
+    cause = cause_of(error)
     if isinstance(error, _TEMPORARY) or _text(error).startswith(_TEMPORARY_CODES):
-        return StorageUnavailable(NAME, operation)
-    return StorageError(f"{NAME} failed (during {operation}): {type(error).__name__}.")
+        return StorageUnavailable(NAME, operation, cause=cause, address=address)
+    return StorageError(f"{NAME} failed (during {operation}).", cause=cause, address=address)
 
 
 def _text(error: BaseException) -> str:
-    # Redis 6.2 prefixes what a command replies to a script.
-    return _SCRIPT_PREFIX.sub("", str(error), count=1)
+    return SCRIPT_PREFIX.sub("", str(error), count=1)
