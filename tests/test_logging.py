@@ -48,13 +48,13 @@ def log_calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def level_of(call: ast.Call) -> str | None:
-    """Return the level of a call on a logger, or of `telemetry.log_failure`."""
+    """Return the level of a line that a call logs, with `telemetry.log_failure` too."""
     function = call.func
     if isinstance(function, ast.Name):
         return "ERROR" if function.id == "log_failure" else None
     if not isinstance(function, ast.Attribute) or not isinstance(function.value, ast.Name):
         return None
-    return LEVELS[function.attr] if function.value.id == "logger" else None
+    return LEVELS.get(function.attr) if function.value.id == "logger" else None
 
 
 def is_passed_on(call: ast.Call) -> bool:
@@ -143,7 +143,7 @@ async def test_an_outage_is_told_of_the_process_and_of_each_connection(
     async with connected(Counter, manager) as client:
         await client.join(token=token)
     lines = said()
-    assert set(lines) == {"storage_down", "unsafe", "recovery_failed"}
+    assert set(lines) == {"storage_down", "unsafe", "recovery_failed", "joined"}
     (key,) = (item.socket_hash for item in _stored(manager, storage))
     for event in ("unsafe", "recovery_failed"):
         assert (lines[event]["reason"], lines[event]["topic"]) == ("unavailable", "lv:counter")
@@ -247,6 +247,8 @@ async def test_faults_of_the_application_are_told(
         "restore_failed",
         "recovery_failed",
         "join_crashed",
+        "joined",
+        "state_lost",
     }
 
 
@@ -266,9 +268,10 @@ async def test_a_topic_makes_no_lines_of_its_own(
     assert f'"fmt": "{line_format}"' in (TOP / "example_project" / "settings.py").read_text()
     defaults = {"socket_hash": "-", "topic": "-"}
     told = logging.Formatter(line_format, style="{", defaults=defaults)
-    (record,) = (each for each in caplog.records if each.name == "recovery_app")
-    assert told.format(record).count("\n") == 0
-    assert "recovery_failed" in told.format(record)
+    lines = [told.format(each) for each in caplog.records if each.name == "recovery_app"]
+    assert [line.count("\n") for line in lines] == [0, 0]
+    assert "recovery_failed" in lines[0]
+    assert " joined " in lines[1]
 
 
 async def test_no_line_has_a_token_or_a_state(
