@@ -6,13 +6,14 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 ARGS ?=
 EXAMPLES ?= 2000
+WORKERS ?= 2
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test test-suite model chaos bench lint types layers docs build clean
+.PHONY: help demo superuser test announce test-suite test-full coverage model chaos bench lint types layers docs build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,10 +45,28 @@ superuser: $(DEMO)/.installed ## Make somebody who may log in to the example's a
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0
 	@$(DEMO)/bin/python manage.py createsuperuser
 
-test: lint types layers test-suite ## Run every check, then the tests with coverage (ARGS=... for pytest)
+test: announce lint types layers test-suite ## Run every check, then the tests: six minutes or so (ARGS=... for pytest)
 
-test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests with coverage, and no other check
-	@$(DEV)/bin/python -m pytest --cov $(ARGS)
+announce:
+	@printf '%s\n' \
+		'make test checks style, types and layers, and then runs about 4,900 tests in $(WORKERS) processes' \
+		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
+		'cores it takes about six minutes. "make help" lists the rest.'
+
+test-suite: PYTEST = -n $(WORKERS) --dist worksteal
+test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests, and no other check (WORKERS=0: in one process)
+	@$(DEV)/bin/python -m pytest $(PYTEST) $(ARGS)
+
+test-full: export TESTS = full
+test-full: export RACE_PROCESSES = 4
+test-full: export RACE_TURNS = 200
+test-full: export RECOVERY_RACE_PROCESSES = 4
+test-full: export RECOVERY_RACE_SAVES = 300
+test-full: export THROWS = 50
+test-full: test-suite ## Run the tests on all storages in each way, with longer races
+
+coverage: override ARGS := --cov $(ARGS)
+coverage: test-suite ## Run the tests with branch coverage, which takes two or three times as long
 
 model: export MODEL_EXAMPLES = $(EXAMPLES)
 model: $(DEV)/.installed node_modules/.installed ## Run client and server against each other (EXAMPLES=...), and break each rule once

@@ -29,6 +29,7 @@ SUBJECTS = {
     "redis": "RedisStorage beside redis-py",
     "memory": "MemoryStorage at a million",
     "stalls": "Stalls and start",
+    "sealing": "What seals and encryption cost",
     "source": "Source code",
     "growth": "Growth",
 }

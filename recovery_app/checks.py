@@ -6,12 +6,14 @@ An id never changes its meaning. ``docs/settings.md`` lists all of them.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from recovery_app.conf import (
@@ -42,7 +44,7 @@ _KEYS = {
         "Set SECRET_KEY, or give 32 random bytes or more: secrets.token_urlsafe(32) makes them.",
     ),
     "SECRET_FALLBACKS": ("E004", "Give a list of the secrets that SECRET was before."),
-    "TTL": ("E005", "Give a number of seconds above 0, or a timedelta."),
+    "TTL": ("E005", "Give a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
     "TOKEN_MAX_AGE": ("E006", "Give a number of seconds above 0, a timedelta, or None."),
     "STORAGE": (
         "E007",
@@ -52,7 +54,11 @@ _KEYS = {
     "CLEANUP_INTERVAL": ("E009", "Give a number of seconds above 0, a timedelta, or None."),
     "MAX_STATE_BYTES": ("E010", "Give a whole number above 0, such as 1048576."),
     "METRICS_NAMESPACE": ("E011", 'Give one word, such as "golivekit".'),
-    "ENCRYPTION_KEYS": ("E012", "Leave it out, or give None."),
+    "ENCRYPTION_KEYS": (
+        "E012",
+        "Give a list of keys, the newest first, each made by secrets.token_urlsafe(32); or None.",
+    ),
+    "SEAL": ("E017", "Give True, False, or None to seal on shared storages."),
     "SERIALIZER_FALLBACKS": (
         "E016",
         'Give a list of the serializers that SERIALIZER was before, such as ["shop.Serializer"].',
@@ -63,6 +69,8 @@ _KEYS = {
 }
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
 _LAYER_WAITS_SECONDS = 5
+_MIDDLEWARE = "recovery_app.middleware.RecoveryMiddleware"
+_WSGI_RUNSERVERS = ("django.core", "django.contrib.staticfiles")
 _SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
@@ -119,17 +127,54 @@ def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+def check_times(**_kwargs: Any) -> list[CheckMessage]:
+    """Check that a token lasts as long as the snapshot that it is for."""
+    try:
+        found = get_settings()
+    except ImproperlyConfigured:
+        return []
+    limit = found.token_max_age
+    # A live page's token is renewed at half that age, and then the page may go away.
+    if limit is None or found.ttl <= limit / 2:
+        return []
+    return [
+        warning(
+            "W013",
+            f"RECOVERY['TTL'] keeps snapshots for {found.ttl:.0f} seconds, and after "
+            f"{limit / 2:.0f} the page's token may be too old (TOKEN_MAX_AGE).",
+            hint=f"Set TOKEN_MAX_AGE to {2 * found.ttl:.0f} seconds or more, or TTL to at most "
+            f"{limit / 2:.0f}.",
+        )
+    ]
+
+
+def check_server(**_kwargs: Any) -> list[CheckMessage]:
+    """Check, when ``runserver`` runs, that it is one that serves WebSockets."""
+    if sys.argv[1:2] != ["runserver"] or get_commands()["runserver"] not in _WSGI_RUNSERVERS:
+        return []
+    return [
+        warning(
+            "W012",
+            "This runserver serves no WebSockets: each gets a 404, and no page joins.",
+            hint='Install daphne and put "daphne" first in INSTALLED_APPS, with ASGI_APPLICATION '
+            "set; or serve with uvicorn instead.",
+        )
+    ]
+
+
 def check_sessions(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that a session keeps its key."""
-    if django_settings.SESSION_ENGINE != _SIGNED_COOKIES:
+    """Check that a session keeps its key, where tokens are bound to it."""
+    binds_to_visitors = _MIDDLEWARE in django_settings.MIDDLEWARE
+    if django_settings.SESSION_ENGINE != _SIGNED_COOKIES or binds_to_visitors:
         return []
     return [
         warning(
             "W008",
             "SESSION_ENGINE is signed_cookies, where each save changes the session's key: "
             "from then on the tokens of people who aren't logged in are refused.",
-            hint="Keep sessions in the database or in a cache, or bind tokens to something else in "
-            "get_recovery_binding().",
+            hint=f"Add {_MIDDLEWARE!r} to MIDDLEWARE, and "
+            "{% recovery_script %} to the pages, so that tokens are bound to a cookie of their "
+            "own; or keep sessions in the database or in a cache.",
         )
     ]
 
@@ -151,7 +196,15 @@ def check_secrets(**_kwargs: Any) -> list[CheckMessage]:
 
 DEPLOY_CHECKS = (check_storage_server,)
 """Checks that connect to servers, for ``manage.py check --deploy``."""
-CHECKS = (check_setting, check_secrets, check_storage, check_channel_layers, check_sessions)
+CHECKS = (
+    check_setting,
+    check_secrets,
+    check_storage,
+    check_channel_layers,
+    check_sessions,
+    check_server,
+    check_times,
+)
 
 
 def _error(problem: Problem) -> CheckMessage:
@@ -162,7 +215,7 @@ def _error(problem: Problem) -> CheckMessage:
         number, hint = _UNKNOWN_KEY, f"Is it {similar[0]}?" if similar else "Take it out."
     else:
         number, hint = _WHOLE_SETTING
-    return Error(problem.message, hint=hint, id=f"{TAG}.{number}")
+    return Error(problem.message, hint=problem.hint or hint, id=f"{TAG}.{number}")
 
 
 def _check_named_storage() -> list[CheckMessage]:

@@ -11,6 +11,7 @@
     ├── SnapshotError           the token is valid, but the state can't be loaded or saved
     │   ├── SnapshotNotFound
     │   ├── SnapshotCorrupt
+    │   │   └── EncryptionKeyUnknown   it is encrypted with a key that isn't at hand
     │   ├── StateTooLarge
     │   ├── UnserializableState
     │   └── VersionMismatch
@@ -131,6 +132,10 @@ class SnapshotCorrupt(SnapshotError):
         self.problem = problem
 
 
+class EncryptionKeyUnknown(SnapshotCorrupt):
+    """The snapshot is encrypted with a key that isn't among ``ENCRYPTION_KEYS``."""
+
+
 class StateTooLarge(SnapshotError):
     """The serialized state is larger than ``MAX_STATE_BYTES``; the older snapshot is kept."""
 
@@ -193,8 +198,8 @@ class VersionMismatch(SnapshotError):
 class StorageError(RecoveryError):
     """The storage failed; the state may still be there.
 
-    ``cause`` says why in words, and ``address`` which server or file it was, as far as they are
-    known. Neither contains a password or a state.
+    ``cause`` says why, and ``address`` which server or file it was, as far as they are known.
+    Neither contains a password or a state.
     """
 
     reason = "storage"

@@ -9,11 +9,13 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from channels.sessions import CookieMiddleware, SessionMiddleware
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._logins import FallbackAuthMiddleware
+from recovery_app._visitors import attach_visitor, visitor_of
 from recovery_app.conf import get_manager
 from recovery_app.origins import OriginMiddleware
 
@@ -22,6 +24,7 @@ __all__ = [
     "RecoveryMiddlewareStack",
     "RecoveryScopeMiddleware",
     "current_manager",
+    "ensure_visitor",
     "override_manager",
 ]
 
@@ -47,19 +50,47 @@ def override_manager(manager: RecoveryManager) -> Iterator[RecoveryManager]:
 
 
 class RecoveryMiddleware:
-    """Middleware that sets ``request.recovery`` to the current manager, sync or async."""
+    """Middleware that sets ``request.recovery`` to the current manager, sync or async.
+
+    It also sets the cookie of visitors on the pages that use recovery.
+    """
 
     sync_capable = True
     async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Response]) -> None:
         self._get_response = get_response
-        if iscoroutinefunction(get_response):
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Response:
         request.recovery = current_manager()  # type: ignore[attr-defined]
-        return self._get_response(request)
+        visitor = attach_visitor(request)
+        response: Any = self._get_response(request)
+        if not self._is_async:
+            return visitor.finish(response)
+
+        async def finish() -> HttpResponseBase:
+            return visitor.finish(await response)
+
+        return finish()
+
+
+def ensure_visitor(request: HttpRequest) -> None:
+    """Have the response set the cookie of visitors, as ``{% recovery_script %}`` does.
+
+    For pages that don't use the tag, and for streamed ones, whose templates are rendered when
+    the cookie can't be set any more. Needs `RecoveryMiddleware`.
+    """
+    visitor = visitor_of(request)
+    if visitor is None:
+        raise ImproperlyConfigured(
+            "The cookie of visitors is set by recovery_app.middleware.RecoveryMiddleware: "
+            "add it to MIDDLEWARE."
+        )
+    if visitor.require() is None:
+        raise RuntimeError("The response has been sent: call ensure_visitor() in the view.")
 
 
 class RecoveryScopeMiddleware:

@@ -15,7 +15,7 @@ offset    size   what
 24        8      last applied seq, plus one; 0 for none
 32        8      created, microseconds since 1970
 40        8      saved, microseconds since 1970
-48        16     digest of the binding
+48        16     digest of the binding: SHA-256, or a MAC in a sealed snapshot
 64        16     digest of the person, zeros where nobody is known
 80        16     seal: a MAC, zeros where there is none
 96        12     sizes: of each text in 2 bytes, of the replies in 4
@@ -23,6 +23,10 @@ offset    size   what
 …         …      replies kept for repeated events
 …         …      the serialized state
 ========  =====  ==================================================================
+
+The seal covers the storage key and all the rest but the fields that a storage changes in place
+(`recovery_app._core.sealing`). In an encrypted snapshot the size of the replies is 0, and the
+state is what `recovery_app._core.encryption` makes of both.
 
 Format 1, of version 0.1, has neither person nor seal: its sizes are at offset 64. Markers are
 still written in it, so that every node of a rolling deploy can read them.
@@ -69,7 +73,8 @@ NOBODY = bytes(DIGEST_SIZE)
 UNSEALED = bytes(SEAL_SIZE)
 _FENCING = struct.Struct(f">3s5xQQ8xQQ{DIGEST_SIZE}s")
 """Of a header: magic and format, fence, floor, created, saved, binding."""
-
+_FIXED = struct.Struct(f">8s16x8s8x8s{DIGEST_SIZE}x{DIGEST_SIZE}s")
+"""Of a snapshot: magic to version, last applied seq, saved, person."""
 
 _NO_BINDING = hashlib.sha256()
 
@@ -96,6 +101,11 @@ class Header:
     created_us: int = 0
     saved_us: int = 0
     format: int = FORMAT
+
+    @property
+    def encrypted(self) -> bool:
+        """Return whether the replies and the state are encrypted."""
+        return bool(self.flags & ENCRYPTED)
 
     @property
     def revoked(self) -> bool:
@@ -206,7 +216,7 @@ class Head:
         )
 
 
-def encode_snapshot(
+def encode_head(
     claim_us: int,
     floor_us: int,
     binding: bytes,
@@ -215,18 +225,18 @@ def encode_snapshot(
     version: int,
     applied_seq: int | None,
     texts: Texts,
-    replies: bytes,
-    state: bytes,
+    replies_bytes: int,
     person: bytes = NOBODY,
+    flags: int = 0,
 ) -> bytes:
-    """Return the bytes of a snapshot that is saved at ``now_us``."""
+    """Return what precedes replies and state in a snapshot saved at ``now_us``, without a seal."""
     socket_id, view_name, topic_name, serializer = texts
     id_, view = socket_id.encode(), view_name.encode()
     topic, name = topic_name.encode(), serializer.encode()
     prefix = _PREFIX.pack(
         _MAGIC,
         FORMAT,
-        0,
+        flags,
         version,
         claim_us,
         floor_us,
@@ -240,9 +250,19 @@ def encode_snapshot(
         len(view),
         len(topic),
         len(name),
-        len(replies),
+        replies_bytes,
     )
-    return b"".join((prefix, id_, view, topic, name, replies, state))
+    return b"".join((prefix, id_, view, topic, name))
+
+
+def replace_binding(data: bytes, digest: bytes) -> bytes:
+    """Return the bytes of a snapshot with another digest of the binding."""
+    return b"".join((data[: BINDING.start], digest, data[BINDING.stop :]))
+
+
+def fixed_parts(data: bytes) -> bytes:
+    """Return what a save writes of the first 80 bytes of a snapshot, and storages never change."""
+    return b"".join(_FIXED.unpack_from(data))
 
 
 def revoked_marker(header: Header) -> bytes:

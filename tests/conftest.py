@@ -18,9 +18,11 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from recovery_app._core import telemetry
 from recovery_app.conf import _singleton
+from recovery_app.consumers import mistakes
 from tests.support import browser, databases, needs
 from tests.support.asgi import AsgiServer, manage
 from tests.support.caches import ON_REDIS
+from tests.support.communicators import have_patience
 from tests.support.memcached import find_memcached, make_memcached
 from tests.support.processes import HOST, RUNNING, Process
 
@@ -33,9 +35,10 @@ hypothesis_settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("unhurried")
+have_patience()
 
 LOG_CHARACTERS = 4000
-END_SECONDS = 5
+END_SECONDS = 60
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,6 +54,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def fresh_log_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each test see the first error of a kind in the log."""
     monkeypatch.setattr(telemetry, "throttle", telemetry.LogThrottle())
+
+
+@pytest.fixture(autouse=True)
+def no_warning_of_bare_consumers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests connect to consumers without a stack around them, which the log says once."""
+    monkeypatch.setattr(mistakes.person_warning, "is_given", True)
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +192,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # What was left out
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that prints the summary, if this one is a worker of pytest-xdist."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(needs.LEFT_OUT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up what the workers left out."""
+    needs.LEFT_OUT.update(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

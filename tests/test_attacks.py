@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +40,12 @@ def memory_of(server: AsgiServer) -> int:
     return int(found[1]) * 1024
 
 
+def cpu_seconds_of(server: AsgiServer) -> float:
+    """Return the time that the server's process has worked, however busy the machine is."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def frame(event: str, payload: object, *, topic: str = "lv:page") -> str:
     return json.dumps(["1", "1", topic, event, payload])
 
@@ -55,13 +61,13 @@ async def test_a_frame_that_is_too_large_closes_the_connection_unread(server: As
     large = '["1","1","lv:nobody","x",' + "[" * 8_000_000 + "]" * 8_000_000 + "]"
     async with open_page(server) as wire, open_page(server) as other:
         await ask(other, "phx_join", {})
+        before = cpu_seconds_of(server)
         with suppress(ConnectionClosed):
             await wire.send(large)
-        start = time.monotonic()
         await ask(other, "add", {})
-        assert time.monotonic() - start < 2
+        assert cpu_seconds_of(server) - before < 1
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(wire.recv(), timeout=10)
+            await asyncio.wait_for(wire.recv(), timeout=60)
         assert wire.close_code == 1009
 
 
@@ -91,7 +97,7 @@ async def test_events_that_nobody_reads_the_replies_of_do_not_pile_up(server: As
         reply_size = {"bytes": 30_000}
         with suppress(asyncio.TimeoutError):
             # Nothing is read, so that the client's own buffers fill up and stop its server.
-            await asyncio.wait_for(flood(wire, frame("add", reply_size), 20_000), timeout=8)
+            await asyncio.wait_for(flood(wire, frame("add", reply_size), 20_000), timeout=4)
         assert memory_of(server) - before < MOST_GROWTH
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -128,6 +129,8 @@ def keep_in_cache(settings: Any, backend: str, **options: Any) -> None:
         ("E011", "METRICS_NAMESPACE", "two words"),
         ("E011", "METRICS_NAMESPACE", ""),
         ("E012", "ENCRYPTION_KEYS", ["x" * 32]),
+        ("E012", "ENCRYPTION_KEYS", GOOD_SECRET),
+        ("E017", "SEAL", "on"),
         ("E013", "REDACT", "password"),
         ("E014", "MAX_FRAME_BYTES", 0),
         ("E015", "JOIN_RATE", "20 per second"),
@@ -173,6 +176,108 @@ def test_misspelt_key_is_answered_with_the_right_one(settings: Any) -> None:
     assert run()["E002"].hint == "Take it out."
 
 
+OURS = "recovery_app.storages"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        ("STORAGE", f"{OURS}.DatabaseStorage", f'Write {{"BACKEND": "{OURS}.DatabaseStorage"}}.'),
+        ("STORAGE", {"BACKEND": f"{OURS}.Databasestorage"}, f'Is it "{OURS}.DatabaseStorage"?'),
+        ("STORAGE", {"BACKEND": "DatabaseStorage"}, f'Is it "{OURS}.DatabaseStorage"?'),
+        (
+            "STORAGE",
+            {"BACKEND": "nowhere.DatabaseStorage"},
+            "Correct the dotted path, or what the import of that module raises.",
+        ),
+        (
+            "STORAGE",
+            {"BACKEND": f"{OURS}.MemoryStorage", "OPTIONS": {"entries": 5}},
+            "MemoryStorage has these OPTIONS: max_entries, max_bytes.",
+        ),
+        (
+            "STORAGE",
+            {"BACKEND": f"{OURS}.DatabaseStorage", "OPTIONS": {"alias": "x"}},
+            "DatabaseStorage has these OPTIONS: database, timeout.",
+        ),
+        (
+            "STORAGE",
+            {"BACKEND": f"{__name__}.FailingStorage"},
+            "FailingStorage has these OPTIONS: none.",
+        ),
+        ("SERIALIZER", "json", 'Is it "recovery_app.serializers.JSONSerializer"?'),
+        (
+            "SERIALIZER",
+            "recovery_app.serializers.MsgpackSerializer",
+            'Is it "recovery_app.serializers.MsgPackSerializer"?',
+        ),
+        (
+            "SERIALIZER_FALLBACKS",
+            [JSONSerializer, JSONSerializer],
+            "Keep one of them, or give one a `name` of its own.",
+        ),
+        ("SECRET_FALLBACKS", ["short"], "Remove it: it can't have signed anything."),
+        ("TTL", "5m", "Give a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
+    ],
+)
+def test_a_hint_fits_its_cause(settings: Any, key: str, value: object, hint: str) -> None:
+    settings.RECOVERY = {key: value}
+    (found,) = [message for number, message in run().items() if number.startswith("E")]
+    assert found.hint == hint
+    assert not found.msg.endswith("..")
+
+
+def test_a_storage_whose_package_is_missing(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.RECOVERY = {"STORAGE": {"BACKEND": f"{OURS}.RedisStorage"}}
+    real = importlib.import_module
+
+    def without_redis(name: str) -> Any:
+        if name == "recovery_app.storages.redis":
+            raise ModuleNotFoundError("No module named 'redis'", name="redis")
+        return real(name)
+
+    monkeypatch.setattr("recovery_app.storages.import_module", without_redis)
+    message = run()["E007"]
+    assert "pip install 'django-recovery-app[redis]'" in message.msg
+    assert message.hint == "Install that, and check again."
+
+
+@pytest.mark.parametrize(
+    ("ttl", "max_age", "told"),
+    [
+        (3600, 7200, False),
+        (3601, 7200, True),
+        (timedelta(days=3), timedelta(days=1), True),
+        (timedelta(days=3), None, False),
+    ],
+)
+def test_a_token_that_lasts_less_long_than_its_snapshot(
+    settings: Any, ttl: object, max_age: object, told: bool
+) -> None:
+    settings.RECOVERY = {"TTL": ttl, "TOKEN_MAX_AGE": max_age}
+    assert [number_of(message) for message in checks.check_times()] == (["W013"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("argv", "app", "told"),
+    [
+        (["manage.py", "runserver"], "django.contrib.staticfiles", True),
+        (["manage.py", "runserver", "8001"], "django.core", True),
+        (["manage.py", "runserver"], "daphne", False),
+        (["manage.py", "check"], "django.core", False),
+        (["uvicorn", "mysite.asgi:application"], "django.core", False),
+        (["manage.py"], "django.core", False),
+    ],
+)
+def test_a_runserver_without_websockets(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], app: str, told: bool
+) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(checks, "get_commands", lambda: {"runserver": app})
+    found = checks.check_server()
+    assert [number_of(message) for message in found] == (["W012"] if told else [])
+
+
 def test_no_secret_is_in_a_message(settings: Any) -> None:
     settings.RECOVERY = {"SECRET": "hush", "SECRET_FALLBACKS": ["hush"]}
     for message in run().values():
@@ -190,7 +295,8 @@ def test_good_setting_passes(settings: Any) -> None:
         "CLEANUP_INTERVAL": None,
         "MAX_STATE_BYTES": 1,
         "METRICS_NAMESPACE": "shop",
-        "ENCRYPTION_KEYS": None,
+        "ENCRYPTION_KEYS": [GOOD_SECRET],
+        "SEAL": True,
         "SERIALIZER_FALLBACKS": [JSONSerializer],
         "REDACT": ["pin"],
     }
@@ -559,6 +665,10 @@ def test_session_key_that_changes_with_each_save(settings: Any) -> None:
     settings.RECOVERY = {"STORAGE": {"BACKEND": "recovery_app.storages.DatabaseStorage"}}
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     assert list(run()) == ["W008"]
+    middleware = settings.MIDDLEWARE
+    settings.MIDDLEWARE = [*middleware, "recovery_app.middleware.RecoveryMiddleware"]
+    assert run() == {}
+    settings.MIDDLEWARE = middleware
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
     assert run() == {}
 

@@ -39,7 +39,7 @@ from tests.support.databases import PARAMS
 from tests.support.processes import TOP
 
 TTL = 60
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 
 
 @pytest.fixture
@@ -142,10 +142,10 @@ def test_concurrent_clean_ups(database: DatabaseStorage) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_memory_use_does_not_grow_with_the_number_removed(clock: FakeClock) -> None:
     storage = DatabaseStorage(clock=clock)
-    put(storage, list(range(1, 30_001)))
+    put(storage, list(range(1, 15_001)))
     tracemalloc.start()
     try:
-        assert sum(storage.cleanup_batches(200)) == 30_000
+        assert sum(storage.cleanup_batches(200)) == 15_000
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
         tracemalloc.stop()
@@ -454,6 +454,16 @@ def test_no_bar_in_a_pipe(tmp_path: Path) -> None:
     assert done.stdout == "Removed 30 expired snapshots.\n"
 
 
+@contextmanager
+def heeding_ctrl_c() -> Iterator[None]:
+    """Have child processes heed SIGINT, also where whoever started the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_report_what_was_removed(
@@ -462,13 +472,14 @@ def test_ctrl_c_and_sigterm_report_what_was_removed(
     rows = 20_000
     make_database(tmp_path / "db", rows)
     terminal, inside = pty.openpty()
-    process = subprocess.Popen(
-        command(tmp_path / "db", "cleanup_recovery", "--batch-size", "1"),
-        cwd=TOP,
-        stdout=inside,
-        stderr=inside,
-        env={**os.environ, "COLUMNS": "80"},
-    )
+    with heeding_ctrl_c():
+        process = subprocess.Popen(
+            command(tmp_path / "db", "cleanup_recovery", "--batch-size", "1"),
+            cwd=TOP,
+            stdout=inside,
+            stderr=inside,
+            env={**os.environ, "COLUMNS": "80"},
+        )
     os.close(inside)
     watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
     watchdog.start()

@@ -152,7 +152,8 @@ def test_pages_and_their_static_files_are_served(asgi_server, server):
     url = asgi_server(server).url
     for path in ("/", "/live/"):
         html, headers = get(url + path)
-        assert "sessionid=" in headers["Set-Cookie"]
+        cookies = headers.get("Set-Cookie", "")
+        assert cookies.startswith("recovery_visitor=") is ("recovery.js" in html)
         for link in re.findall(r'(?:src|href)="([^"]+)"', html):
             assert link.startswith("/static/")
             get(url + link)
@@ -164,7 +165,7 @@ async def test_another_site_can_not_connect(asgi_server):
         await connect(url, origin=Origin("http://example.com"))
 
 
-async def test_a_token_is_bound_to_its_session(asgi_server):
+async def test_a_token_is_bound_to_its_visitor(asgi_server):
     server = asgi_server()
     outcomes = []
     _, headers = get(server.url)

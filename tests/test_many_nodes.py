@@ -1,9 +1,13 @@
-"""The example on many nodes: a page is thrown from one to the other and loses nothing."""
+"""The example on many nodes: a page is thrown from one to the other and loses nothing.
+
+``THROWS=50`` makes a longer game of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -28,8 +32,8 @@ from tests.support.processes import HOST, TOP, Process
 from tests.support.proxies import make_nginx
 from tests.support.proxy import RoundRobin
 
-THROWS = 50
-PATIENCE_SECONDS = 15
+THROWS = int(os.environ.get("THROWS", "12"))
+PATIENCE_SECONDS = 60
 
 
 async def thrown(desk: Desk, proxy: RoundRobin) -> None:
@@ -177,16 +181,16 @@ def read(url: str, **headers: str) -> tuple[int, str]:
             return error.code, error.read().decode(errors="replace")
 
 
-@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6Detrics", "/x/../metrics"])
 def test_the_proxy_keeps_the_metrics_to_the_inside(
-    asgi_server: Callable[..., AsgiServer], tmp_path: Path, path: str
+    asgi_server: Callable[..., AsgiServer], tmp_path: Path
 ) -> None:
     nodes = [asgi_server() for _ in range(2)]
     assert "golivekit_recovery" in read(f"{nodes[0].url}/metrics")[1]
     with make_nginx(tmp_path / "nginx", nodes) as proxy:
-        status, text = read(f"http://{HOST}:{proxy.port}{path}")
-    assert status == 404
-    assert "golivekit_recovery" not in text
+        for path in ("/metrics", "//metrics", "/%6Detrics", "/x/../metrics"):
+            status, text = read(f"http://{HOST}:{proxy.port}{path}")
+            assert status == 404, path
+            assert "golivekit_recovery" not in text, path
 
 
 def of_the_container(server: str = HOST) -> dict[str, Any]:

@@ -16,15 +16,15 @@ from tests.support.proxy import RoundRobin
 SCENARIOS = 16
 
 
-@pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
-@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+@pytest.mark.parametrize(("server", "vsn"), [("uvicorn", "2.0.0"), ("daphne", "1.0.0")])
 def test_phoenix_client(asgi_server, server, vsn):
     require_node("phoenix", "ws")
     running = asgi_server(server)
     env = {**os.environ, "DEMO_URL": running.ws_url, "DEMO_VSN": vsn, "NODE_ENV": "test"}
     printed = []
     with subprocess.Popen(
-        ["node", "tests/npm/phoenix.mjs"],
+        # Else it would wait for the timers of the clients.
+        ["node", "--test-force-exit", "tests/npm/phoenix.mjs"],
         cwd=TOP,
         env=env,
         stdout=subprocess.PIPE,

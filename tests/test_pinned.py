@@ -240,6 +240,7 @@ PUBLIC = {
         "RecoveryMiddlewareStack",
         "RecoveryScopeMiddleware",
         "current_manager",
+        "ensure_visitor",
         "override_manager",
     ],
     "recovery_app.models": ["Snapshot", "StoredSnapshot"],
@@ -350,6 +351,8 @@ HOOKS = [
     "restore_state", "after_recover", "get_recovery_binding", "get_recovery_view",
     "migrate_state", "push", "renew_recovery", "recovery_topics", "recovery_fields",
     "recovery_version", "recovery_save_interval", "recovery_max_topics", "recovery_topic",
+    "recovery_keep_on_login",
+    "save_recovery",
 ]  # fmt: skip
 CALLABLES = [
     "recovery_app.get_manager",
@@ -375,6 +378,7 @@ CALLABLES = [
     "recovery_app.middleware.RecoveryScopeMiddleware",
     "recovery_app.middleware.RecoveryScopeMiddleware.__call__",
     "recovery_app.middleware.current_manager",
+    "recovery_app.middleware.ensure_visitor",
     "recovery_app.middleware.override_manager",
     "recovery_app.serializers.JSONSerializer",
     "recovery_app.serializers.JSONSerializer.dumps",
@@ -1305,7 +1309,8 @@ async def make_page(consumer: Any) -> tuple[str, list[bytes]]:
     """Return a token, and what is stored as a page joins and has two numbered events."""
     wire, clock = Wire(), Clock()
     storage = Recorder(clock)
-    with make_manager(clock, storage=storage) as manager:
+    # Not sealed: socket ids are random, and all that a seal covers with them.
+    with make_manager(clock, storage=storage, seal=False) as manager:
         async with wire.connected(consumer, manager) as talk:
             await talk.v2("phx_join")
             await talk.v2("add", {"_seq": 1, "_ack": 0})
@@ -1363,7 +1368,8 @@ async def test_bindings() -> None:
     ):
         wire, clock = Wire(), Clock()
         storage = Recorder(clock)
-        with make_manager(clock, storage=storage) as manager:
+        # A seal would have another digest in its place.
+        with make_manager(clock, storage=storage, seal=False) as manager:
             async with wire.connected(consumer, manager, **scope) as talk:
                 await talk.v2("phx_join")
         read = read_snapshot(storage.saved[0], NOW)
@@ -1513,6 +1519,7 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "E014": key("MAX_FRAME_BYTES", 0),
     "E015": key("JOIN_RATE", "often"),
     "E016": key("SERIALIZER_FALLBACKS", "nowhere"),
+    "E017": key("SEAL", "on"),
     "W001": {"RECOVERY": {}},
     "W002": {"RECOVERY": {"STORAGE": {"BACKEND": f"{__name__}.Unfenced"}}},
     "W003": cache(f"{CACHES}.locmem.LocMemCache", MAX_ENTRIES=100_000),
@@ -1540,6 +1547,8 @@ PROVOKED: dict[str, dict[str, Any]] = {
     },
     "W010": cache(f"{CACHES}.memcached.PyMemcacheCache"),
     "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
+    "W012": {"RECOVERY": {"STORAGE": DATABASE}},
+    "W013": {"RECOVERY": {"STORAGE": DATABASE, "TTL": 43_201}},
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
@@ -1570,6 +1579,8 @@ def test_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         with monkeypatch.context() as patch, override_settings(**changes):
             if number == "W009":
                 patch.syspath_prepend(old_redis(tmp_path))
+            if number == "W012":
+                patch.setattr(sys, "argv", ["manage.py", "runserver"])
             if number == "I001":
                 # Another dictionary would be none that Django has connections for.
                 patch.setitem(settings.DATABASES, "own", {**POSTGRESQL})
@@ -1752,6 +1763,16 @@ TEMPLATES = [
     )
 ]  # fmt: skip
 STATIC = ["recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js"]
+
+
+def test_template_tags() -> None:
+    """The tags with their arguments, and the cookie that they have pages set."""
+    from recovery_app._visitors import COOKIE_NAME
+    from recovery_app.templatetags.recovery import recovery_owner, recovery_script, register
+
+    assert {"recovery_owner", "recovery_script"} <= set(register.tags)
+    calls = {call.__name__: signature(call) for call in (recovery_owner, recovery_script)}
+    compare("template_tags", {**calls, "cookie": COOKIE_NAME})
 
 
 def test_templates_and_static_files() -> None:

@@ -24,7 +24,7 @@ from tests.support.redis import Cluster, ask, calls_of, client, connections_of
 
 NAME = "pipelining"
 PAUSE_MS = 1000
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 KEYS = [f"{number:016x}" for number in range(100)]
 
 

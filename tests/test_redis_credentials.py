@@ -14,7 +14,7 @@ from tests.support.processes import Process
 from tests.support.redis import ask
 
 KEY = "0123456789abcdef"
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 class Moody(CredentialProvider):

@@ -114,7 +114,7 @@ async def test_a_slot_on_the_move(redis_cluster: Cluster, manage: Manage, counte
         move.end()
         await page.add()
         assert await comes_back(manager, page.token, counter) == ("recovered", 5)
-    assert await comes_back(manager, token, counter) == ("superseded", 0)
+    assert await comes_back(manager, token, counter) == ("copied", 5)
 
 
 @pytest.mark.parametrize("wait_replicas", [0, 1])

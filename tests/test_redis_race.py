@@ -19,8 +19,8 @@ from tests.core.redis_storages import on_cluster, on_one
 from tests.support.processes import TOP, Process
 from tests.support.redis import Cluster, ask
 
-PROCESSES = int(os.environ.get("RECOVERY_RACE_PROCESSES", "4"))
-SAVES = int(os.environ.get("RECOVERY_RACE_SAVES", "300"))
+PROCESSES = int(os.environ.get("RECOVERY_RACE_PROCESSES", "3"))
+SAVES = int(os.environ.get("RECOVERY_RACE_SAVES", "200"))
 KEYS = 4
 SECONDS = 600
 

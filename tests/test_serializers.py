@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import gc
 import inspect
+import io
 import itertools
 import math
 import subprocess
@@ -23,6 +24,7 @@ from zoneinfo import ZoneInfo
 import msgpack  # type: ignore[import-untyped]
 import orjson
 import pytest
+from django.core.files.base import ContentFile
 from django.db.models import TextChoices
 from django.utils.module_loading import import_string
 from django.utils.safestring import mark_safe
@@ -31,6 +33,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recovery_app.exceptions import SnapshotCorrupt, UnserializableState
+from recovery_app.models import StoredSnapshot
 from recovery_app.serializers import (
     BUILTIN,
     JSONSerializer,
@@ -308,9 +311,19 @@ UNSERIALIZABLE: list[Any] = [
 ]
 
 
+# Each beside what JSON has and what it lacks; what else may be there is the same for all of them.
+BESIDE: list[Any] = [(value, beside) for value in UNSERIALIZABLE for beside in (1, UUID(int=1))]
+BESIDE += [(1j, beside) for beside in (None, b"", "~", 10**30)]
+
+
 @every
-@pytest.mark.parametrize("value", UNSERIALIZABLE, ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("beside", [1, None, b"", UUID(int=1), "~", 10**30], ids=repr)
+@pytest.mark.parametrize(
+    ("value", "beside"),
+    [
+        pytest.param(value, beside, id=f"{type(value).__name__}-{beside!r}")
+        for value, beside in BESIDE
+    ],
+)
 def test_anything_else_is_refused_where_it_is(serializer: Serializer, value: Any, beside: Any):
     state = {"beside": beside, "items": [[], 1, (1,), {"price": value, "z": [beside]}]}
     with pytest.raises(UnserializableState) as caught:
@@ -348,9 +361,13 @@ def test_paths(serializer: Serializer, state: dict[str, Any], path: str):
     ("value", "problem"),
     [
         (math.nan, "nan is not a finite number"),
-        ({1: 2}, "it has a key that is an int, and keys are str"),
+        ({1: 2}, "it has a key that is an int, and keys are str; store str(key)"),
         (Color.RED, f"it is a {__name__}.Color, an enum; store its value"),
-        (object(), "it is an object, which no snapshot can hold"),
+        pytest.param(
+            object(),
+            "it is an object, which no snapshot can hold; store str(it), or its parts",
+            id="object",
+        ),
         ("\ud800", "the text has a lone surrogate, which is no character"),
         (
             Whole(1),
@@ -363,6 +380,41 @@ def test_problems(serializer: Serializer, value: Any, problem: str):
     with pytest.raises(UnserializableState) as caught:
         serializer.dumps({"a": value})
     assert caught.value.problem == problem
+
+
+@dataclasses.dataclass
+class Line:
+    price: int = 1
+
+
+class Basket:
+    """A class of the application's, with attributes."""
+
+
+@every
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [
+        (StoredSnapshot(), "its pk, and load it in after_recover()"),
+        (StoredSnapshot.objects.all(), "a list of pks, and load them in after_recover()"),
+        (gettext_lazy("a word"), "str(it)"),
+        (ContentFile(b"data", "name"), "its name"),
+        (io.StringIO(), "its name, or its content"),
+        ({1, 2}, "sorted(it)"),
+        (frozenset(), "sorted(it)"),
+        ((each for each in "a"), "list(it)"),
+        (len.__class__, "what it is to be chosen by, such as its name"),
+        (lambda: None, "what it is to be chosen by, such as its name"),
+        (Line(), "dataclasses.asdict(it)"),
+        (Basket(), "a dict of what it is made of"),
+        (1j, "str(it), or its parts"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_to_store_instead(serializer: Serializer, value: Any, instead: str):
+    with pytest.raises(UnserializableState) as caught:
+        serializer.dumps({"a": value})
+    assert caught.value.problem.endswith(f"; store {instead}")
 
 
 @every

@@ -7,7 +7,6 @@ from dataclasses import replace
 from recovery_app._core.driver import Flow
 from recovery_app._core.metadata import check_listing, check_name
 from recovery_app._core.operations import Operations
-from recovery_app._core.state_codec import StateCodec
 from recovery_app.exceptions import SnapshotError, StorageUnavailable
 from recovery_app.fencing import Claim, Verdict
 from recovery_app.snapshots import DIGEST_SIZE, Header, Snapshot
@@ -53,10 +52,10 @@ def clean_up() -> Flow[int]:
     return removed
 
 
-def inspect(socket_hash: str, codec: StateCodec) -> Flow[Inspection | None]:
+def inspect(socket_hash: str, operations: Operations) -> Flow[Inspection | None]:
     """Return all that is known of a socket."""
     entry: Entry | None = yield "load", "look_up", (socket_hash,), {}
-    return None if entry is None else _inspection_of(entry, codec)
+    return None if entry is None else _inspection_of(entry, operations)
 
 
 def revoke_socket(socket_hash: str, operations: Operations, ttl: float) -> Flow[bool]:
@@ -74,7 +73,7 @@ def revoke_socket(socket_hash: str, operations: Operations, ttl: float) -> Flow[
     raise StorageUnavailable("The storage", "revocation, in a race", socket_hash=socket_hash)
 
 
-def _inspection_of(entry: Entry, codec: StateCodec) -> Inspection:
+def _inspection_of(entry: Entry, operations: Operations) -> Inspection:
     found = Inspection(info=describe(entry), stored_bytes=len(entry.data))
     try:
         header = Header.read(entry.data)
@@ -82,7 +81,7 @@ def _inspection_of(entry: Entry, codec: StateCodec) -> Inspection:
         snapshot = Snapshot.from_bytes(entry.data)
         if header.revoked:
             return found
-        return replace(found, state=codec.decode(snapshot.state, snapshot.serializer))
+        return replace(found, state=operations.read_state(snapshot, entry.key, entry.data))
     except SnapshotError as error:
         return replace(found, info=replace(found.info, problem=str(error)))
 

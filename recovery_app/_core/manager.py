@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 from recovery_app._core import defaults
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Driver
+from recovery_app._core.encryption import Cipher
 from recovery_app._core.metadata import check_name, check_seconds, metadata_of
 from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
 from recovery_app._core.operators import OperatorCalls
 from recovery_app._core.rates import JoinLimiter, parse_rate
+from recovery_app._core.sealing import Sealer
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import TokenSigner
 from recovery_app.clock import Clock
@@ -52,6 +54,8 @@ class RecoveryManager(OperatorCalls):
         max_state_bytes: int = defaults.MAX_STATE_BYTES,
         max_frame_bytes: int = defaults.MAX_FRAME_BYTES,
         join_rate: str | None = defaults.JOIN_RATE,
+        seal: bool | None = None,
+        encryption_keys: Iterable[bytes | str] | None = None,
         clock: Clock = time.time,
     ) -> None:
         self.clock = clock
@@ -65,8 +69,15 @@ class RecoveryManager(OperatorCalls):
         written_by = serializer or JSONSerializer()
         self.codec = StateCodec(written_by, serializer_fallbacks, max_state_bytes=max_state_bytes)
         self._cleanup = self._make_cleanup(cleanup_interval)
+        signer = TokenSigner(secret, secret_fallbacks)
         self.operations = Operations(
-            signer=TokenSigner(secret, secret_fallbacks),
+            signer=signer,
+            sealer=Sealer(
+                signer,
+                is_on=self.storage.is_shared if seal is None else seal,
+                reads_unsealed=seal is None,
+                cipher=None if encryption_keys is None else Cipher(encryption_keys),
+            ),
             codec=self.codec,
             ttl=self.ttl,
             token_max_age=self.token_max_age,

@@ -66,8 +66,13 @@ def check_number(what: str, number: int, limit: int, *, least: int = 0) -> None:
 
 
 def check_seconds(what: str, value: float | timedelta) -> float:
-    """Return a time in seconds; raise `ValueError` for one that can't be meant."""
+    """Return a time in seconds; raise `ValueError` for what is none, or can't be meant."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ValueError(
+            f"{what} must be a number of seconds or a timedelta, not {type(value).__name__}: "
+            "300, say, or timedelta(minutes=5)."
+        )
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError(
             f"{what} is {seconds} seconds and must be above 0 and at most {MAX_SECONDS}."

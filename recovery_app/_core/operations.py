@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 from recovery_app._concurrency import LRUCache, timestamps_of
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Flow
+from recovery_app._core.fenced_steps import adopt_stored_digest, fenced_step
 from recovery_app._core.metadata import SnapshotMetadata, check_number
 from recovery_app._core.notifier import Recovered
 from recovery_app._core.persons import Person, check_person, marker_key, name_user, revoke_person
 from recovery_app._core.refusals import check_date, misdated, refusal
+from recovery_app._core.sealing import Sealer
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
 from recovery_app.clock import MAX_AHEAD_US, MICROSECONDS, Clock, to_us
-from recovery_app.exceptions import RecoveryError
+from recovery_app.exceptions import RecoveryError, SnapshotError, TokenError
 from recovery_app.fencing import Claim, Decision, Verdict, check_fence_date, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
@@ -31,8 +35,8 @@ from recovery_app.snapshots import (
     NOBODY,
     Header,
     Snapshot,
-    digest_binding,
-    encode_snapshot,
+    encode_head,
+    replace_binding,
     socket_id_in,
 )
 from recovery_app.values import Takeover
@@ -48,6 +52,7 @@ class Operations:
         self,
         *,
         signer: TokenSigner,
+        sealer: Sealer,
         codec: StateCodec,
         ttl: float,
         token_max_age: float | None,
@@ -56,6 +61,7 @@ class Operations:
     ) -> None:
         self.codec = codec
         self._signer = signer
+        self._sealer = sealer
         self._ttl = ttl
         self._token_max_age = math.inf if token_max_age is None else token_max_age
         self._clock = clock
@@ -85,7 +91,11 @@ class Operations:
         """
         digests = self._signer.digest_person(user or name)
         markers = tuple(map(marker_key, digests)) if user else ()
-        return Person(self._signer.owner_of(name), digests[0], markers)
+        return Person(self.owner_of(name), digests[0], markers)
+
+    def owner_of(self, name: bytes) -> str:
+        """Return the name by which clients know a person."""
+        return self._signer.owner_of(name)
 
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""
@@ -100,6 +110,10 @@ class Operations:
         if not grant.starts_at <= now <= grant.expires_at:
             raise misdated(grant, now, self._token_max_age)
         return grant
+
+    def bind(self, grant: Grant, binding: bytes) -> Grant:
+        """Return the grant for a snapshot that has another binding than the token."""
+        return grant.bound_to(binding, self._sealer.digest_binding(grant.key, binding))
 
     def age_of(self, grant: Grant) -> float:
         """Return the seconds since a token was issued."""
@@ -137,9 +151,11 @@ class Operations:
             except Exception:
                 del payload
                 raise
-            # The hash itself stands in until a process that knows the id has saved.
-            socket_id = socket_id_in(data or b"") or grant.key
+            socket_id = socket_id_in(data or b"")
             del data
+            if hash_socket_id(socket_id) != grant.socket_hash:
+                # The hash itself stands in until a process that knows the id has saved.
+                socket_id = grant.key
             self._remember(grant, socket_id)
         flow = self.save_payload(
             grant, payload, socket_id=socket_id, metadata=metadata, applied_seq=applied_seq
@@ -168,7 +184,7 @@ class Operations:
         if not grant.starts_at <= now <= grant.expires_at:
             raise misdated(grant, now, self._token_max_age)
         issued_us = grant.claim.issued_us
-        data = encode_snapshot(
+        head = encode_head(
             issued_us,
             issued_us if confirmed_us is None else min(confirmed_us, issued_us),
             grant.claim.binding,
@@ -176,13 +192,19 @@ class Operations:
             version=metadata.version,
             applied_seq=applied_seq,
             texts=(socket_id, metadata.view, metadata.topic, self.codec.name),
-            replies=replies,
-            state=payload,
+            replies_bytes=0 if self._sealer.flags else len(replies),
             person=metadata.person,
+            flags=self._sealer.flags,
         )
+        data = self._sealer.finish(grant.key, head, replies, payload)
         size_bytes = len(payload)
         try:
             verdict = yield "save", "save_fenced", (grant.key, data, self._ttl), {}
+            if verdict is Verdict.BINDING_MISMATCH and (
+                yield from adopt_stored_digest(self._sealer, grant)
+            ):
+                data = replace_binding(data, grant.claim.binding)
+                verdict = yield "save", "save_fenced", (grant.key, data, self._ttl), {}
         finally:
             del payload, replies, data
         if verdict is not Verdict.DONE:
@@ -202,10 +224,11 @@ class Operations:
             snapshot = Snapshot.from_bytes(data)
             header = snapshot.header
             check_fence_date(header, to_us(self._clock()))
+            self._sealer.adopt_digest(grant, header.binding)
             verdict = refuse(header, grant.claim, by_floor=True)
             if verdict is not None or header.revoked:
                 raise self._refusal(grant, verdict or Verdict.NOT_FOUND)
-            state = self.codec.decode(snapshot.state, snapshot.serializer)
+            state = self.read_state(snapshot, grant.key, data, grant.binding)
         except RecoveryError as error:
             error.socket_hash = grant.key
             raise
@@ -229,24 +252,38 @@ class Operations:
         ``person`` is whoever shows it, ``None`` whoever the snapshot says.
         """
         options = {"now_us": self.now_us(), "newest_version": newest_version}
-        arguments = grant.key, grant.claim, self._ttl
-        decision: Decision = yield "takeover", "take_over", arguments, options
+        decision: Decision = yield from self._step(grant, "takeover", "take_over", options)
         if decision.verdict is not Verdict.DONE:
             raise self._refusal(grant, decision.verdict, decision.data, newest_version)
         try:
-            snapshot = Snapshot.from_bytes(decision.data or b"")
-            state = self.codec.decode(snapshot.state, snapshot.serializer)
+            takeover, following, digest, is_outdated = self._read_takeover(
+                grant, decision.data or b""
+            )
         except RecoveryError as error:
             error.socket_hash = grant.key
             raise
+        del decision
         # After the takeover: of two that meet, the revocation finds the token that was shown.
-        if person is None and snapshot.person != NOBODY:
-            person = Person(digest=snapshot.person, markers=(marker_key(snapshot.person),))
+        if person is None and digest != NOBODY:
+            person = Person(digest=digest, markers=(marker_key(digest),))
         if person is not None:
             yield from check_person(person.markers, grant.issued_us, grant.key)
+        observers.token_created()
+        if not is_outdated:
+            return takeover, following
+        # Another connection may take over in between. This one then learns of it as ever.
+        with suppress(TokenError, SnapshotError):
+            following = yield from self.renew(following, None, is_outdated=True)
+        return replace(takeover, token=following.token, issued_us=following.issued_us), following
+
+    def _read_takeover(self, grant: Grant, data: bytes) -> tuple[Takeover, Grant, bytes, bool]:
+        """Return also whose state it is, and whether the digest of its binding is outdated."""
+        snapshot = Snapshot.from_bytes(data)
+        state = self.read_state(snapshot, grant.key, data, grant.binding)
         header = snapshot.header
         following = self._issue(grant.socket_hash, header.fence, grant.binding, snapshot.socket_id)
-        observers.token_created()
+        is_outdated = self._sealer.is_outdated(header, following.claim.binding)
+        following.claim.binding = header.binding
         takeover = Takeover(
             state=state,
             socket_id=snapshot.socket_id,
@@ -261,7 +298,7 @@ class Operations:
             replies=snapshot.replies,
             saved_us=header.saved_us,
         )
-        return takeover, following
+        return takeover, following, snapshot.person, is_outdated
 
     def revoke_user(self, pk: object) -> Flow[None]:
         """Refuse every token that was issued to a user until now."""
@@ -274,35 +311,58 @@ class Operations:
     def touch(self, grant: Grant) -> Flow[bool]:
         """Restart the time to live; return whether there was a snapshot."""
         check_date(grant, self._clock(), self._token_max_age)
-        verdict = yield "touch", "touch_fenced", (grant.key, grant.claim, self._ttl), {}
+        verdict = yield from self._step(grant, "touch", "touch_fenced", {})
         if verdict in (Verdict.DONE, Verdict.NOT_FOUND):
             return verdict is Verdict.DONE
         raise self._refusal(grant, verdict)
 
     def revoke(self, grant: Grant) -> Flow[None]:
         """Put a marker in the snapshot's place, which refuses every token issued so far."""
-        arguments = grant.key, grant.claim, self._ttl
-        verdict = yield "revocation", "revoke", arguments, {"now_us": self.now_us()}
+        options = {"now_us": self.now_us()}
+        verdict = yield from self._step(grant, "revocation", "revoke", options)
         if verdict is not Verdict.DONE:
             raise self._refusal(grant, verdict)
 
-    def renew(self, grant: Grant, new_binding: bytes | None) -> Flow[Grant]:
-        """Issue a newer token for the same connection, bound to ``new_binding`` if given."""
+    def renew(
+        self, grant: Grant, new_binding: bytes | None, *, is_outdated: bool = False
+    ) -> Flow[Grant]:
+        """Issue a newer token for the same connection, bound to ``new_binding`` if given.
+
+        ``is_outdated`` says that the snapshot gets the newest kind of digest in any case.
+        """
         check_date(grant, self._clock(), self._token_max_age)
-        if new_binding is None:
-            new_binding = grant.binding
-        options = {"now_us": self.now_us(), "binding": digest_binding(bytes(new_binding))}
-        arguments = grant.key, grant.claim, self._ttl
+        binding = grant.binding if new_binding is None else bytes(new_binding)
+        digest = self._sealer.digest_anew(grant, binding, is_outdated=is_outdated)
+        options = {"now_us": self.now_us(), "binding": digest}
+        del new_binding
         try:
-            decision: Decision = yield "renewal", "renew", arguments, options
+            decision: Decision = yield from self._step(grant, "renewal", "renew", options)
         except Exception:
-            del new_binding
+            del binding
             raise
         if decision.verdict is not Verdict.DONE:
             raise self._refusal(grant, decision.verdict, decision.data)
         fence = Header.read(decision.data or b"").fence
         observers.token_created()
-        return self._issue(grant.socket_hash, fence, new_binding, grant.socket_id)
+        renewed = self._issue(grant.socket_hash, fence, binding, grant.socket_id)
+        renewed.claim.binding = digest
+        return renewed
+
+    def read_state(
+        self, snapshot: Snapshot, key: str, data: bytes, binding: bytes | None = None
+    ) -> dict[str, Any]:
+        """Return the state of a snapshot, once its seal is known to be right.
+
+        ``data`` are its bytes; ``binding`` is that of the token, if there is one. From then on
+        ``snapshot`` has replies and state as they were before encryption.
+        """
+        self._sealer.unseal(snapshot, key, data, binding)
+        return self.codec.decode(snapshot.state, snapshot.serializer)
+
+    def _step(
+        self, grant: Grant, operation: str, method: str, options: dict[str, Any]
+    ) -> Flow[Any]:
+        return fenced_step(self._sealer, grant, self._ttl, (operation, method), options)
 
     def _refusal(
         self, grant: Grant, verdict: Verdict, data: bytes | None = None, newest: int | None = None
@@ -322,10 +382,11 @@ class Operations:
     def _grant(self, token: str, payload: TokenPayload, binding: bytes) -> Grant:
         socket_hash, issued_us = payload
         binding = bytes(binding)
-        claim = Claim(issued_us, digest_binding(binding))
+        key = socket_hash.hex()
+        claim = Claim(issued_us, self._sealer.digest_binding(key, binding))
         starts_at = (issued_us - MAX_AHEAD_US) / MICROSECONDS
         expires_at = issued_us / MICROSECONDS + self._token_max_age
-        grant = Grant(token, socket_hash.hex(), socket_hash, binding, claim, starts_at, expires_at)
+        grant = Grant(token, key, socket_hash, binding, claim, starts_at, expires_at)
         self._grants.put((token, binding), grant)
         return grant
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from recovery_app._core import inspection
 from recovery_app._core.driver import Driver
 from recovery_app._core.operations import Operations
-from recovery_app._core.state_codec import StateCodec
 from recovery_app.values import Inspection, Page, Query, Sample
 
 EVERYTHING = Query()
@@ -14,7 +13,6 @@ EVERYTHING = Query()
 class OperatorCalls:
     """What the admin and `manage.py` ask of a manager."""
 
-    codec: StateCodec
     driver: Driver
     operations: Operations
     ttl: float
@@ -41,11 +39,11 @@ class OperatorCalls:
 
     def inspect(self, socket_hash: str) -> Inspection | None:
         """Return all that is known of a socket, its state too; `StorageError`."""
-        return self.driver.run(inspection.inspect(socket_hash, self.codec))
+        return self.driver.run(inspection.inspect(socket_hash, self.operations))
 
     async def ainspect(self, socket_hash: str) -> Inspection | None:
         """Async variant of `inspect`."""
-        return await self.driver.arun(inspection.inspect(socket_hash, self.codec))
+        return await self.driver.arun(inspection.inspect(socket_hash, self.operations))
 
     def revoke_socket(self, socket_hash: str) -> bool:
         """Do as `revoke` without a token; return whether there was a snapshot. `StorageError`."""

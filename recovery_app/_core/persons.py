@@ -40,9 +40,18 @@ def combine(*parts: str | bytes) -> bytes:
     return whole
 
 
+ANONYMOUS = combine("nobody")
+"""The name of whoever is not known."""
+
+
 def name_user(pk: object) -> bytes:
     """Return the name of the user with this primary key."""
     return combine("user", str(pk))
+
+
+def name_visitor(visitor: str) -> bytes:
+    """Return the name of whoever has the cookie of a visitor."""
+    return combine("visitor", visitor)
 
 
 def marker_key(digest: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Takeovers with tokens for what a person was known by before: they are bound anew."""
+"""Takeovers at a join: with tokens for what a person was known by before, and with older ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from recovery_app._core.copying import copy_state
 from recovery_app._core.driver import Flow
 from recovery_app._core.operations import Operations
-from recovery_app._core.persons import Person
+from recovery_app._core.persons import Person, check_person
 from recovery_app._core.tokens import Grant
 from recovery_app.exceptions import InvalidSignature, TokenSuperseded
 from recovery_app.values import Takeover
@@ -16,33 +17,48 @@ from recovery_app.values import Takeover
 MAX_ATTEMPTS = 3
 
 
+def verify_any(
+    operations: Operations, token: object, bindings: Sequence[bytes]
+) -> tuple[Grant, int]:
+    """Return the token, verified, and which of the bindings it is the first valid one for.
+
+    Raises as ``operations.verify`` does for the last of them.
+    """
+    last = len(bindings) - 1
+    for index, binding in enumerate(bindings[:-1]):
+        with suppress(InvalidSignature):
+            return operations.verify(token, binding), index
+    return operations.verify(token, bindings[last]), last
+
+
 def take_over_as(
     operations: Operations,
-    token: object,
-    binding: bytes,
-    fallbacks: Sequence[bytes],
+    grant: Grant,
+    target: Grant,
     newest_version: int | None,
-    person: Person | None = None,
-) -> Flow[tuple[Takeover, Grant]]:
-    """Take over with a token for ``binding``, or for one of ``fallbacks``, which is renewed.
+    person: Person,
+    copy_id: str,
+) -> Flow[tuple[Takeover, Grant, bool]]:
+    """Take over with a verified token, whose binding may be an earlier one.
 
-    In the end both snapshot and new token are bound to ``binding``.
+    ``target`` is the same token for the binding that both snapshot and new token have in the
+    end; it may be ``grant``. A token that a newer connection has superseded gets a copy of the
+    state for a socket called ``copy_id``, which is to be stored. The last value says whether it
+    is one.
     """
-    grant = _verify(operations, token, (binding, *fallbacks))
-    target = None if grant.binding == binding else grant.bound_to(binding)
-    # Error trackers record the variables of the frames that a storage's error passes.
-    del token, binding, fallbacks
-    if target is None:
-        return (yield from operations.take_over_granted(grant, newest_version, person))
-    return (yield from _rebind(operations, grant, target, newest_version, person))
-
-
-def _verify(operations: Operations, token: object, bindings: tuple[bytes, ...]) -> Grant:
-    """Return the token verified for the first of the bindings that it is valid for."""
-    for binding in bindings[:-1]:
-        with suppress(InvalidSignature):
-            return operations.verify(token, binding)
-    return operations.verify(token, bindings[-1])
+    try:
+        if target is grant:
+            taken = yield from operations.take_over_granted(grant, newest_version, person)
+        else:
+            taken = yield from _rebind(operations, grant, target, newest_version, person)
+    except TokenSuperseded as error:
+        if error.revoked:
+            raise
+    else:
+        return (*taken, False)
+    copy = yield from copy_state(operations, grant, target, newest_version, copy_id)
+    yield from check_person(person.markers, grant.issued_us, grant.key)
+    return (*copy, True)
 
 
 def _rebind(
@@ -50,7 +66,7 @@ def _rebind(
     grant: Grant,
     target: Grant,
     newest_version: int | None,
-    person: Person | None,
+    person: Person,
 ) -> Flow[tuple[Takeover, Grant]]:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:

@@ -17,6 +17,7 @@ from recovery_app._concurrency import LRUCache
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.signals import observers
+from recovery_app.storages.causes import describe_cause
 
 logger = logging.getLogger("recovery_app")
 
@@ -37,6 +38,8 @@ QUIET_SECONDS = 5
 THROTTLE_SECONDS = 60
 """For how long the same unexpected error isn't logged again."""
 REMEMBERED_ERRORS = 1_000
+SHOWN_CHARACTERS = 100
+"""How much a line shows of a name that a client has chosen."""
 
 
 # Spans.
@@ -151,7 +154,7 @@ def _log_begin(storage: str, operation: str, error: Exception) -> None:
     logger.warning(
         "%s fails, and states aren't safe until it is back: %s",
         storage,
-        error if isinstance(error, RecoveryError) else type(error).__name__,
+        error if isinstance(error, RecoveryError) else describe_cause(error),
         extra={
             "event": "storage_down",
             "storage": storage,
@@ -209,16 +212,34 @@ def log_failure(
     It is dealt with then: what its frames hold is released.
 
     ``source`` is the class whose code it is. Nothing that a client chooses may tell two errors
-    apart, or it could fill the log.
+    apart, or it could fill the log. The line says what was handled, and of which topic.
     """
     kind = extra["event"], source, type(error).__qualname__, _place_of(error)
     left_out = throttle.count_left_out(*kind)
     if left_out is not None:
+        message += " [%s]"
+        arguments: tuple[object, ...] = (_describe(source, extra),)
         if left_out:
             message += " (%d more like it were left out.)"
-        arguments = (left_out,) if left_out else ()
-        logger.error(message, *arguments, exc_info=error, extra={**extra, "left_out": left_out})
+            arguments += (left_out,)
+        facts = {**extra, "consumer": source, "left_out": left_out}
+        logger.error(message, *arguments, exc_info=error, extra=facts)
     release_frames(error)
+
+
+def warn_throttled(message: str, source: str, *, extra: Mapping[str, str]) -> None:
+    """Log what came in vain, from a client or a group, once a minute for each consumer class."""
+    left_out = throttle.count_left_out(extra["event"], source)
+    if left_out is not None:
+        facts = {**extra, "consumer": source, "left_out": left_out}
+        logger.warning(message + " [%s]", _describe(source, extra), extra=facts)
+
+
+def _describe(source: str, extra: Mapping[str, str]) -> str:
+    """Return whose code it was and what it was about, in one short line."""
+    names = ("topic", "handling")
+    found = [f"{name} {extra[name][:SHOWN_CHARACTERS]!r}" for name in names if name in extra]
+    return ", ".join([source or "-", *found])
 
 
 def release_frames(error: BaseException) -> None:
@@ -262,4 +283,5 @@ class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a funct
                 extra={"event": "storage_broken", "operation": self._operation},
             )
         name = f"The storage ({type(error).__name__})"
-        raise StorageUnavailable(name, self._operation) from error
+        cause = describe_cause(error)
+        raise StorageUnavailable(name, self._operation, cause=cause) from error

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app._core.telemetry import warn_throttled
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import ConnectedConsumer
 from recovery_app._live.limits import FRAMES_WAITING, Backlog, RepeatBudget, is_longer
-from recovery_app._live.protocol import Kind, Message, WireProtocol, from_json
+from recovery_app._live.protocol import Kind, Message, OtherFrame, WireProtocol, from_json
 from recovery_app._live.started import StartedSockets
 from recovery_app._live.topic import Topic
 from recovery_app.signals import observers
@@ -72,7 +73,7 @@ class Connection:
         async with self._reading:
             if self._deaf:
                 return
-            content: object = None
+            other = OtherFrame(message)
             text = message.get("text")
             if text is None:
                 data = message.get("bytes") or b""
@@ -88,20 +89,19 @@ class Connection:
                     await self._refuse_frame()
                     return
                 try:
-                    content = from_json(text)
+                    other.content, other.is_json = from_json(text), True
                 except ValueError:
-                    logger.debug(
-                        "A frame that isn't JSON was ignored.", extra={"event": "frame_ignored"}
-                    )
-                    return
-                found = self._protocol.read(content)
+                    found = None
+                else:
+                    found = self._protocol.read(other.content)
             if found is not None:
                 found.size_bytes = size_bytes
                 pending = self._route(found)
                 if pending is not None:
                     await pending
-            elif text is not None:
-                await self._consumer.handle_json(content)
+            else:
+                other.size_bytes = size_bytes
+                await self._pass_on(other)
 
     async def send(self, text: str) -> None:
         """Send a text, unless there is nobody to receive it any more."""
@@ -144,6 +144,26 @@ class Connection:
         # It refers to this connection: memory must not wait for the garbage collector.
         del self._context
 
+    async def _pass_on(self, frame: OtherFrame) -> None:
+        """Bring what isn't of the protocol to the application's own code.
+
+        That is a joined topic's, so that the state is saved, where it is clear which topic's.
+        """
+        if not self._consumer.takes(frame):
+            warn_throttled(
+                "A frame was ignored: it is no message of the protocol, and the consumer has no "
+                "receive_json() or receive() for it.",
+                self._consumer.source,
+                extra={"event": "frame_untaken"},
+            )
+            return
+        topics = self._topics
+        topic = next(iter(topics.values())) if len(topics) == 1 else topics.get("")
+        if topic is None:
+            await self._consumer.handle_frame(frame)
+        else:
+            await topic.receive_frame(frame)
+
     async def _refuse_frame(self) -> None:
         """Close a connection whose frame is too large; what came before is still handled."""
         self._deaf = True
@@ -169,6 +189,12 @@ class Connection:
         if kind is Kind.EVENT:
             topic = self._topics.get(message.topic)
             if topic is None:
+                warn_throttled(
+                    "An event was refused: its topic isn't joined on this connection. Join it "
+                    "first, and push once the join is answered.",
+                    self._consumer.source,
+                    extra={"event": "unjoined", "topic": message.topic, "handling": message.event},
+                )
                 return self.send(self._protocol.reply(message, UNMATCHED, ok=False))
             if message.join_ref not in (None, topic.join_message.join_ref):
                 logger.debug(
@@ -182,6 +208,11 @@ class Connection:
 
     async def _join(self, message: Message) -> None:
         if not self._consumer.accepts(message.topic):
+            warn_throttled(
+                "A join was refused: recovery_topics has no such topic.",
+                self._consumer.source,
+                extra={"event": "unmatched", "topic": message.topic},
+            )
             await self.send(self._protocol.reply(message, UNMATCHED, ok=False))
             return
         if not self._join_limiter.allows(self._join_bucket, self._consumer.person):

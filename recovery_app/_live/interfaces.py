@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from recovery_app._live.protocol import Payload
+from recovery_app._live.protocol import OtherFrame, Payload
 from recovery_app.exceptions import RecoveryError
 from recovery_app.values import Takeover
 
@@ -31,6 +31,13 @@ class Admission(NamedTuple):
     """What the same person was known by before: tokens for these are accepted and renewed."""
     refusal: RecoveryError | None = None
     """Why no token of this person can be used now."""
+    fallback_names: Sequence[bytes | None] = ()
+    """For each fallback, whom a client with such a token names as the owner of its events.
+
+    ``None`` where these aren't the person's for that.
+    """
+    aliases: Sequence[bytes | None] = ()
+    """What else a client may know this person by, whatever it shows; ``None`` for nothing."""
 
 
 Work = Callable[[], Awaitable[None]]
@@ -93,6 +100,9 @@ class Application(Protocol):
     async def handle_message(self, handler: str, message: dict[str, Any]) -> bytes:
         """Handle a group message; return the state as `encode` does."""
 
+    async def handle_frame(self, frame: OtherFrame) -> bytes:
+        """Handle a frame that isn't of the protocol; return the state as `encode` does."""
+
 
 class GroupChannel(Protocol):
     """The channel on which groups reach one topic."""
@@ -118,12 +128,17 @@ class TopicHandle(Protocol):
     def listen(self) -> str: ...
     async def push(self, event: str, payload: Mapping[str, Any]) -> None: ...
     async def renew(self) -> None: ...
+    async def save(self) -> None: ...
     async def post(self, work: Work) -> None: ...
     async def handle_message(self, message: dict[str, Any]) -> None: ...
 
 
 class ConnectedConsumer(Protocol):
     """The application's code for the connection itself."""
+
+    @property
+    def source(self) -> str:
+        """The name of the class whose code it is."""
 
     @property
     def max_topics(self) -> int:
@@ -139,5 +154,8 @@ class ConnectedConsumer(Protocol):
     def make_topic(self, topic: TopicHandle) -> tuple[Application, GroupChannel]:
         """Return the application's code for a topic, and the channel that groups reach it on."""
 
-    async def handle_json(self, content: object) -> None:
-        """Handle JSON that isn't of the protocol."""
+    def takes(self, frame: OtherFrame) -> bool:
+        """Return whether the application has code for a frame that isn't of the protocol."""
+
+    async def handle_frame(self, frame: OtherFrame) -> None:
+        """Handle a frame that isn't of the protocol."""

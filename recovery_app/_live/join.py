@@ -10,10 +10,11 @@ from recovery_app._core.metadata import metadata_of
 from recovery_app._core.telemetry import Tracer, log_failure, tracing
 from recovery_app._live.interfaces import Admission, Application, Extras
 from recovery_app._live.join_log import log_join
-from recovery_app._live.numbering import RECOVERY
+from recovery_app._live.numbering import LINE, RECOVERY
+from recovery_app._live.outcomes import RestoreFailed
 from recovery_app._live.protocol import Message, Payload, to_json
 from recovery_app._live.session import Session
-from recovery_app.exceptions import JoinRefused, SnapshotCorrupt, SnapshotError
+from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.signals import observers
 
 Joined: TypeAlias = "tuple[Session, dict[str, Any]]"
@@ -33,7 +34,7 @@ class Join:
     ) -> None:
         self._application = application
         self._topic = message.topic
-        self._token, self._params = _split_params(message.payload)
+        self._token, self._params, self._has_line = _split_params(message.payload)
         self._manager = manager
         self._announce = announce
         self._close = close
@@ -66,6 +67,7 @@ class Join:
             close=self._close,
             person=person,
         )
+        session.add_aliases(admission.aliases)
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:
             extras = await self._application.mount(self._params)
@@ -86,7 +88,7 @@ class Join:
         looking = log_join(session, admission, token=self._token, topic=self._topic, who=who)
         if looking is not None:
             await looking
-        return session, {**extras, RECOVERY: session.join_reply()}
+        return session, {**extras, RECOVERY: session.join_reply(tells_lines=self._has_line)}
 
     async def _recover(self, session: Session, admission: Admission) -> Extras | None:
         """Return the reply's extra keys of a recovered state; ``None`` where there is none."""
@@ -94,6 +96,8 @@ class Join:
             await session.discard(admission.refusal)
             return None
         takeover = await session.take_over(self._token, admission.fallback_bindings)
+        if session.matched_fallback is not None:
+            session.add_aliases([admission.fallback_names[session.matched_fallback]])
         if takeover is None:
             return None
         try:
@@ -107,29 +111,30 @@ class Join:
             log_failure(
                 "A state couldn't be restored.", error, source, extra=self._facts("restore_failed")
             )
-            await session.discard(SnapshotCorrupt("the application couldn't restore it"))
+            await session.discard(RestoreFailed())
             self._application.reset()
             return None
         announcing = self._manager.notifier.arecovered(takeover)
         if announcing is not None:
             await announcing
-        session.last_state = payload
-        if not session.is_saved:
-            await session.save()
+        await session.resume(payload)
         return extras
 
     def _facts(self, event: str) -> dict[str, str]:
         return {"event": event, "topic": self._topic}
 
 
-def _split_params(payload: Payload) -> tuple[object, dict[str, Any]]:
-    """Take the token out of a join's payload, or out of the page's params in it."""
+def _split_params(payload: Payload) -> tuple[object, dict[str, Any], bool]:
+    """Take the token out of a join's payload, or out of the page's params in it.
+
+    Say also whether the client numbers its events in lines.
+    """
     if not isinstance(payload, dict):
-        return None, {}
-    params = {key: value for key, value in payload.items() if key != RECOVERY}
+        return None, {}, False
+    params = {key: value for key, value in payload.items() if key not in (RECOVERY, LINE)}
     token = payload.get(RECOVERY)
     inner = params.get("params")
     if isinstance(inner, Mapping) and RECOVERY in inner:
         params["params"] = {key: value for key, value in inner.items() if key != RECOVERY}
         token = inner[RECOVERY] if token is None else token
-    return token, params
+    return token, params, LINE in payload

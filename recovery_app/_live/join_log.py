@@ -36,7 +36,9 @@ def log_join(
         return None
     if session.outcome is Outcome.REJECTED:
         return _log_rejected(session, admission, token=token, topic=topic, who=who)
-    _log(session, admission, shown_hash=session.failure.socket_hash, topic=topic, who=who)
+    is_copy = session.outcome is Outcome.COPIED
+    shown_hash = key_of(token) if is_copy else session.failure.socket_hash  # type: ignore[arg-type]
+    _log(session, admission, shown_hash=shown_hash, topic=topic, who=who)
     return None
 
 

@@ -57,6 +57,23 @@ class Mailbox:
         _wake(self._arrival)
         return True
 
+    async def perform(self, work: Work) -> None:
+        """Do work in its turn, and return when it is done; raise what it raises."""
+        done = self._loop.create_future()
+
+        async def run() -> None:
+            try:
+                await work()
+            except Exception as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        await self.post(run)
+        await asyncio.wait([done, self._task], return_when=asyncio.FIRST_COMPLETED)
+        if done.done():
+            await done
+
     def close(self) -> None:
         """End once all that was posted is done; that work itself may call this."""
         self._closing = True

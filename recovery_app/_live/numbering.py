@@ -7,21 +7,23 @@ from typing import NamedTuple
 from recovery_app._live.protocol import Payload
 from recovery_app._live.replies import MAX_NUMBER, Reply
 
-NUMBER, ACKNOWLEDGED = "_seq", "_ack"
+NUMBER, ACKNOWLEDGED, LINE = "_seq", "_ack", "_line"
+MAX_LINE_CHARS = 32
 RECOVERY = "_recovery"
 
 
 class Numbers(NamedTuple):
-    """An event's own number, and that up to which the client has all replies."""
+    """An event's own number, that up to which the client has all replies, and its line."""
 
     seq: int
     ack: int
+    line: str = ""
 
 
 def take_numbers(payload: Payload) -> Numbers | None:
     """Take an event's numbers out of its payload; ``None`` where it has none.
 
-    Raises `ValueError` for anything but whole numbers.
+    Raises `ValueError` for anything but whole numbers, and for a line that is no short word.
     """
     if not isinstance(payload, dict):
         return None
@@ -29,9 +31,12 @@ def take_numbers(payload: Payload) -> Numbers | None:
     seq, ack = payload.pop(NUMBER, None), payload.pop(ACKNOWLEDGED, 0)
     if not has_number:
         return None
+    line = payload.pop(LINE, "")
     if not (_is_number(seq) and seq >= 1 and _is_number(ack)):
         raise ValueError("an event's numbers are whole numbers from 1 on")
-    return Numbers(seq, ack)
+    if not (isinstance(line, str) and len(line) <= MAX_LINE_CHARS and line.isascii()):
+        raise ValueError("the line of an event's number is a short word")
+    return Numbers(seq, ack, line)
 
 
 def with_numbers(reply: Reply, *, safe: int, is_repeat: bool = False) -> Reply:

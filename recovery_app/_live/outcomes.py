@@ -6,6 +6,7 @@ import enum
 
 from recovery_app.exceptions import (
     RecoveryError,
+    SnapshotCorrupt,
     SnapshotNotFound,
     StorageError,
     TokenError,
@@ -19,17 +20,26 @@ class Outcome(str, enum.Enum):
 
     NEW = "new"
     RECOVERED = "recovered"
+    COPIED = "copied"
     EXPIRED = "expired"
     NOT_FOUND = "not_found"
     SUPERSEDED = "superseded"
     REJECTED = "rejected"
     VERSION = "version"
+    FAILED = "failed"
     UNAVAILABLE = "unavailable"
 
     @property
     def preserves_client_token(self) -> bool:
         """Whether the client's own token may still be valid after this outcome."""
-        return self in (Outcome.VERSION, Outcome.UNAVAILABLE)
+        return self in (Outcome.VERSION, Outcome.FAILED, Outcome.UNAVAILABLE)
+
+
+class RestoreFailed(SnapshotCorrupt):
+    """The application's own code raised while it restored a state, which is left as it is."""
+
+    def __init__(self) -> None:
+        super().__init__("the application couldn't restore it")
 
 
 def outcome_of(error: RecoveryError) -> Outcome:
@@ -48,4 +58,5 @@ _OUTCOMES: tuple[tuple[type[RecoveryError], Outcome], ...] = (
     (TokenError, Outcome.REJECTED),
     (SnapshotNotFound, Outcome.NOT_FOUND),
     (StorageError, Outcome.UNAVAILABLE),
+    (RestoreFailed, Outcome.FAILED),
 )

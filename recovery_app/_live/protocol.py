@@ -52,6 +52,24 @@ class Message:
     size_bytes: int = 0
 
 
+@dataclass(slots=True)
+class OtherFrame:
+    """A WebSocket message that isn't one of the protocol: it is for the application's own code.
+
+    ``message`` is the ASGI event; ``content`` is its decoded JSON, if ``is_json``.
+    """
+
+    message: Mapping[str, Any] = field(repr=False)
+    is_json: bool = False
+    content: object = field(default=None, repr=False)
+    size_bytes: int = 0
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text, and not bytes."""
+        return self.message.get("text") is not None
+
+
 class WireProtocol(Protocol):
     """Reads what a client sends, and writes what it is sent."""
 

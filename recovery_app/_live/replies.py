@@ -3,6 +3,9 @@
 A client that wants each event applied exactly once numbers them 1, 2, 3, … through all its
 connections, and says up to which number it has the replies. Number and replies are stored
 with the state, in one step: so an event that comes twice is applied once and answered twice.
+
+A page that comes back with older memory, or another tab, may number its events as others were
+numbered. So a client may name the *line* that a number belongs to, by a random word of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +17,12 @@ MAX_NUMBER = 2**53 - 1
 """The largest whole number that JavaScript counts to."""
 MAX_REPLIES = 64
 MAX_REPLY_BYTES = 65_536
+MAX_LINES = 16
+"""Of how many lines the first number is remembered."""
 _HEAD = struct.Struct(">?I")
+_LINE = struct.Struct(">QB")
+_LINES_FOLLOW = b"\xff" * _HEAD.size
+"""Before the lines: the head of no reply, so that earlier versions drop the replies."""
 _EMPTY = b"{}"
 
 
@@ -38,18 +46,39 @@ class ReplyCache:
         self._size = 0
         self._replies: list[Reply] = []
         """The replies to the last events, up to the one ``applied``."""
+        stored_replies, _, stored_lines = stored_replies.partition(_LINES_FOLLOW)
         for reply in _unpack(stored_replies):
             self._append(reply)
+        self._lines = _unpack_lines(stored_lines)
+        """The lines of the events up to the one ``applied``, each with its first number."""
 
     @property
     def is_safe(self) -> bool:
         """Whether all that was applied is stored."""
         return self.safe == self.applied
 
-    def add(self, reply: Reply) -> None:
+    @property
+    def lines(self) -> list[tuple[str, int]]:
+        """The lines of the events, each with its first number, the newest last."""
+        return self._lines
+
+    def add(self, reply: Reply, line: str = "") -> None:
         """Count the next event as applied, and keep its reply."""
         self.applied += 1
         self._append(reply)
+        if line != (self._lines[-1][0] if self._lines else ""):
+            self._lines = [*self._lines, (line, self.applied)][-MAX_LINES:]
+
+    def is_taken(self, number: int, line: str) -> bool:
+        """Return whether an event of another line is known to have this number."""
+        found = (each for each, first in reversed(self._lines) if first <= number)
+        return bool(line) and next(found, line) != line
+
+    def describe(self) -> dict[str, object]:
+        """Return what a client is told of the events in a state that was copied."""
+        first = self.applied - len(self._replies) + 1
+        errors = [first + place for place, reply in enumerate(self._replies) if not reply.is_ok]
+        return {"seq": self.applied, "lines": self._lines, "errors": errors}
 
     def find(self, number: int) -> Reply | None:
         """Return the reply to an event that was applied; ``None`` where it isn't kept any more.
@@ -65,12 +94,13 @@ class ReplyCache:
             self._drop()
 
     def pack(self) -> bytes:
-        """Return the replies as bytes to store."""
-        if not self._replies:
+        """Return the replies, and the lines, as bytes to store."""
+        if not self._replies and not self._lines:
             return b""
-        return b"".join(
+        replies = b"".join(
             _HEAD.pack(is_ok, len(response)) + response for is_ok, response in self._replies
         )
+        return replies + _pack_lines(self._lines) if self._lines else replies
 
     def _append(self, reply: Reply) -> None:
         self._replies.append(reply)
@@ -106,3 +136,22 @@ def _unpack(stored: bytes) -> list[Reply]:
         replies.append(Reply(is_ok, stored[start:position]))
     # One that is cut short would make the others replies to the wrong events.
     return replies if position == len(stored) else []
+
+
+def _pack_lines(lines: list[tuple[str, int]]) -> bytes:
+    words = [(first, line.encode()) for line, first in lines]
+    return _LINES_FOLLOW + b"".join(_LINE.pack(first, len(word)) + word for first, word in words)
+
+
+def _unpack_lines(stored: bytes) -> list[tuple[str, int]]:
+    lines = []
+    position = 0
+    while position < len(stored):
+        try:
+            first, length = _LINE.unpack_from(stored, position)
+            start = position + _LINE.size
+            position = start + length
+            lines.append((stored[start:position].decode(), first))
+        except (struct.error, UnicodeDecodeError):
+            return []
+    return lines if position == len(stored) else []

@@ -16,7 +16,7 @@ from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.persons import Person, check_person
-from recovery_app._core.rebinding import take_over_as
+from recovery_app._core.rebinding import take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.outcomes import Outcome, outcome_of
@@ -75,6 +75,8 @@ class Session:
         self.manager = manager
         self.person = person
         """Whose state and events these are."""
+        self.matched_fallback: int | None = None
+        """Which of the fallbacks the client's token was for, if it wasn't for the binding."""
         self.is_revoked = False
         """Whether the socket was revoked, or all of the person's: nothing is saved any more."""
         self.outcome = Outcome.NEW
@@ -84,10 +86,13 @@ class Session:
         """When the state that was recovered had been saved, in microseconds since 1970."""
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
+        self.original: ReplyCache | None = None
+        """The numbered events in a state that was copied from a newer connection's."""
         self.last_state: bytes | None = None
         """The last consistent state, serialized: what a failed handler goes back to."""
         self._binding = binding
         self._metadata = metadata
+        self._aliases: list[str] = []
         self._announce = announce
         self._close = close
         self._known_since_us = manager.operations.now_us()
@@ -96,6 +101,7 @@ class Session:
         self._saved: bytes | None = None
         self._dirty = False
         self._is_started_here = False
+        self._unrestored: Grant | None = None
         self._preserves_client_token = False
         self._replied_us = 0
         self._confirmed_us = 0
@@ -122,21 +128,27 @@ class Session:
 
         A token for one of the bindings in ``fallbacks`` is renewed.
         """
-        operations, version = self.manager.operations, self._metadata.version
-        flow = take_over_as(operations, token, self._binding, fallbacks, version, self.person)
+        flow = self._taking_over(token, fallbacks)
         # Error trackers record the variables of the frames that a storage's error passes.
         del token, fallbacks
         try:
             with _TAKEOVER:
-                takeover, grant = await self.manager.driver.arun(flow, "recovery.take_over")
+                takeover, grant, is_copy = await self.manager.driver.arun(
+                    flow, "recovery.take_over"
+                )
         except RecoveryError as error:
             await self.discard(error)
             return None
-        self.outcome = Outcome.RECOVERED
         self.failure = Failure(socket_hash=grant.key)
         self.recovered_us = takeover.saved_us
-        self.replies = ReplyCache(takeover.applied_seq or 0, takeover.replies)
+        replies = ReplyCache(takeover.applied_seq or 0, takeover.replies)
         self.last_state = takeover.payload
+        if is_copy:
+            # Its numbers start again, and what it has applied is told with the join.
+            self.outcome, self.original = Outcome.COPIED, replies
+            self._pending_socket = Socket(takeover.socket_id, grant)
+            return takeover
+        self.outcome, self.replies = Outcome.RECOVERED, replies
         is_current = takeover.version == self._metadata.version
         self._saved = takeover.payload if is_current else None
         self._socket = Socket(takeover.socket_id, grant)
@@ -144,20 +156,45 @@ class Session:
         self._confirmed_us = takeover.shown_us
         return takeover
 
+    def _taking_over(
+        self, token: object, fallbacks: Sequence[bytes]
+    ) -> Flow[tuple[Takeover, Grant, bool]]:
+        operations, version = self.manager.operations, self._metadata.version
+        grant, index = verify_any(operations, token, (self._binding, *fallbacks))
+        del token, fallbacks
+        self.matched_fallback = index - 1 if index else None
+        target = operations.bind(grant, self._binding) if index else grant
+        copy_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
+        return (yield from take_over_as(operations, grant, target, version, self.person, copy_id))
+
     async def discard(self, error: RecoveryError) -> None:
         """Go on without what was taken over, and announce why."""
         self.outcome = outcome_of(error)
         if self._socket is not None:
             error.socket_hash = error.socket_hash or self._socket.grant.key
+            if self.outcome is Outcome.FAILED:
+                self._unrestored = self._socket.grant
         self.failure = Failure(error.reason, error.socket_hash)
         self.recovered_us = 0
-        self._socket = self.last_state = self._saved = None
+        self._socket = self._pending_socket = self.last_state = self._saved = None
+        self.original = None
         self.replies = ReplyCache()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
         await self.manager.notifier.afailed(error)
 
+    async def resume(self, payload: bytes) -> None:
+        """Go on with the state that the application restored; store it unless it is."""
+        self.last_state = payload
+        if self._socket is None:
+            await self.start(payload)
+        elif not self.is_saved:
+            await self.save()
+
     async def start(self, payload: bytes) -> None:
-        """Store the state of a fresh mount, unless the client's own token may still be valid."""
+        """Store the state of a fresh mount, or of a copy, as the first of a socket.
+
+        It is left unsaved where the client's own token may still be valid.
+        """
         self.last_state = payload
         if self.outcome.preserves_client_token:
             self._saved = payload
@@ -170,15 +207,27 @@ class Session:
             self._preserves_client_token = self.outcome is not Outcome.NEW
             self.outcome = Outcome.UNAVAILABLE
 
-    def join_reply(self) -> dict[str, Any]:
+    def join_reply(self, *, tells_lines: bool) -> dict[str, Any]:
         """Return the ``_recovery`` part of the reply to a join."""
-        return {
+        reply: dict[str, Any] = {
             "token": self.token,
             "outcome": self.outcome.value,
             "ttl": self.manager.ttl,
             "seq": self.replies.applied,
             "owner": self.person.owner,
         }
+        if self._aliases:
+            reply["aliases"] = self._aliases
+        if tells_lines:
+            reply["lines"] = self.replies.lines
+            if self.outcome is Outcome.COPIED and self.original is not None:
+                reply["original"] = self.original.describe()
+        return reply
+
+    def add_aliases(self, names: Sequence[bytes | None]) -> None:
+        """Tell the client other names under which it may have kept the same person's events."""
+        owners = [self.manager.operations.owner_of(name) for name in names if name is not None]
+        self._aliases += [each for each in owners if each != self.person.owner]
 
     def acknowledge_token(self) -> None:
         """Note that the client has the token of the join's reply, as it sent something since."""
@@ -230,6 +279,9 @@ class Session:
         """Show that the connection lives, and renew a token that has half its age behind it."""
         if await self._end_if_revoked():
             return
+        if self._socket is None and self._unrestored is not None:
+            # The state waits for a fix of the application, as long as the page is open.
+            await self.keep_alive()
         if self.last_state is None or (self._socket is None and not self._dirty):
             return
         if self._socket is None or self._dirty or not await self._touch(self._socket.grant):
@@ -239,10 +291,10 @@ class Session:
 
     async def keep_alive(self) -> None:
         """Restart the time to live and change nothing: this may run beside any other call."""
-        if self._socket is not None and not await self._end_if_revoked():
+        grant = self._unrestored if self._socket is None else self._socket.grant
+        if grant is not None and not await self._end_if_revoked():
             with suppress(RecoveryError), _TOUCH:
-                flow = self.manager.operations.touch(self._socket.grant)
-                await self.manager.driver.arun(flow)
+                await self.manager.driver.arun(self.manager.operations.touch(grant))
 
     def rename(self, person: Person) -> None:
         """Note whose the state is from now on, after a login or logout on this connection."""

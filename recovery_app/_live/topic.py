@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
 from recovery_app._core.state_codec import trimmed
-from recovery_app._core.telemetry import log_failure, release_frames
+from recovery_app._core.telemetry import log_failure, release_frames, warn_throttled
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.numbering import Numbers, take_numbers, with_numbers
-from recovery_app._live.protocol import TOKEN_EVENT, Message, to_json
+from recovery_app._live.protocol import TOKEN_EVENT, Message, OtherFrame, to_json
 from recovery_app._live.replies import Reply
+from recovery_app._live.requested_saves import RequestedSaves
 from recovery_app._live.session import Session
 from recovery_app._live.timers import Timers
 from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.signals import observers
-
-logger = logging.getLogger("recovery_app")
 
 
 class Topic:
@@ -41,6 +39,7 @@ class Topic:
         self._application, self._channel = context.consumer.make_topic(self)
         self._session: Session | None = None
         self._has_new_owner = False
+        self._saves = RequestedSaves(self.mailbox, self._save)
         self._timers = Timers(self.mailbox)
 
     # What others may ask for.
@@ -63,6 +62,17 @@ class Topic:
         self._has_new_owner |= person.owner != self._session.person.owner
         self._session.rename(person)
         await self._session.renew(binding)
+
+    async def save(self) -> None:
+        """Save the state now; during an event, in one step with it, when its handler is done."""
+        if self._session is None:
+            raise RuntimeError("save_recovery() works once the topic is joined.")
+        await self._saves.request()
+
+    async def _save(self) -> None:
+        if self._session is not None:
+            self._session.last_state = await self._application.encode()
+            await self._session.save()
 
     def listen(self) -> str:
         """Return the name of the topic's channel, and receive from it; from any thread."""
@@ -87,6 +97,10 @@ class Topic:
     def try_receive(self, message: Message) -> bool:
         """Take an event from the client unless too many wait; return whether it was taken."""
         return self.mailbox.try_post(partial(self._handle_event, message), message.size_bytes)
+
+    async def receive_frame(self, frame: OtherFrame) -> None:
+        """Take a frame that isn't of the protocol, to be handled in its turn."""
+        await self.mailbox.post(partial(self._handle_frame, frame), frame.size_bytes)
 
     async def leave(self, message: Message) -> None:
         """End because the client left; its state stays, as a slow join looks like a leave."""
@@ -194,19 +208,23 @@ class Topic:
             gap = _refusal(reason="seq_gap", seq=replies.applied)
             return with_numbers(gap, safe=replies.safe)
         is_repeat = numbers.seq <= replies.applied
+        if is_repeat and replies.is_taken(numbers.seq, numbers.line):
+            taken = _refusal(reason="seq_taken", seq=replies.applied)
+            return with_numbers(taken, safe=replies.safe)
         if is_repeat:
             observers.event_repeated()
             found = replies.find(numbers.seq)
             reply = self._context.repeats.repeat(found, sent_bytes=message.size_bytes)
         else:
             reply = await self._apply(session, message)
-            replies.add(reply)
+            replies.add(reply, numbers.line)
         if not self._gathers_save():
             await session.save()
         return with_numbers(reply, safe=replies.safe, is_repeat=is_repeat)
 
     async def _apply(self, session: Session, message: Message) -> Reply:
         """Handle an event; after an error go back to the last consistent state."""
+        self._saves.is_in_event = True
         try:
             response, state = await self._application.handle_event(message.event, message.payload)
             if not isinstance(response, (Mapping, type(None))):
@@ -216,10 +234,12 @@ class Topic:
             reply = Reply(is_ok=True, response=trimmed(to_json(response or {})))
             session.last_state = state
         except Exception as error:
-            await self._roll_back(session, error)
+            await self._roll_back(session, error, message.event)
             if isinstance(error, SnapshotError):
                 return _refusal(reason=error.reason)
             return _refusal(reason="event crashed")
+        finally:
+            self._saves.is_in_event = False
         return reply
 
     async def handle_message(self, message: dict[str, Any]) -> None:
@@ -227,23 +247,54 @@ class Topic:
         handler = self._application.find_handler(message)
         session = self._session
         if handler is None:
-            logger.warning("A group message has no handler.", extra=self._facts("unhandled"))
+            warn_throttled(
+                "A group message has no handler.",
+                self._application.source,
+                extra={
+                    "event": "unhandled",
+                    "topic": self.name,
+                    "handling": str(message.get("type")),
+                },
+            )
         elif session is not None:
-            try:
-                session.last_state = await self._application.handle_message(handler, message)
-            except Exception as error:
-                await self._roll_back(session, error)
-            if not self._gathers_save():
-                await session.save()
+            await self._change(
+                session, self._application.handle_message(handler, message), handling=handler
+            )
 
-    async def _roll_back(self, session: Session, error: Exception) -> None:
+    async def _handle_frame(self, frame: OtherFrame) -> None:
+        session = self._session
+        if session is None:
+            # The join was refused: the frame is the connected consumer's.
+            await self._context.consumer.handle_frame(frame)
+            return
+        session.acknowledge_token()
+        await self._change(session, self._application.handle_frame(frame), handling="receive")
+
+    async def _change(self, session: Session, handled: Awaitable[bytes], *, handling: str) -> None:
+        """Save what a handler makes of the state; after an error go back to the last state."""
+        self._saves.is_in_handler = True
+        try:
+            session.last_state = await handled
+        except Exception as error:
+            await self._roll_back(session, error, handling)
+        finally:
+            self._saves.is_in_handler = False
+        if not self._gathers_save():
+            await session.save()
+
+    async def _roll_back(self, session: Session, error: Exception, handling: str) -> None:
         source = self._application.source
-        log_failure("A handler failed.", error, source, extra=self._facts("handler_failed"))
+        log_failure(
+            "A handler failed.",
+            error,
+            source,
+            extra={"event": "handler_failed", "topic": self.name, "handling": handling},
+        )
         await self._application.roll_back(session.last_state)
 
     def _gathers_save(self) -> bool:
         """Leave the save to a later flush, where saves are gathered; return whether they are."""
-        if not self._application.save_interval:
+        if self._saves.take_due() or not self._application.save_interval:
             return False
         self._timers.gather_save(self._application.save_interval)
         return True
@@ -287,6 +338,7 @@ class Topic:
         """Let go of the application, whose code may hold on to the topic."""
         self._timers.stop()
         self._session = None
+        self._saves.release()
         del self._application
 
 

@@ -22,11 +22,13 @@ MAX_FAILURES = 50
 
 TITLES: Mapping[Outcome, Promise] = {
     Outcome.RECOVERED: _("Recovered"),
+    Outcome.COPIED: _("Copied from a newer connection"),
     Outcome.EXPIRED: _("Token expired"),
     Outcome.NOT_FOUND: _("Snapshot not found"),
     Outcome.SUPERSEDED: _("Superseded by a newer connection"),
     Outcome.REJECTED: _("Token rejected"),
     Outcome.VERSION: _("State not readable"),
+    Outcome.FAILED: _("State not restored by the application"),
     Outcome.UNAVAILABLE: _("Storage unavailable"),
 }
 
@@ -57,6 +59,13 @@ class Outcomes(Observer):
     def recovered(self) -> None:
         with self._lock:
             self._counts[Outcome.RECOVERED] += 1
+
+    def joined(self, outcome: str) -> None:
+        if outcome == Outcome.COPIED:
+            with self._lock:
+                # It was counted as recovered before, as the state is back.
+                self._counts[Outcome.RECOVERED] -= 1
+                self._counts[Outcome.COPIED] += 1
 
     def failed(self, error: RecoveryError) -> None:
         outcome = outcome_of(error)

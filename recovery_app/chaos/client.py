@@ -14,8 +14,11 @@ from recovery_app._live import phoenix
 from recovery_app._live.protocol import TOKEN_EVENT, from_json, to_json
 
 MAX_IN_FLIGHT = 32
-RETRY_OUTCOMES = ("version", "unavailable")
-"""Outcomes of a join after which the client keeps its events and joins again."""
+RETRY_OUTCOMES = ("version", "failed", "unavailable")
+"""Outcomes of a join after which the client keeps its events and joins again.
+
+A page goes on with a fresh state after ``failed``. The kit waits: that state would lose events.
+"""
 
 Payload = dict[str, Any]
 

@@ -46,17 +46,22 @@ class Settings:
     max_frame_bytes: int = defaults.MAX_FRAME_BYTES
     join_rate: str | None = defaults.JOIN_RATE
     metrics_namespace: str = DEFAULT_METRICS_NAMESPACE
-    encryption_keys: None = None
+    encryption_keys: tuple[bytes, ...] | None = field(default=None, repr=False)
+    seal: bool | None = None
     serializer_fallbacks: tuple[Serializer, ...] = ()
     redact: tuple[str, ...] = DEFAULT_REDACT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A problem of one key, or of the whole setting if ``key`` is ``""``."""
+    """A problem of one key, or of the whole setting if ``key`` is ``""``.
+
+    ``hint`` says what to do, where that depends on more than the key.
+    """
 
     key: str
     message: str
+    hint: str = ""
 
 
 def find_problems() -> list[Problem]:
@@ -135,6 +140,8 @@ def build_manager(found: Settings) -> RecoveryManager:
         max_state_bytes=found.max_state_bytes,
         max_frame_bytes=found.max_frame_bytes,
         join_rate=found.join_rate,
+        seal=found.seal,
+        encryption_keys=found.encryption_keys,
     )
 
 
@@ -215,7 +222,8 @@ def _read() -> tuple[dict[str, Any], list[Problem]]:
         try:
             values[key.lower()] = parse(value)
         except ValueError as error:
-            problems.append(Problem(key=key, message=f"{SETTING}[{key!r}] {error}."))
+            message = f"{SETTING}[{key!r}] {error}."
+            problems.append(Problem(key=key, message=message, hint=getattr(error, "hint", "")))
     return values, problems
 
 

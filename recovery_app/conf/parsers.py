@@ -1,18 +1,26 @@
 """The parsers of the keys of the setting ``RECOVERY``.
 
 A parser returns the value to use, or raises a `ValueError`. Its text continues a sentence that
-starts with the key's name, and never contains a secret.
+starts with the key's name, and never contains a secret. A `BadValue` also says what to do, where
+that depends on what is wrong.
 """
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import ModuleType
 from typing import Any, cast
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from recovery_app import serializers, storages
+from recovery_app._core import encryption
+from recovery_app._core.encryption import MIN_KEY_BYTES
 from recovery_app._core.metadata import MAX_SECONDS
 from recovery_app._core.rates import parse_rate
 from recovery_app._core.tokens import MIN_SECRET_BYTES
@@ -21,8 +29,21 @@ from recovery_app.serializers import Serializer, serializer_name
 from recovery_app.storages import Storage
 
 
+class BadValue(ValueError):
+    """An unusable value, with a hint that fits what is wrong with it."""
+
+    def __init__(self, problem: str, *, hint: str) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
 def _secret(value: Any) -> bytes:
-    secret = _older_secret(value)
+    secret = _bytes(value)
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"has {len(secret)} bytes and needs at least {MIN_SECRET_BYTES}; "
+            "leave it out to derive one from SECRET_KEY"
+        )
     if has_few_distinct_bytes(secret):
         raise ValueError(
             f"has only {len(set(secret))} different bytes, so it can be guessed; "
@@ -33,18 +54,24 @@ def _secret(value: Any) -> bytes:
 
 def _older_secret(value: Any) -> bytes:
     # A weak one is accepted, so that a site can rotate away from it; W011 reports it.
-    try:
-        secret = value.encode() if isinstance(value, str) else value
-    except UnicodeEncodeError:
-        raise ValueError("contains a lone surrogate") from None
-    if not isinstance(secret, bytes):
-        raise ValueError(f"must be bytes or a string, not {type(value).__name__}")
+    secret = _bytes(value)
     if len(secret) < MIN_SECRET_BYTES:
-        raise ValueError(
-            f"has {len(secret)} bytes and needs at least {MIN_SECRET_BYTES}; "
-            "leave it out to derive one from SECRET_KEY"
+        raise BadValue(
+            f"has a secret of {len(secret)} bytes, and none could be SECRET with fewer than "
+            f"{MIN_SECRET_BYTES}",
+            hint="Remove it: it can't have signed anything.",
         )
     return secret
+
+
+def _bytes(value: Any) -> bytes:
+    try:
+        found = value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise ValueError("contains a lone surrogate") from None
+    if not isinstance(found, bytes):
+        raise ValueError(f"must be bytes or a string, not {type(value).__name__}")
+    return found
 
 
 def _secrets(value: Any) -> tuple[bytes, ...]:
@@ -56,7 +83,7 @@ def _secrets(value: Any) -> tuple[bytes, ...]:
 def _seconds(value: Any) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ValueError(f"must be seconds or a timedelta, not {type(value).__name__}")
+        raise ValueError(f"must be a number of seconds or a timedelta, not {type(value).__name__}")
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError(f"is {seconds} seconds and must be above 0 and at most {MAX_SECONDS}")
     return seconds
@@ -67,9 +94,11 @@ def _seconds_or_none(value: Any) -> float | None:
 
 
 def _storage(value: Any) -> Callable[[], Storage]:
+    if isinstance(value, str) and re.fullmatch(r"[\w.]+", value):
+        raise BadValue("must be a dictionary, not str", hint=f'Write {{"BACKEND": "{value}"}}.')
     if not isinstance(value, Mapping) or not {"BACKEND"} <= set(value) <= {"BACKEND", "OPTIONS"}:
         raise ValueError('must have the form {"BACKEND": "…", "OPTIONS": {…}}')
-    backend = _imported(value["BACKEND"])
+    backend = _imported(value["BACKEND"], storages)
     if not (isinstance(backend, type) and issubclass(backend, Storage)):
         raise ValueError("names a BACKEND that isn't a subclass of recovery_app.storages.Storage")
     options = value.get("OPTIONS", {})
@@ -80,28 +109,58 @@ def _storage(value: Any) -> Callable[[], Storage]:
     try:
         build().close()
     except Exception as error:  # A custom storage may raise any exception.
-        raise ValueError(f"has OPTIONS that {backend.__name__} doesn't accept ({error})") from error
+        raise BadValue(
+            f"has OPTIONS that {backend.__name__} doesn't accept: {_text(error)}",
+            hint=f"{backend.__name__} has these OPTIONS: {_options_of(backend)}.",
+        ) from error
     return build
 
 
+def _options_of(backend: type) -> str:
+    """Return the names of a storage's options."""
+    names = [name for name in inspect.signature(backend).parameters if name != "clock"]
+    return ", ".join(names) or "none"
+
+
 def _serializer(value: Any) -> Serializer:
-    found = _imported(value) if isinstance(value, str) else value
+    found = _imported(value, serializers) if isinstance(value, str) else value
     try:
         serializer: Serializer = found() if isinstance(found, type) else found
     except Exception as error:  # So may a custom serializer.
-        raise ValueError(f"names {found.__name__}, which can't be created ({error})") from error
+        raise ValueError(
+            f"names {found.__name__}, which can't be created: {_text(error)}"
+        ) from error
     if not all(callable(getattr(serializer, name, None)) for name in ("dumps", "loads")):
         raise ValueError("needs the methods dumps(state) and loads(data)")
     return serializer
 
 
-def _imported(path: Any) -> Any:
+def _imported(path: Any, ours: ModuleType) -> Any:
+    """Return what a dotted path names; ``ours`` has the names that may have been meant."""
     if not isinstance(path, str):
         raise ValueError(f"needs a dotted path, not {type(path).__name__}")
     try:
         return import_string(path)
-    except Exception as error:  # And so may the import of a module.
-        raise ValueError(f"can't import {path!r} ({error})") from error
+    except ImproperlyConfigured as error:  # It needs a package that isn't installed.
+        text = _text(error)
+        raise BadValue(
+            f"can't import {path!r}: {text}", hint="Install that, and check again."
+        ) from (error)
+    except Exception as error:  # So may the import of a module.
+        names = {name.lower(): name for name in ours.__all__}
+        near = difflib.get_close_matches(path.rpartition(".")[2].lower(), names, n=1, cutoff=0.4)
+        known = path.rpartition(".")[0] in ("", ours.__name__) and near
+        hint = (
+            f'Is it "{ours.__name__}.{names[near[0]]}"?'
+            if known
+            else "Correct the dotted path, or what the import of that module raises."
+        )
+        raise BadValue(f"can't import {path!r}: {_text(error)}", hint=hint) from error
+
+
+def _text(error: Exception) -> str:
+    """Return what an error says, to be the end of a sentence."""
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def _size(value: Any) -> int:
@@ -116,20 +175,46 @@ def parse_namespace(value: Any) -> str:
     return value
 
 
-def _encryption_keys(value: Any) -> None:
-    if value is not None:
-        raise ValueError("isn't supported by this version: leave it out")
+def _encryption_keys(value: Any) -> tuple[bytes, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"must be a list, not {type(value).__name__}")
+    if not value:
+        raise ValueError("has no keys; give None for no encryption")
+    if not encryption.IS_AVAILABLE:
+        raise ValueError(encryption.MISSING)
+    return tuple(map(_encryption_key, value))
+
+
+def _encryption_key(value: Any) -> bytes:
+    key = _bytes(value)
+    if len(key) < MIN_KEY_BYTES or has_few_distinct_bytes(key):
+        raise ValueError(
+            f"has a key of {len(key)} bytes, {len(set(key))} of them different; a key needs "
+            f"{MIN_KEY_BYTES} random ones"
+        )
+    return key
+
+
+def _seal(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"must be True, False or None, not {type(value).__name__}")
+    return value
 
 
 def _serializers(value: Any) -> tuple[Serializer, ...]:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"must be a list, not {type(value).__name__}")
-    serializers = tuple(map(_serializer, value))
-    names = [serializer_name(serializer) for serializer in serializers]
+    found = tuple(map(_serializer, value))
+    names = [serializer_name(serializer) for serializer in found]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise ValueError(f"has several serializers with the name {repeated[0]!r}")
-    return serializers
+        raise BadValue(
+            f"has several serializers with the name {repeated[0]!r}",
+            hint="Keep one of them, or give one a `name` of its own.",
+        )
+    return found
 
 
 def _rate(value: Any) -> str | None:
@@ -154,6 +239,7 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "MAX_STATE_BYTES": _size,
     "METRICS_NAMESPACE": parse_namespace,
     "ENCRYPTION_KEYS": _encryption_keys,
+    "SEAL": _seal,
     "SERIALIZER_FALLBACKS": _serializers,
     "REDACT": _names,
     "MAX_FRAME_BYTES": _size,

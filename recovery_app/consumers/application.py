@@ -13,19 +13,23 @@ from recovery_app._core.metadata import check_name
 from recovery_app._core.persons import combine
 from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
-from recovery_app._live.protocol import Payload
+from recovery_app._live.protocol import OtherFrame, Payload
 from recovery_app._logins import login_session, refuse_login
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
 from recovery_app.consumers.identity import (
+    FormerPerson,
     bind_to_person,
     bind_to_route,
     bind_to_view,
     former_persons,
+    identify_client,
     name_person,
     person_of,
+    try_load_session,
     user_of,
 )
+from recovery_app.consumers.mistakes import warn_of_unset_fields, warn_without_state
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
@@ -44,6 +48,12 @@ class ConsumerApplication:
         self._consumer = consumer
         self._hooks = hooks
         self._manager = manager
+        self._has_own_fields = False
+
+    @property
+    def source(self) -> str:
+        """The name of the class whose code it is."""
+        return type(self._consumer).__qualname__
 
     @property
     def max_topics(self) -> int:
@@ -52,16 +62,8 @@ class ConsumerApplication:
 
     @property
     def person(self) -> object | None:
-        """The user or the session, where one is loaded; ``None`` for whoever isn't known."""
-        scope = self._consumer.scope
-        user = scope.get("user")
-        if user is not None and user.is_authenticated:
-            return "user", str(user.pk)
-        session = scope.get("session")
-        # Until it is loaded, session_key repeats whatever the cookie says.
-        if session is None or not hasattr(session, "_session_cache") or not session.session_key:
-            return None
-        return "session", session.session_key
+        """The user, the visitor or the session; ``None`` for whoever isn't known."""
+        return identify_client(self._consumer.scope)
 
     def accepts(self, topic: str) -> bool:
         """Return whether a topic may be joined."""
@@ -76,23 +78,28 @@ class ConsumerApplication:
 
     def make_topic(self, topic: TopicHandle) -> tuple[TopicApplication, TopicChannel]:
         """Return the application's code for a topic, and the channel that groups reach it on."""
+        warn_without_state(self._consumer, self._hooks)
         channel = TopicChannel(self._consumer, topic.post, topic.handle_message)
         application = TopicApplication(
             self._consumer, topic, channel, hooks=self._hooks, manager=self._manager
         )
         return application, channel
 
-    async def handle_json(self, content: object) -> None:
-        """Pass JSON that isn't of the protocol to the consumer's own ``receive_json``."""
-        if not self._hooks.has_own_receiver:
-            return
+    def takes(self, frame: OtherFrame) -> bool:
+        """Return whether the application has code for a frame that isn't of the protocol."""
+        return self._hooks.find_receiver(frame) is not None
+
+    async def handle_frame(self, frame: OtherFrame) -> None:
+        """Pass a frame that isn't of the protocol to the connected consumer's own code."""
         async with self.handler_lock:
+            if not self._has_own_fields:
+                self._has_own_fields = True
+                _copy_mutable_fields(self._consumer, self._consumer)
             try:
-                await self._hooks.call(self._consumer, "receive_json", content)
+                await self._hooks.call_receiver(self._consumer, frame)
             except Exception as error:
-                source = type(self._consumer).__qualname__
                 log_failure(
-                    "receive_json failed.", error, source, extra={"event": "receiver_failed"}
+                    "A receiver failed.", error, self.source, extra={"event": "receiver_failed"}
                 )
 
 
@@ -147,11 +154,7 @@ class TopicApplication:
     def reset(self) -> None:
         """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
         self.consumer = copy.copy(self._origin)
-        for name in self._origin.recovery_fields:
-            # What the class has for everyone, one topic must not change for the others.
-            default = getattr(type(self._origin), name, None)
-            if isinstance(default, _MUTABLE) and name not in vars(self._origin):
-                setattr(self.consumer, name, copy.deepcopy(default))
+        _copy_mutable_fields(self._origin, self.consumer)
         self.consumer.recovery_topic = self._topic.name
         self.consumer._recovery_joined = self._topic
         self._channel.attach(self.consumer)
@@ -169,20 +172,31 @@ class TopicApplication:
             person = name_person(self.consumer.scope, person)
         else:
             view, binding, person = await self.identify()
+        scope = self.consumer.scope
+        # A page knows nothing of the application's own names for persons.
+        aliases = [identify_client(scope)] if "get_recovery_binding" in own else []
         may_recover = shows_token
         if shows_token and "should_recover" in own:
             may_recover = bool(await self._call("should_recover", self._topic.name, params))
         if not may_recover:
-            return Admission(view, binding, False, person, self.user)
-        scope = self.consumer.scope
+            return Admission(view, binding, False, person, self.user, aliases=aliases)
         session = login_session(scope)
         refusal = None if session is None else await refuse_login(session, scope["user"])
-        former = former_persons(scope)
+        refusal = refusal or await try_load_session(scope)
+        former = former_persons(scope, keep_on_login=self.consumer.recovery_keep_on_login)
         if "get_recovery_binding" in own:
-            uses_default = self.consumer._recovery_default_used
-            former = [await self._call_for_binding(each) for each in former if uses_default]
-        fallbacks = [self._binding(view, each) for each in former]
-        return Admission(view, binding, True, person, self.user, fallbacks, refusal)
+            former = await self._bind_to_former(former)
+        return Admission(
+            view,
+            binding,
+            True,
+            person,
+            self.user,
+            fallback_bindings=[self._binding(view, each.part) for each in former],
+            fallback_names=[each.name for each in former],
+            aliases=aliases,
+            refusal=refusal,
+        )
 
     async def identify(self) -> tuple[str, bytes, bytes]:
         """Return the view that a token is for, the binding to it and a person, and the person."""
@@ -194,6 +208,15 @@ class TopicApplication:
         else:
             person = await bind_to_person(self.consumer.scope)
         return view, self._binding(view, person), name_person(self.consumer.scope, person)
+
+    async def _bind_to_former(self, former: list[FormerPerson]) -> list[FormerPerson]:
+        """Return what the application's own hook makes of former persons, if it uses any."""
+        if not self.consumer._recovery_default_used:
+            return []
+        parts = [await self._call_for_binding(each.part) for each in former]
+        return [
+            FormerPerson(own, each.name and own) for own, each in zip(parts, former, strict=True)
+        ]
 
     async def _call_for_binding(self, person: bytes | None = None) -> bytes:
         """Return what the application's own hook returns, with ``person`` as its default."""
@@ -245,6 +268,11 @@ class TopicApplication:
         await self._call(handler, message)
         return self._encode_fields() or await self.encode()
 
+    async def handle_frame(self, frame: OtherFrame) -> bytes:
+        """Handle a frame that isn't of the protocol; return the state as `encode` does."""
+        await self._hooks.call_receiver(self.consumer, frame)
+        return self._encode_fields() or await self.encode()
+
     async def encode(self) -> bytes:
         """Return the serialized state; raise `SnapshotError` where it can't be stored."""
         if "get_recoverable_state" in self._hooks.own:
@@ -255,7 +283,10 @@ class TopicApplication:
         """Return the serialized fields, where they are the state; ``None`` where a hook has it."""
         if "get_recoverable_state" in self._hooks.own:
             return None
-        return self._codec.encode(self.consumer._read_recovery_fields())
+        state = self.consumer._read_recovery_fields()
+        if len(state) < len(self.consumer.recovery_fields):
+            warn_of_unset_fields(self.consumer)
+        return self._codec.encode(state)
 
     async def roll_back(self, payload: bytes | None) -> None:
         """Go back to a serialized state, where there is one."""
@@ -284,6 +315,14 @@ class TopicApplication:
 
     def _call(self, name: str, *arguments: object) -> Awaitable[Any]:
         return self._hooks.call(self.consumer, name, *arguments)
+
+
+def _copy_mutable_fields(origin: RecoveryMixin, consumer: RecoveryMixin) -> None:
+    """Give a consumer copies of what others would change with it: the class has it for everyone."""
+    for name in origin.recovery_fields:
+        value = getattr(origin, name, None)
+        if isinstance(value, _MUTABLE):
+            setattr(consumer, name, copy.deepcopy(value))
 
 
 def _checked(hook: str, extras: Any) -> Extras:

@@ -14,6 +14,7 @@ from channels.consumer import AsyncConsumer, get_handler_name
 from channels.db import database_sync_to_async
 
 from recovery_app._live.mailbox import is_being_cancelled
+from recovery_app._live.protocol import OtherFrame
 from recovery_app.consumers import db
 
 HOOKS = (
@@ -29,7 +30,8 @@ HOOKS = (
     "migrate_state",
 )
 _RESTORING = ("migrate_state", "restore_state", "after_recover", "get_recoverable_state")
-_LOOKED_AT = (*HOOKS, "receive_json", "dispatch", "accept", "send", "close")
+_RECEIVING = ("websocket_receive", "receive", "decode_json", "receive_json")
+_LOOKED_AT = (*HOOKS, *_RECEIVING, "dispatch", "accept", "send", "close")
 
 
 class HookTable:
@@ -43,8 +45,7 @@ class HookTable:
         self.own = frozenset(changed - {"dispatch"})
         self.has_own_restoring = not self.own.isdisjoint(_RESTORING)
         """Whether code of the application's has a say in what a recovered state is."""
-        self.has_own_receiver = _is_own(kind, "receive_json")
-        """Whether the application does anything with frames that aren't of the protocol."""
+        self._own_receivers = frozenset(name for name in _RECEIVING if _is_own(kind, name))
         self.has_own_dispatch = "dispatch" in changed
         """Whether a message is to pass through the application's ``dispatch``."""
         self._channels_dispatches = _next_dispatch(kind, mixin) is AsyncConsumer.dispatch
@@ -52,6 +53,17 @@ class HookTable:
     def is_current(self) -> bool:
         """Return whether the class still has the same methods; a test may have patched one."""
         return self._look() == self._methods
+
+    def find_receiver(self, frame: OtherFrame) -> str | None:
+        """Return the method that takes a frame that isn't of the protocol, or ``None``.
+
+        It is Channels' ``websocket_receive``, which calls ``receive`` with text or bytes, or
+        ``receive_json`` where nothing but JSON is of use to the application.
+        """
+        own = self._own_receivers
+        if own & {"websocket_receive", "receive"} or (frame.is_text and "decode_json" in own):
+            return "websocket_receive"
+        return "receive_json" if frame.is_json and "receive_json" in own else None
 
     def find_handler(self, consumer: object, message: dict[str, Any]) -> str | None:
         """Return the method that a channel layer's message may call, or ``None``.
@@ -93,6 +105,14 @@ class HookTable:
         except Exception as error:
             db.note_error(error)
             raise
+
+    async def call_receiver(self, consumer: object, frame: OtherFrame) -> None:
+        """Call the method that `find_receiver` returns, if there is one."""
+        name = self.find_receiver(frame)
+        if name is not None:
+            await self.call(
+                consumer, name, frame.content if name == "receive_json" else frame.message
+            )
 
     def _look(self) -> tuple[Any, ...]:
         return tuple(getattr(self._kind, name, None) for name in _LOOKED_AT)

@@ -8,15 +8,16 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from channels.db import database_sync_to_async
 from django.db.models import Model
 
-from recovery_app._core.persons import combine, name_user
+from recovery_app._core.persons import ANONYMOUS, combine, name_user, name_visitor
+from recovery_app._visitors import SCOPE_KEY
+from recovery_app.exceptions import RecoveryError, StorageUnavailable
 
-_NOBODY = combine("nobody")
 _USER = combine("user")
 
 
@@ -69,14 +70,20 @@ def _encode(value: Any) -> bytes:
 # The person.
 
 
+class FormerPerson(NamedTuple):
+    """Whom a token may be bound to that the same person shows now."""
+
+    part: bytes
+    name: bytes | None
+    """The name under which a page has kept events for them; ``None`` if those don't go along."""
+
+
 async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
-    """Return the part that names the user, else the session, else nobody."""
+    """Return the part that names the user, else the visitor, else the session, else nobody."""
     person = person_of(scope)
     if person is None:
-        # Until it is loaded, session_key repeats whatever the cookie says.
-        session = scope["session"]
-        await database_sync_to_async(session.has_key)("")
-        person = _session_part(session)
+        await load_session(scope)
+        person = _session_part(scope["session"])
     return person
 
 
@@ -84,37 +91,39 @@ def person_of(scope: Mapping[str, Any]) -> bytes | None:
     """Return that part, or ``None`` where the session has to be loaded first.
 
     A user's part has the session auth hash, so a changed password ends recovery too.
-    Without a user and a session, the token is a bearer token.
+    Without a user, a visitor and a session, the token is a bearer token.
     """
-    user = scope.get("user")
-    if user is not None and user.is_authenticated:
-        auth_hash = getattr(user, "get_session_auth_hash", str)()
-        return _user_part(user, auth_hash)
+    if (user := _user_of(scope)) is not None:
+        return _user_part(user, getattr(user, "get_session_auth_hash", str)())
+    if visitor := scope.get(SCOPE_KEY):
+        return name_visitor(visitor)
     session = scope.get("session")
     if session is None:
-        return _NOBODY
-    return _session_part(session) if hasattr(session, "_session_cache") else None
+        return ANONYMOUS
+    return _session_part(session) if is_session_loaded(scope) else None
 
 
-def former_persons(scope: Mapping[str, Any]) -> list[bytes]:
+def former_persons(scope: Mapping[str, Any], *, keep_on_login: bool = False) -> list[FormerPerson]:
     """Return what a person was known by before, and may be known by in a token.
 
-    A user has a hash by each of ``SECRET_KEY_FALLBACKS``. And everyone was nobody once: such a
-    token is good for its bearer.
+    A visitor's session has to be loaded.
+    A user has a hash by each of ``SECRET_KEY_FALLBACKS``, and with ``keep_on_login`` was a
+    visitor, or had a session, before the login. A visitor had a session before the cookie. And
+    everyone was nobody once: such a token is good for its bearer, but anyone can keep events
+    under that name.
     """
     person = person_of(scope)
-    if person is None or person == _NOBODY:
+    if person is None or person == ANONYMOUS:
         return []
-    parts = []
-    user = scope.get("user")
-    if user is not None and user.is_authenticated:
+    parts: list[bytes] = []
+    user = _user_of(scope)
+    if user is not None:
         hashes: Iterable[str] = getattr(user, "get_session_auth_fallback_hash", tuple)()
         parts = [_user_part(user, each) for each in hashes]
-    return [*parts, _NOBODY]
-
-
-def _user_part(user: Any, auth_hash: str) -> bytes:
-    return combine("user", str(user.pk), auth_hash)
+    if user is None or keep_on_login:
+        parts += [each for each in _anonymous_parts(scope) if each != person]
+    former = [FormerPerson(each, name_person(scope, each)) for each in parts]
+    return [*former, FormerPerson(ANONYMOUS, None)]
 
 
 def name_person(scope: Mapping[str, Any], person: bytes) -> bytes:
@@ -122,11 +131,56 @@ def name_person(scope: Mapping[str, Any], person: bytes) -> bytes:
     return name_user(scope["user"].pk) if person.startswith(_USER) else person
 
 
+def is_session_loaded(scope: Mapping[str, Any]) -> bool:
+    """Return whether the session, if there is one, needn't be loaded."""
+    session = scope.get("session")
+    return session is None or hasattr(session, "_session_cache")
+
+
+async def load_session(scope: Mapping[str, Any]) -> None:
+    """Load the session: until then, its key repeats whatever the cookie says."""
+    await database_sync_to_async(scope["session"].has_key)("")
+
+
+async def try_load_session(scope: Mapping[str, Any]) -> RecoveryError | None:
+    """Load a visitor's session; return why no token can be used now, where that fails."""
+    try:
+        if _user_of(scope) is None and not is_session_loaded(scope):
+            await load_session(scope)
+    except Exception as error:
+        # Without the error itself: its traceback would show error trackers the session's key.
+        return StorageUnavailable(f"The session ({type(error).__name__})", "a join")
+    return None
+
+
+def _anonymous_parts(scope: Mapping[str, Any]) -> list[bytes]:
+    """Return by what the same browser is known where nobody is logged in."""
+    visitor, session = scope.get(SCOPE_KEY), scope.get("session")
+    parts = [name_visitor(visitor)] if visitor else []
+    if session is not None and is_session_loaded(scope) and session.session_key:
+        parts.append(_session_part(session))
+    return parts
+
+
+def identify_client(scope: Mapping[str, Any]) -> bytes | None:
+    """Return the name of the person, as far as it is known without loading anything."""
+    return user_of(scope) or next(iter(_anonymous_parts(scope)), None)
+
+
 def user_of(scope: Mapping[str, Any]) -> bytes | None:
     """Return the name of the user, whatever the consumer binds to; ``None`` where nobody is."""
+    user = _user_of(scope)
+    return None if user is None else name_user(user.pk)
+
+
+def _user_of(scope: Mapping[str, Any]) -> Any:
     user = scope.get("user")
-    return name_user(user.pk) if user is not None and user.is_authenticated else None
+    return user if user is not None and user.is_authenticated else None
+
+
+def _user_part(user: Any, auth_hash: str) -> bytes:
+    return combine("user", str(user.pk), auth_hash)
 
 
 def _session_part(session: Any) -> bytes:
-    return combine("session", session.session_key) if session.session_key else _NOBODY
+    return combine("session", session.session_key) if session.session_key else ANONYMOUS

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from asgiref.sync import async_to_sync
 from channels.exceptions import StopConsumer
-from django.core.exceptions import ImproperlyConfigured
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.telemetry import release_frames
+from recovery_app._core.telemetry import release_frames, warn_throttled
 from recovery_app._live.connection import Connection
 from recovery_app._live.daphne import DaphneProtocol, find_protocol
 from recovery_app._live.phoenix import PhoenixProtocol
+from recovery_app._visitors import SCOPE_KEY, find_visitor
 from recovery_app.consumers import db
 from recovery_app.consumers.application import ConsumerApplication
 from recovery_app.consumers.groups import receive_with_retry
 from recovery_app.consumers.hooks import HookTable, SyncHookTable
 from recovery_app.consumers.identity import bind_to_person
+from recovery_app.consumers.mistakes import check_class, person_warning
 from recovery_app.consumers.subprotocols import choose_subprotocol
 from recovery_app.middleware import current_manager
 from recovery_app.origins import foreign_origin_warning
@@ -63,6 +64,8 @@ class RecoveryMixin(Base):
     """How many topics one connection may join."""
     recovery_log_user: ClassVar[bool] = False
     """Whether the log's line for each join has the primary key of the user."""
+    recovery_keep_on_login: ClassVar[bool] = False
+    """Whether a visitor who logs in takes the state along."""
 
     recovery_topic: str = ""
     """The topic that this copy of the consumer has joined."""
@@ -80,14 +83,9 @@ class RecoveryMixin(Base):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ("recovery_topics", "recovery_fields"):
-            if isinstance(getattr(cls, name), str):
-                raise ImproperlyConfigured(f"{cls.__name__}.{name} must be a tuple of strings.")
-        for pattern in cls.recovery_topics:
-            if "*" in pattern[:-1]:
-                raise ImproperlyConfigured(
-                    f"{cls.__name__}.recovery_topics: {pattern!r} has a * that isn't at its end."
-                )
+        mixin = getattr(cls, "_recovery_mixin", None)
+        if mixin is not None:
+            check_class(cls, mixin, is_sync=cls._recovery_table_class is SyncHookTable)
 
     @cached_property
     def channel_name(self) -> str:  # type: ignore[override]
@@ -103,9 +101,11 @@ class RecoveryMixin(Base):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         foreign_origin_warning.check(scope)
         self.scope = scope
+        scope[SCOPE_KEY] = find_visitor(scope)
         given = scope.get("recovery")
         manager = given if isinstance(given, RecoveryManager) else current_manager()
         hooks = self._current_hooks()
+        person_warning.check(self, hooks)
         protocol = find_protocol(send)
         daphne = None
         if protocol is not None:
@@ -153,6 +153,12 @@ class RecoveryMixin(Base):
             if self._recovery_hooks.find_handler(self, message) is not None:
                 async with self._recovery_application.handler_lock:
                     await super().dispatch(message)
+            else:
+                warn_throttled(
+                    "A group message has no handler.",
+                    type(self).__qualname__,
+                    extra={"event": "unhandled", "topic": "", "handling": str(message.get("type"))},
+                )
         elif message["type"] == "websocket.receive":
             await self._recovery_connection.receive(message)
         else:
@@ -197,7 +203,7 @@ class RecoveryMixin(Base):
 
 
 class RecoveryConsumerMixin(RecoveryMixin):
-    """Recovery for the topics of an `AsyncJsonWebsocketConsumer`.
+    """Recovery for the topics of an `AsyncJsonWebsocketConsumer` or `AsyncWebsocketConsumer`.
 
     Override what you need. Hooks are ``async``; plain functions work too.
     """
@@ -230,7 +236,7 @@ class RecoveryConsumerMixin(RecoveryMixin):
         return None
 
     async def get_recovery_binding(self) -> bytes | str | None:
-        """Return what stands for the person: by default the user, else the session, else nobody."""
+        """Return what stands for the person: by default user, visitor, session or nobody."""
         self._recovery_default_used = True
         return self._recovery_person or await bind_to_person(self.scope)
 
@@ -246,13 +252,23 @@ class RecoveryConsumerMixin(RecoveryMixin):
         """Send an event to this topic's client."""
         await self._joined_topic().push(event, payload)
 
+    async def save_recovery(self) -> None:
+        """Save the state now, whatever `recovery_save_interval` is.
+
+        In ``handle_event`` it is saved in one step with the event, when that returns.
+        """
+        await self._joined_topic().save()
+
     async def renew_recovery(self) -> None:
         """Bind the state to whoever is logged in now; the client gets a new token."""
         await self._joined_topic().renew()
 
 
 class SyncRecoveryConsumerMixin(RecoveryMixin):
-    """Recovery for the topics of a sync `JsonWebsocketConsumer`, with the same hooks."""
+    """Recovery for the topics of a `JsonWebsocketConsumer` or `WebsocketConsumer`.
+
+    The hooks are the same, without ``async``.
+    """
 
     _recovery_table_class = SyncHookTable
 
@@ -284,7 +300,7 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
         return None
 
     def get_recovery_binding(self) -> bytes | str | None:
-        """Return what stands for the person: by default the user, else the session, else nobody."""
+        """Return what stands for the person: by default user, visitor, session or nobody."""
         self._recovery_default_used = True
         return self._recovery_person or async_to_sync(bind_to_person)(self.scope)
 
@@ -299,6 +315,13 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
     def push(self, event: str, payload: Mapping[str, Any]) -> None:
         """Send an event to this topic's client."""
         async_to_sync(self._joined_topic().push)(event, payload)
+
+    def save_recovery(self) -> None:
+        """Save the state now, whatever `recovery_save_interval` is.
+
+        In ``handle_event`` it is saved in one step with the event, when that returns.
+        """
+        async_to_sync(self._joined_topic().save)()
 
     def renew_recovery(self) -> None:
         """Bind the state to whoever is logged in now; the client gets a new token."""

@@ -5,6 +5,7 @@ Nothing here is recursive, so even a deep state doesn't reach the recursion limi
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
@@ -26,6 +27,22 @@ PLAIN_ONE: Mapping[type, str] = {
     list: "list(it)",
     tuple: "list(it)",
     str: "it[:]",
+}
+# What to store in place of a value, by its class or the first of its bases that is here. They are
+# not imported: whoever imports this may need none of them.
+_BY_CHOICE = "what it is to be chosen by, such as its name"
+INSTEAD: Mapping[str, str] = {
+    "django.db.models.base.Model": "its pk, and load it in after_recover()",
+    "django.db.models.query.QuerySet": "a list of pks, and load them in after_recover()",
+    "django.utils.functional.Promise": "str(it)",
+    "django.core.files.base.File": "its name",
+    "_io._IOBase": "its name, or its content",
+    "builtins.set": "sorted(it)",
+    "builtins.frozenset": "sorted(it)",
+    "builtins.generator": "list(it)",
+    "builtins.function": _BY_CHOICE,
+    "builtins.method": _BY_CHOICE,
+    "builtins.type": _BY_CHOICE,
 }
 
 
@@ -103,7 +120,9 @@ class _Node:
             return
         for key in self.copy:
             if type(key) is not str:
-                raise self._error(None, f"it has a key that is {_a(type(key))}, and keys are str")
+                raise self._error(
+                    None, f"it has a key that is {_a(type(key))}, and keys are str; store str(key)"
+                )
             try:
                 checked_text(key)
             except Unserializable as error:
@@ -157,7 +176,19 @@ def _why_not(kind: type, encoders: Encoders) -> str:
         if base in COPIES or base in encoders:
             plain = f"would come back as a plain {COPIES.get(base, base).__name__}"
             return f"it is {_a(kind)} and {plain}; store {PLAIN_ONE.get(base, 'a plain one')}"
-    return f"it is {_a(kind)}, which no snapshot can hold"
+    return f"it is {_a(kind)}, which no snapshot can hold; store {_instead_of(kind)}"
+
+
+def _instead_of(kind: type) -> str:
+    """Return what to store in place of a value of a type that can't be stored."""
+    for base in kind.__mro__:
+        instead = INSTEAD.get(f"{base.__module__}.{base.__qualname__}")
+        if instead is not None:
+            return instead
+    if dataclasses.is_dataclass(kind):
+        return "dataclasses.asdict(it)"
+    has_attributes = any("__dict__" in vars(base) for base in kind.__mro__)
+    return "a dict of what it is made of" if has_attributes else "str(it), or its parts"
 
 
 def _a(kind: type) -> str:

@@ -59,7 +59,7 @@ class Storage:
     """Whether `browse` can list expired values that wait for a clean-up."""
     sortable_by: ClassVar[frozenset[str]] = frozenset()
     """The fields of `SnapshotInfo` by which `browse` can sort."""
-    is_shared: ClassVar[bool] = True
+    is_shared: bool = True
     """Whether other processes find what this one stores."""
 
     clock: Clock = staticmethod(time.time)

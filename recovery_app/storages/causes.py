@@ -1,6 +1,6 @@
-"""Why a server can't be used, in words, from the errors of its client library.
+"""What a storage's error says of its cause: enough to act on, and nothing of a state.
 
-Only words of ours: the text of an error may quote a key, a value or a credential.
+The text of any error may quote values, so only those are shown that are known not to.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+
+from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError
+
+MAX_CHARACTERS = 200
 
 SCRIPT_PREFIX = re.compile(r"(@user_script: ?\d+: )?-?")
 """What Redis 6.2 puts before a command's reply to a script."""
@@ -52,51 +56,81 @@ _OF_CLASSES = {
     "TimeoutError": _TIMEOUT,
 }
 """The classes into which redis-py and valkey-py turn those replies, leaving out the word."""
-_ERRNO = re.compile(r"\[Errno (\d+)\]")
-_MAX_CHAIN = 8
+
+_MISSING = ("no such table", "no such column", "has no column named")  # SQLite
+_MISSING_STATES = ("42P01", "42703")  # PostgreSQL: undefined table, undefined column
+_MISSING_CODES = (1146, 1054)  # MySQL: the same
+# MySQL quotes values in some errors: these are about connections, rights and locks. Errors of
+# the client library, from 2000 on, quote none either.
+_HARMLESS_CODES = (1040, 1044, 1045, 1049, 1142, 1205, 1213, 1290, 1836, *_MISSING_CODES)
+_FIRST_CLIENT_CODE = 2000
 
 
-def cause_of(error: BaseException) -> str:
-    """Return the first cause that is known among an error and those that led to it."""
+def describe_cause(error: BaseException) -> str:
+    """Return the cause of an error in a few words, or the names of its classes."""
     for each in _chain(error):
+        if isinstance(each, (DatabaseError, InterfaceError)):
+            return describe_database_error(each)
         words = _words_of(each)
         if words:
             return words
     return type(error).__name__
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    following: BaseException | None = error
-    for _ in range(_MAX_CHAIN):
-        if following is None:
-            return
-        yield following
-        following = following.__cause__ or following.__context__
-
-
 def _words_of(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return _of_system(error)
+    """Return what an error says by its class, number or first word; empty if that is nothing."""
+    if isinstance(error, socket.gaierror):
+        return "the name of its host can't be resolved"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or type(error).__name__})"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     code = SCRIPT_PREFIX.sub("", str(error), count=1).partition(" ")[0]
-    # Without credentials redis-py raises the reply's class, but leaves its first word.
+    # redis-py leaves out the word where it has a class, and has no class for this one.
     if code in _OF_CODES or str(error).startswith("Authentication required"):
         return _OF_CODES.get(code, _OF_CODES["NOAUTH"])
     names = (kind.__name__ for kind in type(error).__mro__)
     return next((_OF_CLASSES[name] for name in names if name in _OF_CLASSES), "")
 
 
-def _of_system(error: OSError) -> str:
-    """Return the system's own words for an error, in lower case as within a sentence."""
-    if isinstance(error, socket.gaierror):
-        return "the name of its host can't be resolved"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or type(error).__name__})"
-    number = error.errno
-    if number is None:
-        # asyncio makes one error of those of all addresses of a name.
-        found = _ERRNO.search(str(error))
-        number = int(found[1]) if found else None
-    if number is not None:
-        words = os.strerror(number)
-        return words[:1].lower() + words[1:]
-    return _TIMEOUT if isinstance(error, TimeoutError) else ""
+def describe_database_error(error: DatabaseError | InterfaceError, alias: str = "default") -> str:
+    """Return what a database says; of a table that isn't there, also how it gets there."""
+    code = error.args[0] if len(error.args) > 1 else None
+    text = first_line(str(error.args[-1])) if error.args else ""
+    if is_missing(error):
+        option = "" if alias == "default" else f" --database {alias}"
+        return f"{text}; run manage.py migrate{option}"
+    if not isinstance(error, (OperationalError, InterfaceError)) or not text:
+        return type(error).__name__
+    if isinstance(code, int) and code < _FIRST_CLIENT_CODE and code not in _HARMLESS_CODES:
+        return f"{type(error).__name__} {code}"
+    return text
+
+
+def is_missing(error: DatabaseError | InterfaceError) -> bool:
+    """Return whether a table or a column isn't there, as before a migration."""
+    if not isinstance(error, (OperationalError, ProgrammingError)):
+        return False
+    state = getattr(error.__cause__, "sqlstate", None)
+    code = error.args[0] if len(error.args) > 1 else None
+    return (
+        state in _MISSING_STATES
+        or code in _MISSING_CODES
+        or any(text in str(error) for text in _MISSING)
+    )
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text, not too long, without a full stop: details may follow."""
+    lines = text.strip().splitlines()
+    return lines[0][:MAX_CHARACTERS].rstrip(". ") if lines else ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it, the error first."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__

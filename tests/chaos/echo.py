@@ -23,7 +23,7 @@ from websockets.http11 import Request, Response
 from recovery_app.chaos.processes import HOST
 from recovery_app.chaos.proxy import Proxy
 
-TIMEOUT_SECONDS = 5
+TIMEOUT_SECONDS = 60
 FRAGMENT = 7
 
 

@@ -5,16 +5,16 @@ import { WebSocket } from "ws";
 import { Recovery, reconnectAfterMs, rejoinAfterMs } from "../../recovery_app/static/recovery_app/recovery.js";
 import { ScriptedClients } from "./clients.mjs";
 
-/** Half of the clients notice a silent connection soon; the others wait longer than a join may take. */
-const HEARTBEATS_MS = [2_000, 16_000];
-
-/** The timeout of a reply; that of a join is the npm client's default, 10 s. */
+/** The timeout of a reply. */
 const TIMEOUT_MS = 3_000;
 
-function make(url, number) {
+function make(url, number, joinTimeoutMs) {
+  // Half of the clients notice a silent connection soon; the others wait longer than a join may take.
+  const heartbeatsMs = [2_000, 1.6 * joinTimeoutMs];
   const socket = new Socket(url, {
     transport: WebSocket,
-    heartbeatIntervalMs: HEARTBEATS_MS[number % HEARTBEATS_MS.length],
+    timeout: joinTimeoutMs,
+    heartbeatIntervalMs: heartbeatsMs[number % heartbeatsMs.length],
     reconnectAfterMs,
     rejoinAfterMs,
   });
@@ -31,8 +31,8 @@ function make(url, number) {
 
 let clients;
 const commands = {
-  start: ({ url, scripts, seed }) => {
-    clients = new ScriptedClients(scripts, seed, (number) => make(`${url}/ws`, number));
+  start: ({ url, scripts, seed, joinTimeoutMs }) => {
+    clients = new ScriptedClients(scripts, seed, (number) => make(`${url}/ws`, number, joinTimeoutMs));
     return 0;
   },
   go: (horizon) => clients.go(horizon),

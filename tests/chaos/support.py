@@ -25,7 +25,7 @@ APPLICATION = "tests.chaos.app.asgi:application"
 SETTINGS = "tests.chaos.app.settings"
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 """Without these, a killed Redis may lose writes that it has acknowledged."""
-SETTLE_SECONDS = 60
+SETTLE_SECONDS = 240
 FAIL_EVERY = 37
 
 

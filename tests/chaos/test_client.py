@@ -250,7 +250,7 @@ def test_nothing_is_sent_too_far_ahead_of_a_missing_reply(dialog: Dialog) -> Non
     assert dialog.tick() == [MAX_IN_FLIGHT + 1, MAX_IN_FLIGHT + 2]
 
 
-@pytest.mark.parametrize("outcome", ["version", "unavailable"])
+@pytest.mark.parametrize("outcome", ["version", "failed", "unavailable"])
 def test_events_stay_queued_if_the_state_is_unavailable(dialog: Dialog, outcome: str) -> None:
     dialog.push(2)
     dialog.tick()
@@ -264,7 +264,9 @@ def test_events_stay_queued_if_the_state_is_unavailable(dialog: Dialog, outcome:
     assert dialog.client.problems == []
 
 
-@pytest.mark.parametrize("outcome", ["expired", "not_found", "superseded", "rejected", "new"])
+@pytest.mark.parametrize(
+    "outcome", ["copied", "expired", "not_found", "superseded", "rejected", "new"]
+)
 def test_sent_events_are_lost_with_the_state(dialog: Dialog, outcome: str) -> None:
     dialog.push(2)
     dialog.tick()

@@ -19,9 +19,11 @@ from tests.support.asgi import example_env
 from tests.support.processes import TOP
 
 PAGE = (TOP / "docs" / "chaos.md").read_text()
-SECONDS = 200
+SECONDS = 500
 NO_STALL = "--cuts 5 --kills 1 --terms 0 --stalls 0 --half-opens 0 --delays 0"
-NODE = f"{sys.executable} -m uvicorn --port {{port}} --log-level error "
+NODE = (
+    f"{sys.executable} -m uvicorn --port {{port}} --log-level error --timeout-graceful-shutdown 3 "
+)
 
 
 def blocks(language: str) -> list[str]:

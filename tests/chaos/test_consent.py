@@ -50,7 +50,7 @@ def run(*arguments: str, env: dict[str, str], stdin: int) -> subprocess.Complete
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=500,
     )
 
 

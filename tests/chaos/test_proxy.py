@@ -11,9 +11,10 @@ import pytest
 import pytest_asyncio
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from recovery_app.chaos.processes import HOST, free_port
+from recovery_app.chaos.processes import HOST
 from recovery_app.chaos.proxy import Proxy
 from tests.chaos.echo import EchoClient, EchoServer, connect_client, eventually, run_server
+from tests.support.processes import free_port
 
 SHORT, LONG = 0.1, 0.5
 ABNORMAL = 1006

@@ -23,25 +23,30 @@ from recovery_app.chaos.plan import Fault, Kind, Plan
 from recovery_app.chaos.processes import Process
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.scripts import for_client
-from recovery_app.chaos.storm import Storm, format_counts
+from recovery_app.chaos.storm import STALL_SECONDS, Storm, format_counts
 from tests.chaos.drivers import PageClients, ScriptedClients, Scripts, npm_clients, page_clients
 from tests.chaos.support import STORES, Store, nodes, script
 from tests.support import databases, needs, redis
 from tests.support.node import require_node
 
 STEP_SECONDS = 0.05
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 COMPARER = Comparer(applied="applied")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The size of a run; ``own_faults`` is the number of each fault of the storage and the page."""
+    """The size of a run; ``own_faults`` is the number of each fault of the storage and the page.
+
+    A stalled node stalls for longer than a join of the npm client may take.
+    """
 
     clients: int
     events: int
     faults: dict[str, int]
     own_faults: int
+    join_timeout_ms: int
+    stall_seconds: float
 
 
 SHORT = Scale(
@@ -59,6 +64,8 @@ SHORT = Scale(
         Kind.STALL: 1,
     },
     own_faults=1,
+    join_timeout_ms=5_000,
+    stall_seconds=7,
 )
 LONG = Scale(
     clients=20,
@@ -75,6 +82,9 @@ LONG = Scale(
         Kind.STALL: 4,
     },
     own_faults=10,
+    # What it has by default, and so has the kit.
+    join_timeout_ms=10_000,
+    stall_seconds=STALL_SECONDS,
 )
 IS_LONG = os.environ.get("CHAOS") == "long"
 SCALE = LONG if IS_LONG else SHORT
@@ -103,7 +113,8 @@ async def start_clients(
     async with AsyncExitStack() as stack:
         started: list[ScriptedClients] = []
         if "npm" in kinds:
-            started.append(await stack.enter_async_context(npm_clients(proxy, scripts, SEED)))
+            npm = npm_clients(proxy, scripts, SEED, SCALE.join_timeout_ms)
+            started.append(await stack.enter_async_context(npm))
         if "chromium" in kinds:
             context = await stack.enter_async_context(await chromium.new_context())
             page = await context.new_page()
@@ -164,7 +175,8 @@ def make_storm(
 
     also = {**store.also, "reload": reload} if pages else store.also
     counts = {**SCALE.faults, **dict.fromkeys(also, SCALE.own_faults)}
-    return Storm(Plan.make(SEED, counts), proxy, running, also=also)
+    plan = Plan.make(SEED, counts)
+    return Storm(plan, proxy, running, stall_seconds=SCALE.stall_seconds, also=also)
 
 
 @pytest.mark.parametrize("kinds", KINDS)

@@ -16,13 +16,14 @@ import pytest_asyncio
 from websockets.exceptions import WebSocketException
 
 from recovery_app.chaos.plan import Fault, Kind, Plan
-from recovery_app.chaos.processes import HOST, Process, free_port
+from recovery_app.chaos.processes import HOST, STOP_SECONDS, Process
 from recovery_app.chaos.proxy import Proxy
 from recovery_app.chaos.storages import stopping
 from recovery_app.chaos.storm import SLACK, Storm
 from tests.chaos.echo import connect_client, eventually, run_server
 from tests.chaos.support import DURABLE
 from tests.support import needs, redis
+from tests.support.processes import free_port
 
 SHORT = 0.3
 
@@ -43,7 +44,7 @@ async def proxy(node: Process) -> AsyncIterator[Proxy]:
         yield proxy
 
 
-def who_is(node: Process, seconds: float = 5) -> str:
+def who_is(node: Process, seconds: float = 60) -> str:
     """Return the process id of a node; raise `TimeoutError` if it doesn't respond."""
     with socket.create_connection((HOST, node.port), timeout=seconds) as asking:
         asking.settimeout(seconds)
@@ -110,7 +111,7 @@ def test_a_suspended_process_can_be_stopped(node: Process) -> None:
         who_is(node, SHORT)
     began = time.monotonic()
     node.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < STOP_SECONDS
     with pytest.raises(RuntimeError, match="isn't running"):
         node.signal(signal.SIGCONT)
 
@@ -173,13 +174,13 @@ async def test_a_storm_ends_in_time_with_unfinished_faults(proxy: Proxy) -> None
     # There is no connection to cut.
     began = time.monotonic()
     await storm_of(Kind.CUT, proxy, [], 3).run_for(SHORT)
-    assert SHORT <= time.monotonic() - began < SHORT + 5
+    assert SHORT <= time.monotonic() - began < SHORT + 60
 
 
 async def test_a_storm_without_faults_lasts_the_whole_time(proxy: Proxy) -> None:
     began = time.monotonic()
     await Storm(Plan.make(1, {}), proxy, []).run_for(SHORT)
-    assert SHORT <= time.monotonic() - began < SHORT + 5
+    assert SHORT <= time.monotonic() - began < SHORT + 60
 
 
 async def test_a_cancelled_storm_continues_a_stopped_node(node: Process, proxy: Proxy) -> None:

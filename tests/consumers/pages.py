@@ -12,7 +12,7 @@ from recovery_app import RecoveryManager
 from tests.consumers.apps import Counter
 from tests.consumers.wire import Client, connected, recovery_of
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 class Page:

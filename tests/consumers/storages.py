@@ -52,4 +52,4 @@ class FlakyStorage(MemoryStorage):
     async def next_call(self) -> None:
         """Wait until the storage is asked for something."""
         self.called.clear()
-        await asyncio.wait_for(self.called.wait(), timeout=5)
+        await asyncio.wait_for(self.called.wait(), timeout=60)

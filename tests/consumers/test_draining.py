@@ -47,6 +47,35 @@ def heard() -> Iterator[list[int]]:
     signal.signal(signal.SIGTERM, before)
 
 
+class Turns:
+    """The sleeps that a drain asks for between the turns: none goes by before `go`."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.go = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.asked.append(seconds)
+        if seconds > 0:
+            await self.go.wait()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    """Return the turns of each drain of the test."""
+    turns = Turns()
+    monkeypatch.setattr("recovery_app.drain.asyncio", turns)
+    return turns
+
+
+def only_connection() -> Any:
+    (connection,) = open_connections
+    return connection
+
+
 def drained(counter: Any = Counter, **options: Any) -> RecoveryDrain:
     return RecoveryDrain(counter.as_asgi(), **{"seconds": 0, "grace_seconds": 5, **options})
 
@@ -86,7 +115,7 @@ async def test_an_event_in_the_works_is_answered_and_what_comes_later_is_not(
         await client.join()
         await client.cast("add")
         draining = asyncio.create_task(app.drain())
-        await asyncio.sleep(0.01)
+        await eventually(lambda: only_connection()._deaf)
         await client.cast("add")
         await client.cast("phx_join")
         gate.set()
@@ -115,9 +144,9 @@ async def test_a_join_that_is_half_read_is_done_before_the_end(
         await client.cast("phx_leave", topic="room:1")
         # It waits until the topic that was left has ended: this many may not end at once.
         await client.send("room:2", "phx_join", {}, ref="9", join_ref="9")
-        await asyncio.sleep(0.01)
+        await eventually(only_connection()._reading.locked)
         draining = asyncio.create_task(app.drain())
-        await asyncio.sleep(0.01)
+        await eventually(lambda: only_connection()._ended is not None)
         gate.set()
         frames = []
         while (message := await client.raw.receive_output(timeout=5)) != RESTART:
@@ -131,17 +160,18 @@ async def test_a_join_that_is_half_read_is_done_before_the_end(
     await draining
 
 
-async def test_each_has_its_turn(manager: RecoveryManager) -> None:
-    app = drained(seconds=0.4)
-    loop = asyncio.get_running_loop()
+async def test_each_has_its_turn(manager: RecoveryManager, turns: Turns) -> None:
+    app = drained(seconds=600)
     async with connected(app, manager) as one, connected(app, manager) as two:
-        start = loop.time()
         draining = asyncio.create_task(app.drain())
-        ends = []
-        for seen in asyncio.as_completed([sees_the_end(one), sees_the_end(two)]):
-            await seen
-            ends.append(loop.time() - start)
-        assert ends[0] < 0.15 < 0.2 <= ends[1]
+        await eventually(lambda: len(turns.asked) == 2)
+        first, second = turns.asked
+        assert first <= 0 < 200 < second <= 300
+        ends = [asyncio.create_task(sees_the_end(each)) for each in (one, two)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        assert sum(end.done() for end in ends) == 1
+        turns.go.set()
+        await asyncio.gather(*ends)
     await draining
 
 
@@ -152,39 +182,42 @@ async def test_other_event_loops_are_left_alone(manager: RecoveryManager) -> Non
         assert await client.hears_nothing()
 
 
-async def test_those_that_have_gone_take_no_turn(manager: RecoveryManager) -> None:
-    app = drained(seconds=1.5)
-    loop = asyncio.get_running_loop()
+async def test_those_that_have_gone_take_no_turn(manager: RecoveryManager, turns: Turns) -> None:
+    app = drained(seconds=600)
     async with connected(app, manager), connected(app, manager), connected(app, manager):
-        start = loop.time()
         draining = asyncio.create_task(app.drain())
-        await asyncio.sleep(0.01)
+        await eventually(lambda: len(turns.asked) == 2)
         (connection, *_) = open_connections
+    turns.go.set()
     await draining
-    # One turn may have begun, but not the third.
-    assert loop.time() - start < 0.9
-    await asyncio.wait_for(connection.drain(), 5)
+    # The second turn had begun, and the third never came.
+    assert len(turns.asked) == 2
+    await asyncio.wait_for(connection.drain(), 60)
 
 
-async def test_one_that_is_being_accepted_is_closed_at_the_end(manager: RecoveryManager) -> None:
-    gate = asyncio.Event()
+async def test_one_that_is_being_accepted_is_closed_at_the_end(
+    manager: RecoveryManager, turns: Turns
+) -> None:
+    coming, gate = asyncio.Event(), asyncio.Event()
 
     class Late(Counter):
         async def connect(self) -> None:
             if self.scope["path"] == "/late":
+                coming.set()
                 await gate.wait()
             await self.accept()
 
-    app = drained(Late, seconds=0.2)
+    app = drained(Late, seconds=600)
     async with connected(app, manager) as one, connected(app, manager) as two:
         late = WebsocketCommunicator(cast(Any, app), "/late")
         late.scope.update(cast(Any, {"recovery": manager}))
         connecting = asyncio.create_task(late.connect(timeout=5))
-        await asyncio.sleep(0.01)
+        await coming.wait()
         draining = asyncio.create_task(app.drain())
-        await asyncio.sleep(0.01)
+        await eventually(lambda: len(turns.asked) == 2)
         gate.set()
         assert await connecting == (True, None)
+        turns.go.set()
         for raw in (one.raw, two.raw, late):
             assert await raw.receive_output(timeout=5) == RESTART
         await late.disconnect()
@@ -355,7 +388,7 @@ async def test_a_loop_that_has_the_signal_for_itself_keeps_it(
     try:
         async with connected(drained(), manager):
             os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.wait_for(called.wait(), 5)
+            await asyncio.wait_for(called.wait(), 60)
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
     assert unhooked(caplog)

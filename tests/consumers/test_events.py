@@ -275,7 +275,7 @@ async def test_a_full_mailbox_only_puts_off_what_is_gathered(
     async with connected(Gathering, manager) as client:
         await client.join()
         await client.push("add")
-        await asyncio.wait_for(again.wait(), timeout=5)
+        await asyncio.wait_for(again.wait(), timeout=60)
         assert (await client.push("quiet"))["status"] == "ok"
         assert stored(manager)["count"] == 1
 

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app._live.replies import MAX_REPLIES, MAX_REPLY_BYTES
+from recovery_app._live import replies
+from recovery_app._live.replies import (
+    MAX_LINES,
+    MAX_REPLIES,
+    MAX_REPLY_BYTES,
+    Reply,
+    ReplyCache,
+)
 from recovery_app.storages import MemoryStorage
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.storages import FlakyStorage
@@ -213,6 +220,75 @@ async def test_neither_number_is_seen_by_the_application(manager: RecoveryManage
         await client.join()
         reply = await client.push("add", {"by": 2, "_seq": 1, "_ack": 0})
     assert reply["response"]["payload"] == "{'by': 2}"
+
+
+async def test_no_line_is_seen_by_the_application(manager: RecoveryManager) -> None:
+    async with connected(Counter, manager) as client:
+        reply = await client.join(_line="a")
+        assert reply["response"]["params"] == {}
+        reply = await client.push("quiet-not", {"_seq": 1, "_line": "a", "x": 1})
+        assert reply["response"]["payload"] == "{'x': 1}"
+
+
+@pytest.mark.parametrize("line", [7, None, [], "x" * 33, "é"])
+async def test_a_line_that_is_no_short_word_is_refused(manager: RecoveryManager, line: Any) -> None:
+    async with connected(Counter, manager) as client:
+        await client.join()
+        reply = await client.push("add", {"_seq": 1, "_line": line})
+        assert (reply["status"], reply["response"]["reason"]) == ("error", "bad_seq")
+
+
+@both
+async def test_a_number_of_another_line_is_not_taken_for_ones_own(
+    manager: RecoveryManager, counter: Any
+) -> None:
+    async with connected(counter, manager) as one:
+        told_first = recovery_of(await one.join(_line="one"))
+        assert told_first["lines"] == []
+        await one.push("add", {"_seq": 1, "_line": "one"})
+    async with connected(counter, manager) as other:
+        token = recovery_of(await other.join(_line="two", token=told_first["token"]))["token"]
+        await other.push("add", {"_seq": 2, "_line": "two"})
+    async with connected(counter, manager) as one:
+        reply = recovery_of(await one.join(_line="one", token=token))
+        assert (reply["seq"], reply["lines"]) == (2, [["one", 1], ["two", 2]])
+        taken = await one.push("add", {"_seq": 2, "_line": "one"})
+        assert taken["status"] == "error"
+        assert taken["response"] == {"reason": "seq_taken", "seq": 2, "_recovery": {"seq": 2}}
+        own = await one.push("add", {"_seq": 1, "_line": "one"})
+        assert own["response"]["_recovery"]["repeat"]
+        unnamed = await one.push("add", {"_seq": 2})
+        assert unnamed["response"]["_recovery"]["repeat"]
+        following = await one.push("add", {"_seq": 3, "_line": "one"})
+        assert following["response"]["count"] == 3
+
+
+async def test_lines_that_take_turns_are_bounded(manager: RecoveryManager) -> None:
+    async with connected(Counter, manager) as client:
+        token = recovery_of(await client.join())["token"]
+        for number in range(1, 3 * MAX_LINES + 1):
+            await client.push("add", {"_seq": number, "_line": f"{number % 2}", "_ack": number - 1})
+    async with connected(Counter, manager) as client:
+        lines = recovery_of(await client.join(token=token, _line="1"))["lines"]
+    assert len(lines) == MAX_LINES
+    assert lines[-1] == ["0", 3 * MAX_LINES]
+
+
+def test_replies_with_lines_are_dropped_but_not_misread_by_an_earlier_version() -> None:
+    cache = ReplyCache()
+    cache.add(Reply(is_ok=False, response=b'{"a": 1}'), "one")
+    cache.add(Reply(is_ok=True, response=b"{}"), "two")
+    again = ReplyCache(2, cache.pack())
+    assert again.lines == [("one", 1), ("two", 2)]
+    assert again.find(1) == Reply(is_ok=False, response=b'{"a": 1}')
+    assert replies._unpack(cache.pack()) == []
+
+
+@pytest.mark.parametrize("cut", range(1, 20))
+def test_lines_that_are_cut_short_are_dropped(cut: int) -> None:
+    cache = ReplyCache()
+    cache.add(Reply(is_ok=True, response=b"{}"), "one")
+    ReplyCache(1, cache.pack()[:-cut])
 
 
 async def test_what_a_handler_says_under_our_key_gives_way(manager: RecoveryManager) -> None:

@@ -79,6 +79,19 @@ async def test_a_state_that_came_back(
     )
 
 
+async def test_a_state_that_was_copied(manager: RecoveryManager, lines: Lines) -> None:
+    old = (await join(manager))["token"]
+    async with connected(Shop, manager) as client:
+        await client.join(TOPIC, old)
+        await client.push("add")
+    lines()
+    reply = await join(manager, old)
+    (record,) = lines()
+    assert (record.levelname, record.outcome) == ("INFO", "copied")
+    assert record.shown_hash == key_of(old)
+    assert record.socket_hash == key_of(reply["token"]) != record.shown_hash
+
+
 async def test_a_state_that_is_gone(manager: RecoveryManager, lines: Lines) -> None:
     token = manager.create_token("nobody", binding=b"")
     reply = await join(manager)

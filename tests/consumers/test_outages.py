@@ -11,6 +11,7 @@ from recovery_app import RecoveryManager
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Verdict
 from recovery_app.signals import Observer, observers
+from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.storages import FlakyStorage
 from tests.consumers.test_groups import tell
@@ -131,13 +132,15 @@ async def test_a_touch_makes_safe_what_an_outage_left(
 
 
 async def test_during_a_touch_nothing_changes(
-    make_manager: Callable[..., RecoveryManager], storage: FlakyStorage
+    make_manager: Callable[..., RecoveryManager], storage: FlakyStorage, clock: FakeClock
 ) -> None:
-    manager = make_manager(storage=storage, ttl=0.4, token_max_age=0.4)
+    storage.clock = clock
+    manager = make_manager(storage=storage, clock=clock, ttl=0.4, token_max_age=0.4)
     async with connected(Counter, manager) as client:
         await client.join()
         storage.stop()
         for _ in range(3):
+            clock.advance(seconds=0.1)
             await storage.next_call()
         storage.start()
         await told_token(client)

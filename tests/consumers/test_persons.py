@@ -106,7 +106,7 @@ async def test_a_lost_reply_costs_nothing_but_a_stranger_has_no_use_of_it(
         reply = await client.join(token=token)
         assert reply["response"]["count"] == 1
         await client.push("add")
-    assert await outcome_as(manager, mine, token) == "superseded"
+    assert await outcome_as(manager, mine, token) == "copied"
     assert await outcome_as(manager, mine, recovery_of(reply)["token"]) == "recovered"
 
 

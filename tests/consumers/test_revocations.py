@@ -119,6 +119,21 @@ async def test_a_fenced_page_of_a_revoked_user_makes_no_copy(
         assert (await first.push("add"))["response"] == {"reason": "unmatched topic"}
 
 
+async def test_an_older_token_of_a_revoked_user_gets_no_copy(
+    make_manager: Callable[..., RecoveryManager], clock: FakeClock
+) -> None:
+    manager = make_manager(clock=clock)
+    async with page(manager, ADA) as client:
+        token = recovery_of(await client.join())["token"]
+    async with page(manager, ADA) as client:
+        await client.join(token=token)
+        await client.push("add")
+        assert await outcome(manager, ADA, token) == "copied"
+        clock.advance(seconds=1)
+        manager.revoke_user(ADA)
+        assert await outcome(manager, ADA, token) == "rejected"
+
+
 async def test_a_renewal_doesn_t_outlive_a_revocation(
     make_manager: Callable[..., RecoveryManager], clock: FakeClock
 ) -> None:

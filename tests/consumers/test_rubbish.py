@@ -57,9 +57,9 @@ async def _survive(sent: list[str | bytes]) -> None:
             else:
                 await client.raw.send_to(bytes_data=frame)
         await client.send("phoenix", "heartbeat", {}, ref="the last one")
-        await asyncio.wait_for(_hear_until(client, "the last one"), timeout=10)
+        await asyncio.wait_for(_hear_until(client, "the last one"), timeout=60)
         await client.send(TOPIC, "phx_join", {}, ref="new", join_ref="new")
-        joined = await asyncio.wait_for(_hear_until(client, "new"), timeout=10)
+        joined = await asyncio.wait_for(_hear_until(client, "new"), timeout=60)
         assert recovery_of(joined["payload"])["outcome"] == "new"
 
 

@@ -68,13 +68,14 @@ async def test_more_copies_can_be_made_until_one_sends_an_event(
         assert recovery_of(await first.join(token=shared))["outcome"] == "recovered"
         assert recovery_of(await second.join(token=shared))["outcome"] == "recovered"
         await second.push("add")
-        assert recovery_of(await third.join(token=shared))["outcome"] == "superseded"
+        assert recovery_of(await third.join(token=shared))["outcome"] == "copied"
 
 
 async def test_a_copy_made_a_quarter_of_a_ttl_after_the_first_goes_on_too(
-    make_manager: Callable[..., RecoveryManager],
+    make_manager: Callable[..., RecoveryManager], clock: FakeClock
 ) -> None:
-    manager = make_manager(ttl=0.4)
+    # Its touches come by the loop's clock, and nothing expires meanwhile.
+    manager = make_manager(ttl=0.4, storage=MemoryStorage(clock=clock), clock=clock)
     async with (
         connected(Counter, manager) as original,
         connected(Counter, manager) as early,
@@ -85,7 +86,7 @@ async def test_a_copy_made_a_quarter_of_a_ttl_after_the_first_goes_on_too(
         assert recovery_of(await early.join(token=shared))["outcome"] == "recovered"
         await early.push("add")
         # The original's storage, which a duplicated tab gets a copy of, still has this one.
-        assert recovery_of(await between.join(token=shared))["outcome"] == "superseded"
+        assert recovery_of(await between.join(token=shared))["outcome"] == "copied"
         own = await told_token(original)
         reply = await late.join(token=own)
         assert recovery_of(reply)["outcome"] == "recovered"
@@ -112,9 +113,10 @@ async def test_neither_a_heartbeat_nor_a_leave_shows_that_the_reply_arrived(
 
 
 async def test_an_idle_connection_learns_by_its_touch_that_it_was_taken_over(
-    make_manager: Callable[..., RecoveryManager],
+    make_manager: Callable[..., RecoveryManager], clock: FakeClock
 ) -> None:
-    manager = make_manager(ttl=0.4)
+    # Its touches come by the loop's clock, and nothing expires meanwhile.
+    manager = make_manager(ttl=0.4, storage=MemoryStorage(clock=clock), clock=clock)
     async with connected(Counter, manager) as old, connected(Counter, manager) as new:
         token = recovery_of(await old.join(start=5))["token"]
         await new.join(token=token)
@@ -142,10 +144,11 @@ async def test_an_open_connection_keeps_its_snapshot_alive(
 
 
 async def test_a_touch_that_finds_nothing_saves_everything(
-    make_manager: Callable[..., RecoveryManager],
+    make_manager: Callable[..., RecoveryManager], clock: FakeClock
 ) -> None:
     storage = FlakyStorage()
-    manager = make_manager(ttl=0.4, storage=storage)
+    storage.clock = clock
+    manager = make_manager(ttl=0.4, storage=storage, clock=clock)
     async with connected(Counter, manager) as client:
         token = recovery_of(await client.join(start=5))["token"]
         storage.delete(manager.snapshots().items[0].socket_hash)

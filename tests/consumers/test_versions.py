@@ -8,7 +8,9 @@ import pytest
 
 from recovery_app import RecoveryManager
 from recovery_app.signals import recovery_failed, state_recovered
+from tests.clock import FakeClock
 from tests.consumers.apps import COUNTERS, Counter
+from tests.consumers.storages import FlakyStorage
 from tests.consumers.test_takeovers import told_token
 from tests.consumers.wire import connected, recovery_of
 
@@ -88,7 +90,7 @@ async def test_a_state_that_cannot_be_restored_fails_no_join(manager: RecoveryMa
         Fragile.broken = True
         async with connected(Fragile, manager) as client:
             reply = await client.join(token=token)
-            assert recovery_of(reply)["outcome"] == "version"
+            assert (recovery_of(reply)["outcome"], recovery_of(reply)["token"]) == ("failed", None)
             assert (await client.push("quiet"))["status"] == "ok"
         Fragile.broken = False
         async with connected(Fragile, manager) as client:
@@ -156,7 +158,7 @@ async def test_a_failed_restore_names_its_socket(manager: RecoveryManager) -> No
     recovery_failed.connect(hear)
     try:
         async with connected(Fragile, manager) as client:
-            assert recovery_of(await client.join(token=token))["outcome"] == "version"
+            assert recovery_of(await client.join(token=token))["outcome"] == "failed"
     finally:
         recovery_failed.disconnect(hear)
     assert heard == [item.socket_id]
@@ -170,4 +172,103 @@ async def test_extras_that_cannot_be_sent_fail_no_join(manager: RecoveryManager)
     async with connected(Odd, manager) as client:
         token = recovery_of(await client.join())["token"]
     async with connected(Odd, manager) as client:
-        assert recovery_of(await client.join(token=token))["outcome"] == "version"
+        assert recovery_of(await client.join(token=token))["outcome"] == "failed"
+
+
+class Broken(Counter):
+    """A consumer with a bug in the hook called ``broken``."""
+
+    broken = ""
+
+    async def migrate_state(self, state: dict[str, Any], version: int) -> dict[str, Any]:
+        self.fail_in("migrate_state")
+        return state
+
+    async def restore_state(self, state: dict[str, Any]) -> None:
+        self.fail_in("restore_state")
+        self._write_recovery_fields(state)
+
+    async def after_recover(self, takeover: Any) -> dict[str, Any]:
+        self.fail_in("after_recover")
+        return {"count": self.count}
+
+    def fail_in(self, hook: str) -> None:
+        if hook == self.broken:
+            raise RuntimeError("a bug")
+
+
+HOOKS = ("migrate_state", "restore_state", "after_recover")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_with_a_bug_in_a_hook_the_page_works_on_a_fresh_mount(
+    manager: RecoveryManager, hook: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(Broken, manager) as client:
+        token = recovery_of(await client.join(start=5))["token"]
+    (item,) = manager.snapshots().items
+    stored = manager.inspect(item.socket_hash)
+    monkeypatch.setattr(Broken, "recovery_version", 1)
+    monkeypatch.setattr(Broken, "broken", hook)
+    async with connected(Broken, manager) as client:
+        reply = recovery_of(await client.join(token=token))
+        assert (reply["outcome"], reply["token"], reply["seq"]) == ("failed", None, 0)
+        await client.cast("add", {"_seq": 1, "_ack": 0})
+        own = await told_token(client)
+        answer = (await client.reply())["response"]
+        assert (answer["count"], answer["_recovery"]["seq"]) == (1, 1)
+    found = manager.inspect(item.socket_hash)
+    assert stored is not None
+    assert found is not None
+    assert found.state == stored.state
+    monkeypatch.setattr(Broken, "broken", "")
+    for shown, count in ((token, 5), (own, 1)):
+        async with connected(Broken, manager) as client:
+            reply = await client.join(token=shown)
+            assert (recovery_of(reply)["outcome"], reply["response"]["count"]) == (
+                "recovered",
+                count,
+            )
+
+
+async def test_a_field_that_is_new_and_has_no_default_is_no_dead_end(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(Counter, manager) as client:
+        token = recovery_of(await client.join(start=5))["token"]
+
+    async def after_recover(self: Any, takeover: Any) -> dict[str, Any]:
+        return {"currency": self.currency}
+
+    async def mount(self: Any, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+        self.count, self.items, self.currency = 0, [], "EUR"
+        return {}
+
+    monkeypatch.setattr(Counter, "recovery_fields", ("count", "items", "currency"))
+    monkeypatch.setattr(Counter, "after_recover", after_recover)
+    monkeypatch.setattr(Counter, "mount", mount)
+    async with connected(Counter, manager) as client:
+        assert recovery_of(await client.join(token=token))["outcome"] == "failed"
+        await client.cast("add")
+        assert len(await told_token(client)) == 64
+        assert (await client.reply())["response"]["count"] == 1
+
+
+async def test_a_state_that_waits_for_a_fix_is_kept_alive_by_an_open_page(
+    make_manager: Any,
+) -> None:
+    storage, clock = FlakyStorage(), FakeClock()
+    storage.clock = clock
+    manager = make_manager(ttl=0.4, storage=storage, clock=clock)
+    async with connected(Broken, manager) as client:
+        token = recovery_of(await client.join(start=5))["token"]
+    Broken.broken = "after_recover"
+    try:
+        async with connected(Broken, manager) as client:
+            assert recovery_of(await client.join(token=token))["outcome"] == "failed"
+            for _ in range(4):
+                clock.advance(seconds=0.3)
+                await storage.next_call()
+            assert manager.count() == 1
+    finally:
+        Broken.broken = ""

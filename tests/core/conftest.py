@@ -11,6 +11,7 @@ import pytest
 from recovery_app import RecoveryManager
 from recovery_app.storages import MemoryStorage, Storage
 from tests.clock import FakeClock
+from tests.core.selection import is_selected
 from tests.core.support import CALLS, STORAGES, make_manager
 
 
@@ -68,3 +69,11 @@ def manager(clock: FakeClock, calls: Callable[[Any], Any]) -> RecoveryManager:
     """Return a manager in memory, called in both ways."""
     called: RecoveryManager = calls(make_manager(storage=MemoryStorage(clock=clock), clock=clock))
     return called
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the storages that prove nothing new for a test."""
+    left_out = [item for item in items if not is_selected(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_selected(item)]

@@ -23,7 +23,7 @@ from tests.support.processes import TOP
 SECRET = b"the secret of the tests of the core"
 OTHER_SECRET = b"a secret that nobody here knows of!"
 SOMEBODY = b"somebody else"
-SCRIPT_SECONDS = 60
+SCRIPT_SECONDS = 300
 
 Target = TypeVar("Target")
 MakeStorage = Callable[[Clock], Storage]

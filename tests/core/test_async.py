@@ -20,7 +20,7 @@ from tests.core.support import OwnStorage, make_manager
 
 SOCKET = "the socket"
 STATE = {"count": 1}
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 class GatedStorage(OwnStorage):

@@ -22,7 +22,7 @@ from tests.core.support import SECRET, OwnStorage, make_manager, run_script
 SOCKET = "the socket"
 STATE = {"count": 1}
 SOON = 0.001
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 class WatchedStorage(MemoryStorage):

@@ -19,6 +19,7 @@ from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
 from tests.core.support import make_manager
 
 SECRET = "the secret of the setting, long enough"
+OTHER_KEY = "another key of the setting, long too"
 SOCKET = "the socket"
 STATE = {"count": 1}
 MEMORY = "recovery_app.storages.MemoryStorage"
@@ -60,6 +61,7 @@ def test_every_key_is_optional() -> None:
     assert found.max_state_bytes == 1_048_576
     assert found.metrics_namespace == "golivekit"
     assert found.encryption_keys is None
+    assert found.seal is None
     assert found.serializer_fallbacks == ()
     assert found.redact == (
         "password", "passwd", "token", "secret", "api_key", "auth", "card", "cvv", "pin", "ssn",
@@ -83,7 +85,8 @@ def test_every_key_counts() -> None:
         "CLEANUP_INTERVAL": None,
         "MAX_STATE_BYTES": 10,
         "METRICS_NAMESPACE": "myapp",
-        "ENCRYPTION_KEYS": None,
+        "ENCRYPTION_KEYS": [SECRET, OTHER_KEY.encode()],
+        "SEAL": False,
         "SERIALIZER_FALLBACKS": [OwnSerializer],
         "REDACT": ["pin"],
     }
@@ -91,6 +94,8 @@ def test_every_key_counts() -> None:
         assert find_problems() == []
         found, manager = get_settings(), get_manager()
         assert get_manager() is manager
+    assert found.encryption_keys == (SECRET.encode(), OTHER_KEY.encode())
+    assert found.seal is False
     assert found.secret == SECRET.encode()
     assert found.secret_fallbacks == (SECRET.encode(),)
     assert (found.metrics_namespace, found.redact) == ("myapp", ("pin",))
@@ -185,7 +190,13 @@ def test_a_storage_takes_its_options() -> None:
         ("METRICS_NAMESPACE", ""),
         ("METRICS_NAMESPACE", "my-app"),
         ("METRICS_NAMESPACE", None),
+        ("ENCRYPTION_KEYS", []),
+        ("ENCRYPTION_KEYS", SECRET),
         ("ENCRYPTION_KEYS", ["x" * 44]),
+        ("ENCRYPTION_KEYS", [SECRET, SECRET[:31]]),
+        ("ENCRYPTION_KEYS", [SECRET, 5]),
+        ("SEAL", "yes"),
+        ("SEAL", 1),
         ("SERIALIZER_FALLBACKS", None),
         ("SERIALIZER_FALLBACKS", "recovery_app.serializers.JSONSerializer"),
         ("SERIALIZER_FALLBACKS", ["no.such.Serializer"]),
@@ -239,6 +250,6 @@ def test_a_key_of_any_type_may_be_wrong(key: Any) -> None:
 
 
 def test_no_repr_tells_a_secret() -> None:
-    with recovery(SECRET=SECRET, SECRET_FALLBACKS=[SECRET]):
+    with recovery(SECRET=SECRET, SECRET_FALLBACKS=[SECRET], ENCRYPTION_KEYS=[SECRET]):
         found, manager = get_settings(), get_manager()
     assert SECRET not in f"{found!r} {manager!r} {manager.__dict__!r}"

@@ -12,19 +12,22 @@ import pytest
 from recovery_app import RecoveryManager
 from recovery_app.clock import Clock
 from tests.clock import FakeClock
-from tests.core.support import OwnStorage, make_manager
+from tests.core.support import OTHER_SECRET, SECRET, OwnStorage, make_manager
 
 BINDING = b"session-key-of-somebody"
 NEW_BINDING = b"session-key-of-another"
 SECRET_STATE = "what-was-typed"
+ENCRYPTION_KEY = b"the key that encrypts the snapshots"
+ALL_KEYS = (SECRET, OTHER_SECRET, ENCRYPTION_KEY)
 
 
 class RaisesIn(OwnStorage):
-    """A storage whose calls raise from some moment on."""
+    """A storage that raises in a call of some kind, once so many others went well."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.raises: set[str] = set()
+        self.raises = ""
+        self.left = 0
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
         self._fail("save")
@@ -35,8 +38,10 @@ class RaisesIn(OwnStorage):
         return super().load(key)
 
     def _fail(self, call: str) -> None:
-        if call in self.raises:
-            raise RuntimeError("out of order")
+        if call == self.raises:
+            self.left -= 1
+            if self.left < 0:
+                raise RuntimeError("out of order")
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:
@@ -72,29 +77,41 @@ CALLS: dict[str, Callable[[RecoveryManager, str], Any]] = {
 }
 
 
+OTHER_KEYS: dict[str, Any] = {
+    "plain": {},
+    "encrypted": {"encryption_keys": [ENCRYPTION_KEY]},
+    # The snapshot then has another digest of the binding, which takes more calls.
+    "rotated": {"secret": OTHER_SECRET, "secret_fallbacks": [SECRET]},
+}
+
+
+@pytest.mark.parametrize("options", OTHER_KEYS.values(), ids=OTHER_KEYS)
+@pytest.mark.parametrize("left", range(4))
 @pytest.mark.parametrize("failing", ["load", "save"])
 @pytest.mark.parametrize("name", CALLS)
-def test_no_frame_holds_a_secret(name: str, failing: str, clock: FakeClock) -> None:
+def test_no_frame_holds_a_secret(
+    name: str, failing: str, left: int, options: dict[str, Any], clock: FakeClock
+) -> None:
     storage = RaisesIn(clock)
     manager = make_manager(storage=storage, clock=clock)
     token = manager.create_token("a socket", binding=BINDING)
     manager.save(token, {"text": SECRET_STATE}, binding=BINDING)
     # Another process doesn't know the socket's id, and so loads before it saves.
-    if name.endswith("save"):
-        manager = make_manager(storage=storage, clock=clock)
-    storage.raises = {failing}
+    if name.endswith("save") or options:
+        manager = make_manager(storage=storage, clock=clock, **options)
+    storage.raises, storage.left = failing, left
     try:
         CALLS[name](manager, token)
     except RuntimeError as error:
         frames = list(frames_of(error))
     else:
-        assert failing == "save"
+        assert failing == "save" or left
         return
     for frame in frames:
         path = frame.f_code.co_filename
         if "recovery_app" not in path or "/tests/" in path:
             continue
-        secrets = [token, BINDING.decode(), NEW_BINDING.decode()]
+        secrets = [token, BINDING.decode(), NEW_BINDING.decode(), *map(bytes.decode, ALL_KEYS)]
         # A storage is given the state's bytes, which its own frames have to hold.
         if "/storages/" not in path:
             secrets.append(SECRET_STATE)

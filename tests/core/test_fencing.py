@@ -26,6 +26,7 @@ HASH = hash_socket_id(SOCKET).hex()
 STATE = {"count": 1}
 
 
+@pytest.mark.every_storage
 def test_a_new_connection_continues_where_the_older_one_was(everywhere: RecoveryManager) -> None:
     token = everywhere.create_token(SOCKET)
     everywhere.save(token, STATE, applied_seq=7, version=2, view="a view", topic="a:topic")
@@ -59,6 +60,7 @@ def test_an_older_connection_is_refused_once_a_newer_one_took_over(
     assert everywhere.touch(new) is True
 
 
+@pytest.mark.every_storage
 def test_a_lost_reply_to_a_join_loses_nothing(everywhere: RecoveryManager) -> None:
     token = everywhere.create_token(SOCKET)
     everywhere.save(token, STATE)
@@ -109,6 +111,7 @@ def test_clocks_that_differ_between_nodes_change_nothing(
 # Revoking.
 
 
+@pytest.mark.every_storage
 def test_nothing_brings_back_what_was_revoked(
     everywhere: RecoveryManager, clock: FakeClock
 ) -> None:

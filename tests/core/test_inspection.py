@@ -23,8 +23,22 @@ from recovery_app.testing.contract.base import OWNER, snapshot_bytes
 from recovery_app.values import Query, SnapshotInfo
 from tests.clock import FakeClock
 from tests.core.caches import LISTING
-from tests.core.support import SOMEBODY, calls_of_async_variants, make_manager, now_us
+from tests.core.redis_storages import REDIS
+from tests.core.support import (
+    DATABASES,
+    MEMORY,
+    SOMEBODY,
+    calls_of_async_variants,
+    make_manager,
+    now_us,
+)
 
+sorting = pytest.mark.parametrize("any_storage", [MEMORY, *DATABASES], indirect=True)
+"""On the storages that sort, which also keep what has expired."""
+listing = pytest.mark.parametrize(
+    "any_storage", [MEMORY, *DATABASES, REDIS[0], REDIS[-1], LISTING[0]], indirect=True
+)
+"""On each kind of storage that lists what it holds."""
 IDS = [f"{letter}-{number}" for letter in "ab" for number in range(4)]
 
 
@@ -76,9 +90,8 @@ def test_pages_have_each_snapshot_once(everywhere: RecoveryManager) -> None:
     assert ids_of(everywhere, view="view 3", prefix="a") == ["a-3"]
 
 
+@listing
 def test_a_page_tells_what_a_listing_tells(everywhere: RecoveryManager) -> None:
-    if not everywhere.storage.supports_listing:
-        return
     fill(everywhere)
     told = {info.socket_id: info for info in everywhere.snapshots().items}
     for info in (*everywhere.browse().items, *everywhere.sample().items):
@@ -101,11 +114,10 @@ def facts_of(info: SnapshotInfo) -> tuple[object, ...]:
         ("view", ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2", "a-3", "b-3"]),
     ],
 )
+@sorting
 def test_pages_are_sorted_where_the_storage_can(
     everywhere: RecoveryManager, order: str, expected: list[str]
 ) -> None:
-    if not everywhere.storage.sortable_by:
-        return
     fill(everywhere)
     for limit in (1, 3, 8):
         found = ids_of(everywhere, limit, order=order)
@@ -117,11 +129,10 @@ def test_pages_are_sorted_where_the_storage_can(
             assert found == expected
 
 
+@sorting
 def test_time_sorts_too_and_goes_by_while_one_looks(
     everywhere: RecoveryManager, clock: FakeClock
 ) -> None:
-    if not everywhere.storage.sortable_by:
-        return
     for socket_id in IDS:
         token = everywhere.create_token(socket_id)
         everywhere.save(token, {})
@@ -134,12 +145,10 @@ def test_time_sorts_too_and_goes_by_while_one_looks(
         assert [info.socket_id for info in rest.items] == IDS[2::-1]
 
 
+@sorting
 def test_what_has_expired_is_shown_where_it_is_kept(
     everywhere: RecoveryManager, clock: FakeClock
 ) -> None:
-    storage = everywhere.storage
-    if not storage.keeps_expired:
-        return
     fill(everywhere)
     clock.advance(seconds=everywhere.ttl + 1)
     everywhere.save(everywhere.create_token("fresh"), {})
@@ -156,9 +165,8 @@ def test_what_has_expired_is_shown_where_it_is_kept(
     assert ids_of(everywhere, expired=True) == []
 
 
+@sorting
 def test_a_cursor_that_was_never_given_out_is_a_value_error(everywhere: RecoveryManager) -> None:
-    if not everywhere.storage.sortable_by:
-        return
     fill(everywhere)
     given = everywhere.browse(Query(order="size_bytes", limit=2)).next_cursor
     for order, cursor in (
@@ -387,11 +395,10 @@ def test_a_socket_is_revoked_by_its_hash(everywhere: RecoveryManager) -> None:
     assert not everywhere.revoke_socket(key_of("nobody's"))
 
 
+@sorting
 def test_a_socket_that_expired_can_be_kept_from_coming_back(
     everywhere: RecoveryManager, clock: FakeClock
 ) -> None:
-    if not everywhere.storage.keeps_expired:
-        return
     token = everywhere.create_token("mine")
     everywhere.save(token, {"count": 1})
     clock.advance(seconds=everywhere.ttl + 1)

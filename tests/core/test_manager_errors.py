@@ -145,7 +145,7 @@ def test_what_no_storage_can_be_asked_is_refused(
 def test_a_broken_snapshot_is_told_and_left(manager: RecoveryManager, token: str) -> None:
     for broken, error in (
         (b"rubbish", SnapshotCorrupt),
-        (b"RS\x02" + snapshot_bytes(1)[3:], VersionMismatch),
+        (b"RS\x03" + snapshot_bytes(1)[3:], VersionMismatch),
     ):
         manager.storage.save(KEY, broken, 60)
         for give in (manager.recover, manager.take_over, manager.renew):
@@ -207,3 +207,32 @@ def test_a_bad_token_is_a_token_error_for_every_call(manager: RecoveryManager, b
         with pytest.raises(MalformedToken) as raised:
             call()
         assert raised.value.socket_hash is None
+
+
+# What is of the wrong type.
+
+
+@pytest.mark.parametrize("name", ["ttl", "token_max_age", "cleanup_interval"])
+@pytest.mark.parametrize("value", ["5m", "300", b"300", True, [300]])
+def test_a_time_that_is_no_number_says_what_is_one(name: str, value: Any) -> None:
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"{name} must be a number of seconds or a timedelta"):
+        make_manager(**options)
+
+
+@pytest.mark.parametrize("binding", ["user:1", 1, None])
+def test_a_binding_that_is_no_bytes_says_so_and_not_whose_it_is(
+    calls: Callable[[Any], Any], manager: RecoveryManager, token: str, binding: Any
+) -> None:
+    ask = calls(manager)
+    for call in (
+        lambda: manager.create_token(SOCKET, binding=binding),
+        lambda: ask.save(token, STATE, binding=binding),
+        lambda: ask.recover(token, binding=binding),
+        lambda: ask.take_over(token, binding=binding),
+        lambda: ask.revoke(token, binding=binding),
+    ):
+        with pytest.raises(TypeError, match="binding must be bytes") as raised:
+            call()
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__

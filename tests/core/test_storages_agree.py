@@ -49,7 +49,7 @@ snapshot = st.builds(
 rubbish = (
     st.binary(max_size=8)
     | st.builds(lambda data, size: data[:size], snapshot, st.integers(60, 90))
-    | st.builds(lambda data: b"RS\x02" + data[3:], snapshot)
+    | st.builds(lambda data: b"RS\x03" + data[3:], snapshot)
 )
 
 

@@ -161,7 +161,7 @@ def test_what_is_malformed_reaches_neither_base64_nor_hmac(
         raise AssertionError("too far")
 
     monkeypatch.setattr("recovery_app._core.tokens.a2b_base64", unreachable)
-    monkeypatch.setattr("recovery_app._core.tokens._Key.mac", unreachable)
+    monkeypatch.setattr("recovery_app._core.keys.MacKey.mac", unreachable)
     assert refusal_of(value) is MalformedToken
 
 

@@ -31,10 +31,10 @@ onEachTransport(test, "each event has the next number, and acknowledges the repl
   for (const item of ["a", "b"]) await page.view.push("add", { item, _seq: 9, _ack: 9 });
   await Promise.all(page.add("c", "d"));
   assert.deepEqual(server.of("add").map(({ payload }) => payload), [
-    { item: "a", _seq: 1, _ack: 0 },
-    { item: "b", _seq: 2, _ack: 1 },
-    { item: "c", _seq: 3, _ack: 2 },
-    { item: "d", _seq: 4, _ack: 2 },
+    { item: "a", _seq: 1, _ack: 0, _line: server.line },
+    { item: "b", _seq: 2, _ack: 1, _line: server.line },
+    { item: "c", _seq: 3, _ack: 2, _line: server.line },
+    { item: "d", _seq: 4, _ack: 2, _line: server.line },
   ]);
 });
 
@@ -210,7 +210,7 @@ onEachTransport(test, "events pushed in a listener for the join come after those
   page.view.addEventListener("outcome", () => late.push(...page.add("c")), { once: true });
   await page.back();
   await Promise.all(late);
-  assert.deepEqual(items(server), ["a", "b", "c"]);
+  assert.deepEqual(items(server), ["a", "c", "b"]);
 });
 
 for (const type of ["status", "outcome"]) {
@@ -390,6 +390,8 @@ test("nothing is sent on a connection that the page closed in its outcome listen
 
 test("a connection that the page closed in its outcome listener isn't joined again", () => {
   const { view, clock, transport, joined } = withTestTransport();
+  joined("new");
+  view.joinPayload();
   joined("unavailable");
   clock.tick(10_000);
   assert.equal(transport.rejoins, 1);
@@ -495,6 +497,7 @@ test("a channel of the npm client isn't rejoined after leave", async (t) => {
   const { tab, clock } = withFakeClock();
   const server = await TestServer.start(t);
   const page = new Page(t, server, "the npm client", { tab });
+  page.view.keep({ token: "token-0" });
   server.outcomes.push("unavailable");
   await page.joined();
   page.channel.leave();
@@ -524,7 +527,7 @@ onEachTransport(test, "an event is queued until it is stored, and resent if it w
   const { response } = await page.cut();
   assert.deepEqual(response.state, ["a"]);
   await until(() => server.of("add").length > sent);
-  assert.deepEqual(server.of("add")[sent].payload, { item: 1, _seq: 2, _ack: 51 });
+  assert.deepEqual(server.of("add")[sent].payload, { item: 1, _seq: 2, _ack: 51, _line: server.line });
   assert.deepEqual((await page.add("z")[0]).state, ["a", ...range(1, 50), "z"]);
   assert.deepEqual([states, notes], [range(2, 51), []]);
 });
@@ -677,19 +680,21 @@ for (const outcome of ["version", "unavailable"]) {
     assert.equal(server.urls.length, 1 + ownConnections);
   });
 
-  onEachTransport(test, `events from before a first join that ends with ${outcome} wait, and are sent after any other outcome`, async (page, server) => {
+  onEachTransport(test, `a page that has no token works during ${outcome}`, async (page, server) => {
     const replies = page.add("a");
-    server.outcomes.push(outcome, "expired");
-    await page.joined();
+    server.outcomes.push(outcome);
+    const { isWaiting } = await page.joined();
     replies.push(...page.add("b"));
     assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b"]);
+    assert.deepEqual([isWaiting, server.joins.length], [false, 1]);
   });
 }
 
 onEachTransport(test, "each join that doesn't restore the state is retried after a longer wait", async (page, server) => {
   const { tries } = page.options;
-  server.outcomes.push("unavailable", "version", "unavailable");
   await page.joined();
+  server.outcomes.push("unavailable", "version", "unavailable");
+  await page.cut();
   await page.add("a")[0];
   assert.deepEqual(tries.splice(0), [1, 2, 3]);
   server.outcomes.push("unavailable");
@@ -702,13 +707,15 @@ onEachTransport(test, "each join that doesn't restore the state is retried after
 });
 
 onEachTransport(test, "a join that didn't restore the state isn't retried once its connection is lost", async (page, server) => {
+  page.tab.sessionStorage.setItem(KEY, "token-0");
+  page.view.keep({ token: "token-0" });
   server.outcomes.push("unavailable");
   await page.joined();
   page.goOffline();
   page.options.clock.tick(20_000);
   await immediate();
   assert.deepEqual([server.joins.length, page.view.status], [1, "disconnected"]);
-  assert.equal((await page.back()).outcome, "new");
+  assert.equal((await page.back()).outcome, "not_found");
   page.options.clock.tick(20_000);
   await page.add("a")[0];
   assert.equal(server.joins.length, 2);

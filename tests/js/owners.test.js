@@ -185,9 +185,84 @@ onEachTransport(test, "while the storage is away, another person sees nothing, a
   assert.deepEqual([(await own).state, notes], [["b"], []]);
 });
 
+// ---------------------------------------------------------------------------------------------- Other names
+
+for (const owner of [undefined, "bob", "bob visitor nobody"]) {
+  onEachTransport(test, `events of an earlier page go along under an alias: page of ${owner}`, async (page, server) => {
+    server.owner = "visitor";
+    await page.joined();
+    page.goOffline();
+    page.add("a");
+    const next = new Page(page.t, server, page.way, { tab: page.tab.duplicate(), owner });
+    assert.deepEqual(next.view.pending, []);
+    const reply = dispatched(next.view, "reply");
+    next.add("b");
+    Object.assign(server, { owner: "bob", aliases: ["visitor"] });
+    server.outcomes.push("unavailable");
+    await next.joined();
+    assert.deepEqual((await reply).response.state, ["a"]);
+    assert.deepEqual([(await next.add("c")[0]).state, next.stored.map((each) => each.owner)], [["a", "b", "c"], []]);
+  });
+}
+
+onEachTransport(test, "an alias brings no events of others, and none without an owner", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const next = page.reload();
+  Object.assign(server, { owner: "bob", aliases: ["visitor", null, ""] });
+  assert.deepEqual(await visit(next), NOTHING_OF_ANN);
+});
+
+onEachTransport(test, "if the state is gone, events under an alias are told as lost", async (page, server) => {
+  server.owner = "visitor";
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  const notes = record(page.view, "lost");
+  Object.assign(server, { owner: "bob", aliases: ["visitor"] });
+  server.outcomes.push("expired");
+  await page.back();
+  assert.deepEqual((await page.add("b")[0]).state, ["b"]);
+  assert.deepEqual(notes, [["lost", { reason: "expired", events: [added("a")] }]]);
+});
+
+onEachTransport(test, "a page may be joined under each of its names", async (page, server) => {
+  const reply = page.add("a")[0];
+  server.owner = "nobody";
+  await page.joined();
+  assert.deepEqual((await reply).state, ["a"]);
+}, () => ({ owner: "visitor nobody" }));
+
+onEachTransport(test, "but by nobody else", async (page, server) => {
+  const reply = page.add("a")[0];
+  server.owner = "bob";
+  await page.joined();
+  await assert.rejects(reply, lostTo("owner"));
+}, () => ({ owner: "visitor nobody" }));
+
+onEachTransport(test, "what was pushed after the join as one isn't told to the other", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  const notes = record(page.view, "lost", "reply");
+  const reply = page.add("a")[0];
+  logIn(server, "nobody");
+  await page.back();
+  await assert.rejects(reply, lostTo("owner"));
+  assert.deepEqual([(await page.add("b")[0]).state, notes], [["b"], []]);
+}, () => ({ owner: "ann visitor nobody" }));
+
+onEachTransport(test, "a page from the back/forward cache may be joined by its owner only", async (page, server) => {
+  const reply = page.add("a")[0];
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  server.owner = "nobody";
+  await page.joined();
+  await assert.rejects(reply, lostTo("owner"));
+}, () => ({ owner: "ann visitor nobody" }));
+
 test("the owner is read from the page", async (t) => {
   const server = await TestServer.start(t);
-  const found = { dataset: { recoveryOwner: "ann" } };
+  const found = { dataset: { recoveryOwner: "ann nobody" } };
   const document = { visibilityState: "visible", querySelector: (what) => (what === "[data-recovery-owner]" ? found : null) };
   const page = new Page(t, server, "its own socket", { tab: new FakeBrowser().open({ document }) });
   page.add("a");

@@ -44,8 +44,8 @@ test("frames are like the npm client's: V2 arrays, string refs, and the join's r
   const { server, socket } = await joined(t);
   await socket.push("add", { item: "a" });
   const [join, add] = server.frames;
-  assert.deepEqual(join, { joinRef: "1", ref: "1", topic: "form:1", event: "phx_join", payload: { id: 1 } });
-  assert.deepEqual(add, { joinRef: "1", ref: "2", topic: "form:1", event: "add", payload: { item: "a", _seq: 1, _ack: 0 } });
+  assert.deepEqual(join, { joinRef: "1", ref: "1", topic: "form:1", event: "phx_join", payload: { id: 1, _line: server.line } });
+  assert.deepEqual(add, { joinRef: "1", ref: "2", topic: "form:1", event: "add", payload: { item: "a", _seq: 1, _ack: 0, _line: server.line } });
 });
 
 test("the state is restored after a cut, with the token of the previous reply", async (t) => {
@@ -305,22 +305,140 @@ test("a connection that doesn't open within 10 s is replaced", async (t) => {
   assert.equal(made.length, 2);
 });
 
-test("the number of tries increases, and a join resets it", async (t) => {
+test("the number of tries increases, and a connection that has held resets it", async (t) => {
   const tries = [];
-  const reconnectAfterMs = (count) => (tries.push(count), 1);
-  const { server, socket } = await joined(t, { reconnectAfterMs });
-  const { port } = server.sockets.address();
-  server.sockets.close();
-  server.cut();
-  await until(() => tries.length >= 3);
-  assert.deepEqual(tries.slice(0, 3), [1, 2, 3]);
-  const { WebSocketServer } = await import("ws");
-  const next = new TestServer(new WebSocketServer({ port, host: "127.0.0.1" }));
-  t.after(() => next.stop());
-  await dispatched(socket, "outcome");
-  tries.length = 0;
-  await cut(next, socket);
-  assert.equal(tries[0], 1);
+  const clock = new FakeClock();
+  const tab = new FakeBrowser().open({ clock });
+  const { server, socket } = await joined(t, { tab, reconnectAfterMs: (count) => (tries.push(count), 1) });
+  const rejoined = async (ms) => {
+    const outcome = dispatched(socket, "outcome");
+    server.cut();
+    await until(() => socket.status === "disconnected");
+    clock.tick(1);
+    await outcome;
+    clock.tick(ms);
+  };
+  // a server that closes right after each join must not be joined all the time
+  for (const ms of [0, 4_000, 4_999, 5_000, 0]) await rejoined(ms);
+  assert.deepEqual(tries, [1, 2, 3, 4, 1]);
+});
+
+test("a connection that can't be opened again and again, or is closed with a code that refuses, is told, and tried less and less often", async (t) => {
+  const clock = new FakeClock();
+  const waits = [];
+  const plain = clock.setTimeout;
+  clock.setTimeout = (callback, ms) => (waits.push(ms), plain(callback, ms));
+  for (const [code, opens, reason] of [[1006, false, "handshake"], [4403, true, "closed"], [1008, true, "closed"]]) {
+    const tab = new FakeBrowser().open({ clock });
+    let connection;
+    tab.WebSocket = class {
+      constructor() {
+        connection = this;
+      }
+      send() {}
+      close() {}
+    };
+    const { socket } = open(t, { origin: "ws://app.test" }, { tab });
+    const told = record(socket, "refused");
+    socket.join("form:1");
+    await immediate();
+    const delays = [];
+    for (let round = 0; round < 16; round++) {
+      if (opens) connection.onopen();
+      waits.length = 0;
+      connection.onclose({ code });
+      delays.push(waits.at(-1));
+      clock.tick(waits.at(-1));
+    }
+    assert.ok(delays.at(-1) >= 120_000 && delays.at(-1) <= 300_000, delays.join());
+    assert.ok(Math.max(...delays) <= 300_000);
+    assert.ok(delays.slice(8).every((ms) => ms > 2_000), delays.join());
+    const first = reason === "closed" ? 1 : 5;
+    assert.deepEqual(told[0], ["refused", { reason, code, tries: first }]);
+    assert.equal(told.length, 16 - first + 1);
+    socket.leave();
+  }
+});
+
+test("a join that is refused again and again is tried less and less often", async (t) => {
+  const server = await TestServer.start(t);
+  server.refusals = 20;
+  const clock = new FakeClock();
+  const waits = [];
+  const plain = clock.setTimeout;
+  clock.setTimeout = (callback, ms) => (waits.push(ms), plain(callback, ms));
+  const { socket } = open(t, server, { tab: new FakeBrowser().open({ clock }), heartbeatMs: 1e9 });
+  socket.join("form:1");
+  for (let round = 0; round < 15; round++) {
+    await dispatched(socket, "refused");
+    const ms = waits.at(-1);
+    if (round === 14) assert.ok(ms >= 120_000, String(ms));
+    setImmediate(() => clock.tick(ms));
+  }
+});
+
+test("the status is told as connected after the outcome", async (t) => {
+  const server = await TestServer.start(t);
+  const { socket } = open(t, server);
+  const notes = record(socket, "outcome", "status");
+  await socket.join("form:1");
+  await until(() => notes.length === 3);
+  assert.deepEqual(notes.map(([type, detail]) => (type === "status" ? detail : type)), ["connecting", "outcome", "connected"]);
+});
+
+test("a page that wakes up again and again doesn't put off that its line is dead", async (t) => {
+  const clock = new FakeClock();
+  const tab = new FakeBrowser().open({ clock });
+  const { server, socket } = await joined(t, { tab, reconnectAfterMs: () => 1_000_000 });
+  server.isStopped = true;
+  for (let seconds = 0; seconds < 18; seconds += 6) {
+    tab.dispatchEvent(new Event("visibilitychange"));
+    clock.tick(6_000);
+  }
+  assert.equal(socket.status, "disconnected");
+});
+
+test("an event without a reply finds out that its line is dead", async (t) => {
+  const clock = new FakeClock();
+  const tab = new FakeBrowser().open({ clock });
+  const { server, socket } = await joined(t, { tab, reconnectAfterMs: () => 1_000_000 });
+  server.isStopped = true;
+  socket.push("add", { item: "a" });
+  clock.tick(21_001);
+  assert.equal(socket.status, "disconnected");
+});
+
+test("a slow join gets more time with each try", async (t) => {
+  const server = await TestServer.start(t);
+  server.isStopped = true;
+  const clock = new FakeClock();
+  const { socket } = open(t, server, { tab: new FakeBrowser().open({ clock }), reconnectAfterMs: () => 1 });
+  socket.join("form:1");
+  for (const ms of [10_000, 20_000, 40_000]) {
+    await server.next("phx_join");
+    clock.tick(ms - 1);
+    assert.equal(socket.status, "connecting");
+    clock.tick(1);
+    assert.equal(socket.status, "disconnected");
+    clock.tick(1);
+  }
+});
+
+test("a large event that is still being sent is neither sent again nor a sign of a dead line", async (t) => {
+  const clock = new FakeClock();
+  const tab = new FakeBrowser().open({ clock });
+  const { server, socket } = await joined(t, { tab, reconnectAfterMs: () => 1_000_000 });
+  server.isStopped = true;
+  let left = 1_000_000;
+  const [connection] = tab.connections;
+  Object.defineProperty(connection, "bufferedAmount", { get: () => left });
+  socket.push("add", { item: "a" });
+  for (let seconds = 0; seconds < 70; seconds += 5, left -= 50_000) clock.tick(5_000);
+  await until(() => server.of("add").length > 0);
+  assert.deepEqual([socket.status, server.of("add").length], ["connected", 1]);
+  // it is stuck now
+  clock.tick(61_000);
+  assert.equal(socket.status, "disconnected");
 });
 
 for (const type of ["online", "pageshow", "visibilitychange", "resume"]) {

@@ -139,12 +139,12 @@ test("status and outcome events have the elapsed time and the response without i
   now.mock.restore();
   assert.deepEqual(notes, [
     ["status", "connecting"],
+    ["outcome", { outcome: "new", elapsedMs: 40, ttl: 300, response: {}, isWaiting: false }],
     ["status", "connected"],
-    ["outcome", { outcome: "new", elapsedMs: 40, ttl: 300, response: {} }],
     ["status", "disconnected"],
     ["status", "connecting"],
+    ["outcome", { outcome: "recovered", elapsedMs: 250, ttl: 300, response: { count: 7 }, isWaiting: false }],
     ["status", "connected"],
-    ["outcome", { outcome: "recovered", elapsedMs: 250, ttl: 300, response: { count: 7 } }],
   ]);
 });
 

@@ -33,6 +33,11 @@ class Wire:
         return token
 
     @property
+    def shows_token(self) -> bool:
+        """Return whether its last join showed a token."""
+        return "_recovery" in json.loads(self.joins[-1])[-1]
+
+    @property
     def joins(self) -> list[str]:
         return [text for text in self.heard if '"phx_join"' in text]
 

@@ -20,6 +20,8 @@ SOCKET, NPM = "socket", "npm"
 SKEW = 7.0
 """How far the clocks of the two nodes are apart."""
 HEALING_ROUNDS = 100
+MAX_CUTS = 3
+"""After so many an event may be given up."""
 FLOW = 200
 """After so many moves there is no end to them."""
 START = float(int(time.time()))
@@ -41,6 +43,7 @@ class World:
         self.tabs: list[Tab] = []
         self._hearing: Wire
         """That by which a client hears what it tells of now."""
+        self.cuts = 0
         self._pages = 0
         self._ids = 0
         self._do("reset")
@@ -114,6 +117,7 @@ class World:
 
     def cut(self, wire: Wire) -> None:
         """Lose all that is on its way. Each side learns of it later, or never."""
+        self.cuts += 1
         wire.is_cut = True
         wire.up.clear()
         wire.down.clear()
@@ -270,19 +274,23 @@ class World:
 
     def _note(self, page: int, what: str, detail: dict[str, Any]) -> None:
         tab = next(tab for tab in self.tabs if tab.page == page)
+        has_others = len(self.tabs) > 1
         if what == "outcome":
             tab.hear_outcome(detail, self._hearing, self._may_lose)
         elif what == "lost":
             tab.hear_lost(detail, self._may_lose)
         elif what == "settled":
-            tab.hear_reply(detail["id"], detail, is_promised=True)
+            tab.hear_reply(detail["id"], detail, is_promised=True, may_be_copied=has_others)
         elif what == "reply":
-            tab.hear_reply(detail["payload"]["id"], detail, is_promised=False)
+            number = detail["payload"]["id"]
+            tab.hear_reply(number, detail, is_promised=False, may_be_copied=has_others)
 
     def _may_lose(self, outcome: str) -> bool:
         """Return whether a state may be gone, by what has happened."""
-        if outcome == "superseded":
+        if outcome in ("superseded", "copied"):
             return len(self.tabs) > 1
+        if outcome == "undeliverable":
+            return self.cuts >= MAX_CUTS
         if outcome not in ("expired", "not_found"):
             return False
         token = self._hearing.shown

@@ -83,10 +83,9 @@ test("a join is answered with a state and a token, and a push with a reply", asy
 });
 
 test("heartbeats are answered", async (t) => {
-  const socket = await connect(t, { heartbeatIntervalMs: 30 });
+  const socket = await connect(t, { heartbeatIntervalMs: 1_500 });
   await new Promise((resolve) => {
-    let replies = 0;
-    socket.onMessage(({ topic, event }) => topic === "phoenix" && event === "phx_reply" && ++replies === 4 && resolve());
+    socket.onMessage(({ topic, event }) => topic === "phoenix" && event === "phx_reply" && resolve());
   });
   assert.equal(await new Promise((resolve) => socket.ping((ms) => resolve(typeof ms))), "number");
   assert.deepEqual(socket.closes, []);

@@ -4,6 +4,7 @@
 - `processes`: a server process on a free loopback port, its output in a file;
 - `databases`: PostgreSQL and MariaDB as aliases of Django's ``DATABASES``;
 - `asgi`: the example (or any application) under uvicorn or daphne;
+- `communicators`: those of Channels, with patience;
 - `browser`: Chromium; `node`: scripts that use the npm clients.
 
 ``tests/conftest.py`` makes fixtures of them. One more kind of server, say Redis, is a

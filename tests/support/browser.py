@@ -7,7 +7,7 @@ import shutil
 
 from playwright.async_api import Browser, Playwright, expect
 
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 """How long `expect` waits: machines of CI are slow, and a client may be between two tries."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -29,9 +29,15 @@ def find_chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-async def launch(playwright: Playwright) -> Browser:
-    """Start the browser, silent towards everything but the page."""
+async def launch(playwright: Playwright, *, caches_pages: bool = False) -> Browser:
+    """Start the browser, silent towards everything but the page.
+
+    Playwright disables the back/forward cache unless ``caches_pages``.
+    """
     expect.set_options(timeout=PATIENCE_MS)
     return await playwright.chromium.launch(
-        executable_path=find_chromium(), args=list(ARGUMENTS), headless=True
+        executable_path=find_chromium(),
+        args=list(ARGUMENTS),
+        headless=True,
+        ignore_default_args=["--disable-back-forward-cache"] if caches_pages else None,
     )

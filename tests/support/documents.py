@@ -34,8 +34,19 @@ class Document(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         return {"doc_id": self.doc_id, "text": self.text}
 
 
+class KeptDocument(Document):
+    """The same, and a login takes it along."""
+
+    recovery_keep_on_login = True
+
+
 document: Any = Document.as_asgi()
-routes: list[Any] = [path("ws/doc/<int:doc_id>", document), path("v2/doc/<int:doc_id>", document)]
+kept: Any = KeptDocument.as_asgi()
+routes: list[Any] = [
+    path("ws/doc/<int:doc_id>", document),
+    path("v2/doc/<int:doc_id>", document),
+    path("ws/kept/<int:doc_id>", kept),
+]
 application = ProtocolTypeRouter(
     {
         "http": get_asgi_application(),

@@ -21,6 +21,7 @@ from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMi
 from recovery_app.drain import RecoveryDrain  # noqa: E402
 from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
 
+BEGAN = "A handler that takes its time began."
 SECONDS = float(os.environ.get("DRAIN_SECONDS", "3"))
 GRACE_SECONDS = float(os.environ.get("DRAIN_GRACE_SECONDS", "5"))
 
@@ -38,7 +39,9 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         return {"count": self.count}
 
     async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
-        await asyncio.sleep(payload.get("seconds", 0))
+        if "seconds" in payload:
+            print(BEGAN, flush=True)
+            await asyncio.sleep(payload["seconds"])
         self.count += 1
         return {"count": self.count}
 
@@ -47,6 +50,12 @@ class Counting(Gathering):
     """Count, and save after each event."""
 
     recovery_save_interval = 0
+
+
+class KeptGathering(Gathering):
+    """The same, and a login takes it along."""
+
+    recovery_keep_on_login = True
 
 
 class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
@@ -69,6 +78,7 @@ class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
 consumers: dict[str, Any] = {
     "gathering": Gathering.as_asgi(),
     "counting": Counting.as_asgi(),
+    "kept": KeptGathering.as_asgi(),
     "sync": SyncGathering.as_asgi(),
 }
 undrained = ProtocolTypeRouter(

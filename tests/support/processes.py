@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
+import socket
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from recovery_app.chaos import processes
-from recovery_app.chaos.processes import HOST, START_SECONDS, answers, free_port, wait_until
+from recovery_app.chaos.processes import HOST, START_SECONDS, answers, wait_until
 
 __all__ = [
     "HOST",
@@ -26,8 +30,30 @@ __all__ = [
 
 TOP = Path(__file__).resolve().parents[2]
 
+# Below the ephemeral ports, and for each worker of pytest-xdist a share of its own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = max(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), WORKER + 1)
+SHARE = 10_000 // WORKERS
+PORTS = range(20_000 + WORKER * SHARE, 20_000 + (WORKER + 1) * SHARE)
+RECENT_PORTS: deque[int] = deque(maxlen=SHARE // 2)
+"""What was returned lately: its server may not have started yet, or may be about to restart."""
+
 RUNNING: list[processes.Process] = []
 """What is running now, the oldest first; a failed test shows the logs of these."""
+
+
+def free_port() -> int:
+    """Return a port that is unused, by other workers as well, and wasn't returned lately."""
+    # Hypothesis seeds the common generator, in each worker alike.
+    choice = random.SystemRandom().choice
+    while True:
+        port = choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            if port not in RECENT_PORTS:
+                RECENT_PORTS.append(port)
+                return port
 
 
 def as_user(user: str | None) -> dict[str, Any]:

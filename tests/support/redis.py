@@ -18,7 +18,7 @@ from recovery_app.storages.redis.topology import SLOTS
 from tests.support.processes import HOST, Process, answers, free_port, wait_until
 
 SERVICE = "recovery"
-SETTLE_SECONDS = 30
+SETTLE_SECONDS = 120
 DOWN_AFTER_MS = 500
 BUS_OFFSET = 10_000
 

@@ -33,8 +33,8 @@ socket.addEventListener("status", ({ detail }) => {
 
 socket.addEventListener("outcome", ({ detail }) => {
   panel.outcome(detail);
-  // Otherwise the socket queues changes and joins again until it gets the form.
-  if (detail.outcome !== "unavailable" && detail.outcome !== "version") {
+  // Otherwise the socket queues changes and joins again until it gets the form, for a minute at most.
+  if (!detail.isWaiting) {
     const waiting = socket.pending.length;
     if (waiting) panel.note("note", `${changes(waiting)} sent now`);
     quote = detail.response.quote;

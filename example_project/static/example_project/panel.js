@@ -6,10 +6,16 @@ const GLOW = [{ boxShadow: "0 0 0 3px var(--good)" }, { boxShadow: "0 0 0 3px tr
 const OUTCOMES = {
   new: "This is a new form.",
   recovered: "Your form is restored.",
+  copied: "Another page has gone on with your form. This is a copy of it.",
   expired: "You were away for too long. This is a new form.",
   not_found: "The server no longer has your form. This is a new form.",
   superseded: "Another page has taken over your form. This is a new form.",
   rejected: "The token of this tab is invalid. This is a new form.",
+  version: "Your form was saved by a newer version. This is a new form.",
+  failed: "The server failed to restore your form. This is a new form.",
+  unavailable: "The storage can’t be reached. This is a new form.",
+};
+const WAITING = {
   version: "This form was saved by a newer version. Trying again.",
   unavailable: "The storage can’t be reached. Trying again.",
 };
@@ -48,17 +54,18 @@ export class Panel {
   }
 
   /** Show the outcome of a join. `elapsedMs`: the time since the connection was lost. */
-  outcome({ outcome, elapsedMs }) {
+  outcome({ outcome, elapsedMs, isWaiting }) {
     const tookMs = Math.round(performance.now() - this.#attemptAt);
-    const isBack = outcome === "recovered";
+    const isBack = outcome === "recovered" || outcome === "copied";
+    const text = (isWaiting ? WAITING : OUTCOMES)[outcome];
     setText("#took", String(tookMs));
     setText("#outcome", outcome);
     document.querySelector("#outcome").dataset.outcome = outcome;
-    setText("#outcome-text", OUTCOMES[outcome]);
+    setText("#outcome-text", text);
     setText("#away", this.#isReturn ? `Disconnected for ${duration(elapsedMs)}.` : "");
     setText("#status-more", isBack ? `recovered in ${tookMs} ms` : "");
     if (isBack) glow(document.querySelector("#last"));
-    this.note(isBack || outcome === "new" ? "good" : "bad", `${outcome} in ${tookMs} ms`, OUTCOMES[outcome]);
+    this.note(isBack || outcome === "new" ? "good" : "bad", `${outcome} in ${tookMs} ms`, text);
     this.#attempts = 0;
     this.#trying = null;
     this.#isReturn = true;

@@ -18,7 +18,7 @@
 /** @typedef {"connecting" | "connected" | "disconnected"} Status */
 /** @typedef {"sessionStorage" | "localStorage" | "none"} StorageKind */
 // prettier-ignore
-/** @typedef {"new" | "recovered" | "expired" | "not_found" | "superseded" | "rejected" | "version" | "unavailable"} Outcome */
+/** @typedef {"new" | "recovered" | "copied" | "expired" | "not_found" | "superseded" | "rejected" | "version" | "failed" | "unavailable"} Outcome */
 /** @typedef {Record<string, any>} Payload */
 /** @typedef {Payload | (() => Payload)} Params */
 /** @typedef {(tries: number) => number} Backoff returns the milliseconds to wait before try 1, 2, 3, … */
@@ -28,6 +28,7 @@
  * @property {number} elapsedMs from the disconnect (for the page's first join: from its start) to the join's reply
  * @property {number | null} ttl in seconds
  * @property {Payload} response the response of the join, without the token
+ * @property {boolean} isWaiting whether the view joins again for the state, and sends nothing until then
  */
 /** @typedef {{ event: string, payload: Payload }} PageEvent */
 /**
@@ -36,14 +37,16 @@
  *   "rolled_back"  the server's storage lost an earlier event that it had already stored
  *   "full"         the queue was full
  *   "too_large"    the server accepts no message of that size, and closed the connection over it
+ *   "undeliverable" three connections were cut, or servers crashed, when this event was next
+ *   "superseded"   another page has continued the state, and its events have these numbers
  *   "left"         the page left the topic
  *   "forgotten"    the page discarded its token
  *   "unconfirmed"  sent to a server without recovery, and the connection was lost before the reply
  *   "owner"        another person has joined since; such events are in no "lost"
  *
  * Any other value is the outcome of a join that didn't restore the state.
- * @typedef {"rolled_back" | "full" | "too_large" | "left" | "forgotten" | "unconfirmed" | "owner" | Outcome | null
- * } LostReason
+ * @typedef {"rolled_back" | "full" | "too_large" | "undeliverable" | "left" | "forgotten" | "unconfirmed" | "owner" |
+ *   Outcome | null} LostReason
  */
 /** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail detail of the event "lost" */
 /** @typedef {{ status: string, response: any }} Reply status: "ok", "error", or "timeout" if there is no reply */
@@ -53,11 +56,14 @@
  * @property {(event: string, payload: Payload, onReply: (reply: Reply) => void) => boolean} send returns false if it
  *   can't send now
  * @property {() => void} rejoin makes the joined channel join again
+ * @property {() => boolean} [isBusy] whether what was sent is still leaving this machine
+ * @property {() => void} [probe] finds out soon whether the connection is dead
  */
 /**
  * @typedef {object} RecoveryOptions
  * @property {StorageKind} [storage] default: "sessionStorage"; with "localStorage", await `ready` before the first join
- * @property {string} [owner] whom the page was made for; default: the attribute `data-recovery-owner` of an element
+ * @property {string} [owner] whom the page was made for, and by which other names its connection may know them,
+ *   separated by spaces; default: the attribute `data-recovery-owner` of an element
  * @property {number} [maxKept] maximum number of queued events
  * @property {number} [maxKeptChars] maximum total length of their payloads as JSON
  * @property {number} [timeoutMs] how long to wait for a reply before an event is resent
@@ -111,6 +117,11 @@ var RecoveryApp = (() => {
     }
   }
 
+  /** Return a word that no other page has. */
+  function randomWord() {
+    return Math.random().toString(36).slice(2, 12);
+  }
+
   /** Acquire a Web Lock. Return a function that releases it, or null if the lock isn't available.
    * @param {string} name @param {LockOptions} options @returns {Promise<(() => void) | null>} */
   function requestLock(name, options) {
@@ -141,6 +152,7 @@ var RecoveryApp = (() => {
     /** @type {StorageKind} */ #storage;
     #key;
     #isPresented = false;
+    /** Whether the browser's storage has the token. */ #isStored = false;
 
     /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
     static forView(viewId, storage) {
@@ -158,6 +170,7 @@ var RecoveryApp = (() => {
       this.#key = `lv_recovery_${viewId}`;
       this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
       this.#token = this.#read();
+      this.#isStored = this.#token !== null;
       /** Resolves when this tab's token is known, which takes time only with localStorage. */
       this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
     }
@@ -176,6 +189,17 @@ var RecoveryApp = (() => {
     save(token) {
       this.#token = token;
       tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
+      this.#isStored = this.#read() === token;
+    }
+
+    /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
+     * whether that page has removed it. */
+    readAgain() {
+      const stored = this.#read();
+      if (stored === this.#token || (stored === null && !this.#isStored)) return false;
+      this.#token = stored;
+      this.#isStored = stored !== null;
+      return true;
     }
 
     remove() {
@@ -194,6 +218,7 @@ var RecoveryApp = (() => {
       if (release === null) return;
       this.#storage = "localStorage";
       this.#token = this.#read();
+      this.#isStored = this.#token !== null;
     }
 
     #read() {
@@ -207,6 +232,12 @@ var RecoveryApp = (() => {
   }
 
   // ---------------------------------------------------------------------------------------------- Events
+
+  /** After how many cuts, or crashes of a server, an event that was next is given up. */
+  const MAX_CUTS = 3;
+
+  /** How long a connection has to hold before an event is sent that is about to be given up. */
+  const SUSPECT_AFTER_MS = 1_000;
 
   /** How many events may await a reply at the same time. The server keeps its replies to twice as many. */
   const MAX_IN_FLIGHT = 32;
@@ -248,21 +279,38 @@ var RecoveryApp = (() => {
   }
 
   /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
-  /** @typedef {PageEvent & { seq: number | null, isEarly: boolean, isAnswered: boolean, owner: Owner }} StoredEvent */
+  /**
+   * @typedef {object} EventFields
+   * @property {string} id a random word, by which another page of the tab knows the event
+   * @property {number | null} seq
+   * @property {string | null} line by whom it was numbered: null if not known
+   * @property {boolean} isEarly
+   * @property {boolean} isAnswered
+   * @property {number} cuts how many connections were cut when it was next
+   * @property {Owner} owner
+   * @typedef {PageEvent & EventFields} StoredEvent
+   */
+  /** @typedef {[line: string, first: number]} Line the events that one page has numbered, from the first on */
+  /** @typedef {{ seq: number, lines: Line[], errors: number[] }} Original the events in a state that was copied */
   /** @typedef {{ onReply(reply: Reply): void, onLost(error: Error): void }} Listener one of them is called, once */
 
   /** An event of the page, from its push until the server has stored its effect. */
   class QueuedEvent {
     /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
     stage = "queued";
+    /** Whether the tab's storage has it with its number. */
+    isStored = false;
     #listener;
 
     /** @param {StoredEvent} stored @param {Listener} listener */
-    constructor({ event, payload, seq, isEarly, isAnswered, owner }, listener) {
+    constructor({ id, event, payload, seq, line, isEarly, isAnswered, cuts, owner }, listener) {
+      this.id = id ?? randomWord();
       this.event = event;
       this.payload = payload;
       /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
       this.seq = seq;
+      this.line = line ?? null;
+      this.cuts = cuts ?? 0;
       /** Whether it was pushed before the first join. Such an event is valid for any state. */
       this.isEarly = isEarly;
       this.isAnswered = isAnswered;
@@ -296,10 +344,15 @@ var RecoveryApp = (() => {
       return this.seq !== null && this.seq <= seq;
     }
 
+    /** Return whose line the number belongs to in a state. @param {Line[]} lines @returns {string | undefined} */
+    lineIn(lines) {
+      return lines.filter(([, first]) => this.seq !== null && first <= this.seq).at(-1)?.[0];
+    }
+
     /** @returns {StoredEvent} */
     toJSON() {
-      const { event, payload, seq, isEarly, isAnswered, owner } = this;
-      return { event, payload, seq, isEarly, isAnswered, owner };
+      const { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner } = this;
+      return { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner };
     }
   }
 
@@ -309,6 +362,14 @@ var RecoveryApp = (() => {
     const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
     return isEvent && typeof owner === "string" && owner !== "";
   }
+
+  /** How many events of other pages, and how many characters of their replies, are remembered as settled. */
+  const [MAX_SETTLED, MAX_SETTLED_CHARS] = [100, 100_000];
+
+  /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
+  const [MAX_SAVED_AT_ONCE, SAVE_AFTER_MS] = [64, 250];
+
+  /** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
 
   /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
   class EventStorage {
@@ -324,6 +385,23 @@ var RecoveryApp = (() => {
     /** @returns {StoredEvent[]} */
     load() {
       return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+    }
+
+    /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */
+    loadSettled() {
+      return tryOrNull(() => new Map(JSON.parse(this.#getStorage()?.getItem(`${this.#key}:settled`) ?? ""))) ?? new Map();
+    }
+
+    /** Remember for the page that has pushed an event what became of it: that page may only sleep.
+     * @param {string} id @param {Settled} what */
+    settle(id, what) {
+      const settled = [...this.loadSettled(), [id, what]].slice(-MAX_SETTLED);
+      while (JSON.stringify(settled).length > MAX_SETTLED_CHARS) settled.shift();
+      tryOrNull(() => this.#getStorage()?.setItem(`${this.#key}:settled`, JSON.stringify(settled)));
+    }
+
+    forgetSettled() {
+      tryOrNull(() => this.#getStorage()?.removeItem(`${this.#key}:settled`));
     }
 
     /** @param {QueuedEvent[]} events */
@@ -347,10 +425,14 @@ var RecoveryApp = (() => {
     /** @type {QueuedEvent[]} */ events = [];
     /** Stored events that nobody sees until their owner is known. @type {QueuedEvent[]} */ #setAside;
     /** Whom the page acts for. @type {Owner} */ #owner;
-    /** Whom the page was made for, if it knows that itself. @type {Owner} */ #ownerOfPage;
+    /** Whom the page was made for, if it knows that itself, and other names of theirs. @type {string[]} */ #namesOfPage;
     /** @type {Sender | null} */ #sender = null;
     /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */ #unanswered = [];
+    /** Whether one of them may be why. */ #wasCut = false;
+    /** Whether an event that is about to be given up waits, or waited, until the connection had held. */ #holds = false;
+    /** By whom this page's numbers are assigned in the current state. */ line = randomWord();
     /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */ #tooLarge = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #saveTimer;
     #durableSeq = 0;
     #hasJoined = false;
     #isClosed = false;
@@ -360,14 +442,15 @@ var RecoveryApp = (() => {
 
     /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
     /** @typedef {(type: string, detail: unknown) => void} Emit */
-    /** @param {EventStorage} storage @param {Limits} limits @param {Owner} owner @param {Emit} emit */
-    constructor(storage, limits, owner, emit) {
+    /** @param {EventStorage} storage @param {Limits} limits @param {string[]} namesOfPage @param {Emit} emit */
+    constructor(storage, limits, namesOfPage, emit) {
       this.#storage = storage;
       this.#limits = limits;
-      this.#owner = this.#ownerOfPage = owner;
+      this.#namesOfPage = namesOfPage;
+      this.#owner = namesOfPage[0] ?? null;
       this.#emit = emit;
       this.#setAside = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
-      if (owner !== null) this.#takeBack();
+      if (this.#owner !== null) this.#takeBack();
     }
 
     /** The events without a reply. */
@@ -377,9 +460,16 @@ var RecoveryApp = (() => {
 
     /** Add an event, and return a promise for its reply. @param {string} event @param {Payload} payload */
     add(event, payload) {
+      /** @type {PageEvent} */ let copy;
+      try {
+        copy = copyEvent(event, payload);
+      } catch (error) {
+        return Promise.reject(error); // a mistake of the page's, which the console shows unless it is caught
+      }
       const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
-        const state = { seq: null, isEarly: !this.#hasJoined, isAnswered: false, owner: this.#owner };
-        const stored = { ...copyEvent(event, payload), ...state };
+        const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
+        const state = { ...numbers, isEarly: !this.#hasJoined, isAnswered: false, owner: this.#owner };
+        const stored = { ...copy, ...state };
         const queued = new QueuedEvent(stored, {
           onReply: ({ status, response }) =>
             status === "ok" ? resolve(response) : reject(new EventError(stored, "refused", response)),
@@ -397,13 +487,21 @@ var RecoveryApp = (() => {
      * Continue after the last event of a recovered state. Otherwise discard the events of the previous state, which
      * must not be applied to a fresh one.
      * @param {Outcome | null} outcome @param {number} seq of the last event in the state
+     * @param {{ lines?: Line[], original?: Original }} [told]
      */
-    handleJoin(outcome, seq) {
+    handleJoin(outcome, seq, { lines = [], original } = {}) {
       this.#dropForeign();
       if (outcome === "recovered") {
         this.#discardTooLarge(seq);
+        this.#discardTaken(seq, lines);
+        this.#discardUndeliverable(seq);
         this.requeueAfter(seq);
-      } else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);
+      } else {
+        if (original) this.#settleApplied(original);
+        this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);
+        if (this.#hasJoined) this.line = randomWord();
+      }
+      this.#wasCut = false;
       this.#durableSeq = seq;
       this.releaseUpTo(seq);
       this.#hasJoined = true;
@@ -413,19 +511,22 @@ var RecoveryApp = (() => {
 
     /**
      * Act for the person that the server has named. If the page continues its state under another name, after a login
-     * say, its events go with the state. Those that are set aside don't: they are of an earlier page.
-     * @param {Owner} named @param {boolean} continues
+     * say, its events go with the state. Those that are set aside, which are of an earlier page, only go along if the
+     * server has named the same person by an alias.
+     * @param {Owner} named @param {boolean} continues @param {string[]} [aliases]
      */
-    setOwner(named, continues) {
-      const owner = named ?? this.#ownerOfPage;
-      const own = this.events.filter((queued) => continues || this.#isEarlyAndUnowned(queued));
-      for (const queued of own) queued.owner = owner;
+    setOwner(named, continues, aliases = []) {
+      const owner = named ?? this.#namesOfPage[0] ?? null;
+      const isAlias = (/** @type {QueuedEvent} */ queued) => queued.owner !== null && aliases.includes(queued.owner);
+      const own = this.events.filter((queued) => continues || isAlias(queued) || this.#isEarlyFor(owner, queued));
+      for (const queued of [...own, ...this.#setAside.filter(isAlias)]) queued.owner = owner;
       this.#owner = owner;
       if (owner !== null) this.#takeBack();
     }
 
     /** Forget events that were pushed when nobody had joined: somebody else may be at the page by now. */
     dropUnowned() {
+      this.#namesOfPage = this.#namesOfPage.slice(0, 1);
       this.#drop(this.events.filter((queued) => this.#isEarlyAndUnowned(queued)));
     }
 
@@ -436,9 +537,53 @@ var RecoveryApp = (() => {
       sender.flush();
     }
 
-    /** Stop sending, as the connection is lost. */
-    stopSending() {
-      if (this.#sender) this.#unanswered = this.events.filter(({ stage }) => stage === "sent");
+    /**
+     * Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
+     * still there, or it was settled by another page, or its number tells. Those of other pages are sent by this one now.
+     */
+    readAgain() {
+      const stored = new Map(this.#storage.load().map((each) => [each.id, each]));
+      const settled = this.#storage.loadSettled();
+      for (const queued of [...this.events]) {
+        const { seq, line, cuts } = stored.get(queued.id) ?? queued;
+        Object.assign(queued, { seq, line, cuts });
+        const { reply, reason } = settled.get(queued.id) ?? {};
+        if (reply) queued.handleReply(reply);
+        if (stored.delete(queued.id) || queued.owner === null) continue;
+        if (reply) this.remove([queued]);
+        else if (reason !== undefined || queued.seq === null) this.discard([queued], reason ?? "superseded");
+      }
+      this.#setAside = [...stored.values()].map((each) => new QueuedEvent(each, this.#orphanListener(each)));
+      if (this.#owner !== null) this.#takeBack();
+      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+      for (const queued of this.events) queued.stage = "queued";
+      this.save();
+    }
+
+    /** The first event without a reply, if connections were cut when it was next. */
+    get suspect() {
+      const first = this.events.find(({ isAnswered }) => !isAnswered);
+      return first !== undefined && first.cuts > 0 ? first : undefined;
+    }
+
+    /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
+     * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
+    holdSuspect() {
+      this.#holds = !this.#holds && this.suspect?.cuts === MAX_CUTS - 1;
+      return this.#holds;
+    }
+
+    /** Note that the connection was not lost over an event. */
+    absolve() {
+      this.#wasCut = false;
+    }
+
+    /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
+    stopSending(wasCut = false) {
+      if (this.#sender) {
+        this.#unanswered = this.events.filter(({ stage }) => stage === "sent");
+        this.#wasCut = wasCut;
+      }
       this.#sender?.stop();
       this.#sender = null;
       for (const queued of this.events) queued.stage = "queued";
@@ -468,7 +613,8 @@ var RecoveryApp = (() => {
       this.#drop(events.filter((queued) => !this.#isOwn(queued)));
       const own = events.filter((queued) => this.#isOwn(queued));
       this.remove(own);
-      this.save();
+      if (reason === "full") this.saveSoon();
+      else this.save();
       for (const queued of own) queued.markLost(reason);
       if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
     }
@@ -496,13 +642,48 @@ var RecoveryApp = (() => {
       const tooLarge = this.#tooLarge;
       this.#tooLarge = null;
       if (!tooLarge || tooLarge.isUpTo(seq) || !this.events.includes(tooLarge)) return;
-      for (const queued of this.events.slice(this.events.indexOf(tooLarge) + 1)) queued.seq = null;
-      this.discard([tooLarge], "too_large");
+      this.#skip(tooLarge, "too_large");
+    }
+
+    /** Discard an event that the state doesn't contain: it contains none of those after it, which get new numbers.
+     * @param {QueuedEvent} skipped @param {LostReason} reason */
+    #skip(skipped, reason) {
+      for (const queued of this.events.slice(this.events.indexOf(skipped) + 1)) queued.seq = null;
+      this.discard([skipped], reason);
+    }
+
+    /** Discard the next event if it has been next, and sent, when too many connections were cut.
+     * @param {number} seq of the last event in the state */
+    #discardUndeliverable(seq) {
+      const next = this.events.find((queued) => !queued.isUpTo(seq));
+      if (!this.#wasCut || !next || !this.#unanswered.includes(next)) return;
+      if (next.cuts === MAX_CUTS - 1 && !this.#holds) return;
+      next.cuts += 1;
+      if (next.cuts >= MAX_CUTS) this.#skip(next, "undeliverable");
+    }
+
+    /** Discard events whose numbers are those of another page's events in the state, and all that were numbered after
+     * them. @param {number} seq of the last event in the state @param {Line[]} lines */
+    #discardTaken(seq, lines) {
+      const isTaken = (/** @type {QueuedEvent} */ queued) =>
+        queued.isUpTo(seq) && queued.line !== null && (queued.lineIn(lines) ?? queued.line) !== queued.line;
+      const first = this.events.findIndex(isTaken);
+      if (first >= 0) this.discard(this.events.slice(first).filter((queued) => queued.seq !== null), "superseded");
+    }
+
+    /** Settle the events that a copied state is known to contain. @param {Original} original */
+    #settleApplied({ seq, lines, errors }) {
+      for (const queued of [...this.events]) {
+        if (!queued.isUpTo(seq) || queued.line === null || queued.lineIn(lines) !== queued.line) continue;
+        queued.handleReply({ status: errors.includes(Number(queued.seq)) ? "error" : "ok", response: {} });
+        this.remove([queued]);
+      }
     }
 
     /** Discard all events, also those that were set aside. @param {LostReason} reason */
     discardAll(reason) {
       this.#setAside = [];
+      this.#storage.forgetSettled();
       this.discard(this.events, reason);
     }
 
@@ -515,16 +696,31 @@ var RecoveryApp = (() => {
 
     /** Store the events of those whose names are known: a later page must find out whether it may send them. */
     save() {
+      clearTimeout(this.#saveTimer);
+      this.#saveTimer = undefined;
       this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+      for (const queued of this.events) queued.isStored = true;
     }
 
-    /** Put the owner's events of an earlier page before those of this one, and remove all others. */
+    /** Store them now or, if that takes long, together with the next changes. */
+    saveSoon() {
+      if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
+      else this.#saveTimer ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
+    }
+
+    /** Store what `saveSoon` has left. */
+    saveRest() {
+      if (this.#saveTimer !== undefined) this.save();
+    }
+
+    /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
     #takeBack() {
       this.events.unshift(...this.#setAside.filter((queued) => this.#isOwn(queued)));
-      this.#setAside = [];
+      this.#setAside = this.#setAside.filter((queued) => !this.#isOwn(queued));
     }
 
     #dropForeign() {
+      if (this.#setAside.length > 0) this.#storage.forgetSettled();
       this.#setAside = [];
       this.#drop(this.events.filter((queued) => !this.#isOwn(queued)));
     }
@@ -545,6 +741,14 @@ var RecoveryApp = (() => {
       return owner === null && isEarly;
     }
 
+    /** Return whether an event from before the first join is of the person who has joined, as far as the page knows.
+     * @param {Owner} joined @param {QueuedEvent} queued */
+    #isEarlyFor(joined, queued) {
+      const [ownerOfPage] = this.#namesOfPage;
+      const isOfPage = queued.owner === ownerOfPage && this.#namesOfPage.includes(joined ?? "");
+      return this.#isEarlyAndUnowned(queued) || (queued.isEarly && isOfPage);
+    }
+
     /** @param {QueuedEvent} queued */
     #hasRoomFor({ chars }) {
       const { maxKept, maxKeptChars } = this.#limits;
@@ -556,21 +760,33 @@ var RecoveryApp = (() => {
     #enqueue(queued) {
       this.events.push(queued);
       if (this.#sender) this.#sender.flush();
-      else this.save();
+      else this.saveSoon();
     }
 
-    /** Return a listener for an event whose promise was lost with a reload. @param {PageEvent} pushed
-     * @returns {Listener} */
+    /** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
+     * @param {StoredEvent} pushed @returns {Listener} */
     #orphanListener(pushed) {
-      const onReply = (/** @type {Reply} */ reply) => this.#emit("reply", { ...toPageEvent(pushed), ...reply });
-      return { onReply, onLost: () => {} };
+      const settle = (/** @type {Settled} */ what) => pushed.id && this.#storage.settle(pushed.id, what);
+      return {
+        onReply: (reply) => {
+          settle({ reply });
+          this.#emit("reply", { ...toPageEvent(pushed), ...reply });
+        },
+        onLost: (error) => settle({ reason: /** @type {any} */ (error).reason }),
+      };
     }
   }
 
-  /** Return the name of the person that the page was made for, if it has one. @returns {Owner} */
-  function ownerOfPage() {
+  /** Return the names of the person that the page was made for, if it knows any. @param {string} [given] */
+  function namesOfPage(given) {
     const element = tryOrNull(() => globalThis.document?.querySelector("[data-recovery-owner]"));
-    return /** @type {HTMLElement | null} */ (element)?.dataset.recoveryOwner || null;
+    const names = given || /** @type {HTMLElement | null} */ (element)?.dataset.recoveryOwner || "";
+    return names.split(" ").filter((name) => name !== "");
+  }
+
+  /** Return whether the page is being prepared and isn't shown yet: its storage may be a copy. */
+  function isPrerendering() {
+    return Boolean(/** @type {any} */ (globalThis.document)?.prerendering);
   }
 
   /** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
@@ -583,7 +799,8 @@ var RecoveryApp = (() => {
    * again if there is no reply.
    *
    * `isNumbered`: whether the server recognizes repeated events. Otherwise none is resent.
-   * @typedef {Transport & { seq: number, isNumbered: boolean, timeoutMs: number }} SenderOptions
+   * `hasLines`: whether the server knows whose numbers are whose.
+   * @typedef {Transport & { seq: number, isNumbered: boolean, hasLines: boolean, timeoutMs: number }} SenderOptions
    */
   class Sender {
     #queue;
@@ -593,12 +810,19 @@ var RecoveryApp = (() => {
     /** The event before the last gap that was handled. @type {number | null} */ #lastGap = null;
     #isStopped = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #holdTimer;
 
     /** @param {EventQueue} queue @param {SenderOptions} options */
     constructor(queue, options) {
       this.#queue = queue;
       this.#options = options;
       this.#lastSentSeq = options.seq;
+      if (options.isNumbered && queue.holdSuspect()) {
+        this.#holdTimer = setTimeout(() => {
+          this.#holdTimer = undefined;
+          this.flush();
+        }, SUSPECT_AFTER_MS);
+      }
     }
 
     /**
@@ -606,16 +830,18 @@ var RecoveryApp = (() => {
      * sent: a tab that is duplicated now must not assign other numbers to events that the state already contains.
      */
     flush() {
-      if (this.#isStopped) return this.#queue.save();
-      const room = this.#options.isNumbered ? MAX_IN_FLIGHT - this.#inStage("sent").length : Infinity;
+      if (this.#isStopped) return this.#queue.saveSoon();
+      const room = this.#options.isNumbered ? this.#room() : Infinity;
       const waiting = this.#inStage("queued");
       let last = this.#lastAssignedSeq();
+      for (const queued of waiting) if (queued.seq === null) Object.assign(queued, { line: this.#queue.line, isStored: false });
       for (const queued of waiting) queued.seq ??= ++last;
       // a larger number could make the server drop its reply to the first event that awaits one
       const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
       const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
       for (const queued of ready) queued.stage = "sent";
-      this.#queue.save();
+      if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
+      else this.#queue.saveSoon();
       for (const queued of ready) this.#send(queued);
       this.#startTimer();
     }
@@ -624,7 +850,14 @@ var RecoveryApp = (() => {
     stop() {
       this.#isStopped = true;
       clearTimeout(this.#timer);
+      clearTimeout(this.#holdTimer);
       if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
+    }
+
+    /** Return how many events may be sent now. A suspect is sent alone. */
+    #room() {
+      if (this.#holdTimer !== undefined) return 0;
+      return Math.max(0, (this.#queue.suspect ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
     }
 
     /** @param {QueuedEvent} queued */
@@ -632,6 +865,7 @@ var RecoveryApp = (() => {
       const round = this.#round;
       this.#lastSentSeq = Math.max(this.#lastSentSeq, queued.seq ?? 0);
       const numbers = this.#options.isNumbered ? { _seq: queued.seq, _ack: this.#acknowledgedSeq() } : {};
+      if (this.#options.hasLines && queued.line !== null) Object.assign(numbers, { _line: queued.line });
       const isSent = this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
         if (!this.#isStopped) this.#handleReply(queued, reply, round);
       });
@@ -643,6 +877,7 @@ var RecoveryApp = (() => {
       const { _recovery, ...rest } = response ?? {};
       if (status === "timeout") return this.#handleTimeout(queued);
       if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
+      if (_recovery && status === "error" && rest.reason === "seq_taken") return this.#handleTaken(queued);
       if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
       this.#lastGap = null;
       queued.handleReply({ status, response: rest });
@@ -672,6 +907,13 @@ var RecoveryApp = (() => {
       this.flush();
     }
 
+    /** Discard an event whose number is another page's. @param {QueuedEvent} queued */
+    #handleTaken(queued) {
+      this.#queue.discard([queued], "superseded");
+      this.#clearTimer();
+      this.flush();
+    }
+
     /** Wait for any reply before resending on the same connection: a handler may just be slow. */
     #startTimer() {
       if (!this.#options.isNumbered || this.#queue.events.length === 0) return;
@@ -680,6 +922,9 @@ var RecoveryApp = (() => {
 
     #resend() {
       this.#clearTimer();
+      // what was sent is still on its way: a second copy would only be slower
+      if (this.#options.isBusy?.()) return this.#startTimer();
+      this.#options.probe?.();
       this.#round += 1;
       for (const queued of this.#inStage("sent")) queued.stage = "queued";
       // only a reply tells what was stored since the last one, and a full queue would never send again without it
@@ -711,8 +956,15 @@ var RecoveryApp = (() => {
 
   // ---------------------------------------------------------------------------------------------- Recovery
 
-  /** Outcomes after which the state may still be recovered: nothing is sent until a later join does so. */
+  /** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
+   * join does so, or until it has waited for long enough. */
   const RETRY_OUTCOMES = ["version", "unavailable"];
+
+  /** How long a page waits for its state at most. */
+  const MAX_WAIT_MS = 60_000;
+
+  /** Close codes by which a connection may have been lost over an event: not those of a server that stops or refuses. */
+  const CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
 
   /** Outcomes by which the server tells that the token is this person's. */
   const CONTINUING_OUTCOMES = ["recovered", "copied"];
@@ -734,6 +986,10 @@ var RecoveryApp = (() => {
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoinTimer;
     #retries = 0;
     #isForgotten = false;
+    /** Whether the last join had a token. */ #showsToken = false;
+    /** Until when to wait for the state. @type {number | null} */ #waitUntil = null;
+    /** Counts what happens to the connection. */ #changes = 0;
+    #isActive;
     /** @type {number | null} */ #offlineSince = null;
     /** @type {Status} */ status = "disconnected";
     /** @type {Outcome | null} */ outcome = null;
@@ -749,16 +1005,32 @@ var RecoveryApp = (() => {
       const limits = { maxKept, maxKeptChars };
       this.#tokens = TokenStore.forView(viewId, storage);
       const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
-      const owner = options.owner || ownerOfPage();
-      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, owner, emit);
-      const forget = (/** @type {any} */ { persisted }) => persisted && this.#queue.dropUnowned();
-      globalThis.addEventListener?.("pageshow", forget, { capture: true });
+      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, namesOfPage(options.owner), emit);
+      globalThis.addEventListener?.("pageshow", (event) => /** @type {any} */ (event).persisted && this.#wake(), {
+        capture: true,
+      });
+      for (const type of ["pagehide", "visibilitychange"]) {
+        globalThis.addEventListener?.(type, () => this.#queue.saveRest(), { capture: true });
+      }
+      const activated = (/** @type {(value?: unknown) => void} */ resolve) =>
+        globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
+      this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
     }
 
+    /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
     get ready() {
-      return this.#tokens.ready;
+      return Promise.all([this.#tokens.ready, this.#isActive]).then(() => {});
+    }
+
+    /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
+    #wake() {
+      this.#queue.dropUnowned();
+      if (!this.#tokens.readAgain()) return;
+      if (this.token === null) return this.#queue.discardAll("forgotten");
+      this.#queue.readAgain();
+      if (this.status === "connected") this.#transport?.rejoin();
     }
 
     get token() {
@@ -827,6 +1099,7 @@ var RecoveryApp = (() => {
       Recovery.#queuesOn.set(socket, queues);
       if (queues.push(this.#queue) > 1) return;
       socket.onClose?.((/** @type {any} */ event) => {
+        if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.absolve();
         if (event?.code !== CLOSE_TOO_LARGE) return;
         const [largest] = [...queues].sort((one, other) => other.largestBytes - one.largestBytes);
         largest?.suspectLargest();
@@ -835,6 +1108,7 @@ var RecoveryApp = (() => {
 
     /** Record that a connection or a join is being tried. */
     connecting() {
+      this.#changes += 1;
       this.#queue.stopSending();
       this.#offlineSince ??= performance.now();
       this.#setStatus("connecting");
@@ -845,32 +1119,50 @@ var RecoveryApp = (() => {
       this.connecting();
       this.#isForgotten = false;
       const token = this.#tokens.present();
-      const payload = typeof params === "function" ? params() : params;
-      return token === null ? { ...payload } : { ...payload, _recovery: token };
+      this.#showsToken = token !== null;
+      const payload = { ...(typeof params === "function" ? params() : params) };
+      if (this.#transport !== null) payload._line = this.#queue.line;
+      return token === null ? payload : { ...payload, _recovery: token };
     }
 
     /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
     joined(reply) {
       const { _recovery, ...response } = reply ?? {};
-      const { outcome = null, ttl = null, token, seq = 0, owner = null } = _recovery ?? {};
+      const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], ...told } = _recovery ?? {};
       const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
-      const mustRetry = RETRY_OUTCOMES.includes(outcome);
+      const isWaiting = this.#mustWait(outcome);
+      const changes = this.#changes;
       this.#offlineSince = null;
       this.keep({ token });
       this.outcome = outcome;
-      this.#setStatus("connected");
-      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome));
-      if (!mustRetry) this.#queue.handleJoin(outcome, seq);
-      this.tell("outcome", { outcome, elapsedMs, ttl, response });
-      if (mustRetry) this.#scheduleRejoin(++this.#retries);
-      else this.#startSending(seq, outcome !== null);
+      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+      const wasConnected = this.status === "connected";
+      this.status = "connected";
+      if (!isWaiting) this.#queue.handleJoin(outcome, seq, told);
+      this.tell("outcome", { outcome, elapsedMs, ttl, response, isWaiting });
+      // the page may have closed the connection in a listener
+      if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
+      if (changes !== this.#changes) return response;
+      if (isWaiting) this.#scheduleRejoin(++this.#retries);
+      else this.#startSending(seq, outcome !== null, "lines" in told);
       return response;
+    }
+
+    /** Return whether to wait for the state that the shown token stands for. @param {Outcome | null} outcome */
+    #mustWait(outcome) {
+      if (!RETRY_OUTCOMES.includes(outcome ?? "")) {
+        this.#waitUntil = null;
+        return false;
+      }
+      this.#waitUntil ??= performance.now() + MAX_WAIT_MS;
+      return this.#showsToken && performance.now() < this.#waitUntil;
     }
 
     /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
     dropped(closeCode) {
+      this.#changes += 1;
       this.#cancelRejoin();
-      this.#queue.stopSending();
+      this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
       if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspectLargest();
       this.#offlineSince ??= performance.now();
       this.#setStatus("disconnected");
@@ -889,24 +1181,27 @@ var RecoveryApp = (() => {
       this.dispatchEvent(new CustomEvent(type, { detail }));
     }
 
-    /** Start to send events, unless the page has closed the connection in a listener.
-     * @param {number} seq @param {boolean} isNumbered */
-    #startSending(seq, isNumbered) {
+    /** Start to send events. @param {number} seq @param {boolean} isNumbered @param {boolean} hasLines */
+    #startSending(seq, isNumbered, hasLines) {
       this.#retries = 0;
-      if (this.#transport === null || this.status !== "connected") return;
+      if (this.#transport === null) return;
       const send = this.#transport.send.bind(this.#transport);
       const rejoin = () => {
         this.#queue.stopSending();
         this.#scheduleRejoin(1);
       };
-      this.#queue.startSending(new Sender(this.#queue, { send, rejoin, seq, isNumbered, timeoutMs: this.#timeoutMs }));
+      const { isBusy, probe } = this.#transport;
+      const options = { send, rejoin, isBusy, probe, seq, isNumbered, hasLines, timeoutMs: this.#timeoutMs };
+      this.#queue.startSending(new Sender(this.#queue, options));
     }
 
     /** @param {number} tries */
     #scheduleRejoin(tries) {
       const transport = this.#transport;
       if (transport === null || this.status !== "connected") return;
-      this.#rejoinTimer = setTimeout(() => transport.rejoin(), this.#rejoinAfterMs(tries));
+      const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
+      clearTimeout(this.#rejoinTimer);
+      this.#rejoinTimer = setTimeout(() => transport.rejoin(), Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs)));
     }
 
     /** Cancel the scheduled join. */
@@ -1003,7 +1298,27 @@ var RecoveryApp = (() => {
   // ---------------------------------------------------------------------------------------------- RecoverySocket
 
   /** Close codes: 1000 is a normal closure, 4000 and above are for applications. */
-  const [CLOSE_NORMAL, CLOSE_DROPPED] = [1000, 4000];
+  const [CLOSE_NORMAL, CLOSE_DEAD, CLOSE_POLICY, CLOSE_DROPPED] = [1000, 1006, 1008, 4000];
+
+  /** How long a connection has to hold after its join until it counts as good. */
+  const GOOD_AFTER_MS = 5_000;
+
+  /** How many times longer than `timeoutMs` a slow join may take, once shorter times were too short. */
+  const MAX_PATIENCE = 8;
+
+  /** How many handshakes or joins may be refused in a row until that is more than a server that restarts. */
+  const FREE_REFUSALS = 5;
+
+  /** The backoff of a page that isn't let in: half of it is random. @type {Backoff} */
+  function deniedAfterMs(refusals) {
+    const ms = Math.min(300_000, 1_000 * 2 ** refusals);
+    return ms / 2 + (Math.random() * ms) / 2;
+  }
+
+  /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
+  function isDenial(code) {
+    return code === CLOSE_POLICY || (code > CLOSE_DROPPED && code < 5_000);
+  }
 
   /**
    * @typedef {object} RecoverySocketOptions
@@ -1017,7 +1332,10 @@ var RecoveryApp = (() => {
   /**
    * One topic on a WebSocket that reconnects automatically.
    *
-   * Dispatches the events of Recovery, and "refused" (detail: the error response of a join, which is tried again).
+   * Dispatches the events of Recovery, and "refused". Its detail is the error response of a join, or
+   * `{ reason: "closed", code, tries }` if the server closes the connection with a code that means so (4xxx, 1008), or
+   * `{ reason: "handshake", code, tries }` if the connection can't be opened again and again. All is tried again, less
+   * and less often.
    */
   class RecoverySocket extends Recovery {
     #url;
@@ -1033,8 +1351,16 @@ var RecoveryApp = (() => {
     /** @type {Map<string, (reply: Reply) => void>} */ #replyCallbacks = new Map();
     #shouldConnect = false;
     #isSilent = false;
+    /** When the connection counts as dead, if it is silent. */ #silentUntil = 0;
+    #heartbeatAt = 0;
+    /** What was still to be sent when that was last looked at. */ #bufferedAmount = 0;
     #lastRef = 0;
-    #tries = 0;
+    /** Tries since a connection has held. */ #tries = 0;
+    /** Refusals since a connection has held. */ #refusals = 0;
+    #isOpen = false;
+    #joinedAt = 0;
+    /** How many times `timeoutMs` a connection or a join may take. */ #patience = 1;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ #goodTimer;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ #heartbeatTimer;
 
@@ -1050,7 +1376,13 @@ var RecoveryApp = (() => {
           this.#replyCallbacks.set(this.#send(this.#topic, event, payload), onReply);
           return true;
         },
-        rejoin: () => this.drop(), // a new connection may reach another node
+        rejoin: () => {
+          this.#closeConnection(CLOSE_DROPPED);
+          this.#open(); // a new connection may reach another node
+        },
+        isBusy: () => (this.#connection?.bufferedAmount ?? 0) > 0,
+        // a little longer than until the next resend: its reply may arrive together with those to the events
+        probe: () => this.#sendHeartbeat(this.#options.timeoutMs * 1.1),
       });
     }
 
@@ -1093,8 +1425,26 @@ var RecoveryApp = (() => {
 
     /** Close the connection as a network failure would, and reconnect. */
     drop() {
-      this.#closeConnection(CLOSE_DROPPED);
-      if (this.#shouldConnect) this.#schedule(this.#options.reconnectAfterMs(++this.#tries), () => this.#open());
+      this.#lose(CLOSE_DROPPED);
+    }
+
+    /** Reconnect after a lost connection, at the latest after the time that its refusals ask for.
+     * @param {number} code of the server, or of this file */
+    #lose(code) {
+      this.#closeConnection(CLOSE_DROPPED, code);
+      if (!this.#shouldConnect) return;
+      const ms = Math.max(this.#options.reconnectAfterMs(++this.#tries), this.#refusedAfterMs());
+      this.#schedule(ms, () => this.#open());
+    }
+
+    /** Count a refusal, and tell the page. @param {Payload} detail */
+    #refused(detail) {
+      this.#refusals += 1;
+      this.tell("refused", detail);
+    }
+
+    #refusedAfterMs() {
+      return this.#refusals > FREE_REFUSALS ? deniedAfterMs(this.#refusals - FREE_REFUSALS) : 0;
     }
 
     /** Leave the topic permanently. The token stays; `forget` removes it. */
@@ -1115,41 +1465,82 @@ var RecoveryApp = (() => {
       connection.onerror = () => {}; // "close" follows
       connection.onopen = () => this.#handleOpen();
       connection.onmessage = ({ data }) => this.#handleFrame(data);
-      connection.onclose = ({ code }) => {
-        this.drop();
-        this.dropped(code);
-      };
-      this.#schedule(this.#options.timeoutMs, () => this.drop());
+      connection.onclose = ({ code }) => this.#handleClose(code);
+      this.#isOpen = false;
+      this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    }
+
+    /** @param {number} code */
+    #handleClose(code) {
+      const tries = this.#refusals + 1;
+      if (isDenial(code)) {
+        this.#refusals = Math.max(this.#refusals, FREE_REFUSALS);
+        this.#refused({ reason: "closed", code, tries });
+      } else if (!this.#isOpen && tries >= FREE_REFUSALS) this.#refused({ reason: "handshake", code, tries });
+      else if (!this.#isOpen) this.#refusals += 1;
+      this.#lose(code);
+    }
+
+    /** Give the next connection more time, as the line or the server may only be slow. */
+    #handleTimeout() {
+      this.#patience = Math.min(MAX_PATIENCE, this.#patience * 2);
+      this.#lose(CLOSE_DEAD);
     }
 
     #handleOpen() {
+      this.#isOpen = true;
       this.#heartbeatTimer = setTimeout(() => this.#sendHeartbeat(), this.#options.heartbeatMs);
       this.#join();
     }
 
-    /** Close the connection without waiting for the server. @param {number} code */
-    #closeConnection(code) {
+    /** Close the connection without waiting for the server. @param {number} code
+     * @param {number} [lostCode] why it is lost */
+    #closeConnection(code, lostCode = code) {
       clearTimeout(this.#timer);
+      clearTimeout(this.#goodTimer);
       clearTimeout(this.#heartbeatTimer);
       const connection = this.#connection;
       if (!connection) return;
       this.#connection = null;
       connection.onopen = connection.onmessage = connection.onclose = null;
       connection.close(code);
-      this.#markDropped();
+      this.#markDropped(lostCode);
     }
 
-    /** Send a heartbeat, and reconnect if nothing at all arrives in time. @param {number} [withinMs] */
+    /** Send a heartbeat, and reconnect if nothing at all arrives in time. One that has no answer yet keeps its time
+     * unless less is left: who switches between tabs must not put it off. @param {number} [withinMs] */
     #sendHeartbeat(withinMs = this.#options.heartbeatMs) {
+      const now = performance.now();
+      const isPending = this.#isSilent && this.#silentUntil > now;
+      this.#silentUntil = isPending ? Math.min(this.#silentUntil, now + withinMs) : now + withinMs;
       this.#isSilent = true;
-      this.#send("phoenix", "heartbeat", {});
+      if (!isPending) {
+        this.#heartbeatAt = now;
+        this.#send("phoenix", "heartbeat", {});
+      }
       clearTimeout(this.#heartbeatTimer);
-      this.#heartbeatTimer = setTimeout(() => (this.#isSilent ? this.drop() : this.#sendHeartbeat()), withinMs);
+      this.#heartbeatTimer = setTimeout(() => this.#checkLine(), this.#silentUntil - now);
+    }
+
+    #checkLine() {
+      if (this.#isSilent && !this.#isUploading()) return this.#lose(CLOSE_DEAD);
+      this.#isSilent = false;
+      const ms = this.#heartbeatAt + this.#options.heartbeatMs - performance.now();
+      this.#heartbeatTimer = setTimeout(() => this.#sendHeartbeat(), Math.max(0, ms));
+    }
+
+    /** Return whether what was sent is still leaving this machine: a line that does that is slow, not dead. */
+    #isUploading() {
+      const before = this.#bufferedAmount;
+      this.#bufferedAmount = this.#connection?.bufferedAmount ?? 0;
+      return this.#bufferedAmount > 0 && this.#bufferedAmount !== before;
     }
 
     /** Check the connection when the page wakes up or is online again, as its timers may have been suspended. */
     #handleWake() {
       if (globalThis.document?.visibilityState === "hidden") return;
+      // the browser may have closed it while the page slept, without telling
+      if (this.#connection !== null && this.#connection.readyState > 1) this.#closeConnection(CLOSE_DROPPED);
       if (this.status === "connected") return this.#sendHeartbeat(this.#options.timeoutMs);
       if (this.#shouldConnect) this.connect();
     }
@@ -1159,8 +1550,9 @@ var RecoveryApp = (() => {
     #join() {
       this.#joinRef = String(this.#lastRef + 1);
       this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
+      this.#joinedAt = performance.now();
       // a late reply to this join can't arrive on a new connection
-      this.#schedule(this.#options.timeoutMs, () => this.drop());
+      this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
     }
 
     /** @param {unknown} data */
@@ -1194,25 +1586,35 @@ var RecoveryApp = (() => {
     #handleJoinReply({ status, response }) {
       if (status !== "ok") return this.#handleJoinError(response);
       clearTimeout(this.#timer);
-      this.#tries = 0;
+      clearTimeout(this.#goodTimer);
+      this.#goodTimer = setTimeout(() => this.#handleGood(), GOOD_AFTER_MS);
+      if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
       this.#resolveJoin(this.joined(response));
+    }
+
+    /** Begin the backoff anew, as the connection has held. */
+    #handleGood() {
+      this.#tries = this.#refusals = 0;
     }
 
     /** @param {Payload} response */
     #handleJoinError(response) {
-      this.tell("refused", response);
+      this.#refused(response);
       this.#scheduleJoin();
     }
 
     #scheduleJoin() {
       this.#markDropped();
-      this.#schedule(this.#options.rejoinAfterMs(++this.#tries), () => this.#join());
+      clearTimeout(this.#goodTimer);
+      const ms = Math.max(this.#options.rejoinAfterMs(++this.#tries), this.#refusedAfterMs());
+      this.#schedule(ms, () => this.#join());
     }
 
-    #markDropped() {
+    /** @param {number} [code] */
+    #markDropped(code) {
       this.#joinRef = null;
       this.#replyCallbacks.clear();
-      this.dropped();
+      this.dropped(code);
     }
 
     /** @param {string} topic @param {string} event @param {Payload} payload */

@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from recovery_app._concurrency import register_after_fork
 from recovery_app.exceptions import StorageError, StorageUnavailable
-from recovery_app.storages.causes import cause_of
+from recovery_app.storages.causes import describe_cause
 
 _FAILURES = (
     "redis.exceptions.RedisError",
@@ -51,7 +51,7 @@ class CacheConnections:
         except Exception as error:
             # A memcached client treats a server that was away as dead for a minute.
             self.disconnect()
-            cause, address = cause_of(error), address_of(self._alias)
+            cause, address = describe_cause(error), address_of(self._alias)
             if isinstance(error, _failures()):
                 raise StorageUnavailable(
                     self.title, operation, cause=cause, address=address

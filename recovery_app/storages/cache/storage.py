@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage
 from django.db import close_old_connections, connections
 from django.utils.module_loading import import_string
@@ -68,9 +69,9 @@ class CacheStorage(Storage):
             raise ValueError(f"CACHES has no alias {cache!r}.")
         self.cache = cache
         self.clock = clock
-        self.supports_listing = hasattr(
-            import_string(caches.settings[cache]["BACKEND"]), "iter_keys"
-        )
+        backend = import_string(caches.settings[cache]["BACKEND"])
+        self.supports_listing = hasattr(backend, "iter_keys")
+        self.is_shared = not issubclass(backend, LocMemCache)
         self._as_text = False
         self._connections = CacheConnections(cache, uses_client=self.supports_listing)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis import exceptions
 
 from recovery_app.exceptions import StorageError, StorageUnavailable
-from recovery_app.storages.causes import SCRIPT_PREFIX, cause_of
+from recovery_app.storages.causes import SCRIPT_PREFIX, describe_cause
 from recovery_app.storages.redis.requests import TooFewReplicas
 
 NAME = "RedisStorage"
@@ -66,7 +66,7 @@ def is_demoted(error: object) -> bool:
 
 def translate_error(error: BaseException, operation: str, address: str) -> StorageError:
     """Return our error for one of Redis: `StorageUnavailable` if waiting may help."""
-    cause = cause_of(error)
+    cause = describe_cause(error)
     if isinstance(error, _TEMPORARY) or _text(error).startswith(_TEMPORARY_CODES):
         return StorageUnavailable(NAME, operation, cause=cause, address=address)
     return StorageError(f"{NAME} failed (during {operation}).", cause=cause, address=address)

@@ -48,7 +48,7 @@ STORED: dict[str, bytes | None] = {
     "a marker": marker_bytes(20),
     "no bytes": b"",
     "a header that is cut short": b"RS\x01 cut",
-    "a newer format": b"RS\x02" + snapshot_bytes(20, floor=10)[3:],
+    "a newer format": b"RS\x03" + snapshot_bytes(20, floor=10)[3:],
     # A day ahead of the time of takeovers here, which counts, and later, which is broken.
     "a fence a day ahead": snapshot_bytes(DAY_AHEAD_US, b"state", floor=10),
     "a fence more than a day ahead": snapshot_bytes(DAY_AHEAD_US + 1, b"state", floor=10),

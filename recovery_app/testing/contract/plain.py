@@ -22,7 +22,7 @@ VALUES = {
     "the start of a snapshot": b"RS",
     "a snapshot": snapshot_bytes(7, b'{"a": 1}'),
     "a header alone": snapshot_bytes(7)[:64],
-    "a snapshot of a newer format": b"RS\x02" + snapshot_bytes(7)[3:],
+    "a snapshot of a newer format": b"RS\x03" + snapshot_bytes(7)[3:],
     "times beyond the calendar": b"RS\x01" + b"\xff" * 80,
     "a long socket id": snapshot_bytes(7, socket_id="x" * 999 + "\x00"),
     "a socket id beyond ASCII": snapshot_bytes(7, socket_id="\U0001f600 ȷ\x00"),

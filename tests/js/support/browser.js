@@ -80,6 +80,8 @@ export class FakeClock {
   #now = 0;
   #timers = new Set();
 
+  performance = { now: () => this.#now };
+
   setTimeout = (callback, ms) => {
     const timer = { callback, at: this.#now + ms };
     this.#timers.add(timer);
@@ -114,9 +116,20 @@ export class FakeBrowser {
   }
 }
 
+/** Return the class WebSocket, which records the connections that are made. */
+function recording(connections) {
+  return class extends WebSocket {
+    constructor(...options) {
+      super(...options);
+      connections.push(this);
+    }
+  };
+}
+
 /** One page: a global object with recovery.js loaded into it. */
 export class Tab extends EventTarget {
-  WebSocket = WebSocket;
+  connections = [];
+  WebSocket = recording(this.connections);
   document = { visibilityState: "visible" };
   clock = globalThis;
 
@@ -125,8 +138,9 @@ export class Tab extends EventTarget {
     this.browser = browser;
     if (browser) this.navigator = { locks: browser.locks.of(this) };
     Object.assign(this, page);
-    const load = compileFunction(SOURCE, ["globalThis", "setTimeout", "clearTimeout"], { filename: FILE });
-    load(this, this.clock.setTimeout, this.clock.clearTimeout);
+    const { setTimeout, clearTimeout, performance } = this.clock;
+    const names = ["globalThis", "setTimeout", "clearTimeout", "performance"];
+    compileFunction(SOURCE, names, { filename: FILE })(this, setTimeout, clearTimeout, performance);
   }
 
   get app() {

@@ -29,10 +29,14 @@ export class TestServer {
   ring = 64;
   /** The name of the person who joins; undefined for a server that names nobody. */
   owner = "ann";
+  /** Other names of the same person. @type {string[] | undefined} */
+  aliases = undefined;
   /** Length of a message that is too large, over which the connection is closed. */
   maxChars = Infinity;
   /** After how many more events, applied without a reply, to close the connection over another message's size. */
   closesBehind = 0;
+  /** Whether it knows whose numbers are whose. */
+  knowsLines = true;
   /** Whether joins recover anything. */
   recovers = true;
 
@@ -65,8 +69,14 @@ export class TestServer {
     return `ws://127.0.0.1:${this.sockets.address().port}`;
   }
 
+  /** The payloads of all joins, without the lines. */
   get joins() {
-    return this.of("phx_join").map(({ payload }) => payload);
+    return this.of("phx_join").map(({ payload: { _line, ...payload } }) => payload);
+  }
+
+  /** The line of the last join: whose numbers its page's next events have. */
+  get line() {
+    return this.of("phx_join").at(-1).payload._line;
   }
 
   get lastToken() {
@@ -148,7 +158,8 @@ export class TestServer {
     const channel = channels.get(topic);
     if (!channel) return reply({ reason: "unmatched topic" }, "error");
     if (joinRef !== channel.joinRef || this.overlooked-- > 0) return;
-    const answer = this.#apply(channel, event, payload, send);
+    const answer = this.#apply(channel, event, payload, send, connection);
+    if (!this.#connections.has(channels)) return;
     const respond = () => answer && reply(answer.response, answer.status);
     if (this.isSlow) this.#held.push(respond);
     else respond();
@@ -158,7 +169,8 @@ export class TestServer {
   }
 
   /** Apply an event, only once if it has a number, and return its reply. */
-  #apply(channel, event, { _seq, _ack, ...payload }, send) {
+  #apply(channel, event, { _seq, _ack, _line, ...payload }, send, connection) {
+    if (event === "kill") return void connection.terminate();
     if (_seq === undefined) {
       const answer = this.#handle(channel, event, payload, send);
       this.#save(channel);
@@ -167,9 +179,14 @@ export class TestServer {
     const numbered = ({ status = "ok", response }, more) => {
       return { status, response: { ...response, _recovery: { seq: channel.saved, ...more } } };
     };
+    const line = channel.lines.filter(([, first]) => first <= _seq).at(-1)?.[0];
+    if (_seq <= channel.seq && line !== undefined && line !== _line) {
+      return numbered({ status: "error", response: { reason: "seq_taken", seq: channel.seq } });
+    }
     if (_seq <= channel.seq) return numbered(channel.replies.get(_seq) ?? {}, { repeat: true });
     if (_seq > channel.seq + 1) return numbered({ status: "error", response: { reason: "seq_gap", seq: channel.seq } });
     channel.seq = _seq;
+    if (_line !== undefined && channel.lines.at(-1)?.[0] !== _line) channel.lines.push([_line, _seq]);
     const answer = this.#handle(channel, event, payload, send);
     channel.replies.set(_seq, answer ?? { response: { late: event } });
     for (const seq of channel.replies.keys()) if (seq <= _ack || seq <= _seq - this.ring) channel.replies.delete(seq);
@@ -206,21 +223,30 @@ export class TestServer {
     const shown = payload._recovery ?? payload.params?._recovery;
     const known = this.#sockets.get(shown);
     const outcome = this.outcomes.shift() ?? (shown === undefined ? "new" : known ? "recovered" : "not_found");
-    const snapshots = outcome === "recovered" ? known : [{ state: [], seq: 0, replies: new Map() }];
-    const { state, seq, replies } = structuredClone(snapshots.at(-1));
-    channels.set(topic, { joinRef, snapshots, state, seq, replies, saved: seq });
-    const token = ["version", "unavailable"].includes(outcome) ? null : this.#issue(snapshots);
+    const fresh = { state: [], seq: 0, replies: new Map(), lines: [] };
+    const original = outcome === "copied" ? structuredClone(known.at(-1)) : undefined;
+    const snapshots = outcome === "recovered" ? known : [{ ...fresh, state: original?.state ?? [] }];
+    const { state, seq, replies, lines } = structuredClone(snapshots.at(-1));
+    channels.set(topic, { joinRef, snapshots, state, seq, replies, lines, saved: seq });
+    const token = ["version", "failed", "unavailable"].includes(outcome) ? null : this.#issue(snapshots);
+    const told = payload._line === undefined ? {} : { lines: structuredClone(lines) };
+    if (original) {
+      const errors = [...original.replies].filter(([, answer]) => answer?.status === "error").map(([number]) => number);
+      told.original = { seq: original.seq, lines: original.lines, errors };
+    }
     return {
       state: [...state],
-      ...(this.recovers ? { _recovery: { token, outcome, ttl: 300, seq, owner: this.owner } } : {}),
+      ...(this.recovers
+        ? { _recovery: { token, outcome, ttl: 300, seq, owner: this.owner, aliases: this.aliases, ...(this.knowsLines ? told : {}) } }
+        : {}),
       rendered: { s: [`<p>${state.join(" ")}</p>`] },
       liveview_version: "1.2.12",
     };
   }
 
   #save(channel) {
-    const { snapshots, state, seq, replies } = channel;
-    snapshots.push(structuredClone({ state, seq, replies }));
+    const { snapshots, state, seq, replies, lines } = channel;
+    snapshots.push(structuredClone({ state, seq, replies, lines }));
     channel.saved = seq;
   }
 

@@ -1,0 +1,124 @@
+"""Mistakes in a consumer class that would otherwise show as silence.
+
+What a class alone shows is an error when the class is made. What shows only while it runs is a
+warning in the log, and only the first time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from channels.consumer import AsyncConsumer, SyncConsumer
+from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from recovery_app.consumers.hooks import HookTable
+    from recovery_app.consumers.mixins import RecoveryMixin
+
+logger = logging.getLogger("recovery_app")
+
+_warned: WeakKeyDictionary[type, set[str]] = WeakKeyDictionary()
+_IDENTIFYING = ("session", "user", "cookies")
+
+
+def check_class(kind: type[RecoveryMixin], mixin: type, *, is_sync: bool) -> None:
+    """Raise `ImproperlyConfigured` for a class that can't work as it is written."""
+    _check_bases(kind, mixin, is_sync=is_sync)
+    for name in ("recovery_topics", "recovery_fields"):
+        value = getattr(kind, name)
+        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+            # ("count") is no tuple, but a string.
+            example = f", such as ({value!r},)" if isinstance(value, str) else ""
+            raise ImproperlyConfigured(
+                f"{kind.__name__}.{name} must be a tuple of strings{example}."
+            )
+    for pattern in kind.recovery_topics:
+        if "*" in pattern[:-1]:
+            raise ImproperlyConfigured(
+                f"{kind.__name__}.recovery_topics: {pattern!r} has a * that isn't at its end."
+            )
+
+
+def _check_bases(kind: type, mixin: type, *, is_sync: bool) -> None:
+    consumers = [base for base in kind.__mro__[1:] if issubclass(base, AsyncConsumer)]
+    # Our own mixins are no consumers, but a base class of the application's may be both.
+    channels = [base for base in consumers if base.__module__.startswith("channels.")]
+    if not channels:
+        return
+    first = channels[0]
+    if kind.__mro__.index(first) < kind.__mro__.index(mixin):
+        raise ImproperlyConfigured(
+            f"{kind.__name__}: {mixin.__name__} must stand before {first.__name__}, or no message "
+            f"reaches it: class {kind.__name__}({mixin.__name__}, {first.__name__})."
+        )
+    if issubclass(first, SyncConsumer) != is_sync:
+        other = "RecoveryConsumerMixin" if is_sync else "SyncRecoveryConsumerMixin"
+        raise ImproperlyConfigured(
+            f"{kind.__name__}: {mixin.__name__} doesn't go with {first.__name__}, which is "
+            f"{'async' if is_sync else 'sync'}: use {other}."
+        )
+
+
+class _PersonWarning:
+    """A warning that nothing tells one visitor from another, once in each process."""
+
+    def __init__(self) -> None:
+        self.is_given = False
+
+    def check(self, consumer: RecoveryMixin, hooks: HookTable) -> None:
+        scope: Mapping[str, Any] = consumer.scope
+        known = "get_recovery_binding" in hooks.own or any(name in scope for name in _IDENTIFYING)
+        if self.is_given or known:
+            return
+        self.is_given = True
+        logger.warning(
+            "%s has neither a session nor a user in its scope, so whoever shows a token gets the "
+            "state. Wrap the routes in RecoveryMiddlewareStack.",
+            name_of(consumer),
+            extra={"event": "no_session", "consumer": name_of(consumer)},
+        )
+
+
+person_warning = _PersonWarning()
+
+
+def warn_without_state(consumer: RecoveryMixin, hooks: HookTable) -> None:
+    """Warn where a topic is joined that has no state to keep."""
+    if consumer.recovery_fields or "get_recoverable_state" in hooks.own:
+        return
+    if _is_new(consumer, "no_state"):
+        logger.warning(
+            "%s keeps nothing: recovery_fields is empty. Name the attributes to keep in it, or "
+            "override get_recoverable_state().",
+            name_of(consumer),
+            extra={"event": "no_state", "consumer": name_of(consumer)},
+        )
+
+
+def warn_of_unset_fields(consumer: RecoveryMixin) -> None:
+    """Warn of fields that nothing has set by the time that an event was handled."""
+    for name in consumer.recovery_fields:
+        if not hasattr(consumer, name) and _is_new(consumer, name):
+            logger.warning(
+                "%s has no attribute %r after an event, so there is nothing to save. Set it on "
+                "the class or in mount(), or correct recovery_fields.",
+                name_of(consumer),
+                name,
+                extra={"event": "unset_field", "consumer": name_of(consumer)},
+            )
+
+
+def name_of(consumer: object) -> str:
+    """Return the name of a consumer's class."""
+    return type(consumer).__qualname__
+
+
+def _is_new(consumer: object, mistake: str) -> bool:
+    """Return whether a class hasn't been warned of this yet."""
+    warned = _warned.setdefault(type(consumer), set())
+    is_new = mistake not in warned
+    warned.add(mistake)
+    return is_new
