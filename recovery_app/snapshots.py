@@ -70,6 +70,8 @@ PERSON = slice(HEADER_BYTES, HEADER_BYTES + DIGEST_SIZE)
 SEAL = slice(PERSON.stop, PERSON.stop + SEAL_SIZE)
 """Where the seal is, in format 2."""
 NOBODY = bytes(DIGEST_SIZE)
+ANYONE = b"\xff" * DIGEST_SIZE
+"""The digest of the person at a page of whom nothing is known. All of these count as one."""
 UNSEALED = bytes(SEAL_SIZE)
 _FENCING = struct.Struct(f">3s5xQQ8xQQ{DIGEST_SIZE}s")
 """Of a header: magic and format, fence, floor, created, saved, binding."""

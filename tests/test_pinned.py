@@ -43,7 +43,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.staticfiles import finders
 from django.core import checks
-from django.core.management import load_command_class
+from django.core.management import call_command, load_command_class
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
@@ -343,8 +343,9 @@ MANAGER = [
     "create_token", "touch_interval", "save", "asave", "recover", "arecover", "take_over",
     "atake_over", "touch", "atouch", "revoke", "arevoke", "renew", "arenew", "cleanup_expired",
     "acleanup_expired", "snapshots", "asnapshots", "count", "acount", "browse", "abrowse",
-    "sample", "asample", "inspect", "ainspect", "revoke_socket", "arevoke_socket", "close",
-    "aclose", "__init__", "__enter__", "__exit__", "__aenter__", "__aexit__",
+    "sample", "asample", "inspect", "ainspect", "revoke_socket", "arevoke_socket", "revoke_user",
+    "arevoke_user", "digests_of_user", "close", "aclose", "__init__",
+    "__enter__", "__exit__", "__aenter__", "__aexit__",
 ]  # fmt: skip
 HOOKS = [
     "mount", "handle_event", "authorize_join", "should_recover", "get_recoverable_state",
@@ -565,6 +566,26 @@ def test_cleanup_options() -> None:
         if names & set(action.option_strings)
     }
     compare("cleanup options", found)
+
+
+def test_revoke_options() -> None:
+    parser = load_command_class("recovery_app", "revoke_recovery").create_parser("manage.py", "r")
+    names = {"--user", "--user-pk", "--socket", "--json"}
+    found = {
+        " ".join(action.option_strings): [action.dest, action.default, action.nargs]
+        for action in parser._actions
+        if names & set(action.option_strings)
+    }
+    compare("revoke options", found)
+
+
+def test_revoke_output() -> None:
+    with make_manager(Clock(), storage=MemoryStorage()) as manager, override_manager(manager):
+        manager.save(manager.create_token("one"), {"count": 1})
+        out = io.StringIO()
+        call_command("revoke_recovery", "--json", "--socket", "one", stdout=out)
+    line = json.loads(out.getvalue())
+    compare("revoke output", line | {"note": type(line["note"]).__name__})
 
 
 def test_cleanup_output() -> None:
@@ -1712,6 +1733,7 @@ def test_admin() -> None:
             "urls": [[str(url.pattern), url.name] for url in site.get_urls()],
             "list_per_page": kind.list_per_page,
             "sample_size": kind.sample_size,
+            "named_users": kind.named_users,
             "registered": isinstance(admin.site._registry.get(Snapshot), kind),
         },
     )
@@ -1758,8 +1780,8 @@ def test_redacted_names() -> None:
 TEMPLATES = [
     f"admin/recovery_app/snapshot/{name}.html"
     for name in (
-        "base", "change_list", "chart", "cleanup", "detail", "results", "revoke", "search",
-        "state", "summary", "unlistable",
+        "base", "change_list", "chart", "cleanup", "detail", "person", "results", "revoke",
+        "revoke_user", "search", "state", "summary", "unlistable",
     )
 ]  # fmt: skip
 STATIC = ["recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js"]

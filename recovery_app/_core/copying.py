@@ -31,7 +31,7 @@ def copy_state(
     try:
         snapshot = Snapshot.from_bytes(data)
         _check(snapshot, newest_version, operations.now_us())
-        binding = _binding_of(snapshot, (grant, target))
+        binding = _binding_of(snapshot, operations, (grant, target))
         state = operations.read_state(snapshot, grant.key, data, binding)
     except RecoveryError as error:
         error.socket_hash = grant.key
@@ -53,9 +53,9 @@ def copy_state(
     return takeover, following
 
 
-def _binding_of(snapshot: Snapshot, grants: tuple[Grant, ...]) -> bytes:
+def _binding_of(snapshot: Snapshot, operations: Operations, grants: tuple[Grant, ...]) -> bytes:
     for grant in grants:
-        if snapshot.header.binding == grant.claim.binding:
+        if operations.adopt_digest(grant, snapshot.header.binding):
             return grant.binding
     raise InvalidSignature
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from recovery_app._core.driver import Flow
 from recovery_app._core.metadata import check_listing, check_name
 from recovery_app._core.operations import Operations
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import SnapshotError, StorageUnavailable
 from recovery_app.fencing import Claim, Verdict
 from recovery_app.snapshots import DIGEST_SIZE, Header, Snapshot
@@ -14,7 +16,23 @@ from recovery_app.storages import Entry, EntryPage, describe
 from recovery_app.values import Inspection, Page, Query, Sample
 
 ATTEMPTS = 5
+_HASH = re.compile(r"[0-9a-f]{16}")
 _NO_BINDING = bytes(DIGEST_SIZE)
+
+
+def is_hash(text: str) -> bool:
+    """Return whether a text looks like the hash of a socket."""
+    return _HASH.fullmatch(text) is not None
+
+
+def hashes_meant(text: str) -> list[str]:
+    """Return the hashes of the sockets that have a text as their id or as their hash.
+
+    The text may be the id of one socket and the hash of another. Raises `ValueError` for what
+    can't be encoded.
+    """
+    hashes = [hash_socket_id(text).hex()]
+    return [text, *hashes] if is_hash(text) else hashes
 
 
 def list_snapshots(prefix: str, cursor: str | None, limit: int) -> Flow[Page]:

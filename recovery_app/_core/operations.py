@@ -21,7 +21,14 @@ from recovery_app._core.driver import Flow
 from recovery_app._core.fenced_steps import adopt_stored_digest, fenced_step
 from recovery_app._core.metadata import SnapshotMetadata, check_number
 from recovery_app._core.notifier import Recovered
-from recovery_app._core.persons import Person, check_person, marker_key, name_user, revoke_person
+from recovery_app._core.persons import (
+    ANONYMOUS,
+    Person,
+    check_person,
+    marker_key,
+    name_user,
+    revoke_person,
+)
 from recovery_app._core.refusals import check_date, misdated, refusal
 from recovery_app._core.sealing import Sealer
 from recovery_app._core.state_codec import StateCodec
@@ -31,6 +38,7 @@ from recovery_app.exceptions import RecoveryError, SnapshotError, TokenError
 from recovery_app.fencing import Claim, Decision, Verdict, check_fence_date, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
+    ANYONE,
     MAX_SEQ,
     NOBODY,
     Header,
@@ -90,12 +98,17 @@ class Operations:
         Only users can be revoked.
         """
         digests = self._signer.digest_person(user or name)
+        digest = digests[0] if user or name != ANONYMOUS else ANYONE
         markers = tuple(map(marker_key, digests)) if user else ()
-        return Person(self.owner_of(name), digests[0], markers)
+        return Person(self.owner_of(name), digest, markers)
 
     def owner_of(self, name: bytes) -> str:
         """Return the name by which clients know a person."""
         return self._signer.owner_of(name)
+
+    def digests_of_user(self, pk: object) -> list[bytes]:
+        """Return the digests by which snapshots know a user: one for each secret, newest first."""
+        return self._signer.digest_person(name_user(pk))
 
     def verify(self, token: object, binding: bytes) -> Grant:
         """Verify a token, its signature before anything else; raise `TokenError`."""
@@ -114,6 +127,10 @@ class Operations:
     def bind(self, grant: Grant, binding: bytes) -> Grant:
         """Return the grant for a snapshot that has another binding than the token."""
         return grant.bound_to(binding, self._sealer.digest_binding(grant.key, binding))
+
+    def adopt_digest(self, grant: Grant, digest: bytes) -> bool:
+        """Have the grant claim a snapshot's digest; return false if it is of another binding."""
+        return self._sealer.adopt_digest(grant, digest)
 
     def age_of(self, grant: Grant) -> float:
         """Return the seconds since a token was issued."""
@@ -224,7 +241,7 @@ class Operations:
             snapshot = Snapshot.from_bytes(data)
             header = snapshot.header
             check_fence_date(header, to_us(self._clock()))
-            self._sealer.adopt_digest(grant, header.binding)
+            self.adopt_digest(grant, header.binding)
             verdict = refuse(header, grant.claim, by_floor=True)
             if verdict is not None or header.revoked:
                 raise self._refusal(grant, verdict or Verdict.NOT_FOUND)
@@ -305,7 +322,7 @@ class Operations:
         # Then the last snapshot has expired, and nobody shows a token that counts.
         limit = 0 if math.isinf(self._token_max_age) else self._token_max_age
         ttl_seconds = max(2 * self._ttl, limit)
-        markers = [marker_key(digest) for digest in self._signer.digest_person(name_user(pk))]
+        markers = [marker_key(digest) for digest in self.digests_of_user(pk)]
         return revoke_person(markers, now_us=self.now_us(), ttl_seconds=ttl_seconds)
 
     def touch(self, grant: Grant) -> Flow[bool]:

@@ -67,6 +67,14 @@ class OperatorCalls:
         """Async variant of `revoke_user`."""
         await self.driver.arun(self.operations.revoke_user(getattr(user, "pk", user)))
 
+    def digests_of_user(self, user: object) -> tuple[str, ...]:
+        """Return the digests that a user's snapshots have as ``person``, for `Query.persons`.
+
+        There is one for each secret, the newest first. ``user`` is a user or their primary key.
+        """
+        digests = self.operations.digests_of_user(getattr(user, "pk", user))
+        return tuple(digest.hex() for digest in digests)
+
     # Looking after the storage.
 
     def cleanup_expired(self) -> int:

@@ -41,7 +41,7 @@ def combine(*parts: str | bytes) -> bytes:
 
 
 ANONYMOUS = combine("nobody")
-"""The name of whoever is not known."""
+"""The name of whoever has neither a user nor a session: of many people, as if they were one."""
 
 
 def name_user(pk: object) -> bytes:

@@ -6,18 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app._users import NamedUser, user_model
 from recovery_app.admin import formatting
 from recovery_app.admin.error_messages import collect_errors
 from recovery_app.admin.listing import find_by_hash
 from recovery_app.models import Snapshot
 
 BATCH_SIZE = 2000
+MAX_REPR_LENGTH = 200
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +53,23 @@ def revoke(manager: RecoveryManager, keys: Iterable[str], *, user: Any) -> Actio
     return result
 
 
+def revoke_user(manager: RecoveryManager, user: NamedUser, *, by: Any) -> list[str]:
+    """Revoke all pages of a user, and log it; return error messages."""
+    errors: list[str] = []
+    with collect_errors(errors):
+        manager.revoke_user(user.pk)
+        # In the history of the user, which outlives all snapshots.
+        LogEntry.objects.create(
+            user_id=by.pk,
+            content_type=ContentType.objects.get_for_model(user_model(), for_concrete_model=False),
+            object_id=user.pk,
+            object_repr=(user.name or user.pk)[:MAX_REPR_LENGTH],
+            action_flag=CHANGE,
+            change_message=_("Revoked all live pages."),
+        )
+    return errors
+
+
 def clean_up(manager: RecoveryManager, *, user: Any) -> ActionResult:
     """Remove expired snapshots, and log their number; stop when the storage fails."""
     result = ActionResult()
@@ -72,6 +91,12 @@ def revoked_message(count: int) -> str:
     """Return how many snapshots were revoked, as a sentence."""
     text = ngettext("Revoked %(number)s snapshot.", "Revoked %(number)s snapshots.", count)
     return text % {"number": formatting.number(count)}
+
+
+def user_revoked_message(user: NamedUser, within: str) -> str:
+    """Return that all pages of a user were revoked, as sentences."""
+    text = _("Revoked all pages of user %(name)s. Those that are open are closed within %(time)s.")
+    return text % {"name": user.name or user.pk, "time": within}
 
 
 def missing_message(count: int) -> str:

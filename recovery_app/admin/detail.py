@@ -9,23 +9,26 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from recovery_app.admin import formatting
+from recovery_app.admin.persons import Person
 from recovery_app.storages.browsing import moment
 from recovery_app.values import Inspection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """A labelled text or time."""
+    """A labelled text, time or person."""
 
     name: Promise
     text: str = ""
     time: datetime | None = None
     note: str | Promise = ""
     seconds_left: str = ""
+    digest: str = ""
+    """The digest of a person whose snapshots can be searched for."""
 
 
-def facts(inspection: Inspection) -> list[Fact]:
-    """Return the known facts about a snapshot, in display order."""
+def facts(inspection: Inspection, person: Person) -> list[Fact]:
+    """Return the known facts about a snapshot of a person, in display order."""
     info = inspection.info
     expires = Fact(
         name=_("Expires in"),
@@ -42,6 +45,7 @@ def facts(inspection: Inspection) -> list[Fact]:
         hash_,
         Fact(name=_("View"), text=info.view),
         Fact(name=_("Topic"), text=info.topic),
+        _person(person),
         Fact(name=_("Saved"), time=info.saved_at),
         Fact(name=_("Created"), time=info.created_at),
         expires,
@@ -56,6 +60,16 @@ def facts(inspection: Inspection) -> list[Fact]:
         Fact(name=_("Applied seq"), text="–" if seq is None else str(seq)),
         *_fences(inspection),
     ]
+
+
+def _person(person: Person) -> Fact:
+    if person.user is not None:
+        text, note = person.text, str(_("primary key %(key)s") % {"key": person.user.pk})
+    elif person.digest:
+        text, note = person.digest, str(_("a digest: a visitor, or a user not known by name here"))
+    else:
+        text, note = person.text, ""
+    return Fact(name=_("Person"), text=text, note=note, digest=person.digest)
 
 
 def _fences(inspection: Inspection) -> list[Fact]:

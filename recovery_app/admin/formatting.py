@@ -7,6 +7,7 @@ import math
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 ESTIMATE_DIGITS = 2
 KILOBYTE = 1024
@@ -32,6 +33,12 @@ def expiry(seconds: float) -> str:
 def seconds_left(seconds: float) -> str:
     """Return the start of a countdown for ``admin.js``, or "" if `expiry` isn't a time."""
     return f"{seconds:.1f}" if 0 < seconds <= NEVER_SECONDS else ""
+
+
+def duration(seconds: float) -> str:
+    """Return a time in whole seconds, rounded up."""
+    whole = math.ceil(seconds)
+    return ngettext("%(number)s second", "%(number)s seconds", whole) % {"number": number(whole)}
 
 
 def number(value: int, *, is_exact: bool = True) -> str:

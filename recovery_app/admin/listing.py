@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
@@ -10,9 +9,10 @@ from urllib.parse import urlencode
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from recovery_app._core.inspection import hashes_meant, is_hash
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.tokens import hash_socket_id
 from recovery_app.admin import formatting
+from recovery_app.admin.persons import NOBODY, Person
 from recovery_app.snapshots import is_marker
 from recovery_app.storages import Storage, describe
 from recovery_app.values import Page, Query, SnapshotInfo
@@ -21,6 +21,7 @@ COLUMNS: Mapping[str, Promise] = {
     "socket_id": _("socket id"),
     "view": _("view"),
     "topic": _("topic"),
+    "person": _("person"),
     "size_bytes": _("size"),
     "saved_at": _("saved"),
     "expires_in_seconds": _("expires in"),
@@ -28,7 +29,6 @@ COLUMNS: Mapping[str, Promise] = {
 }
 DESCENDING_FIRST = frozenset(("size_bytes", "saved_at", "version"))
 EXPIRED = "expired"
-_HASH = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,10 @@ class ListParams:
 
     q: str = ""
     view: str = ""
+    user: str = ""
+    """The name or the primary key of a user."""
+    person: str = ""
+    """The digest of a person; ignored where there is a ``user``."""
     state: str = ""
     o: str = ""
     cursor: str = ""
@@ -49,6 +53,7 @@ class ListParams:
         params = cls(**{name: query.get(name, "").strip() for name in cls.__slots__})
         return replace(
             params,
+            person="" if params.user else params.person,
             o=params.o if params.o.removeprefix("-") in storage.sortable_by else "",
             state=params.state if storage.keeps_expired else "",
         )
@@ -56,12 +61,12 @@ class ListParams:
     @property
     def is_filtered(self) -> bool:
         """Return whether anything narrows the list."""
-        return bool(self.q or self.view or self.state)
+        return self.is_search or bool(self.state)
 
     @property
     def is_search(self) -> bool:
         """Return whether the storage has to search."""
-        return bool(self.q or self.view)
+        return bool(self.q or self.view or self.user or self.person)
 
     @property
     def may_be_exact(self) -> bool:
@@ -74,11 +79,12 @@ class ListParams:
         params = {name: getattr(changed, name) for name in self.__slots__}
         return f"?{urlencode({name: value for name, value in params.items() if value})}"
 
-    def storage_query(self, limit: int) -> Query:
-        """Return the query for the storage."""
+    def storage_query(self, limit: int, persons: tuple[str, ...]) -> Query:
+        """Return the query for the storage, for the snapshots of all ``persons`` if empty."""
         return Query(
             prefix=self.q,
             view=self.view or None,
+            persons=persons,
             expired=self.state == EXPIRED,
             order=self.o,
             cursor=self.cursor or None,
@@ -103,6 +109,7 @@ class SnapshotRow:
 
     info: SnapshotInfo
     url: str
+    person: Person = NOBODY
 
     @property
     def name(self) -> str:
@@ -151,32 +158,34 @@ class Filter:
     choices: list[FilterChoice]
 
 
-def find_page(manager: RecoveryManager, params: ListParams, limit: int) -> Page:
+def find_page(
+    manager: RecoveryManager, params: ListParams, limit: int, persons: tuple[str, ...]
+) -> Page:
     """Return the one snapshot with the requested id or hash, or else a page of the list.
 
-    Raise `StorageError`, or `ValueError` for invalid parameters.
+    Only snapshots of ``persons`` are found if there are any. Raise `StorageError`, or
+    `ValueError` for invalid parameters.
     """
     if params.may_be_exact:
         exact = _find_exact(manager, params.q)
         if exact:
-            return Page(items=exact)
+            wanted = Query(persons=persons)
+            return Page(items=list(filter(wanted.admits, exact)))
     if not manager.storage.supports_listing:
         return Page(items=[])
-    return manager.browse(params.storage_query(limit))
+    return manager.browse(params.storage_query(limit, persons))
 
 
 def find_by_hash(manager: RecoveryManager, key: str) -> SnapshotInfo | None:
     """Return the snapshot of a socket, expired or not; raise `StorageError`."""
-    if not _HASH.fullmatch(key):
+    if not is_hash(key):
         return None
     entry = manager.storage.look_up(key)
     return None if entry is None or is_marker(entry.data) else describe(entry)
 
 
 def _find_exact(manager: RecoveryManager, text: str) -> list[SnapshotInfo]:
-    # The text may be the id of one socket and the hash of another.
-    keys = {hash_socket_id(text).hex(), text}
-    found = (find_by_hash(manager, key) for key in keys)
+    found = (find_by_hash(manager, key) for key in hashes_meant(text))
     return [info for info in found if info is not None]
 
 
@@ -194,9 +203,16 @@ def _header(params: ListParams, name: str, text: Promise, is_sortable: bool) -> 
     return ColumnHeader(name=name, text=text, link=link, sorted=current)
 
 
-def make_rows(items: list[SnapshotInfo], url_of: Callable[[str], str]) -> list[SnapshotRow]:
-    """Return the rows for some snapshots."""
-    return [SnapshotRow(info=info, url=url_of(info.socket_hash)) for info in items]
+def make_rows(
+    items: list[SnapshotInfo], url_of: Callable[[str], str], persons: Mapping[str, Person]
+) -> list[SnapshotRow]:
+    """Return the rows for some snapshots, with the ``persons`` that digests stand for."""
+    return [
+        SnapshotRow(
+            info=info, url=url_of(info.socket_hash), person=persons.get(info.person, NOBODY)
+        )
+        for info in items
+    ]
 
 
 def page_links(params: ListParams, page: Page, *, can_list: bool) -> PageLinks:

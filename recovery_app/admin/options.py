@@ -17,6 +17,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from recovery_app.admin import actions, pages
+from recovery_app.admin.persons import Persons
 from recovery_app.middleware import current_manager
 from recovery_app.models import Snapshot
 
@@ -36,6 +37,8 @@ class SnapshotAdmin(_ModelAdmin):
     list_per_page = 100
     sample_size = 500
     """How many snapshots the summary reads; with more stored, it shows estimates."""
+    named_users = 1000
+    """How many users are recognized by the snapshots that they have: who logged in last."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -54,6 +57,7 @@ class SnapshotAdmin(_ModelAdmin):
         return [
             named("", self.changelist_view, "changelist"),
             named("cleanup/", self.cleanup_view, "cleanup"),
+            named("revoke-user/", self.revoke_user_view, "revoke_user"),
             named("<path:object_id>/history/", self.history_view, "history"),
             named("<path:object_id>/delete/", self.delete_view, "delete"),
             named("<path:object_id>/change/", self.change_view, "change"),
@@ -77,6 +81,7 @@ class SnapshotAdmin(_ModelAdmin):
         context = pages.list_page(
             current_manager(),
             request.GET,
+            self._persons(request),
             limit=self.list_per_page,
             sample_size=self.sample_size,
             url_of=self._url_of,
@@ -84,6 +89,7 @@ class SnapshotAdmin(_ModelAdmin):
         context |= {
             "may_clean_up": self._may_clean_up(request),
             "may_revoke": self.has_delete_permission(request),
+            "revoke_user_url": self._reverse("revoke_user"),
             "action_name": REVOKE,
             "checkbox_name": ACTION_CHECKBOX_NAME,
         }
@@ -110,7 +116,10 @@ class SnapshotAdmin(_ModelAdmin):
             raise PermissionDenied
         key = unquote(object_id)
         context = pages.detail_page(
-            current_manager(), key, reveal=self.may_see_hidden_values(request)
+            current_manager(),
+            key,
+            self._persons(request),
+            reveal=self.may_see_hidden_values(request),
         )
         if context is None:
             text = _("There is no snapshot of socket %(hash)s. It has expired or was removed.")
@@ -120,6 +129,8 @@ class SnapshotAdmin(_ModelAdmin):
             "parents": [self._list_link(request)],
             "may_revoke": self.has_delete_permission(request),
             "delete_url": self._reverse("delete", quote(key)),
+            "list_url": self._list_url(),
+            "revoke_user_url": self._reverse("revoke_user"),
             "history_url": self._reverse("history", quote(key)),
         }
         return self._render(request, "detail", context | (extra_context or {}))
@@ -157,6 +168,32 @@ class SnapshotAdmin(_ModelAdmin):
             "list_url": self._next_url(request),
         }
         return self._render(request, "cleanup", context)
+
+    def revoke_user_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a user and for confirmation; on POST, revoke all pages of the user."""
+        if not self.has_delete_permission(request):
+            raise PermissionDenied
+        manager, given = current_manager(), request.POST or request.GET
+        name, key = (given.get(field, "").strip() for field in ("user", "pk"))
+        context = pages.revoke_user_page(manager, self._persons(request), name=name, key=key)
+        user = context["user_to_revoke"]
+        if user is not None and request.method == "POST" and request.POST.get("post"):
+            errors = actions.revoke_user(manager, user, by=request.user)
+            for error in errors:
+                messages.error(request, error)
+            if not errors:
+                text = actions.user_revoked_message(user, context["within"])
+                messages.success(request, text)
+            return redirect(self._next_url(request))
+        context |= {
+            "parents": [self._list_link(request)],
+            "list_url": self._next_url(request),
+            "can_list": context["can_list"] and self.has_view_permission(request),
+        }
+        return self._render(request, "revoke_user", context)
+
+    def _persons(self, request: HttpRequest) -> Persons:
+        return Persons(current_manager(), request.user, max_users=self.named_users)
 
     def _revoke_if_confirmed(self, request: HttpRequest, keys: Sequence[str]) -> HttpResponse:
         manager = current_manager()

@@ -10,11 +10,13 @@ from django.utils.translation import gettext as _
 from recovery_app._core.manager import RecoveryManager
 from recovery_app.admin import formatting, listing
 from recovery_app.admin.detail import facts
-from recovery_app.admin.error_messages import collect_errors
+from recovery_app.admin.error_messages import InvalidInput, collect_errors
+from recovery_app.admin.persons import Persons, PersonSearch
 from recovery_app.admin.sensitive_names import Redactor
 from recovery_app.admin.state_tree import build_tree
 from recovery_app.admin.summary import Contents, summarize_contents, summarize_history
 from recovery_app.conf import get_redacted_names
+from recovery_app.storages import Storage
 from recovery_app.values import Inspection, Page
 
 Context = dict[str, Any]
@@ -23,6 +25,7 @@ Context = dict[str, Any]
 def list_page(
     manager: RecoveryManager,
     query: Mapping[str, str],
+    persons: Persons,
     *,
     limit: int,
     sample_size: int,
@@ -32,10 +35,11 @@ def list_page(
     storage = manager.storage
     params = listing.ListParams.from_query(query, storage)
     errors: list[str] = []
-    contents, page = None, Page(items=[])
+    contents, page, search = None, Page(items=[]), None
     with collect_errors(errors):
         contents = _summarize(manager, sample_size)
-        page = listing.find_page(manager, params, limit)
+        search = _search_person(storage, params, persons)
+        page = listing.find_page(manager, params, limit, search.digests if search else ())
     views = contents.views if contents else []
     return {
         "title": _("Snapshots"),
@@ -43,11 +47,15 @@ def list_page(
         "can_list": storage.supports_listing,
         "keeps_expired": storage.keeps_expired,
         "params": params,
+        "may_name": persons.may_name,
+        "person": search.person if search else None,
         "errors": errors,
         "contents": contents,
         "history": summarize_history(),
         "headers": listing.column_headers(params, storage.sortable_by),
-        "rows": listing.make_rows(page.items, url_of),
+        "rows": listing.make_rows(
+            page.items, url_of, persons.find(info.person for info in page.items)
+        ),
         "is_search_unfinished": bool(params.is_search and page.looked_at and page.next_cursor),
         "looked_at": formatting.number(page.looked_at),
         "links": listing.page_links(params, page, can_list=storage.supports_listing),
@@ -55,7 +63,9 @@ def list_page(
     }
 
 
-def detail_page(manager: RecoveryManager, key: str, *, reveal: bool) -> Context | None:
+def detail_page(
+    manager: RecoveryManager, key: str, persons: Persons, *, reveal: bool
+) -> Context | None:
     """Return everything known about a socket, or ``None`` if nothing is stored."""
     errors: list[str] = []
     found: Inspection | None = None
@@ -67,10 +77,14 @@ def detail_page(manager: RecoveryManager, key: str, *, reveal: bool) -> Context 
     if found is not None and found.state is not None:
         tree = build_tree(found.state, Redactor(get_redacted_names()), reveal=reveal)
     name = (found.info.socket_id if found else "") or key
+    digest = found.info.person if found else ""
+    person = persons.find([digest])[digest]
     return {
         "title": _("Snapshot %(name)s") % {"name": name},
         "found": found,
-        "facts": facts(found) if found else [],
+        "facts": facts(found, person) if found else [],
+        "person": person,
+        "can_list": manager.storage.supports_listing,
         "tree": tree,
         "reveals": reveal,
         "errors": errors,
@@ -88,7 +102,37 @@ def revoke_page(
         items = [info for info in found if info is not None]
     return {
         "title": _("Revoke snapshots"),
-        "rows": listing.make_rows(items, url_of),
+        "rows": listing.make_rows(items, url_of, {}),
+        "within": formatting.duration(manager.touch_interval),
+        "errors": errors,
+    }
+
+
+def revoke_user_page(manager: RecoveryManager, persons: Persons, *, name: str, key: str) -> Context:
+    """Return the user to confirm before all their pages are revoked.
+
+    Without a ``name`` or a primary ``key``, or if nobody has it, an operator is asked for one.
+    """
+    errors: list[str] = []
+    user = None
+    with collect_errors(errors):
+        if key:
+            user = persons.with_pk(key)
+        elif name:
+            user = persons.named(name)
+        if user is None and (name or key):
+            raise InvalidInput(_("No user has this name or primary key."))
+    storage = manager.storage
+    return {
+        "title": _("Revoke all pages of a user"),
+        "user_to_revoke": user,
+        "text": name or key,
+        "may_name": persons.may_name,
+        "person": manager.digests_of_user(user.pk)[0] if user else "",
+        "within": formatting.duration(manager.touch_interval),
+        "storage": type(storage).__name__,
+        "can_list": storage.supports_listing,
+        "is_shared": storage.is_shared,
         "errors": errors,
     }
 
@@ -111,3 +155,13 @@ def _summarize(manager: RecoveryManager, sample_size: int) -> Contents | None:
     if not manager.storage.supports_listing:
         return None
     return summarize_contents(manager.sample(sample_size), now=manager.clock())
+
+
+def _search_person(
+    storage: Storage, params: listing.ListParams, persons: Persons
+) -> PersonSearch | None:
+    search = persons.search(user=params.user, digest=params.person)
+    if search is not None and not storage.supports_listing:
+        text = _("%(storage)s can’t list its snapshots, so they can’t be searched by person.")
+        raise InvalidInput(text % {"storage": type(storage).__name__})
+    return search

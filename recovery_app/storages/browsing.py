@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from recovery_app.exceptions import SnapshotError
-from recovery_app.snapshots import NOBODY, Head
+from recovery_app.snapshots import ANYONE, NOBODY, Head
 from recovery_app.values import SnapshotInfo
 
 SORTABLE = frozenset(
@@ -96,8 +96,13 @@ def describe_prefix(key: str, head: bytes, total_bytes: int, expires_in: float) 
         applied_seq=found.header.applied_seq,
         created_at=moment(found.header.created_us),
         saved_at=moment(found.header.saved_us),
-        person="" if found.person == NOBODY else found.person.hex(),
+        person=person_in(found.person),
     )
+
+
+def person_in(digest: bytes) -> str:
+    """Return the digest of a person as text, ``""`` where nobody is known."""
+    return "" if digest in (NOBODY, ANYONE) else digest.hex()
 
 
 def field_of(order: str) -> str:

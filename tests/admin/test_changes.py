@@ -36,8 +36,8 @@ def test_a_snapshot_is_revoked_after_confirmation(
     save(manager, "other")
     asked = text_of(operator.get(revocation_of("mine")))
     assert "a page that reconnects starts with a new state" in asked
-    # Tested in tests/consumers/test_takeovers.py.
-    assert "A page that is still open keeps its state" in asked
+    # Tested in tests/consumers/test_revocations.py.
+    assert "A page that is still open is closed within 75 seconds." in asked
     assert operator.post(revocation_of("mine")).status_code == 200
     assert manager.recover(token) == {"count": 1}
     response: Any = operator.post(revocation_of("mine"), CONFIRMED, follow=True)

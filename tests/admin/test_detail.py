@@ -56,6 +56,7 @@ def test_the_facts_of_a_snapshot(operator: Client, manager: RecoveryManager) -> 
         f"Socket hash {hash_of('mine')} (as in the log)",
         "View cart",
         "Topic lv:cart",
+        "Person –",
         "Expires in 5:00",
         "Encoding json",
         "State version 3",

@@ -35,6 +35,11 @@ REQUESTS: list[Any] = [
     pytest.param("post", LIST, selected("mine", **CONFIRMED), {VIEW, DELETE}, id="revoke selected"),
     pytest.param("get", CLEANUP, {}, {DELETE}, id="ask to clean up"),
     pytest.param("post", CLEANUP, CONFIRMED, {DELETE}, id="clean up"),
+    pytest.param("get", f"{LIST}revoke-user/", {}, {DELETE}, id="ask for a user"),
+    pytest.param("get", f"{LIST}revoke-user/", {"pk": "1"}, {DELETE}, id="ask to revoke a user"),
+    pytest.param(
+        "post", f"{LIST}revoke-user/", {"pk": "1", **CONFIRMED}, {DELETE}, id="revoke a user"
+    ),
 ]
 each_request = pytest.mark.parametrize(("method", "address", "form", "needed"), REQUESTS)
 
@@ -105,6 +110,7 @@ def test_actions_without_permission_are_not_offered(client_of: MakeClient) -> No
         assert ("Revoke selected" in listed) is offered
         assert ('type="checkbox"' in listed) is offered
         assert ("Remove expired" in listed) is offered
+        assert ("Revoke a user" in listed) is offered
         assert ("Revoke …" in client.get(detail_of("mine")).content.decode()) is offered
         assert "Add snapshot" not in listed
 

@@ -29,6 +29,7 @@ from tests.admin.support import (
     CONFIRMED,
     LIST,
     detail_of,
+    hash_of,
     ids_of,
     link_to,
     pages_of,
@@ -41,6 +42,7 @@ from tests.core.redis_storages import on_cluster, on_one, ports_of
 from tests.core.support import make_manager
 from tests.support.processes import TOP, Process
 from tests.support.redis import client as redis_client
+from tests.support.users import save_for
 from tests.test_redis_listing import filled
 
 NUMBERED = [f"socket-{number:02}" for number in range(25)]
@@ -92,6 +94,17 @@ def test_the_pages_with_each_storage(
     else:
         assert "can’t list its snapshots" in text_of(operator.get(LIST))
     assert ids_of(operator.get(LIST, {"q": "another"})) == ["another"]
+    for number in range(2):
+        save_for(current, b"a session", f"visit {number}")
+    visit = current.inspect(hash_of("visit 0"))
+    assert visit is not None
+    listed = operator.get(LIST, {"person": visit.info.person})
+    if storage.supports_listing:
+        assert sorted(ids_of(listed)) == ["visit 0", "visit 1"]
+    else:
+        assert "so they can’t be searched by person" in text_of(listed)
+    for number in range(2):
+        current.storage.delete(hash_of(f"visit {number}"))
     seen = text_of(operator.get(detail_of("socket-07")))
     assert "View cart" in seen
     assert "a int 1" in seen

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import unescape
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import translation
 from django.utils.translation import trans_real
@@ -17,11 +18,13 @@ from recovery_app.middleware import override_manager
 from tests.admin.support import CLEANUP, LIST, detail_of, hash_of, revocation_of, save
 from tests.clock import FakeClock
 from tests.core.support import OwnStorage, make_manager
+from tests.support.users import save_for
 
+REVOKE_USER = f"{LIST}revoke-user/"
 STATE = {"1": 1, "2": [0] * 300, "3": "0" * 3000, "4": {}, "token": 5}
 DATA = {
     *("0001", "0002", "0003", "token", "int", "str", "list", "dict", "json"),
-    *("MemoryStorage", "OwnStorage", "revoke_selected", "yes", hash_of("0001")),
+    *("MemoryStorage", "OwnStorage", "revoke_selected", "yes", hash_of("0001"), hash_of("0005")),
 }
 TIME = re.compile(r"[-\d]+ [:\d]+( [A-Z]+)?")
 
@@ -49,7 +52,7 @@ def untranslated(client: Client, address: str) -> set[str]:
     return {
         text
         for text in found - DATA
-        if re.search("[A-Za-z]", text) and "⟦" not in text and not TIME.fullmatch(text)
+        if re.search("[A-Za-z]", text) and not set("⟦⟧") & set(text) and not TIME.fullmatch(text)
     }
 
 
@@ -61,6 +64,22 @@ def test_each_text_is_marked(operator: Client, manager: RecoveryManager) -> None
     manager.revoke_socket(hash_of("0001"))
     for address in (LIST, detail_of("0001"), revocation_of("0001")):
         assert untranslated(operator, address) == set(), address
+
+
+def test_each_text_on_persons_is_marked(operator: Client, manager: RecoveryManager) -> None:
+    user, named = User.objects.create_user("0004"), Client()
+    named.force_login(User.objects.create_superuser("0003"))
+    save_for(manager, user, "0005", view="0002", topic="0003")
+    digest = manager.digests_of_user(user)[0]
+    digests = {digest, f"{digest[:8]}…"}
+    for query in ("", "?user=0004", "?user=99999", "?user=a", f"?person={digest}"):
+        assert untranslated(named, f"{LIST}{query}") == set(), query
+        assert untranslated(operator, f"{LIST}{query}") <= digests, query
+    for query in ("", "?user=a", f"?pk={user.pk}", "?pk=99999"):
+        assert untranslated(named, f"{REVOKE_USER}{query}") == set(), query
+        assert untranslated(operator, f"{REVOKE_USER}{query}") == set(), query
+    assert untranslated(named, detail_of("0005")) == set()
+    assert untranslated(operator, detail_of("0005")) <= digests
 
 
 def test_each_text_is_marked_if_there_is_no_list(operator: Client, clock: FakeClock) -> None:

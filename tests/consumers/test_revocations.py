@@ -15,6 +15,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 
 from recovery_app import RecoveryManager
+from recovery_app._core.tokens import key_of
 from recovery_app.consumers import RecoveryConsumerMixin
 from tests.clock import FakeClock
 from tests.consumers.apps import COUNTERS, Counter
@@ -100,6 +101,18 @@ async def test_visitors_are_asked_after_by_nobody(
         assert await outcome(manager, user, token) == "recovered"
         calls.append(storage.calls - before)
     assert calls[1] == calls[0] + 1
+
+
+async def test_a_snapshot_of_a_user_says_whose_it_is(manager: RecoveryManager) -> None:
+    persons = []
+    # Whoever has neither a user nor a session isn't one person.
+    for user in (ADA, AnonymousUser()):
+        async with page(manager, user) as client:
+            token = recovery_of(await client.join())["token"]
+            await client.push("add")
+        info = (await manager.ainspect(key_of(token))).info  # type: ignore[union-attr]
+        persons.append(info.person)
+    assert persons == [manager.digests_of_user(ADA)[0], ""]
 
 
 async def test_a_fenced_page_of_a_revoked_user_makes_no_copy(

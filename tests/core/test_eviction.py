@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from recovery_app._core.metadata import SnapshotMetadata
+from recovery_app._core.persons import ANONYMOUS
+from recovery_app._core.tokens import Grant
 from recovery_app.clock import to_us
 from recovery_app.exceptions import StateTooLarge, TokenSuperseded
 from recovery_app.fencing import Verdict
@@ -39,6 +42,25 @@ def test_a_flood_of_one_holder_evicts_nobody_else(clock: FakeClock) -> None:
     assert storage.load(key_of(5919)) is None
     assert storage.load(key_of(5920)) is not None
     assert storage.count() == 100
+
+
+@pytest.mark.parametrize("name", [b"somebody", ANONYMOUS])
+def test_all_snapshots_of_a_person_count_as_one_holders(clock: FakeClock, name: bytes) -> None:
+    storage = MemoryStorage(max_entries=100, clock=clock)
+    manager = make_manager(storage=storage, clock=clock)
+
+    def save(socket_id: str, name: bytes) -> Grant:
+        grant = manager.operations.create(socket_id, socket_id.encode())
+        metadata = SnapshotMetadata(person=manager.operations.person(name, None).digest)
+        flow = manager.operations.save_payload(grant, b"{}", socket_id=socket_id, metadata=metadata)
+        manager.driver.run(flow)
+        return grant
+
+    # Ten of each of two, who would lose before those who have one each.
+    people = [save(f"{name}:{topic}", name.encode()) for name in "ab" for topic in range(10)]
+    for topic in range(500):
+        save(f"flood:{topic}", name)
+    assert all(storage.load(grant.key) is not None for grant in people)
 
 
 def test_a_flood_of_bytes_evicts_nobody_else(clock: FakeClock) -> None:

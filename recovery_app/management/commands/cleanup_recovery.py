@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from recovery_app.exceptions import StorageError
 from recovery_app.management.interruption import Interruption
 from recovery_app.management.progress import ProgressBar
-from recovery_app.management.quiet import QuietCommand
+from recovery_app.management.reports import ReportingCommand
 from recovery_app.middleware import current_manager
 from recovery_app.storages import Storage
 
@@ -45,7 +44,7 @@ class Report:
     error: str = ""
 
 
-class Command(QuietCommand):
+class Command(ReportingCommand):
     """A command that removes expired snapshots in batches."""
 
     help = "Removes expired snapshots from the configured storage."
@@ -61,9 +60,7 @@ class Command(QuietCommand):
             metavar="N",
             help="Number of snapshots to remove at a time (default: %(default)s).",
         )
-        parser.add_argument(
-            "--json", action="store_true", help="Print the result as a line of JSON."
-        )
+        super().add_arguments(parser)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command; have Ctrl-C and SIGTERM end it with its report."""
@@ -78,23 +75,17 @@ class Command(QuietCommand):
         """Run the command; exit with 1 after an error, 130 after Ctrl-C and 143 after SIGTERM."""
         storage = current_manager().storage
         report = Report(storage=type(storage).__name__, dry_run=options["dry_run"])
-        is_verbose = options["verbosity"] > 0 and not options["json"]
         started_at = time.monotonic()
         failure: StorageError | None = None
         try:
-            self._run(storage, report, options["batch_size"], with_bar=is_verbose)
+            self._run(storage, report, options["batch_size"], with_bar=self.is_verbose(options))
         except KeyboardInterrupt:
             report.complete = False
         except StorageError as error:
             failure = error
-            report.complete, report.error = False, str(error)
+            report.complete = False
         report.seconds = round(time.monotonic() - started_at, 3)
-        if options["json"]:
-            self.stdout.write(json.dumps(asdict(report)))
-        elif is_verbose:
-            self._print(report)
-        if failure is not None:
-            raise CommandError(report.error) from failure
+        self.finish(report, options, failure)
         if not report.complete:
             sys.exit(self._interruption.exit_status)
 
@@ -132,7 +123,8 @@ class Command(QuietCommand):
         finally:
             bar.close()
 
-    def _print(self, report: Report) -> None:
+    def print_report(self, report: Report) -> None:
+        """Print a report as sentences."""
         if report.note:
             self.stdout.write(report.note)
         sentences = []

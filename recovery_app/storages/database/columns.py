@@ -15,7 +15,8 @@ from django.db.models.functions import Greatest
 
 from recovery_app.exceptions import SnapshotCorrupt, VersionMismatch
 from recovery_app.fencing import Claim, latest_date
-from recovery_app.snapshots import NOBODY, Header, Snapshot
+from recovery_app.snapshots import Header, Snapshot
+from recovery_app.storages.browsing import person_in
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredSnapshot
@@ -151,7 +152,7 @@ def _of_rest(snapshot: Snapshot) -> dict[str, Any]:
         "view": _text(snapshot.view),
         "topic": _text(snapshot.topic),
         "size_bytes": len(snapshot.state),
-        "person": "" if snapshot.person == NOBODY else snapshot.person.hex(),
+        "person": person_in(snapshot.person),
     }
 
 
