@@ -59,7 +59,7 @@ def level_of(call: ast.Call) -> str | None:
 
 def is_passed_on(call: ast.Call) -> bool:
     """Return whether this is a call of `telemetry` itself, with the line that it was given."""
-    if not isinstance(call.args[0], ast.Name):
+    if not isinstance(call.args[0], (ast.Name, ast.BinOp)):
         return False
     extras = [word.value for word in call.keywords if word.arg == "extra"]
     keys = [key for extra in extras if isinstance(extra, ast.Dict) for key in extra.keys]
