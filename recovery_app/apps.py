@@ -21,5 +21,7 @@ class RecoveryConfig(AppConfig):
         """Register the checks, and start metrics and, if OpenTelemetry is installed, tracing."""
         for check in checks.CHECKS:
             django_checks.register(check, checks.TAG)
+        for check in checks.DEPLOY_CHECKS:
+            django_checks.register(check, checks.TAG, deploy=True)
         metrics.start()
         tracing.start()

@@ -23,6 +23,7 @@ from recovery_app.conf import (
     get_settings,
     get_storage_entry,
 )
+from recovery_app.exceptions import StorageError
 from recovery_app.storages import Storage
 from recovery_app.storages.system_checks import (
     as_mapping,
@@ -89,6 +90,21 @@ def check_storage(**_kwargs: Any) -> list[CheckMessage]:
         own: Any = storage.check()
         messages = own if isinstance(own, list) else []
         return [*check_atomic_fence(storage), *messages]
+    finally:
+        storage.close()
+
+
+def check_storage_server(**_kwargs: Any) -> list[CheckMessage]:
+    """Take a look at the server behind the storage, if it can be reached."""
+    try:
+        storage = get_settings().storage()
+    except ImproperlyConfigured:
+        return []
+    try:
+        return storage.check_server()
+    except StorageError:
+        # Checks also run where the server isn't, such as while an image is built.
+        return []
     finally:
         storage.close()
 
@@ -178,6 +194,8 @@ def check_secrets(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+DEPLOY_CHECKS = (check_storage_server,)
+"""Checks that connect to servers, for ``manage.py check --deploy``."""
 CHECKS = (
     check_setting,
     check_secrets,

@@ -150,8 +150,19 @@ async def _refuse(scope: Any, receive: Any, send: Any) -> None:
         # A proxy can be configured to try the next server after a 503, but not after a 403.
         await send({"type": "websocket.http.response.start", "status": 503, "headers": []})
         await send({"type": "websocket.http.response.body", "body": b""})
+        _finish_handshake(send)
     else:
         await send({"type": "websocket.close", "code": SERVICE_RESTART})
+
+
+def _finish_handshake(send: Any) -> None:
+    """Tell uvicorn that a refused handshake is complete, or it logs an error for each.
+
+    Its implementation ``websockets-sansio`` doesn't notice (uvicorn pull request 3138).
+    """
+    protocol: Any = getattr(send, "__self__", None)
+    if getattr(protocol, "handshake_complete", None) is False:
+        protocol.handshake_complete = True
 
 
 def _allow_any_close_code(send: Any) -> Any:

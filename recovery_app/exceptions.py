@@ -26,9 +26,7 @@ hash (16 hexadecimal characters), as in the storage.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
-
-Self = TypeVar("Self", bound="StorageError")
+from typing import Any, ClassVar
 
 
 class RecoveryError(Exception):
@@ -200,30 +198,49 @@ class VersionMismatch(SnapshotError):
 class StorageError(RecoveryError):
     """The storage failed; the state may still be there.
 
-    ``detail`` is what is known of the cause, such as ``"Connection refused"``; it is part of
-    the text.
+    ``cause`` says why, and ``address`` which server or file it was, as far as they are known.
+    Neither contains a password or a state.
     """
 
     reason = "storage"
-    detail: str = ""
 
-    def __str__(self) -> str:
-        text = super().__str__()
-        return f"{text.removesuffix('.')}: {self.detail}." if self.detail else text
-
-    def because(self: Self, detail: str) -> Self:
-        """Set ``detail``, and return the error itself, to be raised."""
-        self.detail = detail
-        return self
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: str = "",
+        address: str = "",
+        socket_hash: str | None = None,
+    ) -> None:
+        summary = f"{message.removesuffix('.')}: {cause}." if cause else message
+        text = f"{summary.removesuffix('.')} ({address})." if address else summary
+        super().__init__(text, socket_hash=socket_hash)
+        self.summary = summary
+        """The message without the address, for pages that anybody may read."""
+        self.cause = cause
+        self.address = address
 
 
 class StorageUnavailable(StorageError):
-    """The storage can't be reached or doesn't answer in time; try again later."""
+    """The storage can't be reached, doesn't answer in time or lets nobody in; try again later."""
 
     reason = "unavailable"
 
-    def __init__(self, storage: str, operation: str, *, socket_hash: str | None = None) -> None:
-        super().__init__(f"{storage} is unavailable (during {operation}).", socket_hash=socket_hash)
+    def __init__(
+        self,
+        storage: str,
+        operation: str,
+        *,
+        cause: str = "",
+        address: str = "",
+        socket_hash: str | None = None,
+    ) -> None:
+        super().__init__(
+            f"{storage} is unavailable (during {operation}).",
+            cause=cause,
+            address=address,
+            socket_hash=socket_hash,
+        )
         self.storage = storage
         self.operation = operation
 

@@ -53,7 +53,8 @@ async def acheck_storage(
     except asyncio.TimeoutError:
         problem = f"No answer within {timeout:g} s."
     except StorageError as error:
-        problem = str(error)
+        # Without the address, which is in the log: health pages are often public.
+        problem = getattr(error, "summary", str(error))
     except ImproperlyConfigured:
         # The error may name a server or a path, and health pages are often public.
         problem = "The setting RECOVERY is invalid: run manage.py check."

@@ -14,7 +14,7 @@ class Takeover:
     ``token`` replaces the one that the client showed. ``payload`` is the state as it is stored,
     or ``None`` if another serializer than the manager's wrote it. ``replies`` are the stored
     replies to the last events. ``issued_us`` and ``shown_us`` are the timestamps of the new and
-    the shown token in microseconds since 1970.
+    the shown token in microseconds since 1970, and ``saved_us`` is when the state was saved.
     """
 
     state: dict[str, Any] = field(repr=False)
@@ -28,6 +28,7 @@ class Takeover:
     shown_us: int
     payload: bytes | None = field(default=None, repr=False)
     replies: bytes = field(default=b"", repr=False)
+    saved_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.checks import CheckMessage, Error, Info
+from django.core.checks.registry import registry
 from django.core.management import CommandError, call_command
-from django.core.management.base import OutputWrapper
+from django.core.management.base import OutputWrapper, SystemCheckError
 
 from recovery_app import RecoveryManager
 from recovery_app.exceptions import StorageUnavailable
@@ -201,6 +203,35 @@ def test_verbosity_0_prints_nothing(clock: FakeClock) -> None:
     assert storage.count_expired() == 0
 
 
+@contextmanager
+def checked(message: CheckMessage) -> Iterator[None]:
+    """Have a system check return the message."""
+
+    def check(**_: object) -> list[CheckMessage]:
+        return [message]
+
+    registry.register(check)
+    try:
+        yield
+    finally:
+        registry.registered_checks.discard(check)
+
+
+@pytest.mark.parametrize(("verbosity", "is_printed"), [("0", False), ("1", True)])
+def test_verbosity_0_prints_no_warnings_of_checks(
+    clock: FakeClock, verbosity: str, is_printed: bool
+) -> None:
+    stderr, storage = io.StringIO(), MemoryStorage(clock=clock)
+    with checked(Info("Something to know.")):
+        clean(storage, "--verbosity", verbosity, skip_checks=False, stderr=stderr)
+    assert ("Something to know." in stderr.getvalue()) is is_printed
+
+
+def test_verbosity_0_goes_no_further_than_an_error_of_checks() -> None:
+    with checked(Error("Something is wrong.")), pytest.raises(SystemCheckError, match="is wrong"):
+        call_command("cleanup_recovery", "--verbosity", "0", skip_checks=False)
+
+
 def test_a_memory_storage_is_limited_to_this_process(clock: FakeClock) -> None:
     storage = MemoryStorage(clock=clock)
     storage.save("key", b"data", TTL)
@@ -366,7 +397,7 @@ def make_database(path: Path, rows: int) -> None:
     with sqlite(path) as connection:
         connection.executemany(
             "INSERT INTO recovery_app_storedsnapshot VALUES "
-            "(?, '', ?, 0, 0, '', 0, 0, 0, 0, '', '', '', 0)",
+            "(?, '', ?, 0, 0, '', 0, 0, 0, 0, '', '', '', 0, '')",
             ((str(number), number) for number in range(1, rows + 1)),
         )
 
@@ -434,7 +465,10 @@ def heeding_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_reports_what_was_removed(tmp_path: Path, times: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_report_what_was_removed(
+    tmp_path: Path, number: signal.Signals, times: int
+) -> None:
     rows = 20_000
     make_database(tmp_path / "db", rows)
     terminal, inside = pty.openpty()
@@ -453,7 +487,7 @@ def test_ctrl_c_reports_what_was_removed(tmp_path: Path, times: int) -> None:
     while "%" not in printed:
         printed += os.read(terminal, 4096).decode()
     for _ in range(times):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
     with os.fdopen(terminal, "rb", closefd=True) as stream:
         while True:
             try:
@@ -461,14 +495,14 @@ def test_ctrl_c_reports_what_was_removed(tmp_path: Path, times: int) -> None:
             except OSError:  # The other side is closed.
                 break
             printed += part.decode()
-    assert process.wait() == 130
+    assert process.wait() == 128 + number
     watchdog.cancel()
     assert "Traceback" not in printed
     report = re.search(r"Removed (\d+) expired snapshots?\. Stopped before the end\.", printed)
     assert report, printed
     left = count(tmp_path / "db")
     assert 0 < left < rows
-    # The second Ctrl-C may come after a batch was removed and before it was counted.
+    # The second signal may come after a batch was removed and before it was counted.
     assert rows - left - int(report[1]) in ([0] if times == 1 else [0, 1])
 
 

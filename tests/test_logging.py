@@ -48,18 +48,22 @@ def log_calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def level_of(call: ast.Call) -> str | None:
-    """Return the level of a call on a logger, or of `telemetry`."""
+    """Return the level of a line that a call logs, with those of `telemetry` too."""
     function = call.func
     if isinstance(function, ast.Name):
         return {"log_failure": "ERROR", "warn_throttled": "WARNING"}.get(function.id)
     if not isinstance(function, ast.Attribute) or not isinstance(function.value, ast.Name):
         return None
-    return LEVELS[function.attr] if function.value.id == "logger" else None
+    return LEVELS.get(function.attr) if function.value.id == "logger" else None
 
 
 def is_passed_on(call: ast.Call) -> bool:
-    """Return whether this is a call within `telemetry.log_failure` or `warn_throttled`."""
-    return isinstance(call.args[0], (ast.Name, ast.BinOp))
+    """Return whether this is a call of `telemetry` itself, with the line that it was given."""
+    if not isinstance(call.args[0], (ast.Name, ast.BinOp)):
+        return False
+    extras = [word.value for word in call.keywords if word.arg == "extra"]
+    keys = [key for extra in extras if isinstance(extra, ast.Dict) for key in extra.keys]
+    return not any(isinstance(key, ast.Constant) and key.value == "event" for key in keys)
 
 
 CALLS = dict(log_calls())
@@ -90,7 +94,7 @@ def test_each_documented_line_exists() -> None:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_no_line_is_put_together_before_it_is_wanted(call: ast.Call) -> None:
-    assert isinstance(call.args[0], ast.Constant)
+    assert isinstance(call.args[0], (ast.Constant, ast.Name))
 
 
 def test_there_is_one_logger() -> None:
@@ -143,7 +147,7 @@ async def test_an_outage_is_told_of_the_process_and_of_each_connection(
     async with connected(Counter, manager) as client:
         await client.join(token=token)
     lines = said()
-    assert set(lines) == {"storage_down", "unsafe", "recovery_failed"}
+    assert set(lines) == {"storage_down", "unsafe", "recovery_failed", "joined"}
     (key,) = (item.socket_hash for item in _stored(manager, storage))
     for event in ("unsafe", "recovery_failed"):
         assert (lines[event]["reason"], lines[event]["topic"]) == ("unavailable", "lv:counter")
@@ -246,6 +250,8 @@ async def test_faults_of_the_application_are_told(
         "restore_failed",
         "recovery_failed",
         "join_crashed",
+        "joined",
+        "state_lost",
     }
 
 
@@ -265,9 +271,10 @@ async def test_a_topic_makes_no_lines_of_its_own(
     assert f'"fmt": "{line_format}"' in (TOP / "example_project" / "settings.py").read_text()
     defaults = {"socket_hash": "-", "topic": "-"}
     told = logging.Formatter(line_format, style="{", defaults=defaults)
-    (record,) = (each for each in caplog.records if each.name == "recovery_app")
-    assert told.format(record).count("\n") == 0
-    assert "recovery_failed" in told.format(record)
+    lines = [told.format(each) for each in caplog.records if each.name == "recovery_app"]
+    assert [line.count("\n") for line in lines] == [0, 0]
+    assert "recovery_failed" in lines[0]
+    assert " joined " in lines[1]
 
 
 async def test_no_line_has_a_token_or_a_state(

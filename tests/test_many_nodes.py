@@ -14,7 +14,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from websockets.typing import Origin
 
 from tests.browser.desk import Desk
 from tests.support.asgi import AsgiServer
-from tests.support.databases import program
 from tests.support.needs import require
-from tests.support.processes import HOST, TOP, Process, free_port
+from tests.support.processes import HOST, TOP, Process
+from tests.support.proxies import make_nginx
 from tests.support.proxy import RoundRobin
 
 THROWS = int(os.environ.get("THROWS", "12"))
@@ -86,41 +86,6 @@ async def test_a_node_may_die_for_good(
     await Desk(page, second.url).open()
     await desk.had("recovered")
     assert await desk.form() == form
-
-
-NGINX = """
-daemon off;
-pid {home}/pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
-    include {home}/deploy.conf;
-}}
-"""
-
-
-def make_nginx(home: Path, nodes: Sequence[AsgiServer]) -> Process:
-    """Return nginx with the configuration of the compose file, but for the addresses."""
-    path = program("nginx", "/usr/sbin")
-    require("nginx", path)
-    port = free_port()
-    text = (TOP / "example_project/deploy/nginx.conf").read_text()
-    addresses = {"listen 80;": f"listen {HOST}:{port};"}
-    addresses |= {f"web{n}:8000": f"{HOST}:{node.port}" for n, node in enumerate(nodes, start=1)}
-    for there, here in addresses.items():
-        assert text.count(there) == 1
-        text = text.replace(there, here)
-    home.mkdir()
-    (home / "deploy.conf").write_text(text)
-    (home / "nginx.conf").write_text(NGINX.format(home=home))
-    command: list[str | Path] = [path or "nginx", "-e", "stderr", "-p", home, "-c"]
-    return Process("nginx", [*command, home / "nginx.conf"], port=port, log=home / "log")
 
 
 async def join_with(token: str | None, port: int, cookie: str) -> dict[str, Any]:

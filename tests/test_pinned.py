@@ -1611,6 +1611,8 @@ def test_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     documented = re.findall(
         r"^\| `recovery_app\.([EWI]\d{3})` \|", (TOP / "docs/settings.md").read_text(), re.MULTILINE
     )
+    # To provoke this one takes a server: see test_causes.
+    documented.remove("W014")
     assert documented == list(PROVOKED)
 
 

@@ -284,7 +284,7 @@ def test_who_may_not_is_told_so_and_no_password_is_shown(server: Process) -> Non
     ],
 )
 def test_each_error_of_redis_is_one_of_ours(error: Exception, kind: type[Exception]) -> None:
-    assert type(translate_error(error, "save")) is kind
+    assert type(translate_error(error, "save", "here")) is kind
 
 
 # What redis-py before 6 and 7 has in other ways. It is run by tox (py312-redis5 and others).

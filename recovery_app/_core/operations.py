@@ -313,6 +313,7 @@ class Operations:
             shown_us=grant.claim.issued_us,
             payload=snapshot.state if snapshot.serializer == self.codec.name else None,
             replies=snapshot.replies,
+            saved_us=header.saved_us,
         )
         return takeover, following, snapshot.person, is_outdated
 

@@ -283,5 +283,5 @@ class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a funct
                 extra={"event": "storage_broken", "operation": self._operation},
             )
         name = f"The storage ({type(error).__name__})"
-        unavailable = StorageUnavailable(name, self._operation)
-        raise unavailable.because(describe_cause(error)) from error
+        cause = describe_cause(error)
+        raise StorageUnavailable(name, self._operation, cause=cause) from error

@@ -65,6 +65,10 @@ class Application(Protocol):
     def user(self) -> bytes | None:
         """The name of the user who is logged in; ``None`` where nobody is."""
 
+    @property
+    def log_name(self) -> str:
+        """Who joins, as the log may say; empty unless the application wants that."""
+
     async def identify(self) -> tuple[str, bytes, bytes]:
         """Return the view that a token is for, the binding to it and a person, and the person."""
 

@@ -9,6 +9,7 @@ from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import metadata_of
 from recovery_app._core.telemetry import Tracer, log_failure, tracing
 from recovery_app._live.interfaces import Admission, Application, Extras
+from recovery_app._live.join_log import log_join
 from recovery_app._live.numbering import LINE, RECOVERY
 from recovery_app._live.outcomes import RestoreFailed
 from recovery_app._live.protocol import Message, Payload, to_json
@@ -83,6 +84,10 @@ class Join:
                     extra=self._facts("mount_unsaved"),
                 )
         observers.joined(session.outcome.value)
+        who = self._application.log_name
+        looking = log_join(session, admission, token=self._token, topic=self._topic, who=who)
+        if looking is not None:
+            await looking
         return session, {**extras, RECOVERY: session.join_reply(tells_lines=self._has_line)}
 
     async def _recover(self, session: Session, admission: Admission) -> Extras | None:

@@ -48,6 +48,13 @@ class Socket(NamedTuple):
     grant: Grant
 
 
+class Failure(NamedTuple):
+    """What is left of the error of a recovery: its reason, and whose token it was."""
+
+    reason: str = ""
+    socket_hash: str | None = None
+
+
 class Session:
     """Holds the token of one joined topic, and keeps its state durable under it.
 
@@ -73,6 +80,10 @@ class Session:
         self.is_revoked = False
         """Whether the socket was revoked, or all of the person's: nothing is saved any more."""
         self.outcome = Outcome.NEW
+        self.failure = Failure()
+        """Why nothing was recovered."""
+        self.recovered_us = 0
+        """When the state that was recovered had been saved, in microseconds since 1970."""
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
         self.original: ReplyCache | None = None
@@ -101,6 +112,11 @@ class Session:
         return None if self._socket is None else self._socket.grant.token
 
     @property
+    def socket_hash(self) -> str | None:
+        """The name of the socket in storage and logs."""
+        return None if self._socket is None else self._socket.grant.key
+
+    @property
     def started(self) -> Grant | None:
         """The token of a socket that began with this session; ``None`` for one taken over."""
         return self._socket.grant if self._socket is not None and self._is_started_here else None
@@ -123,6 +139,8 @@ class Session:
         except RecoveryError as error:
             await self.discard(error)
             return None
+        self.failure = Failure(socket_hash=grant.key)
+        self.recovered_us = takeover.saved_us
         replies = ReplyCache(takeover.applied_seq or 0, takeover.replies)
         self.last_state = takeover.payload
         if is_copy:
@@ -156,6 +174,8 @@ class Session:
             error.socket_hash = error.socket_hash or self._socket.grant.key
             if self.outcome is Outcome.FAILED:
                 self._unrestored = self._socket.grant
+        self.failure = Failure(error.reason, error.socket_hash)
+        self.recovered_us = 0
         self._socket = self._pending_socket = self.last_state = self._saved = None
         self.original = None
         self.replies = ReplyCache()

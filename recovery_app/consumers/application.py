@@ -143,6 +143,14 @@ class TopicApplication:
         """The name of the user who is logged in; ``None`` where nobody is."""
         return user_of(self.consumer.scope)
 
+    @property
+    def log_name(self) -> str:
+        """The primary key of the user, if the consumer has it logged."""
+        user = self.consumer.scope.get("user")
+        if not self.consumer.recovery_log_user or user is None or not user.is_authenticated:
+            return ""
+        return str(user.pk)
+
     def reset(self) -> None:
         """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
         self.consumer = copy.copy(self._origin)

@@ -62,6 +62,8 @@ class RecoveryMixin(Base):
     """Seconds for which saves are gathered; 0 saves after each event."""
     recovery_max_topics: ClassVar[int] = 100
     """How many topics one connection may join."""
+    recovery_log_user: ClassVar[bool] = False
+    """Whether the log's line for each join has the primary key of the user."""
     recovery_keep_on_login: ClassVar[bool] = False
     """Whether a visitor who logs in takes the state along."""
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
+
+from recovery_app.management.quiet import QuietCommand
 
 
-class ReportingCommand(BaseCommand):
+class ReportingCommand(QuietCommand):
     """A command that prints a report, after an error too, whose exit status is 1.
 
     A report is a dataclass with a field ``error``.

@@ -198,6 +198,13 @@ class Storage:
         """Return messages for Django's system checks about this storage and its settings."""
         return []
 
+    def check_server(self) -> list[CheckMessage]:
+        """Return messages that take a look at the server, for ``manage.py check --deploy``.
+
+        A server that can't be reached isn't one of them.
+        """
+        return []
+
     @classmethod
     def check_options(cls, options: Mapping[Any, Any]) -> list[CheckMessage]:
         """Return what can be said of ``OPTIONS`` with which the storage can't be built."""

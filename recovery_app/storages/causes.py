@@ -5,11 +5,57 @@ The text of any error may quote values, so only those are shown that are known n
 
 from __future__ import annotations
 
+import os
+import re
+import socket
+import ssl
 from collections.abc import Iterator
 
 from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError
 
 MAX_CHARACTERS = 200
+
+SCRIPT_PREFIX = re.compile(r"(@user_script: ?\d+: )?-?")
+"""What Redis 6.2 puts before a command's reply to a script."""
+
+_CREDENTIALS = "the user or password is refused"
+_PERMISSION = "the user lacks a permission (NOPERM): see its ACL"
+_FULL = "its memory is full (OOM): see maxmemory"
+_READ_ONLY = "it is a read-only replica (READONLY)"
+_LOADING = "it is still loading its data (LOADING)"
+_CLUSTER = "a part of the Cluster is down (CLUSTERDOWN)"
+_MASTER = "it is a replica without its master (MASTERDOWN)"
+_TIMEOUT = "no answer in time"
+_OF_CODES = {
+    "NOAUTH": "it asks for a password (NOAUTH)",
+    "WRONGPASS": _CREDENTIALS,
+    "NOPERM": _PERMISSION,
+    "OOM": _FULL,
+    "READONLY": _READ_ONLY,
+    "LOADING": _LOADING,
+    "CLUSTERDOWN": _CLUSTER,
+    "MASTERDOWN": _MASTER,
+    "BUSY": "a script or function blocks it (BUSY)",
+    "MISCONF": "it can't write to its disk (MISCONF)",
+    "NOREPLICAS": "it has too few replicas (NOREPLICAS)",
+}
+"""The first word of what Redis replies."""
+_OF_CLASSES = {
+    "AuthenticationError": _CREDENTIALS,
+    "AuthenticationWrongNumberOfArgsError": _CREDENTIALS,
+    "AuthorizationError": _CREDENTIALS,
+    "NoPermissionError": _PERMISSION,
+    "OutOfMemoryError": _FULL,
+    "ReadOnlyError": _READ_ONLY,
+    "BusyLoadingError": _LOADING,
+    "ClusterDownError": _CLUSTER,
+    "MasterDownError": _MASTER,
+    "MaxConnectionsError": "all of its connections are in use",
+    "NobodyHasSlot": "no node of the Cluster has the slot",
+    "TooFewReplicas": "too few replicas have confirmed the write",
+    "TimeoutError": _TIMEOUT,
+}
+"""The classes into which redis-py and valkey-py turn those replies, leaving out the word."""
 
 _MISSING = ("no such table", "no such column", "has no column named")  # SQLite
 _MISSING_STATES = ("42P01", "42703")  # PostgreSQL: undefined table, undefined column
@@ -25,9 +71,26 @@ def describe_cause(error: BaseException) -> str:
     for each in _chain(error):
         if isinstance(each, (DatabaseError, InterfaceError)):
             return describe_database_error(each)
-        if isinstance(each, OSError) and each.strerror:
-            return each.strerror
+        words = _words_of(each)
+        if words:
+            return words
     return type(error).__name__
+
+
+def _words_of(error: BaseException) -> str:
+    """Return what an error says by its class, number or first word; empty if that is nothing."""
+    if isinstance(error, socket.gaierror):
+        return "the name of its host can't be resolved"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or type(error).__name__})"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    code = SCRIPT_PREFIX.sub("", str(error), count=1).partition(" ")[0]
+    # redis-py leaves out the word where it has a class, and has no class for this one.
+    if code in _OF_CODES or str(error).startswith("Authentication required"):
+        return _OF_CODES.get(code, _OF_CODES["NOAUTH"])
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return next((_OF_CLASSES[name] for name in names if name in _OF_CLASSES), "")
 
 
 def describe_database_error(error: DatabaseError | InterfaceError, alias: str = "default") -> str:

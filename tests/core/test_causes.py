@@ -102,7 +102,7 @@ def test_no_migration(tmp_path: Path, is_async: bool) -> None:
             asyncio.run(storage.aload("key")) if is_async else storage.load("key")
         storage.close()
     assert "(during load): no such table: recovery_app_" in str(raised.value)
-    assert str(raised.value).endswith(f"; run manage.py migrate --database {alias}.")
+    assert raised.value.cause.endswith(f"; run manage.py migrate --database {alias}")
 
 
 @pytest.mark.django_db(databases=["postgresql", "mariadb"], transaction=True)
@@ -119,7 +119,7 @@ def test_no_migration_of_a_server(alias: str) -> None:
         with connections[alias].schema_editor() as editor:
             editor.alter_db_table(StoredSnapshot, f"{table}_away", table)
     assert table in str(raised.value)
-    assert str(raised.value).endswith(f"; run manage.py migrate --database {alias}.")
+    assert raised.value.cause.endswith(f"; run manage.py migrate --database {alias}")
 
 
 def test_a_server_that_isnt_there() -> None:

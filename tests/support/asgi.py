@@ -12,8 +12,12 @@ from tests.support.processes import HOST, TOP, Process, free_port
 
 EXAMPLE = "example_project.asgi:application"
 COMMANDS = {
-    "uvicorn": ["uvicorn", "--host", HOST, "--timeout-graceful-shutdown", "3", "--port"],
-    "daphne": ["daphne", "-b", HOST, "-p"],
+    "uvicorn": ["uvicorn", "--host", HOST, "--timeout-graceful-shutdown", "3", "--port", "{port}"],
+    "daphne": ["daphne", "-b", HOST, "-p", "{port}"],
+    "gunicorn": [
+        *("gunicorn", "--bind", HOST + ":{port}", "--log-level", "info"),
+        *("--worker-class", "uvicorn_worker.UvicornWorker", "--graceful-timeout", "20"),
+    ],
 }
 
 
@@ -39,9 +43,10 @@ class AsgiServer(Process):
         env: Mapping[str, str] | None = None,
     ) -> None:
         port = free_port()
+        command = [part.format(port=port) for part in COMMANDS[server]]
         super().__init__(
             server,
-            [sys.executable, "-m", *COMMANDS[server], str(port), *arguments, application],
+            [sys.executable, "-m", *command, *arguments, application],
             port=port,
             log=data / f"{server}-{port}.log",
             env={**example_env(data), **(env or {})},

@@ -46,6 +46,12 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         return {"count": self.count}
 
 
+class Counting(Gathering):
+    """Count, and save after each event."""
+
+    recovery_save_interval = 0
+
+
 class KeptGathering(Gathering):
     """The same, and a login takes it along."""
 
@@ -71,6 +77,7 @@ class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
 
 consumers: dict[str, Any] = {
     "gathering": Gathering.as_asgi(),
+    "counting": Counting.as_asgi(),
     "kept": KeptGathering.as_asgi(),
     "sync": SyncGathering.as_asgi(),
 }

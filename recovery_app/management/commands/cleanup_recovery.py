@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from recovery_app.exceptions import StorageError
+from recovery_app.management.interruption import Interruption
 from recovery_app.management.progress import ProgressBar
 from recovery_app.management.reports import ReportingCommand
 from recovery_app.middleware import current_manager
@@ -23,7 +22,6 @@ from recovery_app.storages import Storage
 DEFAULT_BATCH_SIZE = 5000
 MAX_BATCH_SIZE = 2**31 - 1
 """The highest row count that all supported databases accept."""
-EXIT_INTERRUPTED = 128 + signal.SIGINT
 _NOT_NEEDED = "{storage} removes expired snapshots automatically. There is nothing to do."
 _NOT_SUPPORTED = "{storage} doesn't support removing expired snapshots."
 _NOT_SHARED = (
@@ -46,31 +44,6 @@ class Report:
     error: str = ""
 
 
-class Interruption:
-    """A Ctrl-C that stops the clean-up after the current batch; a second one stops it at once."""
-
-    requested = False
-
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Set ``requested`` on the first Ctrl-C in the block, instead of raising."""
-        previous = signal.getsignal(signal.SIGINT)
-        is_main_thread = threading.current_thread() is threading.main_thread()
-        # Only the main thread can set a handler. Shells ignore SIGINT for background processes.
-        if not is_main_thread or previous in (signal.SIG_IGN, None):
-            yield
-            return
-        signal.signal(signal.SIGINT, self._request)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-    def _request(self, *_: object) -> None:
-        self.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 class Command(ReportingCommand):
     """A command that removes expired snapshots in batches."""
 
@@ -89,8 +62,17 @@ class Command(ReportingCommand):
         )
         super().add_arguments(parser)
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command; have Ctrl-C and SIGTERM end it with its report."""
+        self._interruption = Interruption()
+        with self._interruption.handled():
+            try:
+                return super().execute(*args, **options)
+            except KeyboardInterrupt:
+                sys.exit(self._interruption.exit_status)
+
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Run the command; exit with 1 after an error and with 130 after Ctrl-C."""
+        """Run the command; exit with 1 after an error, 130 after Ctrl-C and 143 after SIGTERM."""
         storage = current_manager().storage
         report = Report(storage=type(storage).__name__, dry_run=options["dry_run"])
         started_at = time.monotonic()
@@ -105,7 +87,7 @@ class Command(ReportingCommand):
         report.seconds = round(time.monotonic() - started_at, 3)
         self.finish(report, options, failure)
         if not report.complete:
-            sys.exit(EXIT_INTERRUPTED)
+            sys.exit(self._interruption.exit_status)
 
     def _run(self, storage: Storage, report: Report, size: int, *, with_bar: bool) -> None:
         note = _note_for(storage)
@@ -118,7 +100,7 @@ class Command(ReportingCommand):
             self._clean_up(storage, report, size, with_bar=with_bar)
 
     def _clean_up(self, storage: Storage, report: Report, size: int, *, with_bar: bool) -> None:
-        interruption = Interruption()
+        interruption = self._interruption
         with interruption.deferred(), self._progress_bar(storage, with_bar) as bar:
             batches = storage.cleanup_batches(size)
             while not interruption.requested:

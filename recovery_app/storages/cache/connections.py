@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
@@ -50,12 +51,14 @@ class CacheConnections:
         except Exception as error:
             # A memcached client treats a server that was away as dead for a minute.
             self.disconnect()
-            failure: StorageError = (
-                StorageUnavailable(self.title, operation)
-                if isinstance(error, _failures())
-                else StorageError(f"{self.title} failed (during {operation}).")
-            )
-            raise failure.because(describe_cause(error)) from error
+            cause, address = describe_cause(error), address_of(self._alias)
+            if isinstance(error, _failures()):
+                raise StorageUnavailable(
+                    self.title, operation, cause=cause, address=address
+                ) from error
+            raise StorageError(
+                f"{self.title} failed (during {operation}).", cause=cause, address=address
+            ) from error
 
     def disconnect(self) -> None:
         """Close this thread's connection; the next use opens another."""
@@ -84,6 +87,24 @@ class _Connection:
             self.backend.close()
         except Exception:  # noqa: S110
             pass
+
+
+def address_of(alias: str) -> str:
+    """Return where a cache is, without what may be a password."""
+    location = caches.settings[alias].get("LOCATION") or ""
+    places = location if isinstance(location, (list, tuple)) else str(location).split(",")
+    return ", ".join(filter(None, map(_without_credentials, map(str, places))))
+
+
+def _without_credentials(place: str) -> str:
+    if "://" not in place:
+        return "" if "@" in place else place
+    try:
+        url = urlsplit(place)
+        host, port = url.hostname, url.port
+    except ValueError:
+        return ""
+    return f"{host}:{port}" if host and port else host or url.path
 
 
 @cache

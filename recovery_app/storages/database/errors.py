@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.storages.causes import describe_database_error
@@ -17,8 +17,24 @@ def translated_errors(storage: str, operation: str, alias: str) -> Iterator[None
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        unavailable = StorageUnavailable(storage, operation)
-        raise unavailable.because(describe_database_error(error, alias)) from error
+        raise StorageUnavailable(
+            storage,
+            operation,
+            cause=describe_database_error(error, alias),
+            address=_address_of(alias),
+        ) from error
     except DatabaseError as error:
-        failed = StorageError(f"{storage} failed (during {operation}).")
-        raise failed.because(describe_database_error(error, alias)) from error
+        raise StorageError(
+            f"{storage} failed (during {operation}).",
+            cause=describe_database_error(error, alias),
+            address=_address_of(alias),
+        ) from error
+
+
+def _address_of(alias: str) -> str:
+    settings = connections[alias].settings_dict
+    name = str(settings["NAME"])
+    if connections[alias].vendor == "sqlite":
+        return name
+    host, port = settings.get("HOST") or "localhost", settings.get("PORT")
+    return f"{host}:{port}/{name}" if port else f"{host}/{name}"

@@ -50,7 +50,7 @@ class AsyncClient:
                 if isinstance(reply, Exception):
                     reply = await self._drive(self._router.retry(request, address, reply))
         except FAILURES as error:
-            raise translate_error(error, spec.operation) from error
+            raise translate_error(error, spec.operation, self._topology.title) from error
         result: Result = reply if spec.read is None else spec.read(reply)
         return result
 
@@ -59,7 +59,7 @@ class AsyncClient:
         try:
             return await self._drive(self._router.run(start))
         except FAILURES as error:
-            raise translate_error(error, operation) from error
+            raise translate_error(error, operation, self._topology.title) from error
 
     async def close(self) -> None:
         """Close all connections; later calls open new ones."""

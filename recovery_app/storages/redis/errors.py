@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from redis import exceptions
 
 from recovery_app.exceptions import StorageError, StorageUnavailable
-from recovery_app.storages.causes import describe_cause, first_line
+from recovery_app.storages.causes import SCRIPT_PREFIX, describe_cause
 from recovery_app.storages.redis.requests import TooFewReplicas
 
 NAME = "RedisStorage"
@@ -34,7 +32,6 @@ _TEMPORARY = (
     exceptions.TryAgainError,
     exceptions.OutOfMemoryError,
 )
-_SCRIPT_PREFIX = re.compile(r"(@user_script: ?\d+: )?-?")
 # Codes without a class in redis-py, or without one inside the reply of a script.
 _DEMOTED_CODES = ("READONLY ", "MASTERDOWN ")
 _TEMPORARY_CODES = (
@@ -67,14 +64,13 @@ def is_demoted(error: object) -> bool:
     return isinstance(error, exceptions.ResponseError) and _text(error).startswith(_DEMOTED_CODES)
 
 
-def translate_error(error: BaseException, operation: str) -> StorageError:
+def translate_error(error: BaseException, operation: str, address: str) -> StorageError:
     """Return our error for one of Redis: `StorageUnavailable` if waiting may help."""
+    cause = describe_cause(error)
     if isinstance(error, _TEMPORARY) or _text(error).startswith(_TEMPORARY_CODES):
-        unavailable = StorageUnavailable(NAME, operation)
-        return unavailable.because(first_line(_text(error)) or describe_cause(error))
-    return StorageError(f"{NAME} failed (during {operation}): {type(error).__name__}.")
+        return StorageUnavailable(NAME, operation, cause=cause, address=address)
+    return StorageError(f"{NAME} failed (during {operation}).", cause=cause, address=address)
 
 
 def _text(error: BaseException) -> str:
-    # Redis 6.2 prefixes what a command replies to a script.
-    return _SCRIPT_PREFIX.sub("", str(error), count=1)
+    return SCRIPT_PREFIX.sub("", str(error), count=1)

@@ -17,6 +17,7 @@ from recovery_app.storages.base import Entry, EntryPage, Storage
 from recovery_app.storages.redis import listing
 from recovery_app.storages.redis.async_client import AsyncClient
 from recovery_app.storages.redis.commands import RequestFactory
+from recovery_app.storages.redis.eviction import check_eviction, evicting_policies
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
 from recovery_app.storages.redis.options import (
@@ -115,6 +116,10 @@ class RedisStorage(Storage):
     def check(self) -> list[CheckMessage]:
         """Return W009 where blocking calls may wait for ever."""
         return check_blocking_timeout(self.cache, self.blocking_timeout)
+
+    def check_server(self) -> list[CheckMessage]:
+        """Return W014 where a server evicts keys when its memory is full."""
+        return check_eviction(self._sync.run(evicting_policies, "check"))
 
     # The async variants of single requests return the client's coroutine as it is: one of
     # their own around it would cost a tenth of a load in a pipeline.

@@ -58,7 +58,7 @@ class SyncClient:
         try:
             reply = self._drive(self._router.send(request))
         except FAILURES as error:
-            raise translate_error(error, spec.operation) from error
+            raise translate_error(error, spec.operation, self._topology.title) from error
         result: Result = reply if spec.read is None else spec.read(reply)
         return result
 
@@ -67,7 +67,7 @@ class SyncClient:
         try:
             return self._drive(self._router.run(start))
         except FAILURES as error:
-            raise translate_error(error, operation) from error
+            raise translate_error(error, operation, self._topology.title) from error
 
     def close(self) -> None:
         """Close all connections but those of a pool that was given; later calls open new ones."""

@@ -59,6 +59,14 @@ class Topology:
     cluster: bool = False
 
     @property
+    def title(self) -> str:
+        """The servers as the settings name them, for error messages."""
+        seeds = ", ".join(host if not port else f"{host}:{port}" for host, port in self.seeds)
+        if self.service is not None:
+            return f"{self.service!r} of the Sentinels {seeds}"
+        return f"Cluster of {seeds}" if self.cluster else seeds
+
+    @property
     def question(self) -> Command | None:
         """The command that asks a seed where the data is, or ``None`` for a single server."""
         if self.cluster:
