@@ -13,32 +13,29 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
-from recovery_app._concurrency import LRUCache, timestamps_of
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Flow
 from recovery_app._core.fenced_steps import adopt_stored_digest, fenced_step
+from recovery_app._core.issuing import TokenIssuer
 from recovery_app._core.metadata import SnapshotMetadata, check_number
 from recovery_app._core.notifier import Recovered
 from recovery_app._core.persons import (
-    ANONYMOUS,
     Person,
     check_person,
     marker_key,
-    name_user,
     revoke_person,
 )
 from recovery_app._core.refusals import check_date, misdated, refusal
 from recovery_app._core.sealing import Sealer
 from recovery_app._core.state_codec import StateCodec
-from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
-from recovery_app.clock import MAX_AHEAD_US, MICROSECONDS, Clock, to_us
+from recovery_app._core.tokens import Grant, TokenSigner, hash_socket_id
+from recovery_app.clock import MICROSECONDS, Clock, to_us
 from recovery_app.exceptions import RecoveryError, SnapshotError, TokenError
-from recovery_app.fencing import Claim, Decision, Verdict, check_fence_date, refuse
+from recovery_app.fencing import Decision, Verdict, check_fence_date, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
-    ANYONE,
     MAX_SEQ,
     NOBODY,
     Header,
@@ -49,12 +46,9 @@ from recovery_app.snapshots import (
 )
 from recovery_app.values import Takeover
 
-REMEMBERED_IDS = 5_000
-REMEMBERED_GRANTS = 5_000
 
-
-class Operations:
-    """Issues and verifies tokens, and makes storage calls of what a manager is asked to do."""
+class Operations(TokenIssuer):
+    """Makes storage calls of what a manager is asked to do."""
 
     def __init__(
         self,
@@ -67,80 +61,10 @@ class Operations:
         clock: Clock,
         cleanup: CleanupThread | None = None,
     ) -> None:
+        super().__init__(signer=signer, sealer=sealer, token_max_age=token_max_age, clock=clock)
         self.codec = codec
-        self._signer = signer
-        self._sealer = sealer
         self._ttl = ttl
-        self._token_max_age = math.inf if token_max_age is None else token_max_age
-        self._clock = clock
-        self._timestamps = timestamps_of(clock)
         self._cleanup = cleanup
-        # In the same memory as the secret, and only what was verified or issued here; the age of
-        # a token is checked each time.
-        self._grants: LRUCache[tuple[object, bytes], Grant] = LRUCache(REMEMBERED_GRANTS)
-        # Tokens carry only the hash of a socket id.
-        self._socket_ids: LRUCache[str, str] = LRUCache(REMEMBERED_IDS)
-
-    # Tokens.
-
-    def now_us(self) -> int:
-        """Return the time in microseconds, never the same twice from one process."""
-        return self._timestamps.tick(to_us(self._clock()))
-
-    def create(self, socket_id: str, binding: bytes) -> Grant:
-        """Issue a token for a new socket."""
-        observers.token_created()
-        return self._issue(hash_socket_id(socket_id), self.now_us(), binding, socket_id)
-
-    def person(self, name: bytes, user: bytes | None) -> Person:
-        """Return how clients know a person by ``name``, and snapshots by that of the ``user``.
-
-        Only users can be revoked.
-        """
-        digests = self._signer.digest_person(user or name)
-        digest = digests[0] if user or name != ANONYMOUS else ANYONE
-        markers = tuple(map(marker_key, digests)) if user else ()
-        return Person(self.owner_of(name), digest, markers)
-
-    def owner_of(self, name: bytes) -> str:
-        """Return the name by which clients know a person."""
-        return self._signer.owner_of(name)
-
-    def digests_of_user(self, pk: object) -> list[bytes]:
-        """Return the digests by which snapshots know a user: one for each secret, newest first."""
-        return self._signer.digest_person(name_user(pk))
-
-    def verify(self, token: object, binding: bytes) -> Grant:
-        """Verify a token, its signature before anything else; raise `TokenError`."""
-        # An open page shows the same token with each event, mostly to the process that issued
-        # it. What is of another type may be no key for a dictionary, or a false one.
-        is_plain = type(token) is str and type(binding) is bytes
-        grant = self._grants.get((token, binding)) if is_plain else None
-        if grant is None:
-            payload = self._signer.verify(token, binding)
-            grant = self._grant(str.__str__(cast("str", token)), payload, binding)
-        now = self._clock()
-        if not grant.starts_at <= now <= grant.expires_at:
-            raise misdated(grant, now, self._token_max_age)
-        return grant
-
-    def bind(self, grant: Grant, binding: bytes) -> Grant:
-        """Return the grant for a snapshot that has another binding than the token."""
-        return grant.bound_to(binding, self._sealer.digest_binding(grant.key, binding))
-
-    def adopt_digest(self, grant: Grant, digest: bytes) -> bool:
-        """Have the grant claim a snapshot's digest; return false if it is of another binding."""
-        return self._sealer.adopt_digest(grant, digest)
-
-    def age_of(self, grant: Grant) -> float:
-        """Return the seconds since a token was issued."""
-        return self._clock() - grant.claim.issued_us / MICROSECONDS
-
-    def find_socket_id(self, key: str) -> str | None:
-        """Return the socket id with this hash, where this process has seen it."""
-        return self._socket_ids.get(key)
-
-    # States.
 
     def save(
         self,
@@ -386,28 +310,3 @@ class Operations:
     ) -> RecoveryError:
         now = self._clock()
         return refusal(grant, verdict, now=now, ttl=self._ttl, data=data, newest=newest)
-
-    def _issue(
-        self, socket_hash: bytes, issued_us: int, binding: bytes, socket_id: str | None
-    ) -> Grant:
-        payload = TokenPayload(socket_hash, issued_us)
-        grant = self._grant(self._signer.sign(payload, binding), payload, binding)
-        if socket_id is not None:
-            self._remember(grant, socket_id)
-        return grant
-
-    def _grant(self, token: str, payload: TokenPayload, binding: bytes) -> Grant:
-        socket_hash, issued_us = payload
-        binding = bytes(binding)
-        key = socket_hash.hex()
-        claim = Claim(issued_us, self._sealer.digest_binding(key, binding))
-        starts_at = (issued_us - MAX_AHEAD_US) / MICROSECONDS
-        expires_at = issued_us / MICROSECONDS + self._token_max_age
-        grant = Grant(token, key, socket_hash, binding, claim, starts_at, expires_at)
-        self._grants.put((token, binding), grant)
-        return grant
-
-    def _remember(self, grant: Grant, socket_id: str) -> None:
-        if socket_id != grant.key:
-            grant.socket_id = socket_id
-            self._socket_ids.put(grant.key, socket_id)
