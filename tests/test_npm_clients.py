@@ -13,7 +13,7 @@ from tests.support.node import RUN_SECONDS, require_node
 from tests.support.processes import TOP
 from tests.support.proxy import RoundRobin
 
-SCENARIOS = 16
+SCENARIOS = 15
 
 
 @pytest.mark.parametrize(("server", "vsn"), [("uvicorn", "2.0.0"), ("daphne", "1.0.0")])

@@ -34,7 +34,7 @@ def take_numbers(payload: Payload) -> Numbers | None:
     line = payload.pop(LINE, "")
     if not (_is_number(seq) and seq >= 1 and _is_number(ack)):
         raise ValueError("an event's numbers are whole numbers from 1 on")
-    if not (isinstance(line, str) and len(line) <= MAX_LINE_CHARS and line.isascii()):
+    if not _is_line(line):
         raise ValueError("the line of an event's number is a short word")
     return Numbers(seq, ack, line)
 
@@ -47,6 +47,12 @@ def with_numbers(reply: Reply, *, safe: int, is_repeat: bool = False) -> Reply:
     # Of a key that comes twice, JSON readers take the last.
     response = b'%b%b"_recovery":{"seq":%d%b}}' % (body, comma, safe, repeat)
     return Reply(reply.is_ok, response)
+
+
+def _is_line(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_LINE_CHARS:
+        return False
+    return value.isascii() and value.isprintable()
 
 
 def _is_number(value: object) -> bool:

@@ -19,6 +19,10 @@ MAX_REPLIES = 64
 MAX_REPLY_BYTES = 65_536
 MAX_LINES = 16
 """Of how many lines the first number is remembered."""
+MAX_ERRORS = 64
+"""Of how many events with an error as the reply the numbers are remembered."""
+_ERROR = "\n"
+"""What stands for such an event among the stored lines: no client has that as its line."""
 _HEAD = struct.Struct(">?I")
 _LINE = struct.Struct(">QB")
 _LINES_FOLLOW = b"\xff" * _HEAD.size
@@ -49,8 +53,11 @@ class ReplyCache:
         stored_replies, _, stored_lines = stored_replies.partition(_LINES_FOLLOW)
         for reply in _unpack(stored_replies):
             self._append(reply)
-        self._lines = _unpack_lines(stored_lines)
+        stored = _unpack_lines(stored_lines)
+        self._lines = [each for each in stored if each[0] != _ERROR]
         """The lines of the events up to the one ``applied``, each with its first number."""
+        self._errors = [number for line, number in stored if line == _ERROR]
+        """Which of the events in lines had an error as the reply, which may be dropped by now."""
 
     @property
     def is_safe(self) -> bool:
@@ -68,6 +75,8 @@ class ReplyCache:
         self._append(reply)
         if line != (self._lines[-1][0] if self._lines else ""):
             self._lines = [*self._lines, (line, self.applied)][-MAX_LINES:]
+        if self._lines and not reply.is_ok:
+            self._errors = [*self._errors, self.applied][-MAX_ERRORS:]
 
     def is_taken(self, number: int, line: str) -> bool:
         """Return whether an event of another line is known to have this number."""
@@ -76,9 +85,7 @@ class ReplyCache:
 
     def describe(self) -> dict[str, object]:
         """Return what a client is told of the events in a state that was copied."""
-        first = self.applied - len(self._replies) + 1
-        errors = [first + place for place, reply in enumerate(self._replies) if not reply.is_ok]
-        return {"seq": self.applied, "lines": self._lines, "errors": errors}
+        return {"seq": self.applied, "lines": self._lines, "errors": self._errors}
 
     def find(self, number: int) -> Reply | None:
         """Return the reply to an event that was applied; ``None`` where it isn't kept any more.
@@ -100,7 +107,9 @@ class ReplyCache:
         replies = b"".join(
             _HEAD.pack(is_ok, len(response)) + response for is_ok, response in self._replies
         )
-        return replies + _pack_lines(self._lines) if self._lines else replies
+        if not self._lines:
+            return replies
+        return replies + _pack_lines([*self._lines, *((_ERROR, each) for each in self._errors)])
 
     def _append(self, reply: Reply) -> None:
         self._replies.append(reply)

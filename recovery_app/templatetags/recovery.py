@@ -121,4 +121,4 @@ def _warn_once(message: str) -> None:
     """Log what is wrong with the site, once in each process."""
     if message not in _warnings_given:
         _warnings_given.add(message)
-        logger.warning(message, extra={"event": "visitor_unset"})
+        logger.warning("%s", message, extra={"event": "visitor_unset"})

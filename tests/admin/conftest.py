@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
 from recovery_app import RecoveryManager
 from recovery_app.middleware import override_manager
@@ -59,3 +60,17 @@ def client_of(db: None) -> MakeClient:
 def operator(client_of: MakeClient) -> Client:
     """Return the client of a user who may view and revoke snapshots."""
     return client_of("view_snapshot", "delete_snapshot")
+
+
+@pytest.fixture
+def ada(db: None) -> User:
+    return User.objects.create_user("ada", last_login=timezone.now())
+
+
+@pytest.fixture
+def staff(client_of: MakeClient, db: None) -> Client:
+    """Return the client of somebody who may also view users."""
+    client = client_of("view_snapshot", "delete_snapshot")
+    user = User.objects.get(pk=client.session["_auth_user_id"])
+    user.user_permissions.add(Permission.objects.get(codename="view_user"))
+    return client

@@ -10,9 +10,11 @@ from django.test import Client
 
 from recovery_app import RecoveryManager
 from recovery_app._core.tokens import hash_socket_id
+from recovery_app.exceptions import TokenSuperseded
 
 LIST = "/admin/recovery_app/snapshot/"
 CLEANUP = f"{LIST}cleanup/"
+REVOKE_USER = f"{LIST}revoke-user/"
 CONFIRMED = {"post": "yes"}
 
 
@@ -44,6 +46,15 @@ def save(manager: RecoveryManager, *socket_ids: str, **options: Any) -> list[str
     for token in tokens:
         manager.save(token, state, **options)
     return tokens
+
+
+def is_refused(manager: RecoveryManager, token: str) -> bool:
+    """Return whether a token takes over nothing any more."""
+    try:
+        manager.take_over(token)
+    except TokenSuperseded:
+        return True
+    return False
 
 
 def text_of(response: Any) -> str:

@@ -15,6 +15,7 @@ from tests.admin.support import (
     CLEANUP,
     CONFIRMED,
     LIST,
+    REVOKE_USER,
     detail_of,
     hash_of,
     save,
@@ -35,11 +36,9 @@ REQUESTS: list[Any] = [
     pytest.param("post", LIST, selected("mine", **CONFIRMED), {VIEW, DELETE}, id="revoke selected"),
     pytest.param("get", CLEANUP, {}, {DELETE}, id="ask to clean up"),
     pytest.param("post", CLEANUP, CONFIRMED, {DELETE}, id="clean up"),
-    pytest.param("get", f"{LIST}revoke-user/", {}, {DELETE}, id="ask for a user"),
-    pytest.param("get", f"{LIST}revoke-user/", {"pk": "1"}, {DELETE}, id="ask to revoke a user"),
-    pytest.param(
-        "post", f"{LIST}revoke-user/", {"pk": "1", **CONFIRMED}, {DELETE}, id="revoke a user"
-    ),
+    pytest.param("get", REVOKE_USER, {}, {DELETE}, id="ask for a user"),
+    pytest.param("get", REVOKE_USER, {"pk": "1"}, {DELETE}, id="ask to revoke a user"),
+    pytest.param("post", REVOKE_USER, {"pk": "1", **CONFIRMED}, {DELETE}, id="revoke a user"),
 ]
 each_request = pytest.mark.parametrize(("method", "address", "form", "needed"), REQUESTS)
 

@@ -7,60 +7,35 @@ import sys
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
-from django.utils import timezone
 
 from recovery_app import RecoveryManager
 from recovery_app.admin.options import SnapshotAdmin
-from recovery_app.exceptions import TokenSuperseded
 from recovery_app.middleware import override_manager
-from recovery_app.storages import MemoryStorage, Storage
-from tests.admin.conftest import MakeClient
+from recovery_app.storages import MemoryStorage
 from tests.admin.support import (
     CONFIRMED,
     LIST,
+    REVOKE_USER,
     detail_of,
     hash_of,
     ids_of,
+    is_refused,
     link_to,
     save,
     text_of,
 )
 from tests.clock import FakeClock
-from tests.core.support import DownStorage, OwnStorage, make_manager
+from tests.core.support import OwnStorage, make_manager
 from tests.support.processes import TOP
 from tests.support.users import save_for
 
-REVOKE = f"{LIST}revoke-user/"
 OLD, NEW = b"o" * 16 + b"0123456789abcdef", b"n" * 16 + b"0123456789abcdef"
-
-
-@pytest.fixture
-def ada(db: None) -> User:
-    return User.objects.create_user("ada", last_login=timezone.now())
-
-
-@pytest.fixture
-def staff(client_of: MakeClient, db: None) -> Client:
-    """Return the client of somebody who may also view users."""
-    client = client_of("view_snapshot", "delete_snapshot")
-    user = User.objects.get(pk=client.session["_auth_user_id"])
-    user.user_permissions.add(Permission.objects.get(codename="view_user"))
-    return client
 
 
 def digest_of(manager: RecoveryManager, user: User) -> str:
     return manager.digests_of_user(user)[0]
-
-
-def is_refused(manager: RecoveryManager, token: str) -> bool:
-    try:
-        manager.take_over(token)
-    except TokenSuperseded:
-        return True
-    return False
 
 
 # Who a digest stands for
@@ -99,7 +74,7 @@ def test_without_names_to_show_no_user_is_looked_up(
     assert "nobody's –" in text_of(staff.get(LIST))
     assert "Person –" in text_of(staff.get(detail_of("nobody's")))
     save_for(manager, ada, "mine")
-    for address in (LIST, detail_of("mine"), f"{LIST}?user=ada", f"{REVOKE}?pk={ada.pk}"):
+    for address in (LIST, detail_of("mine"), f"{LIST}?user=ada", f"{REVOKE_USER}?pk={ada.pk}"):
         assert operator.get(address).status_code == 200
 
 
@@ -235,7 +210,7 @@ def test_snapshots_of_an_older_secret_are_found(staff: Client, clock: FakeClock,
             assert sorted(ids_of(staff.get(LIST, {"person": digest}))) == ["new", "old"]
         token = save_for(before, ada, "older")
         clock.advance(seconds=1)
-        staff.post(REVOKE, {"pk": str(ada.pk), **CONFIRMED})
+        staff.post(REVOKE_USER, {"pk": str(ada.pk), **CONFIRMED})
         assert is_refused(after, token)
 
 
@@ -249,88 +224,9 @@ def test_a_storage_that_can_not_list_says_so(staff: Client, clock: FakeClock, ad
         assert "Person ada" in seen
         assert "All snapshots" not in seen
         clock.advance(seconds=1)
-        assert "All snapshots" not in text_of(staff.get(REVOKE, {"user": "ada"}))
-        staff.post(REVOKE, {"pk": str(ada.pk), **CONFIRMED})
+        assert "All snapshots" not in text_of(staff.get(REVOKE_USER, {"user": "ada"}))
+        staff.post(REVOKE_USER, {"pk": str(ada.pk), **CONFIRMED})
         assert is_refused(manager, token)
-
-
-# Revocation
-
-
-def test_all_pages_of_a_user_are_revoked_after_confirmation(
-    staff: Client, manager: RecoveryManager, clock: FakeClock, ada: User
-) -> None:
-    bob = User.objects.create_user("bob")
-    mine, other = save_for(manager, ada, "mine"), save_for(manager, bob, "other")
-    clock.advance(seconds=1)
-    address = link_to(staff.get(detail_of("mine")), "Revoke all pages of this user …")
-    assert address == f"{REVOKE}?pk={ada.pk}"
-    assert link_to(staff.get(LIST, {"user": "ada"}), "Revoke all pages") == address
-    asked = text_of(staff.get(address))
-    assert f"Revoke all pages of user ada (primary key {ada.pk})?" in asked
-    assert "is open is closed within 75 seconds." in asked
-    for data in ({"pk": str(ada.pk)}, CONFIRMED):
-        assert staff.post(REVOKE, data).status_code == 200
-    assert manager.recover(mine) == {}
-    assert not LogEntry.objects.exists()
-    done: Any = staff.post(REVOKE, {"pk": str(ada.pk), **CONFIRMED}, follow=True)
-    assert "Revoked all pages of user ada." in text_of(done)
-    assert [is_refused(manager, token) for token in (mine, other)] == [True, False]
-
-
-def test_a_user_is_asked_for(staff: Client, manager: RecoveryManager, ada: User) -> None:
-    assert link_to(staff.get(LIST), "Revoke a user …") == REVOKE
-    assert "User name or primary key" in text_of(staff.get(REVOKE))
-    assert "of user ada (primary key" in text_of(staff.get(REVOKE, {"user": "ada"}))
-    seen = staff.get(REVOKE, {"user": "<b>nobody"})
-    assert "No user has this name or primary key." in text_of(seen)
-    assert 'value="&lt;b&gt;nobody"' in seen.content.decode()
-    assert "limited to one process" in text_of(staff.get(REVOKE, {"user": "ada"}))
-
-
-def test_without_permission_to_view_users_the_key_is_enough(
-    operator: Client, manager: RecoveryManager, clock: FakeClock, ada: User
-) -> None:
-    token = save_for(manager, ada, "mine")
-    clock.advance(seconds=1)
-    assert "Primary key of the user" in text_of(operator.get(REVOKE))
-    assert "only with the permission" in text_of(operator.get(REVOKE, {"user": "ada"}))
-    assert "No user has" in text_of(operator.get(REVOKE, {"pk": "ada"}))
-    # Whether there is such a user isn't told.
-    for pk in (ada.pk, ada.pk + 999):
-        seen = text_of(operator.get(REVOKE, {"pk": str(pk)}))
-        assert f"of the user with the primary key {pk}" in seen
-        assert "There is no such user" not in seen
-    response: Any = operator.post(REVOKE, {"pk": str(ada.pk), **CONFIRMED}, follow=True)
-    assert f"Revoked all pages of user {ada.pk}." in text_of(response)
-    assert LogEntry.objects.get().object_repr == str(ada.pk)
-    assert is_refused(manager, token)
-
-
-def test_a_revocation_is_in_the_history_of_the_user(
-    staff: Client, manager: RecoveryManager, ada: User
-) -> None:
-    for _ in range(2):
-        staff.get(REVOKE, {"pk": str(ada.pk), **CONFIRMED})
-        staff.head(REVOKE, {"pk": str(ada.pk), **CONFIRMED})
-    assert not LogEntry.objects.exists()
-    staff.post(REVOKE, {"pk": str(ada.pk), **CONFIRMED})
-    entry = LogEntry.objects.get()
-    assert entry.get_edited_object() == ada
-    assert (entry.object_repr, entry.action_flag) == ("ada", CHANGE)
-    assert entry.get_change_message() == "Revoked all live pages."
-    assert entry.user.pk == int(staff.session["_auth_user_id"])
-    assert f"/user/{ada.pk}/change/" in staff.get("/admin/").content.decode()
-
-
-def test_an_outage_is_reported_and_not_logged(staff: Client, clock: FakeClock, ada: User) -> None:
-    storage: Storage = DownStorage(clock)
-    with make_manager(storage=storage, clock=clock) as manager, override_manager(manager):
-        storage.down = True  # type: ignore[attr-defined]
-        response: Any = staff.post(REVOKE, {"pk": str(ada.pk), **CONFIRMED}, follow=True)
-    assert "The storage can’t be reached" in text_of(response)
-    assert "Revoked all pages" not in text_of(response)
-    assert not LogEntry.objects.exists()
 
 
 def test_revoked_snapshots_have_no_person(

@@ -15,12 +15,11 @@ from django.utils.translation import trans_real
 from recovery_app import RecoveryManager
 from recovery_app.admin.outcomes import OUTCOMES
 from recovery_app.middleware import override_manager
-from tests.admin.support import CLEANUP, LIST, detail_of, hash_of, revocation_of, save
+from tests.admin.support import CLEANUP, LIST, REVOKE_USER, detail_of, hash_of, revocation_of, save
 from tests.clock import FakeClock
 from tests.core.support import OwnStorage, make_manager
 from tests.support.users import save_for
 
-REVOKE_USER = f"{LIST}revoke-user/"
 STATE = {"1": 1, "2": [0] * 300, "3": "0" * 3000, "4": {}, "token": 5}
 DATA = {
     *("0001", "0002", "0003", "token", "int", "str", "list", "dict", "json"),

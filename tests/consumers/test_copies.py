@@ -22,9 +22,9 @@ async def overtake(manager: RecoveryManager, newer: Client, counter: Any = Count
     """Have ``newer`` continue a page's state; return the page's own token, which is older."""
     async with connected(counter, manager) as page:
         token: str = recovery_of(await page.join(start=1))["token"]
-        await page.push("add", {"_seq": 1, "_ack": 0})
+        await page.push("add", {"_seq": 1, "_ack": 0, "_line": "page"})
     assert recovery_of(await newer.join(token=token))["outcome"] == "recovered"
-    await newer.push("break", {"_seq": 2, "_ack": 1})
+    await newer.push("break", {"_seq": 2, "_ack": 1, "_line": "newer"})
     return token
 
 
@@ -38,7 +38,11 @@ async def test_an_older_token_gets_a_copy_under_a_socket_of_its_own(
         reply = await old.join(token=token, _line="old")
         told = recovery_of(reply)
         assert (told["outcome"], told["seq"], reply["response"]["count"]) == ("copied", 0, 2)
-        assert told["original"] == {"seq": 2, "lines": [], "errors": [2]}
+        assert told["original"] == {
+            "seq": 2,
+            "lines": [["page", 1], ["newer", 2]],
+            "errors": [2],
+        }
         assert {each.socket_id for each in manager.snapshots().items} > {before.socket_id}
         assert manager.count() == 2
         # Each goes on by itself, and nobody is pushed a token.

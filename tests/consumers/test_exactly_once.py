@@ -230,7 +230,7 @@ async def test_no_line_is_seen_by_the_application(manager: RecoveryManager) -> N
         assert reply["response"]["payload"] == "{'x': 1}"
 
 
-@pytest.mark.parametrize("line", [7, None, [], "x" * 33, "é"])
+@pytest.mark.parametrize("line", [7, None, [], "x" * 33, "é", "\n"])
 async def test_a_line_that_is_no_short_word_is_refused(manager: RecoveryManager, line: Any) -> None:
     async with connected(Counter, manager) as client:
         await client.join()
@@ -282,6 +282,12 @@ def test_replies_with_lines_are_dropped_but_not_misread_by_an_earlier_version() 
     assert again.lines == [("one", 1), ("two", 2)]
     assert again.find(1) == Reply(is_ok=False, response=b'{"a": 1}')
     assert replies._unpack(cache.pack()) == []
+    again.acknowledge(2)
+    assert ReplyCache(2, again.pack()).describe() == {
+        "seq": 2,
+        "lines": [("one", 1), ("two", 2)],
+        "errors": [1],
+    }
 
 
 @pytest.mark.parametrize("cut", range(1, 20))

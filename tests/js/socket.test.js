@@ -72,7 +72,7 @@ test("no token in a URL", async (t) => {
   assert.deepEqual(server.urls, ["/ws/form/", "/ws/form/"]);
 });
 
-test("a relative URL refers to the page's host, https becomes wss, and the path is the default viewId", () => {
+test("a relative URL refers to the page's host, https becomes wss, and path, query and topic are the default viewId", () => {
   const tab = new FakeBrowser().open();
   tab.location = { href: "https://app.test/orders/7?x#y" };
   const urls = [];
@@ -88,7 +88,7 @@ test("a relative URL refers to the page's host, https becomes wss, and the path 
   return immediate().then(() => {
     for (const socket of sockets) socket.disconnect();
     assert.deepEqual(urls, ["wss://app.test/ws/form/?a=1", "wss://app.test/orders/live/", "wss://other.test/s"]);
-    assert.deepEqual([...tab.sessionStorage.items], [["lv_recovery_/ws/form/", "t1"]]);
+    assert.deepEqual([...tab.sessionStorage.items], [["lv_recovery_/ws/form/?a=1 form:1", "t1"]]);
   });
 });
 
@@ -494,4 +494,84 @@ test("disconnect closes with 1000 and reconnects only on connect", async (t) => 
   socket.connect();
   await dispatched(socket, "outcome");
   assert.equal(server.urls.length, 2);
+});
+
+// ---------------------------------------------------------------------------------------------- Single-page apps
+
+test("two topics, or two queries, of one path keep apart, also what is pushed before the join", async (t) => {
+  const server = await TestServer.start(t);
+  const { tab } = open(t, server);
+  const at = (url, topic) => {
+    const socket = new tab.app.RecoverySocket(url, { ...SOON, owner: "ann" });
+    t.after(() => socket.leave());
+    const early = socket.push("add", { item: `${url} ${topic}` });
+    return { early, joined: socket.join(topic) };
+  };
+  for (const [url, topic] of [["/ws/?room=1", "a"], ["/ws/?room=1", "b"], ["/ws/?room=2", "a"]]) {
+    const { early, joined } = at(url, topic);
+    assert.deepEqual((await joined).state, []);
+    assert.deepEqual((await early).state, [`${url} ${topic}`]);
+  }
+  assert.equal([...tab.sessionStorage.items.keys()].length, 3);
+});
+
+test("a view whose name ends with :events doesn't touch the events of another", () => {
+  const tab = new FakeBrowser().open();
+  const [plain, odd] = ["x", "x:events"].map((viewId) => new tab.app.Recovery(viewId, { owner: "ann" }));
+  plain.push("add");
+  odd.keep({ token: "t1" });
+  assert.equal(JSON.parse(tab.sessionStorage.getItem("lv_recovery_x:events")).length, 1);
+});
+
+test("close keeps the events for the next socket of the view, and leave doesn't", async (t) => {
+  const { server, tab, socket } = await joined(t, { owner: "ann" });
+  socket.disconnect();
+  const kept = socket.push("add", { item: "a" });
+  socket.close();
+  await assert.rejects(kept, (error) => named("EventUnconfirmed")(error) && error.reason === "closed");
+  await assert.rejects(socket.push("add", { item: "late" }), named("EventLost"));
+  const next = open(t, server, { tab, owner: "ann" }).socket;
+  const reply = dispatched(next, "reply");
+  await next.join("form:1");
+  assert.deepEqual((await reply).response.state, ["a"]);
+  next.disconnect();
+  next.push("add", { item: "b" });
+  next.leave();
+  assert.deepEqual((await open(t, server, { tab, owner: "ann" }).socket.join("form:1")).state, ["a"]);
+});
+
+for (const how of ["leave", "close"]) {
+  test(`a join that is still waited for is rejected by ${how}`, async (t) => {
+    const server = await TestServer.start(t);
+    server.isStopped = true;
+    const { socket } = open(t, server);
+    const joining = socket.join("form:1");
+    await server.next("phx_join");
+    socket[how]();
+    await assert.rejects(joining, Error);
+  });
+}
+
+test("a socket that is disconnected listens to nothing until it connects", async (t) => {
+  const tab = new FakeBrowser().open();
+  const types = [];
+  const plain = tab.addEventListener.bind(tab);
+  let listening = 0;
+  tab.addEventListener = (type, listener, options) => {
+    types.push(type);
+    listening += 1;
+    options.signal?.addEventListener("abort", () => listening--);
+    plain(type, listener, options);
+  };
+  const { socket } = await joined(t, { tab });
+  socket.disconnect();
+  const left = listening;
+  for (let round = 0; round < 3; round++) {
+    socket.connect();
+    await dispatched(socket, "outcome");
+    socket.disconnect();
+  }
+  assert.equal(listening, left);
+  socket.leave();
+  assert.equal(listening, 0);
 });

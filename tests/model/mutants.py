@@ -155,8 +155,8 @@ def fork_with_no_numbers(patch: Any) -> None:
 def recover_without_the_numbers(patch: Any) -> None:
     take_over = Session.take_over
 
-    async def afresh(self: Session, token: object) -> Any:
-        takeover = await take_over(self, token)
+    async def afresh(self: Session, token: object, fallbacks: Any = ()) -> Any:
+        takeover = await take_over(self, token, fallbacks)
         self.replies = ReplyCache()
         return takeover
 
@@ -230,16 +230,16 @@ CLIENT: dict[str, tuple[str, str]] = {
         "_ack: this.#lastSentSeq",
     ),
     "send before storing the numbers": (
-        "      this.#queue.save();\n      for (const queued of ready) this.#send(queued);",
-        "      for (const queued of ready) this.#send(queued);",
+        "if (ready.some(({ isStored }) => !isStored)) this.#queue.save();\n      else this",
+        "this",
     ),
     "settle an event twice": (
         'this.stage = "replied";\n      if (this.isAnswered) return;',
         'this.stage = "replied";',
     ),
     "send queued events to a fresh state": (
-        "else this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);",
-        "else for (const queued of this.events) queued.seq = null;",
+        "this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);",
+        "for (const queued of this.events) queued.seq = null;",
     ),
     "send to a temporary state": (
         'const RETRY_OUTCOMES = ["version", "unavailable"];',
@@ -262,8 +262,8 @@ CLIENT: dict[str, tuple[str, str]] = {
         "this.events",
     ),
     "lose events although the state was recovered": (
-        'if (outcome === "recovered") this.requeueAfter(seq);',
-        'if (outcome === "never") this.requeueAfter(seq);',
+        'if (outcome === "recovered") {\n        this.#discardTooLarge',
+        'if (outcome === "never") {\n        this.#discardTooLarge',
     ),
     "ignore stored events": (
         "this.#setAside = storage.load()",

@@ -171,6 +171,7 @@ class Page extends EventTarget {
 
   /** Unload the page: the browser closes its connections and stops its scripts. */
   leave() {
+    this.dispatchEvent(new Event("pagehide"));
     this.isAlive = false;
     this.timers.clear();
     for (const socket of sockets.values()) {

@@ -63,14 +63,6 @@ function push(channel, event, payload = {}) {
 const name = (channel, value) => push(channel, "set_field", { field: "customer", value });
 const outcomes = (channel) => channel.joins.map(({ _recovery }) => _recovery.outcome);
 
-test("a client with an auth token connects, which a browser does only with a subprotocol that it offered", async (t) => {
-  const socket = await connect(t, { authToken: "a secret of the page" });
-  const channel = open(socket);
-  assert.equal((await channel.start())._recovery.outcome, "new");
-  // before 1.8 the client has no such option
-  if (socket.authToken) assert.equal(socket.conn.protocol, "phoenix");
-});
-
 test("a join is answered with a state and a token, and a push with a reply", async (t) => {
   const channel = open(await connect(t));
   const { quote, _recovery } = await channel.start();
@@ -80,6 +72,12 @@ test("a join is answered with a state and a token, and a push with a reply", asy
   assert.match(owner, /^[0-9a-f]{32}$/);
   assert.deepEqual(rest, { outcome: "new", ttl: 3600, seq: 0 });
   assert.equal((await name(channel, "Finch")).quote.fields.customer, "Finch");
+});
+
+test("a socket with an authToken connects", async (t) => {
+  const socket = await connect(t, { authToken: "a token of the page's own" });
+  assert.equal(socket.conn.protocol, "phoenix");
+  assert.equal((await open(socket).start())._recovery.outcome, "new");
 });
 
 test("heartbeats are answered", async (t) => {
@@ -180,12 +178,6 @@ test("an unknown topic is refused", async (t) => {
   const error = await new Promise((resolve) => channel.join().receive("error", resolve));
   channel.leave();
   assert.deepEqual(error, { reason: "unmatched topic" });
-});
-
-test("the subprotocol of an authToken is accepted, as by Phoenix", async (t) => {
-  const socket = await connect(t, { authToken: "who I am" });
-  assert.equal(socket.conn.protocol, "phoenix");
-  assert.equal((await open(socket).start())._recovery.outcome, "new");
 });
 
 test("a killed server restores the state after its restart", async (t) => {

@@ -42,7 +42,8 @@ def example_config() -> str:
 def documented_config(proxy: str) -> str:
     """Return the configuration in the page on deploys."""
     page = (TOP / "docs/deploys.md").read_text()
-    (text,) = re.findall(rf"^```{proxy}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(?:nginx|text)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (text,) = (block for block in blocks if _LISTENS[proxy][0] in block)
     return str(text)
 
 

@@ -44,7 +44,8 @@ export class Panel {
   status(status) {
     this.#pill.dataset.status = status;
     setText("#status-text", STATUS[status]);
-    setText("#status-more", "");
+    // The outcome comes before "connected", and says more.
+    if (status !== "connected") setText("#status-more", "");
     if (status === "connecting") this.#attempt();
     if (status === "disconnected" && this.#wasConnected) {
       this.note("cut", this.#isCut ? "You cut the connection" : "The connection was lost");

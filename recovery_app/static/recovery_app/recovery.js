@@ -41,11 +41,12 @@
  *   "superseded"   another page has continued the state, and its events have these numbers
  *   "left"         the page left the topic
  *   "forgotten"    the page discarded its token
+ *   "closed"       the page closed the view, which keeps the event for the next one; in no "lost"
  *   "unconfirmed"  sent to a server without recovery, and the connection was lost before the reply
  *   "owner"        another person has joined since; such events are in no "lost"
  *
  * Any other value is the outcome of a join that didn't restore the state.
- * @typedef {"rolled_back" | "full" | "too_large" | "undeliverable" | "left" | "forgotten" | "unconfirmed" | "owner" |
+ * @typedef {"rolled_back" | "full" | "too_large" | "undeliverable" | "left" | "forgotten" | "closed" | "unconfirmed" | "owner" |
  *   Outcome | null} LostReason
  */
 /** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail detail of the event "lost" */
@@ -117,6 +118,12 @@ var RecoveryApp = (() => {
     }
   }
 
+  /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
+   * @param {string} viewId */
+  function keyOf(viewId) {
+    return `lv_recovery_${viewId.replaceAll(":events", "%3Aevents")}`;
+  }
+
   /** Return a word that no other page has. */
   function randomWord() {
     return Math.random().toString(36).slice(2, 12);
@@ -164,10 +171,7 @@ var RecoveryApp = (() => {
 
     /** @param {string} viewId @param {StorageKind} storage */
     constructor(viewId, storage) {
-      if (!["sessionStorage", "localStorage", "none"].includes(storage)) {
-        throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
-      }
-      this.#key = `lv_recovery_${viewId}`;
+      this.#key = keyOf(viewId);
       this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
       this.#token = this.#read();
       this.#isStored = this.#token !== null;
@@ -250,7 +254,12 @@ var RecoveryApp = (() => {
     /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
     constructor({ event, payload }, reason, response) {
       super(`the event ${event} has no reply: ${reason}`);
-      const names = { refused: "EventRefused", unconfirmed: "EventUnconfirmed", full: "QueueFull" };
+      const names = {
+        refused: "EventRefused",
+        unconfirmed: "EventUnconfirmed",
+        closed: "EventUnconfirmed",
+        full: "QueueFull",
+      };
       this.name = /** @type {Record<string, string>} */ (names)[reason ?? ""] ?? "EventLost";
       Object.assign(this, { event, payload, reason, response });
     }
@@ -378,7 +387,7 @@ var RecoveryApp = (() => {
 
     /** @param {string} viewId @param {StorageKind} storage */
     constructor(viewId, storage) {
-      this.#key = `lv_recovery_${viewId}:events`;
+      this.#key = `${keyOf(viewId)}:events`;
       this.#getStorage = () => (storage === "none" ? null : globalThis.sessionStorage);
     }
 
@@ -687,6 +696,25 @@ var RecoveryApp = (() => {
       this.discard(this.events, reason);
     }
 
+    /** Use the storage of a view that has its name now. @param {EventStorage} storage */
+    use(storage) {
+      this.#storage = storage;
+      this.#setAside = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
+      if (this.#owner !== null) this.#takeBack();
+    }
+
+    /** Leave all events to the storage, and accept no more. */
+    handOver() {
+      this.stopSending();
+      this.save();
+      this.#isClosed = true;
+      const left = this.events;
+      this.events = [];
+      this.#setAside = [];
+      this.#storage = new EventStorage("", "none");
+      for (const queued of left) queued.markLost("closed");
+    }
+
     /** Discard all events without a reply, and all that are added later. */
     close() {
       this.#isClosed = true;
@@ -980,6 +1008,8 @@ var RecoveryApp = (() => {
     /** @type {WeakMap<object, EventQueue[]>} */ static #queuesOn = new WeakMap();
     #tokens;
     #queue;
+    #storage;
+    #listeners = new AbortController();
     #timeoutMs;
     #rejoinAfterMs;
     /** @type {Transport | null} */ #transport = null;
@@ -995,7 +1025,7 @@ var RecoveryApp = (() => {
     /** @type {Outcome | null} */ outcome = null;
 
     /**
-     * @param {string} viewId part of the storage key: `lv_recovery_<viewId>`
+     * @param {string | null} viewId part of the storage key: `lv_recovery_<viewId>`; null until `nameView`
      * @param {RecoveryOptions} [options]
      */
     constructor(viewId, options = {}) {
@@ -1003,20 +1033,37 @@ var RecoveryApp = (() => {
       // half of what browsers allow, as the page may use the same storage
       const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = options;
       const limits = { maxKept, maxKeptChars };
-      this.#tokens = TokenStore.forView(viewId, storage);
+      if (!["sessionStorage", "localStorage", "none"].includes(storage)) {
+        throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
+      }
+      this.#storage = storage;
+      this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
       const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
-      this.#queue = new EventQueue(new EventStorage(viewId, storage), limits, namesOfPage(options.owner), emit);
-      globalThis.addEventListener?.("pageshow", (event) => /** @type {any} */ (event).persisted && this.#wake(), {
-        capture: true,
-      });
+      this.#queue = new EventQueue(
+        new EventStorage(viewId ?? "", viewId === null ? "none" : storage),
+        limits,
+        namesOfPage(options.owner),
+        emit,
+      );
+      const listening = { capture: true, signal: this.#listeners.signal };
+      const show = (/** @type {any} */ { persisted }) => persisted && this.#wake();
+      globalThis.addEventListener?.("pageshow", show, listening);
       for (const type of ["pagehide", "visibilitychange"]) {
-        globalThis.addEventListener?.(type, () => this.#queue.saveRest(), { capture: true });
+        globalThis.addEventListener?.(type, () => this.#queue.saveRest(), listening);
       }
       const activated = (/** @type {(value?: unknown) => void} */ resolve) =>
         globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
       this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
       this.#timeoutMs = options.timeoutMs ?? 10_000;
       this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
+    }
+
+    /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
+    nameView(viewId) {
+      const { token } = this;
+      this.#tokens = TokenStore.forView(viewId, this.#storage);
+      if (token !== null) this.#tokens.save(token);
+      this.#queue.use(new EventStorage(viewId, this.#storage));
     }
 
     /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
@@ -1060,7 +1107,16 @@ var RecoveryApp = (() => {
 
     /** Discard the events without a reply, and all that are pushed later. */
     giveUp() {
+      this.#listeners.abort();
       this.#queue.close();
+    }
+
+    /** Stop, and leave the events without a reply to the next `Recovery` of this view, in this page or after a reload.
+     * Their promises are rejected with the reason "closed". */
+    close() {
+      this.#listeners.abort();
+      this.#cancelRejoin();
+      this.#queue.handOver();
     }
 
     /** Use a transport for events from the next join on. @param {Transport} transport */
@@ -1322,7 +1378,7 @@ var RecoveryApp = (() => {
 
   /**
    * @typedef {object} RecoverySocketOptions
-   * @property {string} [viewId] default: the URL's path
+   * @property {string} [viewId] default: the path and the query of the URL, and the topic
    * @property {number} [heartbeatMs] time between heartbeats
    * @property {number} [timeoutMs] how long a connection, a join or a reply may take
    * @property {Backoff} [reconnectAfterMs]
@@ -1339,15 +1395,18 @@ var RecoveryApp = (() => {
    */
   class RecoverySocket extends Recovery {
     #url;
+    /** Path and query: the default name of the view, together with the topic. */ #place;
     #options;
     #serverEvents = new EventTarget();
     #leaveController = new AbortController();
+    /** @type {AbortController | null} */ #listenController = null;
 
     #topic = "";
     /** @type {Params} */ #params = {};
     /** @type {WebSocket | null} */ #connection = null;
     /** @type {string | null} */ #joinRef = null;
     /** @type {(response: Payload) => void} */ #resolveJoin = () => {};
+    /** @type {(error: Error) => void} */ #rejectJoin = () => {};
     /** @type {Map<string, (reply: Reply) => void>} */ #replyCallbacks = new Map();
     #shouldConnect = false;
     #isSilent = false;
@@ -1368,7 +1427,8 @@ var RecoveryApp = (() => {
     constructor(url, options = {}) {
       const address = new URL(url, globalThis.location?.href);
       address.protocol = address.protocol.replace("http", "ws");
-      super(options.viewId ?? address.pathname, options);
+      super(options.viewId ?? null, options);
+      this.#place = address.pathname + address.search;
       this.#url = address.href;
       this.#options = { heartbeatMs: 30_000, timeoutMs: 10_000, reconnectAfterMs, rejoinAfterMs, ...options };
       this.carry({
@@ -1395,12 +1455,29 @@ var RecoveryApp = (() => {
       if (this.#topic) throw new Error(`this socket has already joined ${this.#topic}: one topic on one socket`);
       this.#topic = topic;
       this.#params = params;
-      const { signal } = this.#leaveController;
+      if (this.#options.viewId === undefined) this.nameView(`${this.#place} ${topic}`);
+      /** @type {Promise<Payload>} */
+      const joined = new Promise((resolve, reject) => this.#settleJoin(resolve, reject));
+      joined.catch(() => {}); // a page that leaves before it has joined may not wait for it
+      if (this.#leaveController.signal.aborted) this.#rejectJoin(new Error("the socket was closed"));
+      this.connect();
+      return joined;
+    }
+
+    /** @param {(response: Payload) => void} resolve @param {(error: Error) => void} reject */
+    #settleJoin(resolve, reject) {
+      this.#resolveJoin = resolve;
+      this.#rejectJoin = reject;
+    }
+
+    /** Connect again when the page wakes up, until `disconnect`. */
+    #listen() {
+      if (this.#listenController !== null) return;
+      this.#listenController = new AbortController();
+      const { signal } = this.#listenController;
       for (const type of ["online", "pageshow", "visibilitychange", "resume"]) {
         globalThis.addEventListener?.(type, () => this.#handleWake(), { capture: true, signal });
       }
-      this.connect();
-      return new Promise((resolve) => (this.#resolveJoin = resolve));
     }
 
     /** Call a function whenever the server pushes an event of this name. Return a function that removes it.
@@ -1414,12 +1491,15 @@ var RecoveryApp = (() => {
     /** Connect again after `disconnect`. */
     connect() {
       this.#shouldConnect = !this.#leaveController.signal.aborted;
+      if (this.#shouldConnect && this.#topic) this.#listen();
       this.ready.then(() => this.#open());
     }
 
     /** Close the connection until `connect`. Events pushed meanwhile are queued. */
     disconnect() {
       this.#shouldConnect = false;
+      this.#listenController?.abort();
+      this.#listenController = null;
       this.#closeConnection(CLOSE_NORMAL);
     }
 
@@ -1453,6 +1533,16 @@ var RecoveryApp = (() => {
       if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
       this.disconnect();
       this.giveUp();
+      this.#rejectJoin(new Error("the socket has left its topic"));
+    }
+
+    /** Close the connection permanently, and keep the events without a reply for the next socket of this view: as a
+     * component of a single-page app does that may be mounted again. */
+    close() {
+      this.#leaveController.abort();
+      this.disconnect();
+      super.close();
+      this.#rejectJoin(new Error("the socket was closed"));
     }
 
     // Connection
