@@ -2,9 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
-
-from pygments.lexers.special import TextLexer
 
 TOP = Path(__file__).resolve().parent.parent
 
@@ -24,8 +21,3 @@ exclude_patterns = ["_build", "benchmarks"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_show_sourcelink = False
-
-
-def setup(app: Any) -> None:
-    """Show configurations of HAProxy as plain text: Pygments doesn't know their language."""
-    app.add_lexer("haproxy", TextLexer)
