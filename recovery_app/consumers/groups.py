@@ -33,10 +33,19 @@ async def receive_with_retry(receive: Callable[[], Awaitable[Message]]) -> Messa
         try:
             return await receive()
         except Exception:
+            if _was_cancelled():
+                # The layer failed while it ended: nobody waits for a message any more.
+                raise asyncio.CancelledError from None
             if not failed:
                 logger.exception("A channel layer failed.", extra={"event": "layer_failed"})
             failed = True
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _was_cancelled() -> bool:
+    """Return whether the running task was cancelled, which is known from Python 3.11 on."""
+    count = getattr(asyncio.current_task(), "cancelling", int)
+    return bool(count() > 0)
 
 
 class GroupTrackingLayer:

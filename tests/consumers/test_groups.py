@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import sys
 from typing import Any, cast
 
 import pytest
@@ -352,3 +353,22 @@ async def test_a_group_that_cannot_be_left_keeps_no_channel_in_the_others() -> N
     with pytest.raises(OSError, match="away"):
         await layer.discard_all()
     assert sorted(left) == ["a", "b", "c"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Nothing tells of a cancellation there.")
+async def test_a_layer_that_fails_while_it_is_cancelled_keeps_no_connection() -> None:
+    began = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("the layer's own, in place of the cancellation")
+
+    receiving = asyncio.create_task(groups.receive_with_retry(receive))
+    await began.wait()
+    receiving.cancel()
+    done, _ = await asyncio.wait((receiving,), timeout=30)
+    assert done
+    assert receiving.cancelled()

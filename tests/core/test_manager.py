@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
-from recovery_app._core import operations as operations_module
+from recovery_app._core import issuing
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import (
     InvalidSignature,
@@ -102,7 +102,7 @@ def test_a_token_that_was_good_once_makes_no_other_good(
 
 
 def test_the_tokens_that_are_remembered_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations_module, "REMEMBERED_GRANTS", 2)
+    monkeypatch.setattr(issuing, "REMEMBERED_GRANTS", 2)
     operations = make_manager().operations
     tokens = [operations.create(f"socket {number}", b"").token for number in range(5)]
     grants = [operations.verify(token, b"") for token in tokens]
