@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from recovery_app._live import numbering
+from recovery_app._live.durable_state import DurableState
 from recovery_app._live.session import Session
 from recovery_app._live.topic import Topic
 
@@ -28,14 +29,14 @@ def _apply_repeats() -> None:
 
 def _save_later() -> None:
     """Return that each event is safe, and save now and then."""
-    save = Session.save
+    save = DurableState.save
 
-    async def boast(self: Session, *, force: bool = False) -> None:
+    async def boast(self: DurableState, *, force: bool = False) -> None:
         if self.replies.applied % SAVE_EVERY == 0:
             await save(self, force=force)
         self.replies.safe = self.replies.applied
 
-    Session.save = boast  # type: ignore[method-assign]
+    DurableState.save = boast  # type: ignore[method-assign]
 
 
 FLAWS: dict[str, Callable[[], None]] = {
