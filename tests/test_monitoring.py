@@ -226,6 +226,8 @@ async def test_figures_add_up_to_what_happened(
     assert values(found, "storage_seconds_count") == {
         "takeover": told["recovered"] + told["not_found"] + told["unavailable"],
         "save": saved + 1,
+        # For the log, a forged token is told from one of somebody else.
+        "load": PAGES,
     }
     errors = 'storage_errors_total{{operation="{}",reason="unavailable"}}'
     assert found[errors.format("takeover")] == told["unavailable"]
@@ -271,6 +273,7 @@ def assert_told(log: str, told: Counter[str], lost: set[str]) -> None:
     assert Counter(key for key, _ in failed) == {"None": told["rejected"]} | dict.fromkeys(lost, 2)
     assert {topic for _, topic in failed} == {"'quote'"}
     warnings = Counter(event for level, event, *_ in lines if level != "INFO")
+    assert warnings.pop("state_lost") == told["not_found"]
     assert set(warnings) <= {"storage_down", "storage_back"}
     assert 1 <= warnings["storage_down"] <= WORKERS
 

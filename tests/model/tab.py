@@ -58,9 +58,11 @@ class Tab:
         self.wire = None
         self.promised.clear()
 
-    def copy_of(self, other: Tab) -> None:
-        """Begin with what the other tab was told."""
-        self.pushed, self.failing = list(other.pushed), set(other.failing)
+    def copy_of(self, other: Tab, kept: set[int]) -> None:
+        """Begin with what the other tab was told, and the events in its storage."""
+        unknown = set(other.unsettled) - kept
+        self.pushed = [number for number in other.pushed if number not in unknown]
+        self.failing = set(other.failing)
         self.settled = dict(other.settled)
         self.lost, self.gone = set(other.lost), set(other.gone)
         self.doubtful = set(other.doubtful)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -78,7 +79,7 @@ class World:
     def duplicate(self, tab: Tab) -> Tab:
         """Open a second tab, over a copy of the first one's storage."""
         copy = self._open_tab()
-        copy.copy_of(tab)
+        copy.copy_of(tab, self._kept_in(tab))
         self._do("duplicate", tab.page, copy.page)
         return copy
 
@@ -209,6 +210,11 @@ class World:
                 self.tick(tab)
             self.flow()
         raise AssertionError(f"It keeps what is safe: {keeping}.")
+
+    def _kept_in(self, tab: Tab) -> set[int]:
+        """Return the events in the tab's storage: a page with many stores the last ones later."""
+        kept = json.loads(self._storage_of(tab).get(KEPT, "[]"))
+        return {event["payload"]["id"] for event in kept}
 
     def _storage_of(self, tab: Tab) -> dict[str, str]:
         """Return the items in the tab's storage."""

@@ -507,7 +507,9 @@ var RecoveryApp = (() => {
         this.requeueAfter(seq);
       } else {
         if (original) this.#settleApplied(original);
-        this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);
+        // the state that was copied may have come from a duplicate of the tab, with the same early events
+        const isCopy = original !== undefined;
+        this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
         if (this.#hasJoined) this.line = randomWord();
       }
       this.#wasCut = false;
