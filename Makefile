@@ -45,13 +45,13 @@ superuser: $(DEMO)/.installed ## Make somebody who may log in to the example's a
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0
 	@$(DEMO)/bin/python manage.py createsuperuser
 
-test: announce lint types layers test-suite ## Run every check, then the tests: six minutes or so (ARGS=... for pytest)
+test: announce lint types layers test-suite ## Run every check, then the tests: twelve minutes or so (ARGS=... for pytest)
 
 announce:
 	@printf '%s\n' \
-		'make test checks style, types and layers, and then runs about 4,900 tests in $(WORKERS) processes' \
+		'make test checks style, types and layers, and then runs about 5,800 tests in $(WORKERS) processes' \
 		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
-		'cores it takes about six minutes. "make help" lists the rest.'
+		'cores it takes about twelve minutes. "make help" lists the rest.'
 
 test-suite: PYTEST = -n $(WORKERS) --dist worksteal
 test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests, and no other check (WORKERS=0: in one process)
