@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
-from recovery_app.storages import DatabaseStorage
+from recovery_app.storages import DatabaseStorage, Verdict
 from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.core.databases import ALIAS, another_alias
 from tests.support.processes import free_port
@@ -143,3 +143,30 @@ def test_an_alias_that_is_not_there() -> None:
 def test_storage_errors_are_told_apart_from_all_others() -> None:
     assert issubclass(StorageUnavailable, StorageError)
     assert issubclass(StorageError, RecoveryError)
+
+
+@pytest.mark.parametrize(
+    ("database", "demote"),
+    [
+        pytest.param(
+            "postgresql",
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            marks=pytest.mark.django_db(transaction=True, databases=["postgresql"]),
+        ),
+        pytest.param(
+            "mariadb",
+            "SET SESSION TRANSACTION READ ONLY",
+            marks=pytest.mark.django_db(transaction=True, databases=["mariadb"]),
+        ),
+    ],
+)
+def test_a_server_that_has_become_read_only_is_left(database: str, demote: str) -> None:
+    with another_alias(database, CONN_MAX_AGE=None) as alias:
+        storage = DatabaseStorage(database=alias)
+        assert storage.save_fenced(KEY, snapshot_bytes(20), 60) is Verdict.DONE
+        with connections[alias].cursor() as cursor:
+            cursor.execute(demote)
+        with pytest.raises(StorageUnavailable, match="read-only"):
+            storage.save_fenced(KEY, snapshot_bytes(20), 60)
+        # The next call goes to whichever server the address leads to now.
+        assert storage.save_fenced(KEY, snapshot_bytes(20), 60) is Verdict.DONE

@@ -9,6 +9,12 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.storages.causes import describe_database_error
+from recovery_app.storages.system_checks import as_mapping
+
+_READ_ONLY_STATE = "25006"
+"""PostgreSQL's code for a write in a read-only transaction."""
+_READ_ONLY_NUMBERS = (1290, 1792, 1836)
+"""Those of MySQL and MariaDB: ``--read-only``, a read-only transaction, read-only mode."""
 
 
 @contextmanager
@@ -16,19 +22,37 @@ def translated_errors(storage: str, operation: str, alias: str) -> Iterator[None
     """Raise database errors as `StorageUnavailable` or `StorageError` of the named storage."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise StorageUnavailable(
-            storage,
-            operation,
-            cause=describe_database_error(error, alias),
-            address=_address_of(alias),
-        ) from error
-    except DatabaseError as error:
-        raise StorageError(
-            f"{storage} failed (during {operation}).",
-            cause=describe_database_error(error, alias),
-            address=_address_of(alias),
-        ) from error
+    except (DatabaseError, InterfaceError) as error:
+        address = _address_of(alias)
+        if _is_read_only(error):
+            _leave_server(alias)
+            cause = "the server is read-only"
+            raise StorageUnavailable(storage, operation, cause=cause, address=address) from error
+        cause = describe_database_error(error, alias)
+        if isinstance(error, (OperationalError, InterfaceError)):
+            raise StorageUnavailable(storage, operation, cause=cause, address=address) from error
+        message = f"{storage} failed (during {operation})."
+        raise StorageError(message, cause=cause, address=address) from error
+
+
+def _is_read_only(error: Exception) -> bool:
+    """Return whether a server refuses all writes, as a primary does after a failover."""
+    cause = error.__cause__
+    number = cause.args[0] if cause is not None and cause.args else None
+    return getattr(cause, "sqlstate", None) == _READ_ONLY_STATE or number in _READ_ONLY_NUMBERS
+
+
+def _leave_server(alias: str) -> None:
+    """Have the next call connect anew: by then the address may lead to the new primary.
+
+    A connection that persists would stay with the old one for the whole of ``CONN_MAX_AGE``.
+    """
+    connection = connections[alias]
+    if connection.in_atomic_block:
+        return
+    connection.close()
+    if as_mapping(connection.settings_dict.get("OPTIONS")).get("pool"):
+        connection.close_pool()  # type: ignore[attr-defined]
 
 
 def _address_of(alias: str) -> str:
