@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from asgiref.sync import SyncToAsync
 from django.conf import settings
+from django.db import connections
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from playwright.async_api import Browser, Page, async_playwright
@@ -60,6 +62,17 @@ def fresh_log_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_warning_of_bare_consumers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tests connect to consumers without a stack around them, which the log says once."""
     monkeypatch.setattr(mistakes.person_warning, "is_given", True)
+
+
+@pytest.fixture(autouse=True)
+def no_connection_stays_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Close what the thread of `sync_to_async` has opened: later, Channels would look at it.
+
+    Those may not use a database, and a look counts as use.
+    """
+    yield
+    if request.node.get_closest_marker("django_db") is not None:
+        SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture(autouse=True)

@@ -217,6 +217,7 @@ def checked(message: CheckMessage) -> Iterator[None]:
         registry.registered_checks.discard(check)
 
 
+@pytest.mark.django_db(databases="__all__")
 @pytest.mark.parametrize(("verbosity", "is_printed"), [("0", False), ("1", True)])
 def test_verbosity_0_prints_no_warnings_of_checks(
     clock: FakeClock, verbosity: str, is_printed: bool
@@ -227,6 +228,7 @@ def test_verbosity_0_prints_no_warnings_of_checks(
     assert ("Something to know." in stderr.getvalue()) is is_printed
 
 
+@pytest.mark.django_db(databases="__all__")
 def test_verbosity_0_goes_no_further_than_an_error_of_checks() -> None:
     with checked(Error("Something is wrong.")), pytest.raises(SystemCheckError, match="is wrong"):
         call_command("cleanup_recovery", "--verbosity", "0", skip_checks=False)

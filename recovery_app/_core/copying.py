@@ -19,11 +19,11 @@ from recovery_app.values import Takeover
 
 def copy_state(
     operations: Operations, grant: Grant, target: Grant, newest_version: int | None, socket_id: str
-) -> Flow[tuple[Takeover, Grant]]:
+) -> Flow[tuple[Takeover, Grant, bytes]]:
     """Read the state behind a superseded token; nothing changes.
 
-    Return it with a token for ``socket_id``, bound as ``target``. The snapshot may be bound as
-    either.
+    Return it with a token for ``socket_id``, bound as ``target``, and the digest of whose it is.
+    The snapshot may be bound as either.
     """
     data: bytes | None = yield "load", "load", (grant.key,), {}
     if data is None:
@@ -50,7 +50,7 @@ def copy_state(
         payload=snapshot.state if snapshot.serializer == operations.codec.name else None,
         replies=snapshot.replies,
     )
-    return takeover, following
+    return takeover, following, snapshot.person
 
 
 def _binding_of(snapshot: Snapshot, operations: Operations, grants: tuple[Grant, ...]) -> bytes:

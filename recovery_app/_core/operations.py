@@ -25,6 +25,7 @@ from recovery_app._core.persons import (
     Person,
     check_person,
     marker_key,
+    markers_for,
     revoke_person,
 )
 from recovery_app._core.refusals import check_date, misdated, refusal
@@ -37,7 +38,6 @@ from recovery_app.fencing import Decision, Verdict, check_fence_date, refuse
 from recovery_app.signals import observers
 from recovery_app.snapshots import (
     MAX_SEQ,
-    NOBODY,
     Header,
     Snapshot,
     encode_head,
@@ -186,11 +186,17 @@ class Operations(TokenIssuer):
         return (yield from self.take_over_granted(grant, newest_version))
 
     def take_over_granted(
-        self, grant: Grant, newest_version: int | None, person: Person | None = None
+        self,
+        grant: Grant,
+        newest_version: int | None,
+        person: Person | None = None,
+        *,
+        is_own: bool = True,
     ) -> Flow[tuple[Takeover, Grant]]:
         """Do the same with a token that is verified already.
 
-        ``person`` is whoever shows it, ``None`` whoever the snapshot says.
+        ``person`` is whoever shows it, ``None`` whoever the snapshot says; ``is_own`` whether it
+        was issued to them as who they are now.
         """
         options = {"now_us": self.now_us(), "newest_version": newest_version}
         decision: Decision = yield from self._step(grant, "takeover", "take_over", options)
@@ -205,10 +211,8 @@ class Operations(TokenIssuer):
             raise
         del decision
         # After the takeover: of two that meet, the revocation finds the token that was shown.
-        if person is None and digest != NOBODY:
-            person = Person(digest=digest, markers=(marker_key(digest),))
-        if person is not None:
-            yield from check_person(person.markers, grant.issued_us, grant.key)
+        markers = markers_for(person, digest, is_own=is_own)
+        yield from check_person(markers, grant.issued_us, grant.key)
         observers.token_created()
         if not is_outdated:
             return takeover, following
@@ -247,7 +251,7 @@ class Operations(TokenIssuer):
         limit = 0 if math.isinf(self._token_max_age) else self._token_max_age
         ttl_seconds = max(2 * self._ttl, limit)
         markers = [marker_key(digest) for digest in self.digests_of_user(pk)]
-        return revoke_person(markers, now_us=self.now_us(), ttl_seconds=ttl_seconds)
+        return revoke_person(markers, now_us=self.now_us, ttl_seconds=ttl_seconds)
 
     def touch(self, grant: Grant) -> Flow[bool]:
         """Restart the time to live; return whether there was a snapshot."""

@@ -59,20 +59,21 @@ class OperatorCalls:
         """End every page of a user: no token issued to them so far takes over again.
 
         Each live page closes at its next touch, within a quarter of the time to live.
-        ``user`` is a user or their primary key. Raises `StorageError`.
+        ``user`` is a user, or their primary key as the model has it. Raises `StorageError`, and
+        `ValueError` for a user without a key.
         """
-        self.driver.run(self.operations.revoke_user(getattr(user, "pk", user)))
+        self.driver.run(self.operations.revoke_user(_pk_of(user)))
 
     async def arevoke_user(self, user: object) -> None:
         """Async variant of `revoke_user`."""
-        await self.driver.arun(self.operations.revoke_user(getattr(user, "pk", user)))
+        await self.driver.arun(self.operations.revoke_user(_pk_of(user)))
 
     def digests_of_user(self, user: object) -> tuple[str, ...]:
         """Return the digests that a user's snapshots have as ``person``, for `Query.persons`.
 
         There is one for each secret, the newest first. ``user`` is a user or their primary key.
         """
-        digests = self.operations.digests_of_user(getattr(user, "pk", user))
+        digests = self.operations.digests_of_user(_pk_of(user))
         return tuple(digest.hex() for digest in digests)
 
     # Looking after the storage.
@@ -106,3 +107,10 @@ class OperatorCalls:
     async def acount(self) -> int:
         """Async variant of `count`."""
         return await self.driver.arun(inspection.count())
+
+
+def _pk_of(user: object) -> object:
+    pk = getattr(user, "pk", user)
+    if pk is None:
+        raise ValueError("This user has no primary key: nobody is logged in, or it isn't saved.")
+    return pk

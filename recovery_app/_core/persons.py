@@ -8,12 +8,12 @@ another node than the snapshot.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from recovery_app._core.driver import Flow
 from recovery_app.exceptions import RecoveryError, SnapshotError, TokenSuperseded
-from recovery_app.snapshots import NOBODY, Header, revoked_marker
+from recovery_app.snapshots import ANYONE, NOBODY, Header, revoked_marker
 
 _LENGTH = struct.Struct(">I")
 _NEVER = -1
@@ -59,14 +59,34 @@ def marker_key(digest: bytes) -> str:
     return f"person:{digest.hex()}"
 
 
-def revoke_person(markers: Sequence[str], *, now_us: int, ttl_seconds: float) -> Flow[None]:
+def revoke_person(
+    markers: Sequence[str], *, now_us: Callable[[], int], ttl_seconds: float
+) -> Flow[None]:
     """Refuse every token that was issued to a person until now."""
-    header = Header(now_us, now_us, NOBODY, created_us=now_us, saved_us=now_us)
-    for key in markers:
-        yield "revocation", "save", (key, revoked_marker(header), ttl_seconds), {}
+    # Twice: a join that came while the first was being written found no marker, and its new
+    # token is older than the second.
+    for _ in range(2):
+        date = now_us()
+        marker = revoked_marker(Header(date, date, NOBODY, created_us=date, saved_us=date))
+        for key in markers:
+            yield "revocation", "save", (key, marker, ttl_seconds), {}
 
 
-def check_person(markers: Sequence[str], since_us: int, socket_hash: str) -> Flow[None]:
+def markers_for(person: Person | None, digest: bytes, *, is_own: bool) -> set[str]:
+    """Return the markers that forbid a takeover by ``person`` of a snapshot with this digest.
+
+    ``is_own`` says that the token was issued to the person; what was somebody else's, or a
+    visitor's, isn't forbidden by what became of the person since.
+    """
+    found: set[str] = set()
+    if person is not None and (is_own or marker_key(digest) in person.markers):
+        found.update(person.markers)
+    if digest not in (NOBODY, ANYONE) and (person is None or digest != person.digest):
+        found.add(marker_key(digest))
+    return found
+
+
+def check_person(markers: Iterable[str], since_us: int, socket_hash: str) -> Flow[None]:
     """Raise `TokenSuperseded` if the person of a socket was revoked at ``since_us`` or later."""
     for key in markers:
         try:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from recovery_app._core.copying import copy_state
 from recovery_app._core.driver import Flow
 from recovery_app._core.operations import Operations
-from recovery_app._core.persons import Person, check_person
+from recovery_app._core.persons import Person, check_person, markers_for
 from recovery_app._core.tokens import Grant
 from recovery_app.exceptions import InvalidSignature, TokenSuperseded
 from recovery_app.values import Takeover
@@ -56,9 +56,12 @@ def take_over_as(
             raise
     else:
         return (*taken, False)
-    copy = yield from copy_state(operations, grant, target, newest_version, copy_id)
-    yield from check_person(person.markers, grant.issued_us, grant.key)
-    return (*copy, True)
+    takeover, following, digest = yield from copy_state(
+        operations, grant, target, newest_version, copy_id
+    )
+    markers = markers_for(person, digest, is_own=target is grant)
+    yield from check_person(markers, grant.issued_us, grant.key)
+    return takeover, following, True
 
 
 def _rebind(
@@ -71,7 +74,7 @@ def _rebind(
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
             takeover, following = yield from operations.take_over_granted(
-                grant, newest_version, person
+                grant, newest_version, person, is_own=False
             )
         except InvalidSignature:
             # The token is genuine: its signature was verified. An earlier join may have bound the

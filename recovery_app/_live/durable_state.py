@@ -146,7 +146,7 @@ class DurableState:
 
     async def touch(self) -> None:
         """Show that the connection lives, and renew a token that has half its age behind it."""
-        if await self._end_if_revoked():
+        if await self.end_if_revoked():
             return
         if self._socket is None and self._unrestored is not None:
             # The state waits for a fix of the application, as long as the page is open.
@@ -161,7 +161,7 @@ class DurableState:
     async def keep_alive(self) -> None:
         """Restart the time to live and change nothing: this may run beside any other call."""
         grant = self._unrestored if self._socket is None else self._socket.grant
-        if grant is not None and not await self._end_if_revoked():
+        if grant is not None and not await self.end_if_revoked():
             with suppress(RecoveryError), _TOUCH:
                 await self.manager.driver.arun(self.manager.operations.touch(grant))
 
@@ -171,6 +171,8 @@ class DurableState:
             return
         self.person = person
         self._metadata = self._metadata._replace(person=person.digest)
+        # What is stored says that it is somebody else's.
+        self._saved = None
         self._known_since_us = self.manager.operations.now_us()
 
     async def renew(self, binding: bytes) -> None:
@@ -240,10 +242,10 @@ class DurableState:
 
     async def _announce_unless_revoked(self, grant: Grant) -> None:
         # A token that was issued while the person was being revoked would take over later.
-        if not await self._end_if_revoked():
+        if not await self.end_if_revoked():
             await self._announce(grant.token)
 
-    async def _end_if_revoked(self) -> bool:
+    async def end_if_revoked(self) -> bool:
         """Return whether the person was revoked; if so, the topic is closed."""
         if self.is_revoked or not self.person.markers:
             return self.is_revoked

@@ -81,7 +81,9 @@ class ReplyCache:
     def is_taken(self, number: int, line: str) -> bool:
         """Return whether an event of another line is known to have this number."""
         found = (each for each, first in reversed(self._lines) if first <= number)
-        return bool(line) and next(found, line) != line
+        # Of the numbers before all lines that are remembered, nobody knows whose they were.
+        forgotten = "" if len(self._lines) >= MAX_LINES else line
+        return bool(line) and next(found, forgotten) != line
 
     def describe(self) -> dict[str, object]:
         """Return what a client is told of the events in a state that was copied."""

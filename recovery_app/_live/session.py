@@ -72,7 +72,7 @@ class Session(DurableState):
             self._pending_socket = Socket(takeover.socket_id, grant)
             return takeover
         self.outcome, self.replies = Outcome.RECOVERED, replies
-        is_current = takeover.version == self._metadata.version
+        is_current = takeover.version == self._metadata.version and self.matched_fallback is None
         self._saved = takeover.payload if is_current else None
         self._socket = Socket(takeover.socket_id, grant)
         self._replied_us = takeover.issued_us

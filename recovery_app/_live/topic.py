@@ -57,6 +57,8 @@ class Topic:
         """Bind the session to whoever is logged in now, and announce the new token."""
         if self._session is None:
             raise RuntimeError("renew_recovery() works once the topic is joined.")
+        if await self._session.end_if_revoked():
+            return
         _, binding, name = await self._application.identify()
         person = self._context.manager.operations.person(name, self._application.user)
         self._has_new_owner |= person.owner != self._session.person.owner
@@ -150,9 +152,10 @@ class Topic:
             log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
             await self._refuse("join crashed")
         else:
-            self._timers.start(self._session)
+            session = self._session
+            self._timers.start(session)
             await self._send(reply)
-            if self._session.is_revoked:
+            if session.is_revoked:
                 await self._close_revoked()
             if self._context.started.is_too_many:
                 await self._context.started.delete_oldest()

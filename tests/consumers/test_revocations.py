@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -265,3 +265,64 @@ async def test_a_page_whose_socket_an_operator_revoked_is_closed(
     clock.advance(seconds=10 * SOON)
     assert quick.count() == 0
     assert await outcome(quick, AnonymousUser(), token) == "expired"
+
+
+class Tenant(Counter):
+    """A consumer whose binding doesn't name the user."""
+
+    async def get_recovery_binding(self) -> bytes:
+        return b"tenant"
+
+
+async def test_whoever_shows_it_a_token_of_a_revoked_user_is_rejected(
+    manager: RecoveryManager, clock: FakeClock
+) -> None:
+    async with page(manager, ADA, Tenant) as client:
+        token = recovery_of(await client.join())["token"]
+        await client.push("add")
+    clock.advance(seconds=1)
+    manager.revoke_user(ADA)
+    for user in (AnonymousUser(), BOB, ADA):
+        assert await outcome(manager, user, token, Tenant) == "rejected"
+
+
+async def test_what_was_nobodys_goes_along_with_a_login_after_a_revocation(
+    manager: RecoveryManager, clock: FakeClock
+) -> None:
+    async with page(manager, AnonymousUser()) as client:
+        token = recovery_of(await client.join())["token"]
+        await client.push("add")
+    clock.advance(seconds=1)
+    manager.revoke_user(ADA)
+    clock.advance(seconds=1)
+    async with page(manager, ADA) as client:
+        reply = recovery_of(await client.join(token=token))
+        assert reply["outcome"] == "recovered"
+    # It is hers from then on, which the snapshot says as well.
+    (info,) = manager.snapshots().items
+    assert info.person in manager.digests_of_user(ADA)
+    clock.advance(seconds=1)
+    manager.revoke_user(ADA)
+    assert await outcome(manager, ADA, reply["token"]) == "rejected"
+
+
+async def test_a_logout_on_the_page_does_not_outrun_a_revocation(
+    manager: RecoveryManager,
+) -> None:
+    class Leaving(Counter):
+        async def handle_event(self, event: str, payload: Any) -> dict[str, Any] | None:
+            if event == "logout":
+                cast(Any, self.scope)["user"] = AnonymousUser()
+                await self.renew_recovery()
+            return await super().handle_event(event, payload)
+
+    async with page(manager, ADA, Leaving) as client:
+        await client.join()
+        manager.revoke_user(ADA)
+        await client.cast("logout")
+        assert (await client.hear())["event"] == "phx_close"
+
+
+def test_nobody_cannot_be_revoked(manager: RecoveryManager) -> None:
+    with pytest.raises(ValueError, match="no primary key"):
+        manager.revoke_user(AnonymousUser())

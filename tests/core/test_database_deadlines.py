@@ -58,6 +58,14 @@ async def until_ended(storage: DatabaseStorage) -> None:
         await asyncio.sleep(0.01)
 
 
+def count_waiting() -> int:
+    """Return how many statements wait for a lock."""
+    with connections["postgresql"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        count: int = cursor.fetchone()[0]
+    return count
+
+
 def numbered(number: int) -> Any:
     """Return the snapshot of a state with a number, saved with the same token as the others."""
     return snapshot_bytes(20, b'{"n":%d}' % number)
@@ -78,6 +86,23 @@ async def test_nothing_newer_is_saved_while_an_older_save_may_still_land() -> No
     assert (await patient.aload(KEY) or b"").endswith(b'{"n":2}')
     storage._deadlines._seconds = 60
     assert await storage.asave_fenced(KEY, numbered(3), 60) is Verdict.DONE
+    storage.close()
+    patient.close()
+
+
+async def test_a_save_that_was_cancelled_may_still_land_too() -> None:
+    storage, patient = storage_with(60), storage_with(60)
+    await patient.asave_fenced(KEY, numbered(1), 60)
+    with locked(KEY):
+        saving = asyncio.create_task(storage.asave_fenced(KEY, numbered(2), 60))
+        while not await patient.run(count_waiting):
+            await asyncio.sleep(0.01)
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        with pytest.raises(StorageUnavailable, match="an earlier save is still unanswered"):
+            await storage.asave_fenced(KEY, numbered(3), 60)
+    await asyncio.wait_for(until_ended(storage), 30)
     storage.close()
     patient.close()
 

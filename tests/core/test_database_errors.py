@@ -106,7 +106,8 @@ def test_a_database_without_the_table(call: Callable[[Any], object], tmp_path: P
 def test_a_file_that_is_no_database(call: Callable[[Any], object], tmp_path: Path) -> None:
     path = tmp_path / "rubbish"
     path.write_bytes(b"rubbish" * 1000)
-    with another_alias("default", NAME=str(path)) as alias:
+    # A command at the start would fail before Django knows of the connection, and leave it open.
+    with another_alias("default", NAME=str(path), OPTIONS={}) as alias:
         storage = DatabaseStorage(database=alias)
         error = error_of(lambda: call(storage), DatabaseError)
         assert type(error) is StorageError

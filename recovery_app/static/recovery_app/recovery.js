@@ -372,6 +372,9 @@ var RecoveryApp = (() => {
     return isEvent && typeof owner === "string" && owner !== "";
   }
 
+  /** How many lines of a state the server remembers, with the first number of each. */
+  const MAX_LINES = 16;
+
   /** How many events of other pages, and how many characters of their replies, are remembered as settled. */
   const [MAX_SETTLED, MAX_SETTLED_CHARS] = [100, 100_000];
 
@@ -676,8 +679,10 @@ var RecoveryApp = (() => {
     /** Discard events whose numbers are those of another page's events in the state, and all that were numbered after
      * them. @param {number} seq of the last event in the state @param {Line[]} lines */
     #discardTaken(seq, lines) {
+      // nobody knows whose the numbers before all the lines were that the server remembers
+      const forgotten = (/** @type {QueuedEvent} */ queued) => (lines.length < MAX_LINES ? queued.line : "");
       const isTaken = (/** @type {QueuedEvent} */ queued) =>
-        queued.isUpTo(seq) && queued.line !== null && (queued.lineIn(lines) ?? queued.line) !== queued.line;
+        queued.isUpTo(seq) && queued.line !== null && (queued.lineIn(lines) ?? forgotten(queued)) !== queued.line;
       const first = this.events.findIndex(isTaken);
       if (first >= 0) this.discard(this.events.slice(first).filter((queued) => queued.seq !== null), "superseded");
     }

@@ -54,6 +54,10 @@ class Deadlines:
         except asyncio.TimeoutError:
             bounded.give_up(key)
             raise self._error(f"no answer within {self._seconds:g} s") from None
+        except asyncio.CancelledError:
+            # Whoever waited has given up, and the call may still take effect.
+            bounded.give_up(key)
+            raise
 
     def _error(self, why: str) -> StorageUnavailable:
         return StorageUnavailable(self._storage, f"a call: {why}")

@@ -39,7 +39,9 @@ def _is_read_only(error: Exception) -> bool:
     """Return whether a server refuses all writes, as a primary does after a failover."""
     cause = error.__cause__
     number = cause.args[0] if cause is not None and cause.args else None
-    return getattr(cause, "sqlstate", None) == _READ_ONLY_STATE or number in _READ_ONLY_NUMBERS
+    # The attribute of psycopg, and that of psycopg2.
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state == _READ_ONLY_STATE or number in _READ_ONLY_NUMBERS
 
 
 def _leave_server(alias: str) -> None:
