@@ -95,7 +95,7 @@ async def test_a_save_that_was_cancelled_may_still_land_too() -> None:
     await patient.asave_fenced(KEY, numbered(1), 60)
     with locked(KEY):
         saving = asyncio.create_task(storage.asave_fenced(KEY, numbered(2), 60))
-        while not await patient.run(count_waiting):
+        while not await patient.run(count_waiting):  # noqa: ASYNC110 (nothing tells of it)
             await asyncio.sleep(0.01)
         saving.cancel()
         with pytest.raises(asyncio.CancelledError):
