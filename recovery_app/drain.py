@@ -156,7 +156,7 @@ async def _refuse(scope: Any, receive: Any, send: Any) -> None:
 
 
 def _finish_handshake(send: Any) -> None:
-    """Tell uvicorn that a refused handshake is complete, or it logs an error for each.
+    """Mark a refused handshake as complete for uvicorn, or it logs an error for each.
 
     Its implementation ``websockets-sansio`` doesn't notice (uvicorn pull request 3138).
     """

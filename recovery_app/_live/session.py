@@ -148,6 +148,6 @@ class Session(DurableState):
         return reply
 
     def add_aliases(self, names: Sequence[bytes | None]) -> None:
-        """Tell the client other names under which it may have kept the same person's events."""
+        """Add names to the reply under which the client may have kept the same person's events."""
         owners = [self.manager.operations.owner_of(name) for name in names if name is not None]
         self._aliases += tuple(each for each in owners if each != self.person.owner)

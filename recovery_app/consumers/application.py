@@ -318,7 +318,7 @@ class TopicApplication:
 
 
 def _copy_mutable_fields(origin: RecoveryMixin, consumer: RecoveryMixin) -> None:
-    """Give a consumer copies of what others would change with it: the class has it for everyone."""
+    """Copy to a consumer what others would change with it: the class has it for everyone."""
     for name in origin.recovery_fields:
         value = getattr(origin, name, None)
         if isinstance(value, _MUTABLE):

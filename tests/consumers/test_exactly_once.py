@@ -477,3 +477,17 @@ async def test_a_crash_loses_a_gathered_state_and_its_numbers_together(
         async with connected(Gathering, manager) as client:
             assert recovery_of(await client.join(token=token))["seq"] == 0
             assert (await send(client, 1))["response"]["count"] == 1
+
+
+def test_a_number_before_all_remembered_lines_is_nobodys() -> None:
+    cache = ReplyCache()
+    for number in range(MAX_LINES):
+        cache.add(Reply(is_ok=True, response=b"{}"), f"line {number}")
+    assert not cache.is_taken(1, "line 0")
+    assert cache.is_taken(2, "line 0")
+    cache.add(Reply(is_ok=True, response=b"{}"), "another")
+    assert cache.is_taken(1, "line 0")
+    assert cache.is_taken(1, "somebody's")
+    assert not cache.is_taken(2, "line 1")
+    # A client without lines numbers for itself alone.
+    assert not cache.is_taken(1, "")

@@ -227,6 +227,9 @@ async def test_whoever_logs_in_on_a_page_has_it_closed_too(quick: RecoveryManage
         await client.cast("login")
         assert (await client.hear())["event"] == "recovery:token"
         await client.reply()
+        # The state is the same, and what is stored says whose it is now.
+        (info,) = quick.snapshots().items
+        assert info.person in quick.digests_of_user(ada)
         await quick.arevoke_user(ada)
         assert await is_closed(client)
 

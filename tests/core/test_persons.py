@@ -7,7 +7,7 @@ import pytest
 from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.persons import name_user
 from recovery_app.exceptions import StorageError, TokenSuperseded
-from recovery_app.storages import Storage
+from recovery_app.storages import MemoryStorage, Storage
 from tests.clock import FakeClock
 from tests.core.support import make_manager
 
@@ -49,3 +49,31 @@ def test_the_marker_outlives_every_token(clock: FakeClock) -> None:
         assert manager.storage.load(key) is not None
         clock.advance(seconds=402)
         assert manager.storage.load(key) is None
+
+
+def test_a_takeover_while_the_marker_is_written_escapes_nothing(clock: FakeClock) -> None:
+    class Slow(MemoryStorage):
+        is_slow = False
+        taken = ""
+
+        def save(self, key: str, data: bytes, ttl: float) -> None:
+            if self.is_slow:
+                # The page joins before the marker is there, and later than the marker is dated.
+                self.is_slow = False
+                clock.advance(seconds=0.1)
+                self.taken = manager.take_over(grant.token).token
+                clock.advance(seconds=0.1)
+            super().save(key, data, ttl)
+
+    storage = Slow(clock=clock)
+    manager = make_manager(storage=storage, clock=clock)
+    name = name_user(1)
+    grant = manager.operations.create("a socket", b"")
+    metadata = SnapshotMetadata(person=manager.operations.person(name, name).digest)
+    flow = manager.operations.save_payload(grant, b"{}", socket_id="a socket", metadata=metadata)
+    manager.driver.run(flow)
+    storage.is_slow = True
+    manager.revoke_user(1)
+    with pytest.raises(TokenSuperseded) as raised:
+        manager.take_over(storage.taken)
+    assert raised.value.revoked
