@@ -7,7 +7,7 @@ from typing import cast
 
 from recovery_app._concurrency import LRUCache, timestamps_of
 from recovery_app._core.persons import ANONYMOUS, Person, marker_key, name_user
-from recovery_app._core.refusals import misdated
+from recovery_app._core.refusals import check_date
 from recovery_app._core.sealing import Sealer
 from recovery_app._core.tokens import Grant, TokenPayload, TokenSigner, hash_socket_id
 from recovery_app.clock import MAX_AHEAD_US, MICROSECONDS, Clock, to_us
@@ -77,9 +77,7 @@ class TokenIssuer:
         if grant is None:
             payload = self._signer.verify(token, binding)
             grant = self._grant(str.__str__(cast("str", token)), payload, binding)
-        now = self._clock()
-        if not grant.starts_at <= now <= grant.expires_at:
-            raise misdated(grant, now, self._token_max_age)
+        check_date(grant, self._clock(), self._token_max_age)
         return grant
 
     def bind(self, grant: Grant, binding: bytes) -> Grant:

@@ -70,14 +70,10 @@ class RecoveryManager(OperatorCalls):
         self.codec = StateCodec(written_by, serializer_fallbacks, max_state_bytes=max_state_bytes)
         self._cleanup = self._make_cleanup(cleanup_interval)
         signer = TokenSigner(secret, secret_fallbacks)
+        cipher = None if encryption_keys is None else Cipher(encryption_keys)
         self.operations = Operations(
             signer=signer,
-            sealer=Sealer(
-                signer,
-                is_on=self.storage.is_shared if seal is None else seal,
-                reads_unsealed=seal is None,
-                cipher=None if encryption_keys is None else Cipher(encryption_keys),
-            ),
+            sealer=self._make_sealer(signer, seal, cipher),
             codec=self.codec,
             ttl=self.ttl,
             token_max_age=self.token_max_age,
@@ -281,6 +277,10 @@ class RecoveryManager(OperatorCalls):
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
+
+    def _make_sealer(self, signer: TokenSigner, seal: bool | None, cipher: Cipher | None) -> Sealer:
+        is_on = self.storage.is_shared if seal is None else seal
+        return Sealer(signer, is_on=is_on, reads_unsealed=seal is None, cipher=cipher)
 
     def _make_cleanup(self, interval: float | timedelta | None) -> CleanupThread | None:
         if interval is None or self.storage.expires_by_itself:

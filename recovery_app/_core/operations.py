@@ -28,7 +28,7 @@ from recovery_app._core.persons import (
     markers_for,
     revoke_person,
 )
-from recovery_app._core.refusals import check_date, misdated, refusal
+from recovery_app._core.refusals import check_date, refusal
 from recovery_app._core.sealing import Sealer
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import Grant, TokenSigner, hash_socket_id
@@ -122,8 +122,7 @@ class Operations(TokenIssuer):
         to the last events, as `recovery_app._live.replies` packs them.
         """
         now = self._clock()
-        if not grant.starts_at <= now <= grant.expires_at:
-            raise misdated(grant, now, self._token_max_age)
+        check_date(grant, now, self._token_max_age)
         issued_us = grant.claim.issued_us
         head = encode_head(
             issued_us,
