@@ -49,10 +49,13 @@ class Page(ScriptedClient):
 
 
 class Deploy:
-    """How far the deploy is, which is also how many of their events the pages have sent."""
+    """How far the deploy is, which is also how many of their events the pages have sent.
+
+    They keep the last ones for its end: a page that has sent all of them is no longer up.
+    """
 
     def __init__(self, steps: int) -> None:
-        self._share = 1 / (steps + 1)
+        self._share = 1 / (steps + 2)
         self.done = self._share
 
     def advance(self) -> None:
