@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,19 +95,17 @@ def set_password(redis: Process, password: str = "secret") -> None:
 
 
 def make_server(
-    asgi_server: Callable[..., AsgiServer], redis: Process, tmp_path: Path, **env: str
+    asgi_server: Callable[..., AsgiServer], redis: Process, *arguments: str, **env: str
 ) -> AsgiServer:
-    """Start a node of two workers."""
-    directory = tmp_path / f"metrics{len(list(tmp_path.glob('metrics*')))}"
-    directory.mkdir()
-    env |= {
+    """Start a node."""
+    env = {
         "REDIS_URL": f"redis://site:secret@{HOST}:{redis.port}/0",
-        "PROMETHEUS_MULTIPROC_DIR": str(directory),
-        "DJANGO_SETTINGS_MODULE": "tests.support.layerless",
+        "DJANGO_SETTINGS_MODULE": "tests.support.sessions",
         "DRAIN_SECONDS": "0.5",
+        **env,
     }
     application = "tests.support.draining:application"
-    return asgi_server(application=application, env=env, arguments=["--workers", "2"])
+    return asgi_server(application=application, env=env, arguments=arguments)
 
 
 # Outages of Redis, and of the proxy
@@ -162,7 +162,10 @@ async def outage(site: Site, redis: Process, make: Callable[..., object]) -> Asy
 async def test_outages_of_redis_and_of_the_proxy(
     asgi_server: Callable[..., AsgiServer], redis: Process, tmp_path: Path, promtool: str
 ) -> None:
-    node = make_server(asgi_server, redis, tmp_path)
+    directory = tmp_path / "metrics"
+    directory.mkdir()
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
+    node = make_server(asgi_server, redis, "--workers", "2", **env)
     with make_nginx(tmp_path / "proxy", [node, node]) as nginx:
         site = Site([node], [Page("/counting") for _ in range(PAGES)], f"ws://{HOST}:{nginx.port}")
         await site.scrape()
@@ -231,66 +234,88 @@ async def check_proxy(site: Site, nginx: Process) -> None:
 
 # Bad deploys, and others that lose states
 
-
-SESSION = "a" * 32
-
-
-async def deploy(
-    site: Site, redis: Process, asgi_server: Callable[..., AsgiServer], path: Path, **env: str
-) -> None:
-    """Replace the node by another one, to which all pages come before it is scraped."""
-    (old,) = site.servers
-    new = make_server(asgi_server, redis, path, **env)
-    await asyncio.to_thread(old.stop)
-    site.servers, site.url = [new], new.ws_url
-    await site.come_back()
+COOKIE = {"Cookie": f"sessionid={'a' * 32}"}
+SECRET = {"DEMO_SECRET_KEY": "one secret " * 5}
+ANOTHER_SECRET = {"DEMO_SECRET_KEY": "another secret " * 5}
 
 
-def outcomes(pages: Sequence[Page]) -> set[str]:
-    return {page.outcome for page in pages}
+@dataclass
+class Deploys:
+    """Nodes of one process each, one after the other."""
+
+    site: Site
+    start: Callable[..., AsgiServer]
+
+    async def deploy(self, **env: str) -> set[str]:
+        """Replace the node; all pages come back before it is scraped. Return their outcomes."""
+        (old,) = self.site.servers
+        new = await asyncio.to_thread(self.start, **env)
+        await asyncio.to_thread(old.stop)
+        self.site.servers, self.site.url = [new], new.ws_url
+        return await self.come_back()
+
+    async def come_back(self) -> set[str]:
+        """Have all pages come back, and return their outcomes."""
+        assert all(await self.site.come_back())
+        return {page.outcome for page in self.site.pages}
+
+
+@contextmanager
+def sessions_are_away(data: Path) -> Iterator[None]:
+    """Take away the table of sessions, which middleware needs before a consumer hears anything."""
+    there, away = "django_session", "django_session_away"
+    for old, new in ((there, away), (away, there)):
+        with closing(sqlite3.connect(data / "demo.sqlite3", timeout=WAIT_SECONDS)) as database:
+            database.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        if old == there:
+            yield
 
 
 async def test_deploys_and_losses(
     asgi_server: Callable[..., AsgiServer], redis: Process, tmp_path: Path, promtool: str
 ) -> None:
-    node = make_server(asgi_server, redis, tmp_path, DEMO_SECRET_KEY="one secret " * 5)
-    cookie = {"Cookie": f"sessionid={SESSION}"}
-    site = Site([node], [Page("/counting", cookie) for _ in range(PAGES)], node.ws_url)
+    start = partial(make_server, asgi_server, redis)
+    node = start(**SECRET)
+    site = Site([node], [Page("/counting", COOKIE) for _ in range(PAGES)], node.ws_url)
+    deploys = Deploys(site, start)
     await site.scrape()
-    assert all(await site.come_back())
+    assert await deploys.come_back() == {"new"}
     await site.live(2)
 
     # A deploy as it should be.
-    start = site.now
-    await deploy(site, redis, asgi_server, tmp_path, DEMO_SECRET_KEY="one secret " * 5)
+    assert await deploys.deploy(**SECRET) == {"recovered"}
     await site.live(6)
-    assert outcomes(site.pages) == {"recovered"}
-    site.expected.fired(start, site.now)
+    site.expected.fired(0, site.now)
+
+    # The database with the sessions is away.
+    with sessions_are_away(tmp_path / "demo"):
+        for _ in range(4 * MINUTE):
+            assert not any(await site.come_back())
+            await site.scrape()
+        site.expected.firing(site.now, "RecoveryJoinsFail", "RecoveryPagesGone")
+        assert site.figure("topics_open") == 0
+    assert await deploys.come_back() == {"recovered"}
+    await site.live(6)
+    site.expected.firing(site.now)
 
     # Redis forgets everything.
     with client(redis.port) as connection:
         connection.flushall()
-    await site.come_back()
-    assert outcomes(site.pages) == {"not_found"}
+    assert await deploys.come_back() == {"not_found"}
     await site.wait(2)
     site.expected.firing(site.now, "RecoveryStatesLost")
     await site.live(6)
     site.expected.firing(site.now)
 
-    # Code that can't restore what it has stored, which the next deploy mends.
-    broken = {"DEMO_SECRET_KEY": "one secret " * 5, "BROKEN_RESTORE": "1"}
-    await deploy(site, redis, asgi_server, tmp_path, **broken)
-    assert outcomes(site.pages) == {"failed"}
+    # Code that can't restore what it has stored.
+    assert await deploys.deploy(**SECRET, BROKEN_RESTORE="1") == {"failed"}
     await site.wait(2)
     site.expected.firing(site.now, "RecoveryRestoreFails")
-    await deploy(site, redis, asgi_server, tmp_path, DEMO_SECRET_KEY="one secret " * 5)
-    assert outcomes(site.pages) == {"recovered"}
-    await site.live(7)
+    await site.wait(6)
     site.expected.firing(site.now)
 
     # Another secret, without the old one as a fallback.
-    await deploy(site, redis, asgi_server, tmp_path, DEMO_SECRET_KEY="another secret " * 5)
-    assert outcomes(site.pages) == {"rejected"}
+    assert await deploys.deploy(**ANOTHER_SECRET) == {"rejected"}
     await site.wait(2)
     site.expected.firing(site.now, "RecoveryTokensRejectedSuddenly")
     await all_of(site.pages, "cut")
