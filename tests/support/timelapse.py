@@ -138,7 +138,7 @@ class Page:
             socket = await connect(url, additional_headers=self.headers, proxy=None)
             self._socket = socket
             shown = {"_recovery": self.token} if self.token else {}
-            response = await self._ask("phx_join", shown)
+            response = await self.ask("phx_join", shown)
         except (OSError, WebSocketException):
             await self.cut()
             return False
@@ -151,7 +151,7 @@ class Page:
         if self._socket is None:
             return
         try:
-            self.count = (await self._ask("add", {}))["count"]
+            self.count = (await self.ask("add", {}))["count"]
         except WebSocketException:
             await self.cut()
 
@@ -162,7 +162,8 @@ class Page:
             await self._socket.wait_closed()
             self._socket = None
 
-    async def _ask(self, event: str, payload: Any) -> dict[str, Any]:
+    async def ask(self, event: str, payload: Any) -> dict[str, Any]:
+        """Send an event and return the reply's response."""
         assert self._socket is not None
         ref = next(self._refs)
         await self._socket.send(json.dumps(["1", ref, "lv:count", event, payload]))
