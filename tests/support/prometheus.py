@@ -27,7 +27,10 @@ class Prometheus(Process):
         port = free_port()
         targets = [f"{HOST}:{server.port}" for server in servers]
         job = {"job_name": "web", "static_configs": [{"targets": targets}]}
-        config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+        config = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [job],
+        }
         directory.mkdir()
         # JSON is YAML too.
         file = directory / "prometheus.yml"
@@ -42,7 +45,15 @@ class Prometheus(Process):
             ],
             port=port,
             log=directory / "log",
+            is_ready=self._is_ready,
         )
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}/-/ready") as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
 
     def query(self, expr: str, at: float | None = None) -> dict[tuple[str, ...], float]:
         """Return the values of a query by those of its labels, in the order of their names."""
