@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app.clock import to_us
 from recovery_app.drain import is_draining
 from recovery_app.exceptions import StorageError
 from recovery_app.middleware import current_manager
@@ -96,8 +97,9 @@ async def storage(_request: HttpRequest) -> JsonResponse:
 async def _try(used: Storage) -> str:
     # As long as the hash of a socket id, which is the key of a real snapshot.
     key = secrets.token_hex(8)
-    data = _make_snapshot(binding=secrets.token_bytes(16))
-    await used.asave(key, data, TTL_SECONDS)
+    data = _make_snapshot(binding=secrets.token_bytes(16), now_us=to_us(used.clock()))
+    # As a page's state is saved: a server may allow plain commands, and no scripts.
+    await used.asave_fenced(key, data, TTL_SECONDS)
     found = await used.aload(key)
     was_there = await used.adelete(key)
     if found is None or not was_there:
@@ -107,8 +109,15 @@ async def _try(used: Storage) -> str:
     return ""
 
 
-def _make_snapshot(binding: bytes) -> bytes:
+def _make_snapshot(binding: bytes, now_us: int) -> bytes:
     """Return a snapshot that listings omit and no token can recover."""
-    header = Header(fence=0, floor=0, binding=binding, flags=REVOKED)
+    header = Header(
+        fence=now_us,
+        floor=now_us,
+        binding=binding,
+        flags=REVOKED,
+        created_us=now_us,
+        saved_us=now_us,
+    )
     snapshot = Snapshot(header=header, socket_id="", view="", topic="", serializer="", state=b"")
     return snapshot.to_bytes()

@@ -9,7 +9,12 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +33,6 @@ PAGES = 24
 MINUTE = 4
 """Scrapes in a minute."""
 WAIT_SECONDS = 60
-DOWN = "RecoveryStorageUnavailable"
 
 
 @dataclass
@@ -139,17 +143,38 @@ def another_password(redis: Process) -> Iterator[None]:
     set_password(redis)
 
 
+@contextmanager
+def without_permission(redis: Process) -> Iterator[None]:
+    with client(redis.port) as connection:
+        connection.execute_command("ACL", "SETUSER", "site", "-eval", "-evalsha")
+        yield
+    set_password(redis)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """An outage of Redis, what log and health say of it, and which alert it is, and when."""
+
+    make: Callable[[Process], AbstractContextManager[None]]
+    cause: str
+    alert: str = "RecoveryStorageUnavailable"
+    minutes: int = 4
+
+
 OUTAGES = (
-    (stopped, "Connection refused"),
-    (full, "its memory is full (OOM)"),
-    (another_password, "the user or password is refused"),
+    Outage(stopped, "Connection refused"),
+    Outage(full, "its memory is full (OOM)"),
+    Outage(another_password, "the user or password is refused"),
+    Outage(without_permission, "the user lacks a permission", "RecoveryStorageBroken", 6),
 )
 
 
 @asynccontextmanager
-async def outage(site: Site, redis: Process, make: Callable[..., object]) -> AsyncIterator[None]:
+async def outage(
+    site: Site, redis: Process, make: Callable[[Process], AbstractContextManager[None]]
+) -> AsyncIterator[None]:
     """Have an outage of Redis, and go on once calls have gone well for a while."""
-    with make(redis):  # type: ignore[attr-defined]
+    with make(redis):
         yield
     await all_of(site.pages, "add")
     await asyncio.sleep(QUIET_SECONDS)
@@ -172,32 +197,32 @@ async def test_outages_of_redis_and_of_the_proxy(
         assert all(await site.come_back())
         await site.live(2)
         await check_short_outage(site, redis)
-        for make, cause in OUTAGES:
-            await check_outage(site, redis, make, cause)
+        for each in OUTAGES:
+            await check_outage(site, redis, each)
         await check_proxy(site, nginx)
         await all_of(site.pages, "cut")
     assert site.figure("topics_unsafe") == 0
     site.expected.check(promtool, site.recorder, tmp_path / "alerts.test.yml")
 
 
-async def check_outage(site: Site, redis: Process, make: Callable[..., object], cause: str) -> None:
+async def check_outage(site: Site, redis: Process, each: Outage) -> None:
     """Have an outage that is long enough for somebody to be woken up."""
     node, start = site.servers[0], site.now
-    async with outage(site, redis, make):
-        await site.live(4)
-        site.expected.firing(site.now, DOWN)
+    async with outage(site, redis, each.make):
+        await site.live(each.minutes)
+        site.expected.firing(site.now, each.alert)
         assert site.figure("topics_unsafe") == PAGES
         for probe in ("live", "ready"):
             assert status_of(f"{node.url}/health/{probe}/")[0] == 200
         status, text = status_of(f"{node.url}/health/storage/")
         assert status == 503
-        assert cause in text
+        assert each.cause in text
     site.expected.firing(site.now)
     await site.live(3)
     assert site.figure("topics_unsafe") == 0
     site.expected.firing(site.now)
-    site.expected.fired(start, site.now, DOWN)
-    assert cause in node.output()
+    site.expected.fired(start, site.now, each.alert)
+    assert each.cause in node.output()
     assert {page.is_up for page in site.pages} == {True}
 
 
