@@ -1,4 +1,8 @@
 /** The plain script: everything that the package exports, as the global `RecoveryApp`. */
-import * as everything from "./index.js";
+import {
+  EventError, LiveViewRecovery, Recovery, RecoverySocket, fullJitter, reconnectAfterMs, rejoinAfterMs,
+} from "./index.js";
 
-Object.assign(globalThis, { RecoveryApp: { ...everything } });
+const RecoveryApp = { EventError, LiveViewRecovery, Recovery, RecoverySocket, fullJitter, reconnectAfterMs, rejoinAfterMs };
+
+Object.assign(globalThis, { RecoveryApp });

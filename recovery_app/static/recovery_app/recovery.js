@@ -1,24 +1,6 @@
 /*! django-recovery-app 0.1.0 | BSD-3-Clause */
 "use strict";
 (() => {
-  var __defProp = Object.defineProperty;
-  var __export = (target, all) => {
-    for (var name in all)
-      __defProp(target, name, { get: all[name], enumerable: true });
-  };
-
-  // src/index.js
-  var index_exports = {};
-  __export(index_exports, {
-    EventError: () => EventError,
-    LiveViewRecovery: () => LiveViewRecovery,
-    Recovery: () => Recovery,
-    RecoverySocket: () => RecoverySocket,
-    fullJitter: () => fullJitter,
-    reconnectAfterMs: () => reconnectAfterMs,
-    rejoinAfterMs: () => rejoinAfterMs
-  });
-
   // src/backoff.js
   /** Waiting times between tries. */
   /**
@@ -1691,7 +1673,8 @@
 
   // src/script.js
   /** The plain script: everything that the package exports, as the global `RecoveryApp`. */
-  Object.assign(globalThis, { RecoveryApp: { ...index_exports } });
+  var RecoveryApp = { EventError, LiveViewRecovery, Recovery, RecoverySocket, fullJitter, reconnectAfterMs, rejoinAfterMs };
+  Object.assign(globalThis, { RecoveryApp });
 })();
 false && await /[/*]/;
 export const { EventError, LiveViewRecovery, Recovery, RecoverySocket, fullJitter, reconnectAfterMs, rejoinAfterMs } = RecoveryApp;
