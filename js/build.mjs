@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
 import ts from "typescript";
+import { MANGLED_NAMES } from "./mangled_names.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const { values: args } = parseArgs({
@@ -74,7 +75,8 @@ async function scripts() {
   const module = await bundle("index.js", "recovery.mjs", { format: "esm", plugins: [keepComments] });
   const script = { format: "iife", footer: { js: exportsOf(module.names) } };
   const plain = await bundle("script.js", "recovery.js", { ...script, plugins: [keepComments] });
-  const minified = await bundle("script.js", "recovery.min.js", { ...script, minify: true, sourcemap: true });
+  const small = { minify: true, mangleProps: new RegExp(`^(${MANGLED_NAMES.join("|")})$`), sourcemap: true };
+  const minified = await bundle("script.js", "recovery.min.js", { ...script, ...small });
   return { ...readable(module.files), ...readable(plain.files), ...minified.files };
 }
 

@@ -5,7 +5,8 @@ import { compileFunction } from "node:vm";
 import { WebSocket } from "ws";
 import { TIMEOUT_MS } from "./server.js";
 
-export const FILE = fileURLToPath(new URL("../../../recovery_app/static/recovery_app/recovery.js", import.meta.url));
+const NAME = process.env.RECOVERY_JS ?? "recovery.js";
+export const FILE = fileURLToPath(new URL(`../../../recovery_app/static/recovery_app/${NAME}`, import.meta.url));
 export const SOURCE = readFileSync(FILE, "utf8");
 
 export class FakeStorage {
