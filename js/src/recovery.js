@@ -3,11 +3,12 @@ import { isPrerendering, namesOfPage } from "./browser.js";
 import { CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
 import { phoenixTransport } from "./connection/phoenix_transport.js";
 import { EventQueue } from "./events/event_queue.js";
+import { copyEvent, toPageEvent } from "./events/page_event.js";
 import { EventStorage } from "./events/event_storage.js";
-import { toPageEvent } from "./events/page_event.js";
 import { Sender } from "./events/sender.js";
+import { closeView, openView } from "./open_views.js";
 import { TokenStore } from "./tokens/token_store.js";
-/** @import { Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, RecoveryOptions, Status, Transport } from "./types.js" */
+/** @import { Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport } from "./types.js" */
 
 /** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
  * join does so, or until it has waited for long enough. */
@@ -40,6 +41,7 @@ export class Recovery extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoinTimer;
   #retries = 0;
   #isForgotten = false;
+  /** Whether the view belongs to the next one now. */ #isClosed = false;
   /** Whether the last join had a token. */ #showsToken = false;
   /** Until when to wait for the state. @type {number | null} */ #waitUntil = null;
   /** Counts what happens to the connection. */ #changes = 0;
@@ -61,6 +63,7 @@ export class Recovery extends EventTarget {
       throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
     }
     this.#storage = storage;
+    if (viewId !== null) openView(viewId, this);
     this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
     const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
     this.#queue = new EventQueue(
@@ -84,6 +87,7 @@ export class Recovery extends EventTarget {
 
   /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
   nameView(viewId) {
+    openView(viewId, this);
     const { token } = this;
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
@@ -116,10 +120,20 @@ export class Recovery extends EventTarget {
 
   /** Send an event, now or after the next join, in order. Return a promise for the response, which
    * rejects with an EventError if there is none.
-   * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
-  push(event, payload = {}) {
+   * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
+  push(event, payload = {}, options = {}) {
     if (this.#retries > 0 && this.#rejoinTimer === undefined) this.#scheduleRejoin(this.#retries);
-    return this.#queue.add(event, payload);
+    return this.#queue.add(event, payload, options);
+  }
+
+  /** Send an event now or not at all, for what the next one replaces: a cursor, "is typing". It is neither numbered
+   * nor kept nor sent again, and has no response. Return whether it was sent: not while the view hasn't joined, waits
+   * for its state, or has more to send than the line takes.
+   * @param {string} event @param {Payload} [payload] @returns {boolean} */
+  pushVolatile(event, payload = {}) {
+    const copy = copyEvent(event, payload);
+    if (!this.#queue.isSending || this.#transport?.isBusy?.()) return false;
+    return this.#transport?.send(copy.event, copy.payload, () => {}) ?? false;
   }
 
   /** Remove the token and discard all events: the next join starts with a fresh state. */
@@ -131,6 +145,7 @@ export class Recovery extends EventTarget {
 
   /** Discard the events without a reply, and all that are pushed later. */
   giveUp() {
+    closeView(this);
     this.#listeners.abort();
     this.#queue.close();
   }
@@ -138,9 +153,18 @@ export class Recovery extends EventTarget {
   /** Stop, and leave the events without a reply to the next `Recovery` of this view, in this page or after a reload.
    * Their promises are rejected with the reason "closed". */
   close() {
+    closeView(this);
+    this.#isClosed = true;
     this.#listeners.abort();
     this.#cancelRejoin();
     this.#queue.handOver();
+  }
+
+  /** Close, as the page has made another `Recovery` for this view. */
+  giveWay() {
+    console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+    this.close();
+    this.tell("refused", { reason: "replaced" });
   }
 
   /** Use a transport for events from the next join on. @param {Transport} transport */
@@ -198,7 +222,7 @@ export class Recovery extends EventTarget {
   joinPayload(params = {}) {
     this.connecting();
     this.#isForgotten = false;
-    const token = this.#tokens.present();
+    const token = this.#isClosed ? null : this.#tokens.present();
     this.#showsToken = token !== null;
     const payload = { ...(typeof params === "function" ? params() : params) };
     if (this.#transport !== null) payload._line = this.#queue.line;
@@ -252,7 +276,7 @@ export class Recovery extends EventTarget {
    * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
    * @param {{ token?: string | null, owner?: string }} pushed */
   keep({ token, owner }) {
-    if (token && !this.#isForgotten) this.#tokens.save(token);
+    if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
     if (owner) this.#queue.setOwner(owner, true);
   }
 

@@ -27,12 +27,19 @@
  *   "left"         the page left the topic
  *   "forgotten"    the page discarded its token
  *   "closed"       the page closed the view, which keeps the event for the next one; in no "lost"
+ *   "withdrawn"    the page stopped waiting, and the event hadn't been numbered yet: it isn't applied; in no "lost"
+ *   "in_flight"    the page stopped waiting, and the event is delivered all the same: "reply" has the response; in no "lost"
  *   "unconfirmed"  sent to a server without recovery, and the connection was lost before the reply
  *   "owner"        another person has joined since; such events are in no "lost"
  *
  * Any other value is the outcome of a join that didn't restore the state.
- * @typedef {"rolled_back" | "full" | "too_large" | "undeliverable" | "left" | "forgotten" | "closed" | "unconfirmed" | "owner" |
- *   Outcome | null} LostReason
+ * @typedef {"rolled_back" | "full" | "too_large" | "undeliverable" | "left" | "forgotten" | "closed" | "withdrawn" | "in_flight" |
+ *   "unconfirmed" | "owner" | Outcome | null} LostReason
+ */
+/**
+ * @typedef {object} PushOptions how long to wait for the response; by default as long as it takes
+ * @property {AbortSignal} [signal] stops the wait when it is aborted
+ * @property {number} [timeoutMs] stops the wait after so long
  */
 /** @typedef {{ reason: LostReason, events: PageEvent[] }} LostDetail detail of the event "lost" */
 /** @typedef {{ status: string, response: any }} Reply status: "ok", "error", or "timeout" if there is no reply */

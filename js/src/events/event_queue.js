@@ -3,9 +3,10 @@ import { EventError } from "../event_error.js";
 import { EventStorage } from "./event_storage.js";
 import { Ownership } from "./ownership.js";
 import { copyEvent, toPageEvent } from "./page_event.js";
+import { checkPatience, onImpatience } from "./patience.js";
 import { QueuedEvent } from "./queued_event.js";
 import { Suspects } from "./suspects.js";
-/** @import { LostReason, Outcome, PageEvent, Payload } from "../types.js" */
+/** @import { LostReason, Outcome, PageEvent, Payload, PushOptions } from "../types.js" */
 /** @import { Settled } from "./event_storage.js" */
 /** @import { Line, Listener, Original, Owner, StoredEvent } from "./queued_event.js" */
 /** @import { Sender } from "./sender.js" */
@@ -52,22 +53,37 @@ export class EventQueue {
     return this.events.filter((queued) => !queued.isAnswered && this.#ownership.isOwn(queued));
   }
 
-  /** Add an event, and return a promise for its reply. @param {string} event @param {Payload} payload */
-  add(event, payload) {
+  /** Whether events are sent now. */
+  get isSending() {
+    return this.#sender !== null;
+  }
+
+  /** Add an event, and return a promise for its reply.
+   * @param {string} event @param {Payload} payload @param {PushOptions} [options] */
+  add(event, payload, options = {}) {
     /** @type {PageEvent} */ let copy;
     try {
       copy = copyEvent(event, payload);
+      checkPatience(options);
     } catch (error) {
       return Promise.reject(error); // a mistake of the page's, which the console shows unless it is caught
     }
     const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
       const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
+      const stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       const queued = QueuedEvent.from(pushed, {
-        onReply: ({ status, response }) =>
-          status === "ok" ? resolve(response) : reject(new EventError(copy, "refused", response)),
-        onLost: reject,
+        onReply: ({ status, response }) => {
+          stopClock();
+          if (status === "ok") resolve(response);
+          else reject(new EventError(copy, "refused", response));
+        },
+        onLost: (error) => {
+          stopClock();
+          reject(error);
+        },
       });
-      if (this.#isClosed) this.discard([queued], "left");
+      if (options.signal?.aborted) queued.markLost("withdrawn");
+      else if (this.#isClosed) this.discard([queued], "left");
       else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
       else this.#enqueue(queued);
     });
@@ -266,6 +282,15 @@ export class EventQueue {
   /** Store what `saveSoon` has left. */
   saveRest() {
     if (this.#saveTimer !== undefined) this.save();
+  }
+
+  /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
+   * @param {QueuedEvent} queued */
+  #stopWaiting(queued) {
+    if (queued.seq !== null) return queued.passTo(this.#orphanListener(queued));
+    this.remove([queued]);
+    this.save();
+    queued.markLost("withdrawn");
   }
 
   /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */

@@ -69,6 +69,12 @@ export class QueuedEvent {
     this.#listener.onLost(new EventError(pushed, reason));
   }
 
+  /** Have another listener told what becomes of it, as the page no longer waits. @param {Listener} listener */
+  passTo(listener) {
+    this.#listener.onLost(new EventError(this, "in_flight"));
+    this.#listener = listener;
+  }
+
   get sizeBytes() {
     return new TextEncoder().encode(JSON.stringify([this.event, this.payload])).length;
   }

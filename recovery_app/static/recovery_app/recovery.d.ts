@@ -50,12 +50,27 @@ export type PageEvent = {
  *   "left"         the page left the topic
  *   "forgotten"    the page discarded its token
  *   "closed"       the page closed the view, which keeps the event for the next one; in no "lost"
+ *   "withdrawn"    the page stopped waiting, and the event hadn't been numbered yet: it isn't applied; in no "lost"
+ *   "in_flight"    the page stopped waiting, and the event is delivered all the same: "reply" has the response; in no "lost"
  *   "unconfirmed"  sent to a server without recovery, and the connection was lost before the reply
  *   "owner"        another person has joined since; such events are in no "lost"
  *
  * Any other value is the outcome of a join that didn't restore the state.
  */
-export type LostReason = "rolled_back" | "full" | "too_large" | "undeliverable" | "left" | "forgotten" | "closed" | "unconfirmed" | "owner" | Outcome | null;
+export type LostReason = "rolled_back" | "full" | "too_large" | "undeliverable" | "left" | "forgotten" | "closed" | "withdrawn" | "in_flight" | "unconfirmed" | "owner" | Outcome | null;
+/**
+ * how long to wait for the response; by default as long as it takes
+ */
+export type PushOptions = {
+    /**
+     * stops the wait when it is aborted
+     */
+    signal?: AbortSignal | undefined;
+    /**
+     * stops the wait after so long
+     */
+    timeoutMs?: number | undefined;
+};
 /**
  * detail of the event "lost"
  */
@@ -154,12 +169,17 @@ export type RecoverySocketOptions = {
 };
 export type SocketOptions = RecoveryOptions & RecoverySocketOptions;
 
-/** @import { LostReason, PageEvent, Payload } from "./types.js" */
 /** Why an event has no reply, or an error as its reply. `name` tells the cases apart. */
 export class EventError extends Error {
     /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
     constructor({ event, payload }: PageEvent, reason: LostReason | "refused", response?: Payload);
+    /** @type {EventErrorName} */ name: EventErrorName;
+    /** The name of the event, as it was pushed. @type {string} */ event: string;
+    /** @type {Payload} */ payload: Payload;
+    /** @type {LostReason | "refused"} */ reason: LostReason | "refused";
+    /** The response of the server, if it refused the event. @type {Payload | undefined} */ response: Payload | undefined;
 }
+export type EventErrorName = "EventRefused" | "EventUnconfirmed" | "EventLost" | "QueueFull";
 
 /**
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
@@ -186,8 +206,13 @@ export class Recovery extends EventTarget {
     get pending(): PageEvent[];
     /** Send an event, now or after the next join, in order. Return a promise for the response, which
      * rejects with an EventError if there is none.
-     * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
-    push(event: string, payload?: Payload): Promise<Payload>;
+     * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
+    push(event: string, payload?: Payload, options?: PushOptions): Promise<Payload>;
+    /** Send an event now or not at all, for what the next one replaces: a cursor, "is typing". It is neither numbered
+     * nor kept nor sent again, and has no response. Return whether it was sent: not while the view hasn't joined, waits
+     * for its state, or has more to send than the line takes.
+     * @param {string} event @param {Payload} [payload] @returns {boolean} */
+    pushVolatile(event: string, payload?: Payload): boolean;
     /** Remove the token and discard all events: the next join starts with a fresh state. */
     forget(): void;
     /** Discard the events without a reply, and all that are pushed later. */
@@ -195,6 +220,8 @@ export class Recovery extends EventTarget {
     /** Stop, and leave the events without a reply to the next `Recovery` of this view, in this page or after a reload.
      * Their promises are rejected with the reason "closed". */
     close(): void;
+    /** Close, as the page has made another `Recovery` for this view. */
+    giveWay(): void;
     /** Use a transport for events from the next join on. @param {Transport} transport */
     carry(transport: Transport): void;
     /**

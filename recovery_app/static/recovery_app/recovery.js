@@ -17,20 +17,35 @@
   var rejoinAfterMs = /* @__PURE__ */ fullJitter(1e3, 1e4);
 
   // src/event_error.js
+  /** @typedef {"EventRefused" | "EventUnconfirmed" | "EventLost" | "QueueFull"} EventErrorName */
+  /** @type {Record<string, EventErrorName>} */
+  var NAMES = {
+    refused: "EventRefused",
+    unconfirmed: "EventUnconfirmed",
+    closed: "EventUnconfirmed",
+    in_flight: "EventUnconfirmed",
+    full: "QueueFull"
+  };
   /** Why an event has no reply, or an error as its reply. `name` tells the cases apart. */
   var EventError = class extends Error {
+    /** @type {EventErrorName} */
+    name;
+    /** The name of the event, as it was pushed. @type {string} */
+    event;
+    /** @type {Payload} */
+    payload;
+    /** @type {LostReason | "refused"} */
+    reason;
+    /** The response of the server, if it refused the event. @type {Payload | undefined} */
+    response;
     /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
     constructor({ event, payload }, reason, response) {
       super(`the event ${event} has no reply: ${reason}`);
-      const names = {
-        refused: "EventRefused",
-        unconfirmed: "EventUnconfirmed",
-        closed: "EventUnconfirmed",
-        full: "QueueFull"
-      };
-      this.name = /** @type {Record<string, string>} */
-      names[reason ?? ""] ?? "EventLost";
-      Object.assign(this, { event, payload, reason, response });
+      this.name = NAMES[reason ?? ""] ?? "EventLost";
+      this.event = event;
+      this.payload = payload;
+      this.reason = reason;
+      this.response = response;
     }
   };
 
@@ -172,6 +187,11 @@
       const pushed = reason === "owner" ? { event: "", payload: {} } : this;
       this.#listener.onLost(new EventError(pushed, reason));
     }
+    /** Have another listener told what becomes of it, as the page no longer waits. @param {Listener} listener */
+    passTo(listener) {
+      this.#listener.onLost(new EventError(this, "in_flight"));
+      this.#listener = listener;
+    }
     get sizeBytes() {
       return new TextEncoder().encode(JSON.stringify([this.event, this.payload])).length;
     }
@@ -311,6 +331,26 @@
     return { event, payload };
   }
 
+  // src/events/patience.js
+  /** How long a page waits for the response to an event. */
+  /** Throw a TypeError for options that mean nothing. @param {PushOptions} options */
+  function checkPatience({ signal, timeoutMs }) {
+    if (signal !== void 0 && typeof signal?.addEventListener !== "function") {
+      throw new TypeError("signal must be an AbortSignal");
+    }
+    if (timeoutMs !== void 0 && !(timeoutMs > 0)) throw new TypeError("timeoutMs must be a positive number");
+  }
+  /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
+   * @param {PushOptions} options @param {() => void} giveUp @returns {() => void} */
+  function onImpatience({ signal, timeoutMs }, giveUp) {
+    const timer = timeoutMs === void 0 ? void 0 : setTimeout(giveUp, timeoutMs);
+    signal?.addEventListener("abort", giveUp, { once: true });
+    return () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", giveUp);
+    };
+  }
+
   // src/events/suspects.js
   /** After how many cuts, or crashes of a server, an event that was next is given up. */
   var MAX_CUTS = 3;
@@ -425,22 +465,37 @@
     get pending() {
       return this.events.filter((queued) => !queued.isAnswered && this.#ownership.isOwn(queued));
     }
-    /** Add an event, and return a promise for its reply. @param {string} event @param {Payload} payload */
-    add(event, payload) {
+    /** Whether events are sent now. */
+    get isSending() {
+      return this.#sender !== null;
+    }
+    /** Add an event, and return a promise for its reply.
+     * @param {string} event @param {Payload} payload @param {PushOptions} [options] */
+    add(event, payload, options = {}) {
       /** @type {PageEvent} */
       let copy;
       try {
         copy = copyEvent(event, payload);
+        checkPatience(options);
       } catch (error) {
         return Promise.reject(error);
       }
       const reply = new Promise((resolve, reject) => {
         const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
+        const stopClock = onImpatience(options, () => this.#stopWaiting(queued));
         const queued = QueuedEvent.from(pushed, {
-          onReply: ({ status, response }) => status === "ok" ? resolve(response) : reject(new EventError(copy, "refused", response)),
-          onLost: reject
+          onReply: ({ status, response }) => {
+            stopClock();
+            if (status === "ok") resolve(response);
+            else reject(new EventError(copy, "refused", response));
+          },
+          onLost: (error) => {
+            stopClock();
+            reject(error);
+          }
         });
-        if (this.#isClosed) this.discard([queued], "left");
+        if (options.signal?.aborted) queued.markLost("withdrawn");
+        else if (this.#isClosed) this.discard([queued], "left");
         else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
         else this.#enqueue(queued);
       });
@@ -620,6 +675,14 @@
     /** Store what `saveSoon` has left. */
     saveRest() {
       if (this.#saveTimer !== void 0) this.save();
+    }
+    /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
+     * @param {QueuedEvent} queued */
+    #stopWaiting(queued) {
+      if (queued.seq !== null) return queued.passTo(this.#orphanListener(queued));
+      this.remove([queued]);
+      this.save();
+      queued.markLost("withdrawn");
     }
     /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
     #takeBack() {
@@ -820,6 +883,22 @@
     }
   };
 
+  // src/open_views.js
+  /** The views of the page that have a `Recovery`: one each, or two would send the same events. */
+  /** @typedef {{ giveWay(): void }} OpenView */
+  /** @type {Map<string, OpenView>} */
+  var openViews = /* @__PURE__ */ new Map();
+  /** Record what a view has now. What it had before gives way. @param {string} viewId @param {OpenView} opened */
+  function openView(viewId, opened) {
+    const before = openViews.get(viewId);
+    openViews.set(viewId, opened);
+    if (before !== void 0 && before !== opened) before.giveWay();
+  }
+  /** @param {OpenView} closed */
+  function closeView(closed) {
+    for (const [viewId, opened] of openViews) if (opened === closed) openViews.delete(viewId);
+  }
+
   // src/tokens/page_lock.js
   /** A Web Lock that a page holds. */
   /** How long a reloaded page waits for the previous page to release its lock. */
@@ -956,6 +1035,8 @@
     #rejoinTimer;
     #retries = 0;
     #isForgotten = false;
+    /** Whether the view belongs to the next one now. */
+    #isClosed = false;
     /** Whether the last join had a token. */
     #showsToken = false;
     /** Until when to wait for the state. @type {number | null} */
@@ -982,6 +1063,7 @@
         throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
       }
       this.#storage = storage;
+      if (viewId !== null) openView(viewId, this);
       this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
       const emit = (type, detail) => this.tell(type, detail);
       this.#queue = new EventQueue(
@@ -1003,6 +1085,7 @@
     }
     /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
     nameView(viewId) {
+      openView(viewId, this);
       const { token } = this;
       this.#tokens = TokenStore.forView(viewId, this.#storage);
       if (token !== null) this.#tokens.save(token);
@@ -1031,10 +1114,20 @@
     }
     /** Send an event, now or after the next join, in order. Return a promise for the response, which
      * rejects with an EventError if there is none.
-     * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
-    push(event, payload = {}) {
+     * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
+    push(event, payload = {}, options = {}) {
       if (this.#retries > 0 && this.#rejoinTimer === void 0) this.#scheduleRejoin(this.#retries);
-      return this.#queue.add(event, payload);
+      return this.#queue.add(event, payload, options);
+    }
+    /** Send an event now or not at all, for what the next one replaces: a cursor, "is typing". It is neither numbered
+     * nor kept nor sent again, and has no response. Return whether it was sent: not while the view hasn't joined, waits
+     * for its state, or has more to send than the line takes.
+     * @param {string} event @param {Payload} [payload] @returns {boolean} */
+    pushVolatile(event, payload = {}) {
+      const copy = copyEvent(event, payload);
+      if (!this.#queue.isSending || this.#transport?.isBusy?.()) return false;
+      return this.#transport?.send(copy.event, copy.payload, () => {
+      }) ?? false;
     }
     /** Remove the token and discard all events: the next join starts with a fresh state. */
     forget() {
@@ -1044,15 +1137,24 @@
     }
     /** Discard the events without a reply, and all that are pushed later. */
     giveUp() {
+      closeView(this);
       this.#listeners.abort();
       this.#queue.close();
     }
     /** Stop, and leave the events without a reply to the next `Recovery` of this view, in this page or after a reload.
      * Their promises are rejected with the reason "closed". */
     close() {
+      closeView(this);
+      this.#isClosed = true;
       this.#listeners.abort();
       this.#cancelRejoin();
       this.#queue.handOver();
+    }
+    /** Close, as the page has made another `Recovery` for this view. */
+    giveWay() {
+      console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+      this.close();
+      this.tell("refused", { reason: "replaced" });
     }
     /** Use a transport for events from the next join on. @param {Transport} transport */
     carry(transport) {
@@ -1104,7 +1206,7 @@
     joinPayload(params = {}) {
       this.connecting();
       this.#isForgotten = false;
-      const token = this.#tokens.present();
+      const token = this.#isClosed ? null : this.#tokens.present();
       this.#showsToken = token !== null;
       const payload = { ...typeof params === "function" ? params() : params };
       if (this.#transport !== null) payload._line = this.#queue.line;
@@ -1154,7 +1256,7 @@
      * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
      * @param {{ token?: string | null, owner?: string }} pushed */
     keep({ token, owner }) {
-      if (token && !this.#isForgotten) this.#tokens.save(token);
+      if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
       if (owner) this.#queue.setOwner(owner, true);
     }
     /** Dispatch an event. @param {string} type @param {unknown} detail */

@@ -133,6 +133,7 @@ export class Tab extends EventTarget {
   WebSocket = recording(this.connections);
   document = { visibilityState: "visible" };
   clock = globalThis;
+  console = { warn: (/** @type {unknown[]} */ ...what) => console.warn(...what) };
 
   constructor({ browser, ...page }) {
     super();
@@ -140,8 +141,8 @@ export class Tab extends EventTarget {
     if (browser) this.navigator = { locks: browser.locks.of(this) };
     Object.assign(this, page);
     const { setTimeout, clearTimeout, performance } = this.clock;
-    const names = ["globalThis", "setTimeout", "clearTimeout", "performance"];
-    compileFunction(SOURCE, names, { filename: FILE })(this, setTimeout, clearTimeout, performance);
+    const names = ["globalThis", "console", "setTimeout", "clearTimeout", "performance"];
+    compileFunction(SOURCE, names, { filename: FILE })(this, this.console, setTimeout, clearTimeout, performance);
   }
 
   get app() {
