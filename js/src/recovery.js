@@ -6,6 +6,7 @@ import { EventQueue } from "./events/event_queue.js";
 import { EventStorage } from "./events/event_storage.js";
 import { toPageEvent } from "./events/page_event.js";
 import { Sender } from "./events/sender.js";
+import { Timer } from "./timer.js";
 import { TokenStore } from "./tokens/token_store.js";
 /** @import { Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, RecoveryOptions, Status, Transport } from "./types.js" */
 
@@ -37,7 +38,7 @@ export class Recovery extends EventTarget {
   #timeoutMs;
   #rejoinAfterMs;
   /** @type {Transport | null} */ #transport = null;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoinTimer;
+  #rejoinTimer = new Timer();
   #retries = 0;
   #isForgotten = false;
   /** Whether the last join had a token. */ #showsToken = false;
@@ -118,7 +119,7 @@ export class Recovery extends EventTarget {
    * rejects with an EventError if there is none.
    * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
   push(event, payload = {}) {
-    if (this.#retries > 0 && this.#rejoinTimer === undefined) this.#scheduleRejoin(this.#retries);
+    if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
     return this.#queue.add(event, payload);
   }
 
@@ -139,7 +140,7 @@ export class Recovery extends EventTarget {
    * Their promises are rejected with the reason "closed". */
   close() {
     this.#listeners.abort();
-    this.#cancelRejoin();
+    this.#rejoinTimer.clear();
     this.#queue.handOver();
   }
 
@@ -167,7 +168,7 @@ export class Recovery extends EventTarget {
     const push = channel.push.bind(channel);
     channel.push = (/** @type {any[]} */ ...what) => {
       // the page continues with its fresh state, which another join would replace
-      if (this.#retries > 0 && this.#queue.events.length === 0) this.#cancelRejoin();
+      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
       return push(...what);
     };
     return channel;
@@ -241,7 +242,7 @@ export class Recovery extends EventTarget {
   /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
   dropped(closeCode) {
     this.#changes += 1;
-    this.#cancelRejoin();
+    this.#rejoinTimer.clear();
     this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
     if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
@@ -280,14 +281,8 @@ export class Recovery extends EventTarget {
     const transport = this.#transport;
     if (transport === null || this.status !== "connected") return;
     const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
-    clearTimeout(this.#rejoinTimer);
-    this.#rejoinTimer = setTimeout(() => transport.rejoin(), Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs)));
-  }
-
-  /** Cancel the scheduled join. */
-  #cancelRejoin() {
-    clearTimeout(this.#rejoinTimer);
-    this.#rejoinTimer = undefined;
+    const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
+    this.#rejoinTimer.set(ms, () => transport.rejoin());
   }
 
   /** @param {Status} status */

@@ -102,6 +102,26 @@ function phoenixTransport(channel) {
   };
 }
 
+// src/timer.js
+/** A function that is called later, at most one at a time. */
+var Timer = class {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #id;
+  /** Whether it was set, and not cleared since. */
+  get isSet() {
+    return this.#id !== void 0;
+  }
+  /** Call a function after so long, in place of what was to be called. @param {number} ms @param {() => void} then */
+  set(ms, then) {
+    clearTimeout(this.#id);
+    this.#id = setTimeout(then, ms);
+  }
+  clear() {
+    clearTimeout(this.#id);
+    this.#id = void 0;
+  }
+};
+
 // src/tokens/storage_keys.js
 /** Names in the browser's storages. */
 /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
@@ -403,8 +423,7 @@ var EventQueue = class {
   /** By whom this page's numbers are assigned in the current state. */
   line = randomWord();
   suspects = new Suspects(() => this.events);
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #saveTimer;
+  #saveTimer = new Timer();
   #durableSeq = 0;
   #hasJoined = false;
   #isClosed = false;
@@ -606,19 +625,18 @@ var EventQueue = class {
   }
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
-    clearTimeout(this.#saveTimer);
-    this.#saveTimer = void 0;
+    this.#saveTimer.clear();
     this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
     for (const queued of this.events) queued.isStored = true;
   }
   /** Store them now or, if that takes long, together with the next changes. */
   saveSoon() {
     if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
-    else this.#saveTimer ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
+    else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
   }
   /** Store what `saveSoon` has left. */
   saveRest() {
-    if (this.#saveTimer !== void 0) this.save();
+    if (this.#saveTimer.isSet) this.save();
   }
   /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
   #takeBack() {
@@ -687,20 +705,18 @@ var Sender = class {
   /** The event before the last gap that was handled. @type {number | null} */
   #lastGap = null;
   #isStopped = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #holdTimer;
+  #timer = new Timer();
+  #holdTimer = new Timer();
   /** @param {EventQueue} queue @param {SenderOptions} options */
   constructor(queue, options) {
     this.#queue = queue;
     this.#options = options;
     this.#lastSentSeq = options.seq;
     if (options.isNumbered && queue.suspects.hold()) {
-      this.#holdTimer = setTimeout(() => {
-        this.#holdTimer = void 0;
+      this.#holdTimer.set(SUSPECT_AFTER_MS, () => {
+        this.#holdTimer.clear();
         this.flush();
-      }, SUSPECT_AFTER_MS);
+      });
     }
   }
   /**
@@ -726,13 +742,13 @@ var Sender = class {
   /** Stop sending and ignore later replies. */
   stop() {
     this.#isStopped = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#holdTimer);
+    this.#timer.clear();
+    this.#holdTimer.clear();
     if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
   }
   /** Return how many events may be sent now. A suspect is sent alone. */
   #room() {
-    if (this.#holdTimer !== void 0) return 0;
+    if (this.#holdTimer.isSet) return 0;
     return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
   }
   /** @param {QueuedEvent} queued */
@@ -757,7 +773,7 @@ var Sender = class {
     queued.handleReply({ status, response: rest });
     if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
     else this.#queue.remove([queued]);
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
   /** Discard an event after the transport's timeout, unless it can be resent. @param {QueuedEvent} queued */
@@ -775,22 +791,22 @@ var Sender = class {
     this.#round += 1;
     this.#lastSentSeq = applied;
     this.#queue.requeueAfter(applied);
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
   /** Discard an event whose number is another page's. @param {QueuedEvent} queued */
   #handleTaken(queued) {
     this.#queue.discard([queued], "superseded");
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
   /** Wait for any reply before resending on the same connection: a handler may just be slow. */
   #startTimer() {
     if (!this.#options.isNumbered || this.#queue.events.length === 0) return;
-    this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);
+    if (!this.#timer.isSet) this.#timer.set(this.#options.timeoutMs, () => this.#resend());
   }
   #resend() {
-    this.#clearTimer();
+    this.#timer.clear();
     // what was sent is still on its way: a second copy would only be slower
     if (this.#options.isBusy?.()) return this.#startTimer();
     this.#options.probe?.();
@@ -800,10 +816,6 @@ var Sender = class {
     const last = this.#queue.events.at(-1);
     if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
     this.flush();
-  }
-  #clearTimer() {
-    clearTimeout(this.#timer);
-    this.#timer = void 0;
   }
   /** @param {QueuedEvent["stage"]} stage */
   #inStage(stage) {
@@ -951,8 +963,7 @@ var Recovery = class extends EventTarget {
   #rejoinAfterMs;
   /** @type {Transport | null} */
   #transport = null;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #rejoinTimer;
+  #rejoinTimer = new Timer();
   #retries = 0;
   #isForgotten = false;
   /** Whether the last join had a token. */
@@ -1032,7 +1043,7 @@ var Recovery = class extends EventTarget {
    * rejects with an EventError if there is none.
    * @param {string} event @param {Payload} [payload] @returns {Promise<Payload>} */
   push(event, payload = {}) {
-    if (this.#retries > 0 && this.#rejoinTimer === void 0) this.#scheduleRejoin(this.#retries);
+    if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
     return this.#queue.add(event, payload);
   }
   /** Remove the token and discard all events: the next join starts with a fresh state. */
@@ -1050,7 +1061,7 @@ var Recovery = class extends EventTarget {
    * Their promises are rejected with the reason "closed". */
   close() {
     this.#listeners.abort();
-    this.#cancelRejoin();
+    this.#rejoinTimer.clear();
     this.#queue.handOver();
   }
   /** Use a transport for events from the next join on. @param {Transport} transport */
@@ -1075,7 +1086,7 @@ var Recovery = class extends EventTarget {
     const push = channel.push.bind(channel);
     channel.push = (...what) => {
       // the page continues with its fresh state, which another join would replace
-      if (this.#retries > 0 && this.#queue.events.length === 0) this.#cancelRejoin();
+      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
       return push(...what);
     };
     return channel;
@@ -1143,7 +1154,7 @@ var Recovery = class extends EventTarget {
   /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
   dropped(closeCode) {
     this.#changes += 1;
-    this.#cancelRejoin();
+    this.#rejoinTimer.clear();
     this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
     if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
@@ -1178,13 +1189,8 @@ var Recovery = class extends EventTarget {
     const transport = this.#transport;
     if (transport === null || this.status !== "connected") return;
     const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
-    clearTimeout(this.#rejoinTimer);
-    this.#rejoinTimer = setTimeout(() => transport.rejoin(), Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs)));
-  }
-  /** Cancel the scheduled join. */
-  #cancelRejoin() {
-    clearTimeout(this.#rejoinTimer);
-    this.#rejoinTimer = void 0;
+    const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
+    this.#rejoinTimer.set(ms, () => transport.rejoin());
   }
   /** @param {Status} status */
   #setStatus(status) {
@@ -1279,8 +1285,7 @@ var Heartbeat = class {
   #sentAt = 0;
   /** What was still to be sent when that was last looked at. */
   #bufferedAmount = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
+  #timer = new Timer();
   /** @param {HeartbeatOptions} options */
   constructor(options) {
     this.#options = options;
@@ -1289,7 +1294,7 @@ var Heartbeat = class {
     this.#sendAfter(this.#options.intervalMs);
   }
   stop() {
-    clearTimeout(this.#timer);
+    this.#timer.clear();
   }
   /** Note that something has arrived. */
   hear() {
@@ -1306,8 +1311,7 @@ var Heartbeat = class {
       this.#sentAt = now;
       this.#options.send();
     }
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#check(), this.#silentUntil - now);
+    this.#timer.set(this.#silentUntil - now, () => this.#check());
   }
   #check() {
     if (this.#isSilent && !this.#isUploading()) return this.#options.onDead();
@@ -1316,7 +1320,7 @@ var Heartbeat = class {
   }
   /** @param {number} ms */
   #sendAfter(ms) {
-    this.#timer = setTimeout(() => this.send(), ms);
+    this.#timer.set(ms, () => this.send());
   }
   /** Return whether what was sent is still leaving this machine: a line that does that is slow, not dead. */
   #isUploading() {
@@ -1423,10 +1427,8 @@ var RecoverySocket = class extends Recovery {
   #joinedAt = 0;
   /** How many times `timeoutMs` a connection or a join may take. */
   #patience = 1;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #goodTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
+  #goodTimer = new Timer();
+  #timer = new Timer();
   #heartbeat;
   /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
   constructor(url, options = {}) {
@@ -1511,7 +1513,7 @@ var RecoverySocket = class extends Recovery {
     this.#closeConnection(CLOSE_DROPPED, code);
     if (!this.#shouldConnect) return;
     const ms = Math.max(this.#options.reconnectAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#schedule(ms, () => this.#open());
+    this.#timer.set(ms, () => this.#open());
   }
   /** Count a refusal, and tell the page. @param {Payload} detail */
   #refused(detail) {
@@ -1546,7 +1548,7 @@ var RecoverySocket = class extends Recovery {
     connection.onmessage = ({ data }) => this.#handleFrame(data);
     connection.onclose = ({ code }) => this.#handleClose(code);
     this.#isOpen = false;
-    this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
   }
   /** @param {number} code */
   #handleClose(code) {
@@ -1574,8 +1576,8 @@ var RecoverySocket = class extends Recovery {
   /** Close the connection without waiting for the server. @param {number} code
    * @param {number} [lostCode] why it is lost */
   #closeConnection(code, lostCode = code) {
-    clearTimeout(this.#timer);
-    clearTimeout(this.#goodTimer);
+    this.#timer.clear();
+    this.#goodTimer.clear();
     this.#heartbeat.stop();
     const connection = this.#connection;
     if (!connection) return;
@@ -1597,7 +1599,7 @@ var RecoverySocket = class extends Recovery {
     this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
     this.#joinedAt = performance.now();
     // a late reply to this join can't arrive on a new connection
-    this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
   }
   /** @param {unknown} data */
   #handleFrame(data) {
@@ -1626,9 +1628,8 @@ var RecoverySocket = class extends Recovery {
   /** @param {{ status: string, response: Payload }} reply to the join */
   #handleJoinReply({ status, response }) {
     if (status !== "ok") return this.#handleJoinError(response);
-    clearTimeout(this.#timer);
-    clearTimeout(this.#goodTimer);
-    this.#goodTimer = setTimeout(() => this.#handleGood(), GOOD_AFTER_MS);
+    this.#timer.clear();
+    this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
     if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
     this.#resolveJoin(this.joined(response));
   }
@@ -1643,9 +1644,9 @@ var RecoverySocket = class extends Recovery {
   }
   #scheduleJoin() {
     this.#markDropped();
-    clearTimeout(this.#goodTimer);
+    this.#goodTimer.clear();
     const ms = Math.max(this.#options.rejoinAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#schedule(ms, () => this.#join());
+    this.#timer.set(ms, () => this.#join());
   }
   /** @param {number} [code] */
   #markDropped(code) {
@@ -1659,11 +1660,6 @@ var RecoverySocket = class extends Recovery {
     const joinRef = topic === this.#topic ? this.#joinRef : null;
     this.#connection?.send(encodeFrame([joinRef, ref, topic, event, payload]));
     return ref;
-  }
-  /** Schedule an action, in place of the one scheduled before. @param {number} ms @param {() => void} then */
-  #schedule(ms, then) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(then, ms);
   }
 };
 
