@@ -21,4 +21,6 @@ export const MANGLED_NAMES = [
   "forView", "present",
   // connection/
   "areDenial", "deny", "hear", "intervalMs", "listen", "onDead", "retryAfterMs",
+  // timer.js
+  "isSet",
 ];

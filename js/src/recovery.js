@@ -7,6 +7,7 @@ import { copyEvent, toPageEvent } from "./events/page_event.js";
 import { EventStorage } from "./events/event_storage.js";
 import { Sender } from "./events/sender.js";
 import { closeView, openView } from "./open_views.js";
+import { Timer } from "./timer.js";
 import { TokenStore } from "./tokens/token_store.js";
 /** @import { Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport } from "./types.js" */
 
@@ -38,7 +39,7 @@ export class Recovery extends EventTarget {
   #timeoutMs;
   #rejoinAfterMs;
   /** @type {Transport | null} */ #transport = null;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #rejoinTimer;
+  #rejoinTimer = new Timer();
   #retries = 0;
   #isForgotten = false;
   /** Whether the view belongs to the next one now. */ #isClosed = false;
@@ -122,7 +123,7 @@ export class Recovery extends EventTarget {
    * rejects with an EventError if there is none.
    * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
   push(event, payload = {}, options = {}) {
-    if (this.#retries > 0 && this.#rejoinTimer === undefined) this.#scheduleRejoin(this.#retries);
+    if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
     return this.#queue.add(event, payload, options);
   }
 
@@ -156,7 +157,7 @@ export class Recovery extends EventTarget {
     closeView(this);
     this.#isClosed = true;
     this.#listeners.abort();
-    this.#cancelRejoin();
+    this.#rejoinTimer.clear();
     this.#queue.handOver();
   }
 
@@ -191,7 +192,7 @@ export class Recovery extends EventTarget {
     const push = channel.push.bind(channel);
     channel.push = (/** @type {any[]} */ ...what) => {
       // the page continues with its fresh state, which another join would replace
-      if (this.#retries > 0 && this.#queue.events.length === 0) this.#cancelRejoin();
+      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
       return push(...what);
     };
     return channel;
@@ -265,7 +266,7 @@ export class Recovery extends EventTarget {
   /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
   dropped(closeCode) {
     this.#changes += 1;
-    this.#cancelRejoin();
+    this.#rejoinTimer.clear();
     this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
     if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
@@ -304,14 +305,8 @@ export class Recovery extends EventTarget {
     const transport = this.#transport;
     if (transport === null || this.status !== "connected") return;
     const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
-    clearTimeout(this.#rejoinTimer);
-    this.#rejoinTimer = setTimeout(() => transport.rejoin(), Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs)));
-  }
-
-  /** Cancel the scheduled join. */
-  #cancelRejoin() {
-    clearTimeout(this.#rejoinTimer);
-    this.#rejoinTimer = undefined;
+    const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
+    this.#rejoinTimer.set(ms, () => transport.rejoin());
   }
 
   /** @param {Status} status */

@@ -5,6 +5,7 @@ import { Heartbeat } from "./connection/heartbeat.js";
 import { Refusals } from "./connection/refusals.js";
 import { WakeUps } from "./connection/wake_ups.js";
 import { Recovery } from "./recovery.js";
+import { Timer } from "./timer.js";
 /** @import { Params, Payload, Reply, SocketOptions } from "./types.js" */
 
 /** How long a connection has to hold after its join until it counts as good. */
@@ -43,8 +44,8 @@ export class RecoverySocket extends Recovery {
   #isOpen = false;
   #joinedAt = 0;
   /** How many times `timeoutMs` a connection or a join may take. */ #patience = 1;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #goodTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  #goodTimer = new Timer();
+  #timer = new Timer();
   #heartbeat;
 
   /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
@@ -133,7 +134,7 @@ export class RecoverySocket extends Recovery {
     this.#closeConnection(CLOSE_DROPPED, code);
     if (!this.#shouldConnect) return;
     const ms = Math.max(this.#options.reconnectAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#schedule(ms, () => this.#open());
+    this.#timer.set(ms, () => this.#open());
   }
 
   /** Count a refusal, and tell the page. @param {Payload} detail */
@@ -172,7 +173,7 @@ export class RecoverySocket extends Recovery {
     connection.onmessage = ({ data }) => this.#handleFrame(data);
     connection.onclose = ({ code }) => this.#handleClose(code);
     this.#isOpen = false;
-    this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
   }
 
   /** @param {number} code */
@@ -205,8 +206,8 @@ export class RecoverySocket extends Recovery {
   /** Close the connection without waiting for the server. @param {number} code
    * @param {number} [lostCode] why it is lost */
   #closeConnection(code, lostCode = code) {
-    clearTimeout(this.#timer);
-    clearTimeout(this.#goodTimer);
+    this.#timer.clear();
+    this.#goodTimer.clear();
     this.#heartbeat.stop();
     const connection = this.#connection;
     if (!connection) return;
@@ -231,7 +232,7 @@ export class RecoverySocket extends Recovery {
     this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
     this.#joinedAt = performance.now();
     // a late reply to this join can't arrive on a new connection
-    this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
   }
 
   /** @param {unknown} data */
@@ -264,9 +265,8 @@ export class RecoverySocket extends Recovery {
   /** @param {{ status: string, response: Payload }} reply to the join */
   #handleJoinReply({ status, response }) {
     if (status !== "ok") return this.#handleJoinError(response);
-    clearTimeout(this.#timer);
-    clearTimeout(this.#goodTimer);
-    this.#goodTimer = setTimeout(() => this.#handleGood(), GOOD_AFTER_MS);
+    this.#timer.clear();
+    this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
     if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
     this.#resolveJoin(this.joined(response));
   }
@@ -284,9 +284,9 @@ export class RecoverySocket extends Recovery {
 
   #scheduleJoin() {
     this.#markDropped();
-    clearTimeout(this.#goodTimer);
+    this.#goodTimer.clear();
     const ms = Math.max(this.#options.rejoinAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#schedule(ms, () => this.#join());
+    this.#timer.set(ms, () => this.#join());
   }
 
   /** @param {number} [code] */
@@ -302,11 +302,5 @@ export class RecoverySocket extends Recovery {
     const joinRef = topic === this.#topic ? this.#joinRef : null;
     this.#connection?.send(encodeFrame([joinRef, ref, topic, event, payload]));
     return ref;
-  }
-
-  /** Schedule an action, in place of the one scheduled before. @param {number} ms @param {() => void} then */
-  #schedule(ms, then) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(then, ms);
   }
 }

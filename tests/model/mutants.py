@@ -254,7 +254,7 @@ CLIENT: dict[str, tuple[str, str]] = {
         "if (false)",
     ),
     "never resend": (
-        "this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);",
+        "if (!this.#timer.isSet) this.#timer.set(this.#options.timeoutMs, () => this.#resend());",
         "",
     ),
     "treat an early event as one of an older state": (

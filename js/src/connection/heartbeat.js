@@ -1,3 +1,5 @@
+import { Timer } from "../timer.js";
+
 /**
  * @typedef {object} HeartbeatOptions
  * @property {number} intervalMs time between heartbeats
@@ -13,7 +15,7 @@ export class Heartbeat {
   /** When the connection counts as dead, if it is silent. */ #silentUntil = 0;
   #sentAt = 0;
   /** What was still to be sent when that was last looked at. */ #bufferedAmount = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  #timer = new Timer();
 
   /** @param {HeartbeatOptions} options */
   constructor(options) {
@@ -25,7 +27,7 @@ export class Heartbeat {
   }
 
   stop() {
-    clearTimeout(this.#timer);
+    this.#timer.clear();
   }
 
   /** Note that something has arrived. */
@@ -44,8 +46,7 @@ export class Heartbeat {
       this.#sentAt = now;
       this.#options.send();
     }
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#check(), this.#silentUntil - now);
+    this.#timer.set(this.#silentUntil - now, () => this.#check());
   }
 
   #check() {
@@ -56,7 +57,7 @@ export class Heartbeat {
 
   /** @param {number} ms */
   #sendAfter(ms) {
-    this.#timer = setTimeout(() => this.send(), ms);
+    this.#timer.set(ms, () => this.send());
   }
 
   /** Return whether what was sent is still leaving this machine: a line that does that is slow, not dead. */

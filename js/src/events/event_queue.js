@@ -1,5 +1,6 @@
 import { randomWord } from "../browser.js";
 import { EventError } from "../event_error.js";
+import { Timer } from "../timer.js";
 import { EventStorage } from "./event_storage.js";
 import { Ownership } from "./ownership.js";
 import { copyEvent, toPageEvent } from "./page_event.js";
@@ -30,7 +31,7 @@ export class EventQueue {
   /** @type {Sender | null} */ #sender = null;
   /** By whom this page's numbers are assigned in the current state. */ line = randomWord();
   suspects = new Suspects(() => this.events);
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #saveTimer;
+  #saveTimer = new Timer();
   #durableSeq = 0;
   #hasJoined = false;
   #isClosed = false;
@@ -267,8 +268,7 @@ export class EventQueue {
 
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
-    clearTimeout(this.#saveTimer);
-    this.#saveTimer = undefined;
+    this.#saveTimer.clear();
     this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
     for (const queued of this.events) queued.isStored = true;
   }
@@ -276,12 +276,12 @@ export class EventQueue {
   /** Store them now or, if that takes long, together with the next changes. */
   saveSoon() {
     if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
-    else this.#saveTimer ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
+    else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
   }
 
   /** Store what `saveSoon` has left. */
   saveRest() {
-    if (this.#saveTimer !== undefined) this.save();
+    if (this.#saveTimer.isSet) this.save();
   }
 
   /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.

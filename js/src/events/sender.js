@@ -1,3 +1,4 @@
+import { Timer } from "../timer.js";
 /** @import { Reply, Transport } from "../types.js" */
 /** @import { EventQueue } from "./event_queue.js" */
 /** @import { QueuedEvent } from "./queued_event.js" */
@@ -23,8 +24,8 @@ export class Sender {
   #round = 0;
   /** The event before the last gap that was handled. @type {number | null} */ #lastGap = null;
   #isStopped = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #holdTimer;
+  #timer = new Timer();
+  #holdTimer = new Timer();
 
   /** @param {EventQueue} queue @param {SenderOptions} options */
   constructor(queue, options) {
@@ -32,10 +33,10 @@ export class Sender {
     this.#options = options;
     this.#lastSentSeq = options.seq;
     if (options.isNumbered && queue.suspects.hold()) {
-      this.#holdTimer = setTimeout(() => {
-        this.#holdTimer = undefined;
+      this.#holdTimer.set(SUSPECT_AFTER_MS, () => {
+        this.#holdTimer.clear();
         this.flush();
-      }, SUSPECT_AFTER_MS);
+      });
     }
   }
 
@@ -63,14 +64,14 @@ export class Sender {
   /** Stop sending and ignore later replies. */
   stop() {
     this.#isStopped = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#holdTimer);
+    this.#timer.clear();
+    this.#holdTimer.clear();
     if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
   }
 
   /** Return how many events may be sent now. A suspect is sent alone. */
   #room() {
-    if (this.#holdTimer !== undefined) return 0;
+    if (this.#holdTimer.isSet) return 0;
     return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
   }
 
@@ -97,7 +98,7 @@ export class Sender {
     queued.handleReply({ status, response: rest });
     if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
     else this.#queue.remove([queued]);
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
 
@@ -117,25 +118,25 @@ export class Sender {
     this.#round += 1;
     this.#lastSentSeq = applied;
     this.#queue.requeueAfter(applied);
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
 
   /** Discard an event whose number is another page's. @param {QueuedEvent} queued */
   #handleTaken(queued) {
     this.#queue.discard([queued], "superseded");
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
 
   /** Wait for any reply before resending on the same connection: a handler may just be slow. */
   #startTimer() {
     if (!this.#options.isNumbered || this.#queue.events.length === 0) return;
-    this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);
+    if (!this.#timer.isSet) this.#timer.set(this.#options.timeoutMs, () => this.#resend());
   }
 
   #resend() {
-    this.#clearTimer();
+    this.#timer.clear();
     // what was sent is still on its way: a second copy would only be slower
     if (this.#options.isBusy?.()) return this.#startTimer();
     this.#options.probe?.();
@@ -145,11 +146,6 @@ export class Sender {
     const last = this.#queue.events.at(-1);
     if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
     this.flush();
-  }
-
-  #clearTimer() {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
   }
 
   /** @param {QueuedEvent["stage"]} stage */

@@ -118,6 +118,26 @@
     };
   }
 
+  // src/timer.js
+  /** A function that is called later, at most one at a time. */
+  var Timer = class {
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    #id;
+    /** Whether it was set, and not cleared since. */
+    get isSet() {
+      return this.#id !== void 0;
+    }
+    /** Call a function after so long, in place of what was to be called. @param {number} ms @param {() => void} then */
+    set(ms, then) {
+      clearTimeout(this.#id);
+      this.#id = setTimeout(then, ms);
+    }
+    clear() {
+      clearTimeout(this.#id);
+      this.#id = void 0;
+    }
+  };
+
   // src/tokens/storage_keys.js
   /** Names in the browser's storages. */
   /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
@@ -444,8 +464,7 @@
     /** By whom this page's numbers are assigned in the current state. */
     line = randomWord();
     suspects = new Suspects(() => this.events);
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    #saveTimer;
+    #saveTimer = new Timer();
     #durableSeq = 0;
     #hasJoined = false;
     #isClosed = false;
@@ -662,19 +681,18 @@
     }
     /** Store the events of those whose names are known: a later page must find out whether it may send them. */
     save() {
-      clearTimeout(this.#saveTimer);
-      this.#saveTimer = void 0;
+      this.#saveTimer.clear();
       this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
       for (const queued of this.events) queued.isStored = true;
     }
     /** Store them now or, if that takes long, together with the next changes. */
     saveSoon() {
       if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
-      else this.#saveTimer ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
+      else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
     }
     /** Store what `saveSoon` has left. */
     saveRest() {
-      if (this.#saveTimer !== void 0) this.save();
+      if (this.#saveTimer.isSet) this.save();
     }
     /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
      * @param {QueuedEvent} queued */
@@ -751,20 +769,18 @@
     /** The event before the last gap that was handled. @type {number | null} */
     #lastGap = null;
     #isStopped = false;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    #timer;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    #holdTimer;
+    #timer = new Timer();
+    #holdTimer = new Timer();
     /** @param {EventQueue} queue @param {SenderOptions} options */
     constructor(queue, options) {
       this.#queue = queue;
       this.#options = options;
       this.#lastSentSeq = options.seq;
       if (options.isNumbered && queue.suspects.hold()) {
-        this.#holdTimer = setTimeout(() => {
-          this.#holdTimer = void 0;
+        this.#holdTimer.set(SUSPECT_AFTER_MS, () => {
+          this.#holdTimer.clear();
           this.flush();
-        }, SUSPECT_AFTER_MS);
+        });
       }
     }
     /**
@@ -790,13 +806,13 @@
     /** Stop sending and ignore later replies. */
     stop() {
       this.#isStopped = true;
-      clearTimeout(this.#timer);
-      clearTimeout(this.#holdTimer);
+      this.#timer.clear();
+      this.#holdTimer.clear();
       if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
     }
     /** Return how many events may be sent now. A suspect is sent alone. */
     #room() {
-      if (this.#holdTimer !== void 0) return 0;
+      if (this.#holdTimer.isSet) return 0;
       return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
     }
     /** @param {QueuedEvent} queued */
@@ -821,7 +837,7 @@
       queued.handleReply({ status, response: rest });
       if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
       else this.#queue.remove([queued]);
-      this.#clearTimer();
+      this.#timer.clear();
       this.flush();
     }
     /** Discard an event after the transport's timeout, unless it can be resent. @param {QueuedEvent} queued */
@@ -839,22 +855,22 @@
       this.#round += 1;
       this.#lastSentSeq = applied;
       this.#queue.requeueAfter(applied);
-      this.#clearTimer();
+      this.#timer.clear();
       this.flush();
     }
     /** Discard an event whose number is another page's. @param {QueuedEvent} queued */
     #handleTaken(queued) {
       this.#queue.discard([queued], "superseded");
-      this.#clearTimer();
+      this.#timer.clear();
       this.flush();
     }
     /** Wait for any reply before resending on the same connection: a handler may just be slow. */
     #startTimer() {
       if (!this.#options.isNumbered || this.#queue.events.length === 0) return;
-      this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);
+      if (!this.#timer.isSet) this.#timer.set(this.#options.timeoutMs, () => this.#resend());
     }
     #resend() {
-      this.#clearTimer();
+      this.#timer.clear();
       // what was sent is still on its way: a second copy would only be slower
       if (this.#options.isBusy?.()) return this.#startTimer();
       this.#options.probe?.();
@@ -864,10 +880,6 @@
       const last = this.#queue.events.at(-1);
       if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
       this.flush();
-    }
-    #clearTimer() {
-      clearTimeout(this.#timer);
-      this.#timer = void 0;
     }
     /** @param {QueuedEvent["stage"]} stage */
     #inStage(stage) {
@@ -1031,8 +1043,7 @@
     #rejoinAfterMs;
     /** @type {Transport | null} */
     #transport = null;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    #rejoinTimer;
+    #rejoinTimer = new Timer();
     #retries = 0;
     #isForgotten = false;
     /** Whether the view belongs to the next one now. */
@@ -1116,7 +1127,7 @@
      * rejects with an EventError if there is none.
      * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
     push(event, payload = {}, options = {}) {
-      if (this.#retries > 0 && this.#rejoinTimer === void 0) this.#scheduleRejoin(this.#retries);
+      if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
       return this.#queue.add(event, payload, options);
     }
     /** Send an event now or not at all, for what the next one replaces: a cursor, "is typing". It is neither numbered
@@ -1147,7 +1158,7 @@
       closeView(this);
       this.#isClosed = true;
       this.#listeners.abort();
-      this.#cancelRejoin();
+      this.#rejoinTimer.clear();
       this.#queue.handOver();
     }
     /** Close, as the page has made another `Recovery` for this view. */
@@ -1178,7 +1189,7 @@
       const push = channel.push.bind(channel);
       channel.push = (...what) => {
         // the page continues with its fresh state, which another join would replace
-        if (this.#retries > 0 && this.#queue.events.length === 0) this.#cancelRejoin();
+        if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
         return push(...what);
       };
       return channel;
@@ -1246,7 +1257,7 @@
     /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
     dropped(closeCode) {
       this.#changes += 1;
-      this.#cancelRejoin();
+      this.#rejoinTimer.clear();
       this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
       if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
       this.#offlineSince ??= performance.now();
@@ -1281,13 +1292,8 @@
       const transport = this.#transport;
       if (transport === null || this.status !== "connected") return;
       const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
-      clearTimeout(this.#rejoinTimer);
-      this.#rejoinTimer = setTimeout(() => transport.rejoin(), Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs)));
-    }
-    /** Cancel the scheduled join. */
-    #cancelRejoin() {
-      clearTimeout(this.#rejoinTimer);
-      this.#rejoinTimer = void 0;
+      const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
+      this.#rejoinTimer.set(ms, () => transport.rejoin());
     }
     /** @param {Status} status */
     #setStatus(status) {
@@ -1382,8 +1388,7 @@
     #sentAt = 0;
     /** What was still to be sent when that was last looked at. */
     #bufferedAmount = 0;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    #timer;
+    #timer = new Timer();
     /** @param {HeartbeatOptions} options */
     constructor(options) {
       this.#options = options;
@@ -1392,7 +1397,7 @@
       this.#sendAfter(this.#options.intervalMs);
     }
     stop() {
-      clearTimeout(this.#timer);
+      this.#timer.clear();
     }
     /** Note that something has arrived. */
     hear() {
@@ -1409,8 +1414,7 @@
         this.#sentAt = now;
         this.#options.send();
       }
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#check(), this.#silentUntil - now);
+      this.#timer.set(this.#silentUntil - now, () => this.#check());
     }
     #check() {
       if (this.#isSilent && !this.#isUploading()) return this.#options.onDead();
@@ -1419,7 +1423,7 @@
     }
     /** @param {number} ms */
     #sendAfter(ms) {
-      this.#timer = setTimeout(() => this.send(), ms);
+      this.#timer.set(ms, () => this.send());
     }
     /** Return whether what was sent is still leaving this machine: a line that does that is slow, not dead. */
     #isUploading() {
@@ -1526,10 +1530,8 @@
     #joinedAt = 0;
     /** How many times `timeoutMs` a connection or a join may take. */
     #patience = 1;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    #goodTimer;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    #timer;
+    #goodTimer = new Timer();
+    #timer = new Timer();
     #heartbeat;
     /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
     constructor(url, options = {}) {
@@ -1614,7 +1616,7 @@
       this.#closeConnection(CLOSE_DROPPED, code);
       if (!this.#shouldConnect) return;
       const ms = Math.max(this.#options.reconnectAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-      this.#schedule(ms, () => this.#open());
+      this.#timer.set(ms, () => this.#open());
     }
     /** Count a refusal, and tell the page. @param {Payload} detail */
     #refused(detail) {
@@ -1649,7 +1651,7 @@
       connection.onmessage = ({ data }) => this.#handleFrame(data);
       connection.onclose = ({ code }) => this.#handleClose(code);
       this.#isOpen = false;
-      this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+      this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
     }
     /** @param {number} code */
     #handleClose(code) {
@@ -1677,8 +1679,8 @@
     /** Close the connection without waiting for the server. @param {number} code
      * @param {number} [lostCode] why it is lost */
     #closeConnection(code, lostCode = code) {
-      clearTimeout(this.#timer);
-      clearTimeout(this.#goodTimer);
+      this.#timer.clear();
+      this.#goodTimer.clear();
       this.#heartbeat.stop();
       const connection = this.#connection;
       if (!connection) return;
@@ -1700,7 +1702,7 @@
       this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
       this.#joinedAt = performance.now();
       // a late reply to this join can't arrive on a new connection
-      this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+      this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
     }
     /** @param {unknown} data */
     #handleFrame(data) {
@@ -1729,9 +1731,8 @@
     /** @param {{ status: string, response: Payload }} reply to the join */
     #handleJoinReply({ status, response }) {
       if (status !== "ok") return this.#handleJoinError(response);
-      clearTimeout(this.#timer);
-      clearTimeout(this.#goodTimer);
-      this.#goodTimer = setTimeout(() => this.#handleGood(), GOOD_AFTER_MS);
+      this.#timer.clear();
+      this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
       if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
       this.#resolveJoin(this.joined(response));
     }
@@ -1746,9 +1747,9 @@
     }
     #scheduleJoin() {
       this.#markDropped();
-      clearTimeout(this.#goodTimer);
+      this.#goodTimer.clear();
       const ms = Math.max(this.#options.rejoinAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-      this.#schedule(ms, () => this.#join());
+      this.#timer.set(ms, () => this.#join());
     }
     /** @param {number} [code] */
     #markDropped(code) {
@@ -1762,11 +1763,6 @@
       const joinRef = topic === this.#topic ? this.#joinRef : null;
       this.#connection?.send(encodeFrame([joinRef, ref, topic, event, payload]));
       return ref;
-    }
-    /** Schedule an action, in place of the one scheduled before. @param {number} ms @param {() => void} then */
-    #schedule(ms, then) {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(then, ms);
     }
   };
 

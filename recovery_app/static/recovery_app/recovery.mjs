@@ -117,6 +117,26 @@ function phoenixTransport(channel) {
   };
 }
 
+// src/timer.js
+/** A function that is called later, at most one at a time. */
+var Timer = class {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #id;
+  /** Whether it was set, and not cleared since. */
+  get isSet() {
+    return this.#id !== void 0;
+  }
+  /** Call a function after so long, in place of what was to be called. @param {number} ms @param {() => void} then */
+  set(ms, then) {
+    clearTimeout(this.#id);
+    this.#id = setTimeout(then, ms);
+  }
+  clear() {
+    clearTimeout(this.#id);
+    this.#id = void 0;
+  }
+};
+
 // src/tokens/storage_keys.js
 /** Names in the browser's storages. */
 /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
@@ -443,8 +463,7 @@ var EventQueue = class {
   /** By whom this page's numbers are assigned in the current state. */
   line = randomWord();
   suspects = new Suspects(() => this.events);
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #saveTimer;
+  #saveTimer = new Timer();
   #durableSeq = 0;
   #hasJoined = false;
   #isClosed = false;
@@ -661,19 +680,18 @@ var EventQueue = class {
   }
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
-    clearTimeout(this.#saveTimer);
-    this.#saveTimer = void 0;
+    this.#saveTimer.clear();
     this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
     for (const queued of this.events) queued.isStored = true;
   }
   /** Store them now or, if that takes long, together with the next changes. */
   saveSoon() {
     if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
-    else this.#saveTimer ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
+    else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
   }
   /** Store what `saveSoon` has left. */
   saveRest() {
-    if (this.#saveTimer !== void 0) this.save();
+    if (this.#saveTimer.isSet) this.save();
   }
   /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
    * @param {QueuedEvent} queued */
@@ -750,20 +768,18 @@ var Sender = class {
   /** The event before the last gap that was handled. @type {number | null} */
   #lastGap = null;
   #isStopped = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #holdTimer;
+  #timer = new Timer();
+  #holdTimer = new Timer();
   /** @param {EventQueue} queue @param {SenderOptions} options */
   constructor(queue, options) {
     this.#queue = queue;
     this.#options = options;
     this.#lastSentSeq = options.seq;
     if (options.isNumbered && queue.suspects.hold()) {
-      this.#holdTimer = setTimeout(() => {
-        this.#holdTimer = void 0;
+      this.#holdTimer.set(SUSPECT_AFTER_MS, () => {
+        this.#holdTimer.clear();
         this.flush();
-      }, SUSPECT_AFTER_MS);
+      });
     }
   }
   /**
@@ -789,13 +805,13 @@ var Sender = class {
   /** Stop sending and ignore later replies. */
   stop() {
     this.#isStopped = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#holdTimer);
+    this.#timer.clear();
+    this.#holdTimer.clear();
     if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
   }
   /** Return how many events may be sent now. A suspect is sent alone. */
   #room() {
-    if (this.#holdTimer !== void 0) return 0;
+    if (this.#holdTimer.isSet) return 0;
     return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
   }
   /** @param {QueuedEvent} queued */
@@ -820,7 +836,7 @@ var Sender = class {
     queued.handleReply({ status, response: rest });
     if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
     else this.#queue.remove([queued]);
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
   /** Discard an event after the transport's timeout, unless it can be resent. @param {QueuedEvent} queued */
@@ -838,22 +854,22 @@ var Sender = class {
     this.#round += 1;
     this.#lastSentSeq = applied;
     this.#queue.requeueAfter(applied);
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
   /** Discard an event whose number is another page's. @param {QueuedEvent} queued */
   #handleTaken(queued) {
     this.#queue.discard([queued], "superseded");
-    this.#clearTimer();
+    this.#timer.clear();
     this.flush();
   }
   /** Wait for any reply before resending on the same connection: a handler may just be slow. */
   #startTimer() {
     if (!this.#options.isNumbered || this.#queue.events.length === 0) return;
-    this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);
+    if (!this.#timer.isSet) this.#timer.set(this.#options.timeoutMs, () => this.#resend());
   }
   #resend() {
-    this.#clearTimer();
+    this.#timer.clear();
     // what was sent is still on its way: a second copy would only be slower
     if (this.#options.isBusy?.()) return this.#startTimer();
     this.#options.probe?.();
@@ -863,10 +879,6 @@ var Sender = class {
     const last = this.#queue.events.at(-1);
     if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
     this.flush();
-  }
-  #clearTimer() {
-    clearTimeout(this.#timer);
-    this.#timer = void 0;
   }
   /** @param {QueuedEvent["stage"]} stage */
   #inStage(stage) {
@@ -1030,8 +1042,7 @@ var Recovery = class extends EventTarget {
   #rejoinAfterMs;
   /** @type {Transport | null} */
   #transport = null;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #rejoinTimer;
+  #rejoinTimer = new Timer();
   #retries = 0;
   #isForgotten = false;
   /** Whether the view belongs to the next one now. */
@@ -1115,7 +1126,7 @@ var Recovery = class extends EventTarget {
    * rejects with an EventError if there is none.
    * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
   push(event, payload = {}, options = {}) {
-    if (this.#retries > 0 && this.#rejoinTimer === void 0) this.#scheduleRejoin(this.#retries);
+    if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
     return this.#queue.add(event, payload, options);
   }
   /** Send an event now or not at all, for what the next one replaces: a cursor, "is typing". It is neither numbered
@@ -1146,7 +1157,7 @@ var Recovery = class extends EventTarget {
     closeView(this);
     this.#isClosed = true;
     this.#listeners.abort();
-    this.#cancelRejoin();
+    this.#rejoinTimer.clear();
     this.#queue.handOver();
   }
   /** Close, as the page has made another `Recovery` for this view. */
@@ -1177,7 +1188,7 @@ var Recovery = class extends EventTarget {
     const push = channel.push.bind(channel);
     channel.push = (...what) => {
       // the page continues with its fresh state, which another join would replace
-      if (this.#retries > 0 && this.#queue.events.length === 0) this.#cancelRejoin();
+      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
       return push(...what);
     };
     return channel;
@@ -1245,7 +1256,7 @@ var Recovery = class extends EventTarget {
   /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
   dropped(closeCode) {
     this.#changes += 1;
-    this.#cancelRejoin();
+    this.#rejoinTimer.clear();
     this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
     if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
@@ -1280,13 +1291,8 @@ var Recovery = class extends EventTarget {
     const transport = this.#transport;
     if (transport === null || this.status !== "connected") return;
     const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
-    clearTimeout(this.#rejoinTimer);
-    this.#rejoinTimer = setTimeout(() => transport.rejoin(), Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs)));
-  }
-  /** Cancel the scheduled join. */
-  #cancelRejoin() {
-    clearTimeout(this.#rejoinTimer);
-    this.#rejoinTimer = void 0;
+    const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
+    this.#rejoinTimer.set(ms, () => transport.rejoin());
   }
   /** @param {Status} status */
   #setStatus(status) {
@@ -1381,8 +1387,7 @@ var Heartbeat = class {
   #sentAt = 0;
   /** What was still to be sent when that was last looked at. */
   #bufferedAmount = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
+  #timer = new Timer();
   /** @param {HeartbeatOptions} options */
   constructor(options) {
     this.#options = options;
@@ -1391,7 +1396,7 @@ var Heartbeat = class {
     this.#sendAfter(this.#options.intervalMs);
   }
   stop() {
-    clearTimeout(this.#timer);
+    this.#timer.clear();
   }
   /** Note that something has arrived. */
   hear() {
@@ -1408,8 +1413,7 @@ var Heartbeat = class {
       this.#sentAt = now;
       this.#options.send();
     }
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#check(), this.#silentUntil - now);
+    this.#timer.set(this.#silentUntil - now, () => this.#check());
   }
   #check() {
     if (this.#isSilent && !this.#isUploading()) return this.#options.onDead();
@@ -1418,7 +1422,7 @@ var Heartbeat = class {
   }
   /** @param {number} ms */
   #sendAfter(ms) {
-    this.#timer = setTimeout(() => this.send(), ms);
+    this.#timer.set(ms, () => this.send());
   }
   /** Return whether what was sent is still leaving this machine: a line that does that is slow, not dead. */
   #isUploading() {
@@ -1525,10 +1529,8 @@ var RecoverySocket = class extends Recovery {
   #joinedAt = 0;
   /** How many times `timeoutMs` a connection or a join may take. */
   #patience = 1;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #goodTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
+  #goodTimer = new Timer();
+  #timer = new Timer();
   #heartbeat;
   /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
   constructor(url, options = {}) {
@@ -1613,7 +1615,7 @@ var RecoverySocket = class extends Recovery {
     this.#closeConnection(CLOSE_DROPPED, code);
     if (!this.#shouldConnect) return;
     const ms = Math.max(this.#options.reconnectAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#schedule(ms, () => this.#open());
+    this.#timer.set(ms, () => this.#open());
   }
   /** Count a refusal, and tell the page. @param {Payload} detail */
   #refused(detail) {
@@ -1648,7 +1650,7 @@ var RecoverySocket = class extends Recovery {
     connection.onmessage = ({ data }) => this.#handleFrame(data);
     connection.onclose = ({ code }) => this.#handleClose(code);
     this.#isOpen = false;
-    this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
   }
   /** @param {number} code */
   #handleClose(code) {
@@ -1676,8 +1678,8 @@ var RecoverySocket = class extends Recovery {
   /** Close the connection without waiting for the server. @param {number} code
    * @param {number} [lostCode] why it is lost */
   #closeConnection(code, lostCode = code) {
-    clearTimeout(this.#timer);
-    clearTimeout(this.#goodTimer);
+    this.#timer.clear();
+    this.#goodTimer.clear();
     this.#heartbeat.stop();
     const connection = this.#connection;
     if (!connection) return;
@@ -1699,7 +1701,7 @@ var RecoverySocket = class extends Recovery {
     this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
     this.#joinedAt = performance.now();
     // a late reply to this join can't arrive on a new connection
-    this.#schedule(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
   }
   /** @param {unknown} data */
   #handleFrame(data) {
@@ -1728,9 +1730,8 @@ var RecoverySocket = class extends Recovery {
   /** @param {{ status: string, response: Payload }} reply to the join */
   #handleJoinReply({ status, response }) {
     if (status !== "ok") return this.#handleJoinError(response);
-    clearTimeout(this.#timer);
-    clearTimeout(this.#goodTimer);
-    this.#goodTimer = setTimeout(() => this.#handleGood(), GOOD_AFTER_MS);
+    this.#timer.clear();
+    this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
     if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
     this.#resolveJoin(this.joined(response));
   }
@@ -1745,9 +1746,9 @@ var RecoverySocket = class extends Recovery {
   }
   #scheduleJoin() {
     this.#markDropped();
-    clearTimeout(this.#goodTimer);
+    this.#goodTimer.clear();
     const ms = Math.max(this.#options.rejoinAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#schedule(ms, () => this.#join());
+    this.#timer.set(ms, () => this.#join());
   }
   /** @param {number} [code] */
   #markDropped(code) {
@@ -1761,11 +1762,6 @@ var RecoverySocket = class extends Recovery {
     const joinRef = topic === this.#topic ? this.#joinRef : null;
     this.#connection?.send(encodeFrame([joinRef, ref, topic, event, payload]));
     return ref;
-  }
-  /** Schedule an action, in place of the one scheduled before. @param {number} ms @param {() => void} then */
-  #schedule(ms, then) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(then, ms);
   }
 };
 
