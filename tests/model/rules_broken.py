@@ -65,7 +65,7 @@ def examples_of(script: Path, directory: Path) -> int:
     load = ["node", "--input-type=module", "--eval", f"await import({str(client)!r})"]
     subprocess.run(load, cwd=directory, check=True)
     # Else it would wait for the timers of the clients.
-    options = ["--test", "--test-force-exit", "--test-timeout=30000"]
+    options = ["--test", "--test-force-exit", "--test-timeout=120000"]
     examples = ["node", *options, "tests/js/events.test.js"]
     return subprocess.run(examples, cwd=directory, check=False).returncode
 
