@@ -88,17 +88,14 @@ export class RecoverySocket extends Recovery {
     this.#params = params;
     if (this.#options.viewId === undefined) this.nameView(`${this.#place} ${topic}`);
     /** @type {Promise<Payload>} */
-    const joined = new Promise((resolve, reject) => this.#settleJoin(resolve, reject));
+    const joined = new Promise((resolve, reject) => {
+      this.#resolveJoin = resolve;
+      this.#rejectJoin = reject;
+    });
     joined.catch(() => {}); // a page that leaves before it has joined may not wait for it
     if (this.#leaveController.signal.aborted) this.#rejectJoin(new Error("the socket was closed"));
     this.connect();
     return joined;
-  }
-
-  /** @param {(response: Payload) => void} resolve @param {(error: Error) => void} reject */
-  #settleJoin(resolve, reject) {
-    this.#resolveJoin = resolve;
-    this.#rejectJoin = reject;
   }
 
   /** Call a function whenever the server pushes an event of this name. Return a function that removes it.
@@ -264,7 +261,10 @@ export class RecoverySocket extends Recovery {
 
   /** @param {{ status: string, response: Payload }} reply to the join */
   #handleJoinReply({ status, response }) {
-    if (status !== "ok") return this.#handleJoinError(response);
+    if (status !== "ok") {
+      this.#refused(response);
+      return this.#scheduleJoin();
+    }
     this.#timer.clear();
     this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
     if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
@@ -274,12 +274,6 @@ export class RecoverySocket extends Recovery {
   /** Begin the backoff anew, as the connection has held. */
   #handleGood() {
     this.#tries = this.#refusals.count = 0;
-  }
-
-  /** @param {Payload} response */
-  #handleJoinError(response) {
-    this.#refused(response);
-    this.#scheduleJoin();
   }
 
   #scheduleJoin() {

@@ -64,7 +64,9 @@ def examples_of(script: Path, directory: Path) -> int:
     # What can't be read is no rule that is broken.
     load = ["node", "--input-type=module", "--eval", f"await import({str(client)!r})"]
     subprocess.run(load, cwd=directory, check=True)
-    examples = ["node", "--test", "--test-timeout=30000", "tests/js/events.test.js"]
+    # Else it would wait for the timers of the clients.
+    options = ["--test", "--test-force-exit", "--test-timeout=120000"]
+    examples = ["node", *options, "tests/js/events.test.js"]
     return subprocess.run(examples, cwd=directory, check=False).returncode
 
 

@@ -1,7 +1,7 @@
 import { randomWord } from "../browser.js";
-import { EventError } from "../event_error.js";
 import { Timer } from "../timer.js";
 import { EventStorage } from "./event_storage.js";
+import { orphanListener, promiseListener } from "./listeners.js";
 import { Ownership } from "./ownership.js";
 import { copyEvent, toPageEvent } from "./page_event.js";
 import { checkPatience, onImpatience } from "./patience.js";
@@ -9,7 +9,7 @@ import { QueuedEvent } from "./queued_event.js";
 import { Suspects } from "./suspects.js";
 /** @import { LostReason, Outcome, PageEvent, Payload, PushOptions } from "../types.js" */
 /** @import { Settled } from "./event_storage.js" */
-/** @import { Line, Listener, Original, Owner, StoredEvent } from "./queued_event.js" */
+/** @import { Line, Original, Owner, StoredEvent } from "./queued_event.js" */
 /** @import { Sender } from "./sender.js" */
 
 /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
@@ -69,26 +69,21 @@ export class EventQueue {
     } catch (error) {
       return Promise.reject(error); // a mistake of the page's, which the console shows unless it is caught
     }
+    let stopClock = () => {};
     const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
       const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-      const stopClock = onImpatience(options, () => this.#stopWaiting(queued));
-      const queued = QueuedEvent.from(pushed, {
-        onReply: ({ status, response }) => {
-          stopClock();
-          if (status === "ok") resolve(response);
-          else reject(new EventError(copy, "refused", response));
-        },
-        onLost: (error) => {
-          stopClock();
-          reject(error);
-        },
-      });
+      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       if (options.signal?.aborted) queued.markLost("withdrawn");
       else if (this.#isClosed) this.discard([queued], "left");
       else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
-      else this.#enqueue(queued);
+      else {
+        this.events.push(queued);
+        if (this.#sender) this.#sender.flush();
+        else this.saveSoon();
+      }
     });
-    reply.catch(() => {}); // pages may listen to "lost" instead of catching each promise
+    reply.then(stopClock, stopClock); // pages may listen to "lost" instead of catching each promise
     return reply;
   }
 
@@ -164,7 +159,7 @@ export class EventQueue {
       if (reply) this.remove([queued]);
       else if (reason !== undefined || queued.seq === null) this.discard([queued], reason ?? "superseded");
     }
-    this.#setAside = [...stored.values()].map((each) => new QueuedEvent(each, this.#orphanListener(each)));
+    this.#setAside = [...stored.values()].map((each) => this.#orphan(each));
     this.#takeBack();
     this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
     for (const queued of this.events) queued.stage = "queued";
@@ -243,7 +238,7 @@ export class EventQueue {
   /** Use the storage of a view that has its name now. @param {EventStorage} storage */
   use(storage) {
     this.#storage = storage;
-    this.#setAside = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
+    this.#setAside = storage.load().map((stored) => this.#orphan(stored));
     this.#takeBack();
   }
 
@@ -319,23 +314,14 @@ export class EventQueue {
     return events.length < maxKept && events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
   }
 
-  /** @param {QueuedEvent} queued */
-  #enqueue(queued) {
-    this.events.push(queued);
-    if (this.#sender) this.#sender.flush();
-    else this.saveSoon();
+  /** Return an event of another page. @param {StoredEvent} stored */
+  #orphan(stored) {
+    return new QueuedEvent(stored, this.#orphanListener(stored));
   }
 
-  /** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
-   * @param {StoredEvent} pushed @returns {Listener} */
+  /** @param {StoredEvent} pushed */
   #orphanListener(pushed) {
-    const settle = (/** @type {Settled} */ what) => pushed.id && this.#storage.settle(pushed.id, what);
-    return {
-      onReply: (reply) => {
-        settle({ reply });
-        this.#emit("reply", { ...toPageEvent(pushed), ...reply });
-      },
-      onLost: (error) => settle({ reason: /** @type {any} */ (error).reason }),
-    };
+    const remember = (/** @type {string} */ id, /** @type {Settled} */ what) => this.#storage.settle(id, what);
+    return orphanListener(pushed, remember, this.#emit);
   }
 }

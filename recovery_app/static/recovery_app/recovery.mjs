@@ -288,6 +288,60 @@ var EventStorage = class {
   }
 };
 
+// src/events/page_event.js
+/** Events as the page pushes them. */
+/** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
+var MAX_DEPTH = 500;
+/** @param {unknown} value @param {number} levels @returns {boolean} */
+function isDeeperThan(value, levels) {
+  if (value === null || typeof value !== "object") return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
+}
+/** Return a copy of an event. Throw a TypeError for one that no server accepts, as it would block those after it.
+ * @param {string} event @param {Payload} payload @returns {PageEvent} */
+function copyEvent(event, payload) {
+  if (typeof event !== "string") throw new TypeError("an event's name must be a string");
+  if (event.startsWith("phx_")) throw new TypeError(`${event} is reserved by the protocol`);
+  const copy = JSON.parse(JSON.stringify(payload));
+  if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
+    throw new TypeError("a payload must be an object");
+  }
+  if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
+  return { event, payload: copy };
+}
+/** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
+function toPageEvent({ event, payload }) {
+  return { event, payload };
+}
+
+// src/events/listeners.js
+/** Whom a page tells what became of an event. */
+/** Return a listener that settles the promise of the event.
+ * @param {PageEvent} pushed @param {(response: Payload) => void} resolve @param {(error: Error) => void} reject
+ * @returns {Listener} */
+function promiseListener(pushed, resolve, reject) {
+  return {
+    onReply: ({ status, response }) => status === "ok" ? resolve(response) : reject(new EventError(pushed, "refused", response)),
+    onLost: reject
+  };
+}
+/** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
+ * @param {StoredEvent} pushed @param {(id: string, what: Settled) => void} remember for the page that sleeps
+ * @param {(type: string, detail: unknown) => void} emit @returns {Listener} */
+function orphanListener(pushed, remember, emit) {
+  const settle = (what) => pushed.id && remember(pushed.id, what);
+  return {
+    onReply: (reply) => {
+      settle({ reply });
+      emit("reply", { ...toPageEvent(pushed), ...reply });
+    },
+    onLost: (error) => settle({ reason: (
+      /** @type {any} */
+      error.reason
+    ) })
+  };
+}
+
 // src/events/ownership.js
 /** For whom the page acts: each event belongs to the person it was pushed by, and isn't sent for another. */
 var Ownership = class {
@@ -323,32 +377,6 @@ var Ownership = class {
     this.#namesOfPage = this.#namesOfPage.slice(0, 1);
   }
 };
-
-// src/events/page_event.js
-/** Events as the page pushes them. */
-/** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
-var MAX_DEPTH = 500;
-/** @param {unknown} value @param {number} levels @returns {boolean} */
-function isDeeperThan(value, levels) {
-  if (value === null || typeof value !== "object") return false;
-  return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
-}
-/** Return a copy of an event. Throw a TypeError for one that no server accepts, as it would block those after it.
- * @param {string} event @param {Payload} payload @returns {PageEvent} */
-function copyEvent(event, payload) {
-  if (typeof event !== "string") throw new TypeError("an event's name must be a string");
-  if (event.startsWith("phx_")) throw new TypeError(`${event} is reserved by the protocol`);
-  const copy = JSON.parse(JSON.stringify(payload));
-  if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
-    throw new TypeError("a payload must be an object");
-  }
-  if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
-  return { event, payload: copy };
-}
-/** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
-function toPageEvent({ event, payload }) {
-  return { event, payload };
-}
 
 // src/events/patience.js
 /** How long a page waits for the response to an event. */
@@ -498,27 +526,22 @@ var EventQueue = class {
     } catch (error) {
       return Promise.reject(error);
     }
+    let stopClock = () => {
+    };
     const reply = new Promise((resolve, reject) => {
       const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-      const stopClock = onImpatience(options, () => this.#stopWaiting(queued));
-      const queued = QueuedEvent.from(pushed, {
-        onReply: ({ status, response }) => {
-          stopClock();
-          if (status === "ok") resolve(response);
-          else reject(new EventError(copy, "refused", response));
-        },
-        onLost: (error) => {
-          stopClock();
-          reject(error);
-        }
-      });
+      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       if (options.signal?.aborted) queued.markLost("withdrawn");
       else if (this.#isClosed) this.discard([queued], "left");
       else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
-      else this.#enqueue(queued);
+      else {
+        this.events.push(queued);
+        if (this.#sender) this.#sender.flush();
+        else this.saveSoon();
+      }
     });
-    reply.catch(() => {
-    });
+    reply.then(stopClock, stopClock);
     return reply;
   }
   /**
@@ -589,7 +612,7 @@ var EventQueue = class {
       if (reply) this.remove([queued]);
       else if (reason !== void 0 || queued.seq === null) this.discard([queued], reason ?? "superseded");
     }
-    this.#setAside = [...stored.values()].map((each) => new QueuedEvent(each, this.#orphanListener(each)));
+    this.#setAside = [...stored.values()].map((each) => this.#orphan(each));
     this.#takeBack();
     this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
     for (const queued of this.events) queued.stage = "queued";
@@ -658,7 +681,7 @@ var EventQueue = class {
   /** Use the storage of a view that has its name now. @param {EventStorage} storage */
   use(storage) {
     this.#storage = storage;
-    this.#setAside = storage.load().map((stored) => new QueuedEvent(stored, this.#orphanListener(stored)));
+    this.#setAside = storage.load().map((stored) => this.#orphan(stored));
     this.#takeBack();
   }
   /** Leave all events to the storage, and accept no more. */
@@ -723,26 +746,14 @@ var EventQueue = class {
     const events = [...this.#setAside, ...this.events];
     return events.length < maxKept && events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
   }
-  /** @param {QueuedEvent} queued */
-  #enqueue(queued) {
-    this.events.push(queued);
-    if (this.#sender) this.#sender.flush();
-    else this.saveSoon();
+  /** Return an event of another page. @param {StoredEvent} stored */
+  #orphan(stored) {
+    return new QueuedEvent(stored, this.#orphanListener(stored));
   }
-  /** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
-   * @param {StoredEvent} pushed @returns {Listener} */
+  /** @param {StoredEvent} pushed */
   #orphanListener(pushed) {
-    const settle = (what) => pushed.id && this.#storage.settle(pushed.id, what);
-    return {
-      onReply: (reply) => {
-        settle({ reply });
-        this.#emit("reply", { ...toPageEvent(pushed), ...reply });
-      },
-      onLost: (error) => settle({ reason: (
-        /** @type {any} */
-        error.reason
-      ) })
-    };
+    const remember = (id, what) => this.#storage.settle(id, what);
+    return orphanListener(pushed, remember, this.#emit);
   }
 };
 
@@ -1571,17 +1582,15 @@ var RecoverySocket = class extends Recovery {
     this.#params = params;
     if (this.#options.viewId === void 0) this.nameView(`${this.#place} ${topic}`);
     /** @type {Promise<Payload>} */
-    const joined = new Promise((resolve, reject) => this.#settleJoin(resolve, reject));
+    const joined = new Promise((resolve, reject) => {
+      this.#resolveJoin = resolve;
+      this.#rejectJoin = reject;
+    });
     joined.catch(() => {
     });
     if (this.#leaveController.signal.aborted) this.#rejectJoin(new Error("the socket was closed"));
     this.connect();
     return joined;
-  }
-  /** @param {(response: Payload) => void} resolve @param {(error: Error) => void} reject */
-  #settleJoin(resolve, reject) {
-    this.#resolveJoin = resolve;
-    this.#rejectJoin = reject;
   }
   /** Call a function whenever the server pushes an event of this name. Return a function that removes it.
    * @param {string} event @param {(payload: any) => void} callback */
@@ -1729,7 +1738,10 @@ var RecoverySocket = class extends Recovery {
   }
   /** @param {{ status: string, response: Payload }} reply to the join */
   #handleJoinReply({ status, response }) {
-    if (status !== "ok") return this.#handleJoinError(response);
+    if (status !== "ok") {
+      this.#refused(response);
+      return this.#scheduleJoin();
+    }
     this.#timer.clear();
     this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
     if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
@@ -1738,11 +1750,6 @@ var RecoverySocket = class extends Recovery {
   /** Begin the backoff anew, as the connection has held. */
   #handleGood() {
     this.#tries = this.#refusals.count = 0;
-  }
-  /** @param {Payload} response */
-  #handleJoinError(response) {
-    this.#refused(response);
-    this.#scheduleJoin();
   }
   #scheduleJoin() {
     this.#markDropped();
