@@ -98,8 +98,11 @@ async def _try(used: Storage) -> str:
     # As long as the hash of a socket id, which is the key of a real snapshot.
     key = secrets.token_hex(8)
     data = _make_snapshot(binding=secrets.token_bytes(16), now_us=to_us(used.clock()))
-    # As a page's state is saved: a server may allow plain commands, and no scripts.
-    await used.asave_fenced(key, data, TTL_SECONDS)
+    if used.supports_atomic_fence:
+        # As a page's state is saved: a server may allow plain commands, and no scripts.
+        await used.asave_fenced(key, data, TTL_SECONDS)
+    else:
+        await used.asave(key, data, TTL_SECONDS)
     found = await used.aload(key)
     was_there = await used.adelete(key)
     if found is None or not was_there:
