@@ -21,6 +21,8 @@ MANY = 40
 TOO_LARGE_CHARS = 300_000
 """More than ``MAX_FRAME_BYTES``."""
 
+OWNERS = "({ held }) => held.filter(({ name }) => name === 'lv_recovery_ledger').length"
+
 
 @pytest.fixture(scope="module")
 def ledger_server(
@@ -56,6 +58,11 @@ class Ledger:
     def add(self, *numbers: int, pad: str = "''") -> None:
         """Push an event for each number, and wait for no reply."""
         self.tab.evaluate(f"{json.dumps(numbers)}.forEach((number) => add(number, {pad}))")
+
+    def go(self, delta: int, query: str) -> None:
+        """Go back or forward to the page of a query: from the cache, or loaded again."""
+        self.tab.go(delta)
+        self.tab.until("[location.search, seen.isShown]", [f"?{query}", True])
 
     def has(self, *numbers: int) -> None:
         """Check what the server has applied, and that the page was told of no loss."""
@@ -128,15 +135,56 @@ def test_events_pushed_offline_are_applied_after_a_reload(
 
 def test_back_and_forward_lose_nothing(tab: Tab, open_ledger: Callable[..., Ledger]) -> None:
     ledger = open_ledger(tab, "new", "first")
+    # Each page is left before its event is answered.
     ledger.add(1)
     open_ledger(tab, "recovered", "second").add(2)
-    ledger.has(1, 2)
-    # A page comes back from the back/forward cache or is loaded again, as the browser likes.
-    for delta, query, number in ((-1, "?first", 3), (1, "?second", 4), (-1, "?first", 5)):
-        tab.go(delta)
-        tab.until("[location.search, seen.isShown]", [query, True])
+    for delta, query, number in ((-1, "first", 3), (1, "second", 4), (-1, "first", 5)):
+        ledger.go(delta, query)
         ledger.add(number)
-        ledger.has(*range(1, number + 1))
+    ledger.has(1, 2, 3, 4, 5)
+
+
+def test_a_page_comes_back_to_another_state(tab: Tab, open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger(tab, "new", "first")
+    ledger.add(1, 2, 3)
+    ledger.has(1, 2, 3)
+    tab.evaluate("socket.disconnect()")
+    tab.evaluate("socket.forget()")
+    open_ledger(tab, "new", "second").add(4)
+    ledger.has(4)
+    ledger.go(-1, "first")
+    ledger.add(5)
+    tab.evaluate("socket.connect()")
+    ledger.has(4, 5)
+
+
+def test_events_kept_by_the_page_before_are_applied_once(
+    tab: Tab, open_ledger: Callable[..., Ledger]
+) -> None:
+    ledger = open_ledger(tab, "new", "first")
+    tab.evaluate("socket.disconnect()")
+    ledger.add(1, 2)
+    open_ledger(tab, "recovered", "second").has(1, 2)
+    ledger.go(-1, "first")
+    tab.evaluate("socket.connect()")
+    ledger.add(3)
+    ledger.has(1, 2, 3)
+
+
+def test_events_of_a_page_that_was_left_at_once_are_not_forgotten(
+    tab: Tab, open_ledger: Callable[..., Ledger]
+) -> None:
+    ledger = open_ledger(tab, "new", "first")
+    ledger.add(1)
+    open_ledger(tab, "recovered", "second").has(1)
+    tab.evaluate("socket.disconnect()")
+    ledger.go(-1, "first")
+    ledger.had("recovered")
+    ledger.go(1, "second")
+    tab.evaluate("socket.disconnect()")
+    ledger.add(2)
+    ledger.go(-1, "first")
+    ledger.has(1, 2)
 
 
 def test_a_duplicated_tab_goes_on_with_a_copy(tab: Tab, open_ledger: Callable[..., Ledger]) -> None:
@@ -172,7 +220,7 @@ def test_with_local_storage_one_tab_owns_the_token(
     owner.has(1)
     heir_tab = browser.new_tab()
     tab.close()
-    other.tab.until("navigator.locks.query().then(({ held }) => held.length)", 0)
+    other.tab.until(f"navigator.locks.query().then({OWNERS})", 0)
     heir = open_ledger(heir_tab, "recovered", query)
     heir.add(3)
     heir.has(1, 3)
