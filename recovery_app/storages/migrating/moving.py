@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from recovery_app._concurrency import LRUCache
@@ -106,6 +105,7 @@ class Moves:
         self._clock = clock
         self._settled: LRUCache[str, bool] = LRUCache(REMEMBERED_KEYS)
         self._failed_at = -math.inf
+        self._probe = f"probe:{secrets.token_hex(8)}"
         self._are_distinct = False
 
     def now_us(self) -> int:
@@ -164,14 +164,10 @@ class Moves:
         """Make sure, once, that the two aren't the same: a tombstone would replace the snapshot."""
         if self._are_distinct:
             return
-        key = f"probe:{secrets.token_hex(8)}"
         marker = revoked_marker(Header(0, 0, NOBODY))
-        yield from call(self.new, "save", key, marker, PROBE_SECONDS)
-        try:
-            found = yield from call(self.old, "load", key)
-        finally:
-            with suppress(StorageError):
-                yield from call(self.new, "delete", key)
+        yield from call(self.new, "save", self._probe, marker, PROBE_SECONDS)
+        found = yield from call(self.old, "load", self._probe)
+        yield from call(self.new, "delete", self._probe)
         if found is not None:
             raise StorageError(SAME_PLACE)
         self._are_distinct = True
