@@ -304,6 +304,14 @@ def test_what_moved_between_two_reads_is_found(site: Site) -> None:
     assert Snapshot.from_bytes(reading.finish()).state == b"state"
 
 
+def test_what_moved_back_between_two_reads_is_found(site: Site) -> None:
+    site.new.save_fenced(KEY, site.data(1, b"state"), TTL)
+    reading = Running(site.nodes[0]._steps.load(KEY))
+    reading.advance(4)
+    site.take_over(MigratingStorage(site.old, site.new, clock=site.clock))
+    assert Snapshot.from_bytes(reading.finish()).state == b"state"
+
+
 def test_the_newer_of_two_snapshots_counts(site: Site) -> None:
     site.new.save_fenced(KEY, site.data(10, b"older", binding=STRANGER), TTL)
     site.save_in_old(20, b"newer")
@@ -329,6 +337,15 @@ def test_processes_with_the_old_storage_ask_the_client_to_come_back(site: Site) 
         with pytest.raises(TokenSuperseded):
             old.save(shown, {"n": 0})
     assert new.take_over(taken.token).state == {"n": 2}
+
+
+def test_they_do_so_from_the_first_save_on(site: Site) -> None:
+    old = make_manager(storage=site.old, clock=site.clock)
+    new = make_manager(storage=site.nodes[0], clock=site.clock)
+    token = new.create_token("socket")
+    new.save(token, {"n": 1})
+    with pytest.raises(VersionMismatch):
+        old.take_over(token, newest_version=0)
 
 
 @pytest.mark.parametrize("by", ["save", "touch", "takeover"])
