@@ -106,7 +106,7 @@ def test_bar_is_shown_on_terminals(storage: MigratingStorage) -> None:
 def test_what_cannot_be_moved_is_an_error(storage: MigratingStorage) -> None:
     storage.old.save("unreadable", b"RS\x03" + snapshot_bytes(1)[3:], TTL)
     output = io.StringIO()
-    with pytest.raises(CommandError, match="^1 snapshot can't be read here, or came") as raised:
+    with pytest.raises(CommandError, match="1 snapshot can't be read here, or came") as raised:
         migrate(storage, stdout=output)
     assert raised.value.returncode == 1
     assert output.getvalue() == "Moved 25 snapshots to MemoryStorage.\n"
