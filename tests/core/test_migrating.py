@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from recovery_app._core.tokens import hash_socket_id
 from recovery_app.clock import Clock, to_us
 from recovery_app.exceptions import (
     StorageError,
@@ -20,7 +21,7 @@ from recovery_app.exceptions import (
 )
 from recovery_app.fencing import Decision, Verdict
 from recovery_app.snapshots import Header, Snapshot, is_marker
-from recovery_app.storages import DatabaseStorage, MemoryStorage, MigratingStorage, Storage
+from recovery_app.storages import DatabaseStorage, Entry, MemoryStorage, MigratingStorage, Storage
 from recovery_app.storages.migrating.flows import Flow
 from recovery_app.storages.migrating.tombstones import MOVED_VERSION, read_held
 from recovery_app.testing.contract.base import (
@@ -434,6 +435,10 @@ class Failing(MemoryStorage):
         self._fail("load")
         return super().load(key)
 
+    def look_up(self, key: str) -> Entry | None:
+        self._fail("look_up")
+        return super().look_up(key)
+
     def save(self, key: str, data: bytes, ttl: float) -> None:
         self._fail("save")
         super().save(key, data, ttl)
@@ -456,7 +461,7 @@ class Pair:
 @pytest.fixture(params=[0, 3600])
 def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pair:
     """Return them with the old storage asked again at once, or not for long."""
-    monkeypatch.setattr("recovery_app.storages.migrating.moving.RETRY_SECONDS", request.param)
+    monkeypatch.setattr("recovery_app.storages.migrating.finding.RETRY_SECONDS", request.param)
     return Pair()
 
 
@@ -470,6 +475,8 @@ def test_while_the_old_storage_is_down_its_snapshots_are_unavailable(pair: Pair)
             pair.manager.take_over(token)
     with pytest.raises(StorageUnavailable):
         pair.manager.recover(token)
+    with pytest.raises(StorageUnavailable):
+        pair.manager.inspect(hash_socket_id("socket").hex())
     pair.old.is_down = False
     assert pair.manager.take_over(token).state == {"n": 1}
 
@@ -486,6 +493,9 @@ def test_what_is_in_the_new_storage_is_served_without_the_old_one(pair: Pair) ->
         storage=MigratingStorage(pair.new, pair.old, clock=pair.clock), clock=pair.clock
     )
     assert another.take_over(token).state == {"n": 2}
+    inspection = another.inspect(hash_socket_id("socket").hex())
+    assert inspection is not None
+    assert inspection.state == {"n": 2}
     # Pages begin too.
     begun = another.create_token("another socket")
     another.save(begun, {"n": 3})
@@ -497,7 +507,7 @@ def test_what_is_in_the_new_storage_is_served_without_the_old_one(pair: Pair) ->
 def test_a_save_of_a_superseded_token_during_an_outage_counts_no_longer(
     monkeypatch: pytest.MonkeyPatch, site: Site
 ) -> None:
-    monkeypatch.setattr("recovery_app.storages.migrating.moving.RETRY_SECONDS", 0)
+    monkeypatch.setattr("recovery_app.storages.migrating.finding.RETRY_SECONDS", 0)
     pair = Pair()
     pair.old.save_fenced(KEY, site.data(20, b"newer"), TTL)
     pair.old.is_down = True

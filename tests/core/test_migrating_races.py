@@ -194,5 +194,5 @@ class Races(RuleBasedStateMachine):
 
 def test_no_older_save_wins_in_any_order_of_calls() -> None:
     run_state_machine_as_test(
-        Races, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+        Races, settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
     )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from recovery_app.storages.base import Entry, EntryPage, describe
+from recovery_app.storages.migrating.finding import Found, Remaining
 from recovery_app.storages.migrating.flows import Flow, call
-from recovery_app.storages.migrating.moving import Found, Moves, Remaining
+from recovery_app.storages.migrating.moving import Moves
 from recovery_app.storages.migrating.tombstones import MOVED_VERSION, Held, read_held
 from recovery_app.values import Page, Query, Sample, SnapshotInfo
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
+from recovery_app.clock import MAX_AHEAD_US, MICROSECONDS
 from recovery_app.exceptions import SnapshotError
 from recovery_app.fencing import (
     Claim,
@@ -21,10 +22,13 @@ from recovery_app.fencing import (
 )
 from recovery_app.snapshots import Header, is_marker
 from recovery_app.storages.base import Entry
+from recovery_app.storages.migrating.finding import Found
 from recovery_app.storages.migrating.flows import Flow, call
-from recovery_app.storages.migrating.moving import LONGEST_SECONDS, Found, Moves
+from recovery_app.storages.migrating.moving import Moves
 from recovery_app.storages.migrating.tombstones import read_held
 
+LONGEST_SECONDS = MAX_AHEAD_US / MICROSECONDS
+"""The lifetime of a copied marker whose own isn't known: as long as a token's by default."""
 Decide: TypeAlias = "Callable[[bytes | None], Decision]"
 
 

@@ -17,8 +17,9 @@ from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.snapshots import is_marker
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage
 from recovery_app.storages.migrating import listing
+from recovery_app.storages.migrating.finding import Remaining
 from recovery_app.storages.migrating.flows import arun, run
-from recovery_app.storages.migrating.moving import InRace, Remaining
+from recovery_app.storages.migrating.moving import InRace
 from recovery_app.storages.migrating.steps import Steps
 from recovery_app.storages.migrating.tombstones import fence_of, read_held
 from recovery_app.storages.system_checks import check_old_storage
