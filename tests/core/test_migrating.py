@@ -6,6 +6,7 @@ calls that a step makes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -574,6 +575,7 @@ def test_each_snapshot_is_listed_once(site: Site) -> None:
     assert manager.count() == 9
     sample = node.sample()
     assert (len(sample.items), sample.total) == (9, 9)
+    assert node.remaining() == asyncio.run(node.aremaining())
     assert node.remaining().count == 5
     assert node.remaining().expires_in_seconds == TTL
     assert node.estimate_count() in (9, 10)

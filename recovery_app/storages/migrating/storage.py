@@ -129,6 +129,10 @@ class MigratingStorage(Storage):
         """Return what only the old storage holds; raise `StorageError` if it can't list that."""
         return run(listing.remaining(self._steps))
 
+    async def aremaining(self) -> Remaining:
+        """Return what `remaining` returns, without blocking the event loop."""
+        return await arun(listing.remaining(self._steps))
+
     def migrate_batches(self, size: int, *, ttl: float) -> Iterator[Migrated]:
         """Move all that the old storage can list, yielding the result of each ``size`` or so.
 
