@@ -21,6 +21,7 @@ from recovery_app.exceptions import (
     VersionMismatch,
 )
 from recovery_app.fencing import Decision, Verdict
+from recovery_app.health import acheck_storage
 from recovery_app.snapshots import Header, Snapshot, is_marker
 from recovery_app.storages import DatabaseStorage, Entry, MemoryStorage, MigratingStorage, Storage
 from recovery_app.storages.migrating.flows import Flow
@@ -88,6 +89,33 @@ class TestFromDatabaseToRedis(FencedTests, RaceTests):
         storage = MigratingStorage(new, DatabaseStorage(clock=clock), clock=clock)
         yield storage
         storage.close()
+
+
+class TestFromRedisToDatabase(FencedTests):
+    """The other way, where the tombstones are in Redis."""
+
+    pytestmark = pytest.mark.django_db(transaction=True, available_apps=["recovery_app"])
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def storage(self, clock: FakeClock, redis_server: Process) -> Iterator[Storage]:
+        old = RedisMaker(fixture="redis_server", options=on_one)(clock)
+        storage = MigratingStorage(DatabaseStorage(clock=clock), old, clock=clock)
+        yield storage
+        storage.close()
+
+    def test_tombstones_in_redis(self, storage: MigratingStorage, clock: FakeClock) -> None:
+        claim, now_us = claim_of(to_us(clock())), to_us(clock())
+        storage.old.save_fenced(KEY, snapshot_bytes(now_us), TTL)
+        for _ in range(5):
+            clock.advance(seconds=TTL / 4)
+            assert storage.touch_fenced(KEY, claim, TTL) is Verdict.DONE
+        assert read_held(storage.old.load(KEY)).is_moved
+        storage.old.revoke(KEY, claim, TTL, now_us=now_us + 1)
+        assert storage.touch_fenced(KEY, claim, TTL) is Verdict.REVOKED
 
 
 # Two processes that know both storages, and the old storage as the others use it.
@@ -158,6 +186,13 @@ class Running:
                 self.is_done, self.result = True, stop.value
         return self.is_done
 
+    def count(self) -> int:
+        """Make all calls and return their number."""
+        number = 1
+        while not self.advance():
+            number += 1
+        return number
+
     def finish(self) -> Any:
         """Make all other calls and return what comes of them."""
         while not self.advance():
@@ -218,6 +253,18 @@ def test_from_then_on_saves_go_to_the_new_storage_only(site: Site) -> None:
     for state in (b"one", b"two"):
         assert node.save_fenced(KEY, site.data(50, state), TTL) is Verdict.DONE
     assert Snapshot.from_bytes(site.new.load(KEY) or b"").state == b"two"
+
+
+def test_what_each_step_costs(site: Site) -> None:
+    node = site.nodes[0]
+    node.load(OTHER_KEY)
+    site.save_in_old(1, b"state")
+    assert Running(site.taking_over(0)).count() == 8
+    assert Running(site.taking_over(0)).count() == 4
+    claim = claim_of(site.token(51))
+    assert Running(node._steps.touch_fenced(KEY, claim, TTL)).count() == 2
+    begun = site.data(1, b"begun")
+    assert Running(node._steps.save_fenced(OTHER_KEY, begun, TTL)).count() == 4
 
 
 # Races.
@@ -431,6 +478,7 @@ class Failing(MemoryStorage):
     """A storage that can be down."""
 
     is_down = False
+    failures = 0
 
     def load(self, key: str) -> bytes | None:
         self._fail("load")
@@ -446,13 +494,15 @@ class Failing(MemoryStorage):
 
     def _fail(self, operation: str) -> None:
         if self.is_down:
+            self.failures += 1
             raise StorageUnavailable("Failing", operation)
 
 
 class Pair:
     """A process whose storages can be down."""
 
-    def __init__(self) -> None:
+    def __init__(self, retries_after: int = 0) -> None:
+        self.retries_after = retries_after
         self.clock = FakeClock()
         self.new, self.old = Failing(clock=self.clock), Failing(clock=self.clock)
         self.storage = MigratingStorage(self.new, self.old, clock=self.clock)
@@ -463,7 +513,7 @@ class Pair:
 def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pair:
     """Return them with the old storage asked again at once, or not for long."""
     monkeypatch.setattr("recovery_app.storages.migrating.finding.RETRY_SECONDS", request.param)
-    return Pair()
+    return Pair(request.param)
 
 
 def test_while_the_old_storage_is_down_its_snapshots_are_unavailable(pair: Pair) -> None:
@@ -515,6 +565,23 @@ def test_a_save_of_a_superseded_token_during_an_outage_counts_no_longer(
     assert pair.storage.save_fenced(KEY, site.data(10, b"older"), TTL) is Verdict.DONE
     pair.old.is_down = False
     assert state_of(site.take_over(pair.storage, 20)) == b"newer"
+
+
+def test_an_outage_of_the_old_storage_delays_few_saves(pair: Pair) -> None:
+    pair.old.is_down = True
+    for number in range(5):
+        key = f"{number:016x}"
+        assert pair.storage.save_fenced(key, snapshot_bytes(1), TTL) is Verdict.DONE
+        pair.storage.touch_fenced(key, claim_of(1), TTL)
+    assert (pair.old.failures == 1) is bool(pair.retries_after)
+
+
+def test_the_health_check_tells_of_either_storage(pair: Pair) -> None:
+    assert asyncio.run(acheck_storage(pair.manager)).is_good
+    for storage in (pair.old, pair.new):
+        storage.is_down = True
+        assert "Failing is unavailable" in asyncio.run(acheck_storage(pair.manager)).problem
+        storage.is_down = False
 
 
 def test_nothing_is_hidden_when_the_new_storage_is_down(pair: Pair) -> None:

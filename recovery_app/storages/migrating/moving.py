@@ -25,7 +25,7 @@ from dataclasses import replace
 from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.snapshots import Header, is_marker
-from recovery_app.storages.migrating.finding import Finder
+from recovery_app.storages.migrating.finding import Finder, Found
 from recovery_app.storages.migrating.flows import Flow, call
 from recovery_app.storages.migrating.tombstones import (
     claim_on_tombstones,
@@ -48,10 +48,14 @@ class InRace(StorageUnavailable):
 class Moves(Finder):
     """Moves what the old storage holds to the new one, as flows."""
 
-    def bring(self, key: str, ttl: float, now_us: int) -> Flow[bool]:
-        """Move a readable snapshot; return whether the new storage has what counts."""
-        for _ in range(ATTEMPTS):
-            found = yield from self.look(key)
+    def bring(self, key: str, ttl: float, now_us: int, found: Found | None = None) -> Flow[bool]:
+        """Move a readable snapshot; return whether the new storage has what counts.
+
+        ``found`` is what a look has found before; each step makes sure that it still holds.
+        """
+        for attempt in range(ATTEMPTS):
+            if found is None or attempt:
+                found = yield from self.look(key)
             if not found.is_in_old:
                 if not found.new.is_moved or found.new.data is None:
                     return found.data is not None

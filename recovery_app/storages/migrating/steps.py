@@ -172,8 +172,8 @@ class Steps(Moves):
                 # A newer token may start again after a revocation.
                 yield from call(self.new, "save_fenced", key, found.old.data, ttl)
             else:
-                yield from self.bring(key, ttl, now_us)
-        elif found.new.is_moved and not (yield from self.bring(key, ttl, now_us)):
+                yield from self.bring(key, ttl, now_us, found)
+        elif found.new.is_moved and not (yield from self.bring(key, ttl, now_us, found)):
             decision = decide(None)
             return None if decision.verdict is Verdict.DONE else decision
         return None
