@@ -567,13 +567,17 @@ def test_a_save_of_a_superseded_token_during_an_outage_counts_no_longer(
     assert state_of(site.take_over(pair.storage, 20)) == b"newer"
 
 
-def test_an_outage_of_the_old_storage_delays_few_saves(pair: Pair) -> None:
+def test_an_outage_of_the_old_storage_delays_few_saves(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
     pair.old.is_down = True
     for number in range(5):
         key = f"{number:016x}"
         assert pair.storage.save_fenced(key, snapshot_bytes(1), TTL) is Verdict.DONE
         pair.storage.touch_fenced(key, claim_of(1), TTL)
     assert (pair.old.failures == 1) is bool(pair.retries_after)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("unavailable: Failing is unavailable (during load).")
 
 
 def test_the_health_check_tells_of_either_storage(pair: Pair) -> None:

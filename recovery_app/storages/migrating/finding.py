@@ -6,6 +6,7 @@ between the two reads is found in one of them at least.
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import time
@@ -19,8 +20,12 @@ from recovery_app.storages.base import Entry, Storage
 from recovery_app.storages.migrating.flows import Flow, call
 from recovery_app.storages.migrating.tombstones import NOTHING, Held, fence_of, read_held
 
+logger = logging.getLogger("recovery_app")
+
 RETRY_SECONDS = 5
 """For so long after an error of the old storage, calls that can do without don't ask it."""
+OUTAGE_ENDS_SECONDS = 60
+"""A failure after so long without one is the first of another outage."""
 REMEMBERED_KEYS = 50_000
 PROBE_SECONDS = 60
 
@@ -97,9 +102,16 @@ class Finder:
         """Return whether the old storage failed a moment ago."""
         return time.monotonic() - self._failed_at < RETRY_SECONDS
 
-    def note_failure(self) -> None:
-        """Note that the old storage has failed."""
-        self._failed_at = time.monotonic()
+    def note_failure(self, error: StorageError) -> None:
+        """Note that the old storage has failed; log the first failure of an outage."""
+        now = time.monotonic()
+        if now - self._failed_at > OUTAGE_ENDS_SECONDS:
+            logger.warning(
+                "The old storage fails, and what may be only there is unavailable: %s",
+                error,
+                extra={"event": "old_storage_failed", "reason": error.reason},
+            )
+        self._failed_at = now
 
     def look(self, key: str, *, is_new: bool = False) -> Flow[Found]:
         """Return what both storages hold.
@@ -117,8 +129,8 @@ class Finder:
                 old = read_held((yield from call(self.old, "load", key)))
             except SamePlace:
                 raise
-            except StorageError:
-                self.note_failure()
+            except StorageError as error:
+                self.note_failure(error)
                 new = read_held((yield from call(self.new, "load", key)))
                 if is_new or new.data is not None:
                     return Found(new, NOTHING, is_old_known=False)

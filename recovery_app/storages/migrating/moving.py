@@ -136,8 +136,8 @@ class Moves(Finder):
         try:
             marker = tombstone_for_all(self.now_us(), binding)
             yield from call(self.old, "save", key, marker, ttl)
-        except StorageError:
-            self.note_failure()
+        except StorageError as error:
+            self.note_failure(error)
         else:
             self.settle(key)
 
@@ -151,8 +151,8 @@ class Moves(Finder):
             stored = None
             if verdict is not Verdict.DONE:
                 stored = yield from call(self.old, "load", key)
-        except StorageError:
-            self.note_failure()
+        except StorageError as error:
+            self.note_failure(error)
             return False
         if stored is not None and is_marker(stored) and (fence_of(stored) or 0) > claim.issued_us:
             return True
