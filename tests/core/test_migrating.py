@@ -25,6 +25,7 @@ from recovery_app.health import acheck_storage
 from recovery_app.snapshots import Header, Snapshot, is_marker
 from recovery_app.storages import DatabaseStorage, Entry, MemoryStorage, MigratingStorage, Storage
 from recovery_app.storages.migrating.flows import Flow
+from recovery_app.storages.migrating.steps import Steps
 from recovery_app.storages.migrating.tombstones import MOVED_VERSION, read_held
 from recovery_app.testing.contract.base import (
     KEY,
@@ -57,10 +58,12 @@ class FilledOld(MigratingStorage):
     def save(self, key: str, data: bytes, ttl: float) -> None:
         self.new.delete(key)
         self.old.save(key, data, ttl)
-        self._steps = type(self._steps)(self.new, self.old, self.clock)
+        self._steps = Steps(self.new, self.old, self.clock)
 
     async def asave(self, key: str, data: bytes, ttl: float) -> None:
-        self.save(key, data, ttl)
+        await self.new.adelete(key)
+        await self.old.asave(key, data, ttl)
+        self._steps = Steps(self.new, self.old, self.clock)
 
 
 class TestAllInOld(DecisionTests, FencedTests, ListingTests, PlainTests):

@@ -56,7 +56,7 @@ class MigratingStorage(Storage):
         self.supports_atomic_fence = new.supports_atomic_fence and old.supports_atomic_fence
         self.supports_native_async = new.supports_native_async and old.supports_native_async
         self.expires_by_itself = new.expires_by_itself and old.expires_by_itself
-        self.keeps_expired = new.keeps_expired or old.keeps_expired
+        self.keeps_expired = new.keeps_expired and old.keeps_expired
         self.supports_listing = new.supports_listing
         self.is_shared = new.is_shared
         self._steps = Steps(new, old, clock)
