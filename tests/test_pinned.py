@@ -1570,13 +1570,19 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
     "W012": {"RECOVERY": {"STORAGE": DATABASE}},
     "W013": {"RECOVERY": {"STORAGE": DATABASE, "TTL": 43_201}},
+    "W015": {
+        "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
+    },
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
 }
 
 
-POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0}
+OF_DATABASES = {
+    "I001": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0},
+    "W015": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 60, "HOST": "db"},
+}
 
 
 class Unfenced(Recorder):
@@ -1602,9 +1608,9 @@ def test_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
                 patch.syspath_prepend(old_redis(tmp_path))
             if number == "W012":
                 patch.setattr(sys, "argv", ["manage.py", "runserver"])
-            if number == "I001":
+            if number in OF_DATABASES:
                 # Another dictionary would be none that Django has connections for.
-                patch.setitem(settings.DATABASES, "own", {**POSTGRESQL})
+                patch.setitem(settings.DATABASES, "own", OF_DATABASES[number])
             found[number] = run_checks()
     compare("checks", found)
     assert all(f"recovery_app.{number}" in found[number] for number in PROVOKED)
