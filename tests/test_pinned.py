@@ -262,7 +262,22 @@ PUBLIC = {
         "Storage",
         "describe",
     ],
-    "recovery_app.testing": ["ManualClock", "StorageContract"],
+    "recovery_app.testing": [
+        "TEST_SETTINGS",
+        "ConnectionClosed",
+        "FailingStorage",
+        "ManualClock",
+        "RecoveryCommunicator",
+        "RecoveryTestMixin",
+        "StorageContract",
+        "temporary_manager",
+    ],
+    "recovery_app.testing.plugin": [
+        "recovery_clock",
+        "recovery_manager",
+        "recovery_options",
+        "recovery_storage",
+    ],
     "recovery_app.values": ["Inspection", "Page", "Query", "Sample", "SnapshotInfo", "Takeover"],
 }
 STAR = [
@@ -273,6 +288,7 @@ STAR = [
     "recovery_app.middleware",
     "recovery_app.serializers",
     "recovery_app.storages",
+    "recovery_app.testing",
 ]
 """Modules that say in ``__all__`` what they export."""
 
@@ -398,6 +414,21 @@ CALLABLES = [
     "recovery_app.storages.RedisStorage",
     "recovery_app.storages.Storage",
     "recovery_app.storages.describe",
+    "recovery_app.testing.FailingStorage",
+    "recovery_app.testing.FailingStorage.failing",
+    "recovery_app.testing.ManualClock.advance",
+    "recovery_app.testing.RecoveryCommunicator",
+    "recovery_app.testing.RecoveryCommunicator.close",
+    "recovery_app.testing.RecoveryCommunicator.come_back",
+    "recovery_app.testing.RecoveryCommunicator.connect",
+    "recovery_app.testing.RecoveryCommunicator.crash",
+    "recovery_app.testing.RecoveryCommunicator.drop",
+    "recovery_app.testing.RecoveryCommunicator.join",
+    "recovery_app.testing.RecoveryCommunicator.next_push",
+    "recovery_app.testing.RecoveryCommunicator.push",
+    "recovery_app.testing.RecoveryCommunicator.push_again",
+    "recovery_app.testing.RecoveryCommunicator.token",
+    "recovery_app.testing.temporary_manager",
     "recovery_app.values.Inspection",
     "recovery_app.values.Page",
     "recovery_app.values.Query",

@@ -128,30 +128,32 @@ async def test_after_each_loss_what_was_typed_is_put_back_by_one_click(wired):
         await notes.fill(f"Saved before {outcome}")
         await desk.is_saved()
         await desk.stay_offline(True)
-        await desk.field("Description").fill(f"Typed before {outcome}")
+        await desk.field("Customer").fill(f"Typed before {outcome}")
         wire.outcome = outcome
-        await desk.stay_offline(False)
+        # The text keeps the focus, as when a network comes back.
+        await desk.page.evaluate("document.querySelector('#stay-offline').click()")
         await expect(desk.outcome).to_have_text(outcome)
         await wire.skip(61)  # Some are waited for.
         await expect(notice).to_contain_text("so this is a new one. What you typed is still here.")
         await expect(notes).to_have_value("")
+        await expect(desk.field("Customer")).to_have_value("")
         await desk.button("Put back what I typed").click()
         await expect(notes).to_have_value(f"Saved before {outcome}")
-        await expect(desk.field("Description")).to_have_value(f"Typed before {outcome}")
+        await expect(desk.field("Customer")).to_have_value(f"Typed before {outcome}")
         await expect(notice).to_be_empty()
         await desk.is_saved()
     wire.outcome = None
     await desk.page.evaluate("delete sessionStorage.quote_memory")
     await desk.page.reload()
     await desk.had("recovered")
-    await expect(desk.items).to_have_count(1)
     await expect(notes).to_have_value(f"Saved before {outcome}")
-    await expect(desk.field("Description")).to_have_value(f"Typed before {outcome}")
+    await expect(desk.field("Customer")).to_have_value(f"Typed before {outcome}")
 
 
 async def test_after_a_reload_what_was_typed_is_offered_as_long_as_it_is_not_put_back(wired):
     desk, wire = wired
     await desk.field("Notes").fill("Typed before the reload")
+    await desk.field("Description").fill("A line")
     await desk.is_saved()
     for outcome in ("expired", None):
         wire.outcome = outcome
@@ -161,6 +163,8 @@ async def test_after_a_reload_what_was_typed_is_offered_as_long_as_it_is_not_put
         await expect(desk.field("Notes")).to_have_value("")
     await desk.button("Put back what I typed").click()
     await expect(desk.field("Notes")).to_have_value("Typed before the reload")
+    await expect(desk.field("Description")).to_have_value("A line")
+    await expect(desk.items).to_have_count(1)
     await expect(desk.button("Put back what I typed")).not_to_be_visible()
 
 
