@@ -9,21 +9,31 @@ import pytest
 from tests.support.shop import make_shop, run, run_pytest
 
 MORE_TESTS = (Path(__file__).parent / "support" / "shop_tests.py").read_text()
+ON_DISK = "test_a_user_in_a_real_database"
 
 
-@pytest.mark.parametrize("name", ["test.sqlite3", None], ids=["file", "memory"])
-def test_the_page_of_the_documentation(tmp_path: Path, name: str | None) -> None:
-    blocks = make_shop(tmp_path, "testing")
-    assert len(blocks) == 7
-    (tmp_path / "tests" / "test_more.py").write_text(MORE_TESTS)
-    with (tmp_path / "shop" / "settings.py").open("a") as file:
-        file.write(f"DATABASES['default']['TEST']['NAME'] = {name!r}\n")
-    # One of them is run twice.
-    tests = 1 + "".join([*blocks.values(), MORE_TESTS]).count("def test_")
-    run_pytest(tmp_path, tests=tests, settings="tests.settings")
-
-
-def test_django_s_own_runner_needs_no_pytest(tmp_path: Path) -> None:
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Return the project of the page, with further tests."""
     make_shop(tmp_path, "testing")
-    report = run(tmp_path, "django", "test", "tests.test_cases", "-v", "0")
+    (tmp_path / "tests" / "test_more.py").write_text(MORE_TESTS)
+    return tmp_path
+
+
+def test_the_page_of_the_documentation(shop: Path) -> None:
+    """All but one test, with a test database in memory as Django makes it."""
+    texts = [path.read_text() for path in (shop / "tests").glob("test_*.py")]
+    assert len(texts) == 5
+    # One of them is run twice.
+    run_pytest(shop, "-k", f"not {ON_DISK}", tests="".join(texts).count("def test_"))
+
+
+def test_the_storage_of_a_database_in_a_file(shop: Path) -> None:
+    with (shop / "shop" / "settings.py").open("a") as file:
+        file.write("DATABASES['default']['TEST']['NAME'] = 'test.sqlite3'\n")
+    run_pytest(shop, "-k", ON_DISK, tests=1)
+
+
+def test_django_s_own_runner_needs_no_pytest(shop: Path) -> None:
+    report = run(shop, "django", "test", "tests.test_cases", "-v", "0")
     assert "OK" in report, report

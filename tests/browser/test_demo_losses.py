@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.conftest import open_desk
-from tests.browser.wire import LOST, Wire
+from tests.browser.wire import LOST, UNLIKE, Wire
 
 SMALL_PHONE = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True}
 NO_LAST_WORD = "addEventListener('pagehide', (event) => event.stopImmediatePropagation(), true)"
@@ -124,7 +124,7 @@ async def test_on_a_phone_nothing_covers_the_total(desk, tmp_path):
 async def test_after_each_loss_what_was_typed_is_put_back_by_one_click(wired):
     desk, wire = wired
     notice, notes = desk.page.locator("#notice-text"), desk.field("Notes")
-    for outcome in LOST:
+    for outcome in UNLIKE:
         await notes.fill(f"Saved before {outcome}")
         await desk.is_saved()
         await desk.stay_offline(True)
@@ -148,6 +148,20 @@ async def test_after_each_loss_what_was_typed_is_put_back_by_one_click(wired):
     await desk.had("recovered")
     await expect(notes).to_have_value(f"Saved before {outcome}")
     await expect(desk.field("Customer")).to_have_value(f"Typed before {outcome}")
+
+
+async def test_each_outcome_has_a_sentence_of_its_own(desk):
+    sentences = await desk.page.evaluate(
+        """async (outcomes) => {
+            const { explain } = await import("/static/example_project/notice.js");
+            return outcomes.map((outcome) => explain(outcome));
+        }""",
+        [*LOST, "copied"],
+    )
+    assert len(set(sentences)) == len(LOST) + 1
+    assert all(
+        sentence.endswith((" so this is a new one.", " a copy of it.")) for sentence in sentences
+    )
 
 
 async def test_after_a_reload_what_was_typed_is_offered_as_long_as_it_is_not_put_back(wired):

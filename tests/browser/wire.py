@@ -16,6 +16,8 @@ SKIP_TIME = """
 """
 LOST = ("expired", "not_found", "superseded", "rejected", "failed", "version", "unavailable")
 """The outcomes with which a page that shows a token gets a fresh state."""
+UNLIKE = ("expired", "failed", "unavailable")
+"""Those of them that a client treats in ways of their own."""
 
 
 class Wire:
