@@ -263,7 +263,22 @@ PUBLIC = {
         "Storage",
         "describe",
     ],
-    "recovery_app.testing": ["ManualClock", "StorageContract"],
+    "recovery_app.testing": [
+        "TEST_SETTINGS",
+        "ConnectionClosed",
+        "FailingStorage",
+        "ManualClock",
+        "RecoveryCommunicator",
+        "RecoveryTestMixin",
+        "StorageContract",
+        "temporary_manager",
+    ],
+    "recovery_app.testing.plugin": [
+        "recovery_clock",
+        "recovery_manager",
+        "recovery_options",
+        "recovery_storage",
+    ],
     "recovery_app.values": ["Inspection", "Page", "Query", "Sample", "SnapshotInfo", "Takeover"],
 }
 STAR = [
@@ -274,6 +289,7 @@ STAR = [
     "recovery_app.middleware",
     "recovery_app.serializers",
     "recovery_app.storages",
+    "recovery_app.testing",
 ]
 """Modules that say in ``__all__`` what they export."""
 
@@ -402,6 +418,21 @@ CALLABLES = [
     "recovery_app.storages.RedisStorage",
     "recovery_app.storages.Storage",
     "recovery_app.storages.describe",
+    "recovery_app.testing.FailingStorage",
+    "recovery_app.testing.FailingStorage.failing",
+    "recovery_app.testing.ManualClock.advance",
+    "recovery_app.testing.RecoveryCommunicator",
+    "recovery_app.testing.RecoveryCommunicator.close",
+    "recovery_app.testing.RecoveryCommunicator.come_back",
+    "recovery_app.testing.RecoveryCommunicator.connect",
+    "recovery_app.testing.RecoveryCommunicator.crash",
+    "recovery_app.testing.RecoveryCommunicator.drop",
+    "recovery_app.testing.RecoveryCommunicator.join",
+    "recovery_app.testing.RecoveryCommunicator.next_push",
+    "recovery_app.testing.RecoveryCommunicator.push",
+    "recovery_app.testing.RecoveryCommunicator.push_again",
+    "recovery_app.testing.RecoveryCommunicator.token",
+    "recovery_app.testing.temporary_manager",
     "recovery_app.values.Inspection",
     "recovery_app.values.Page",
     "recovery_app.values.Query",
@@ -1595,6 +1626,9 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
     "W012": {"RECOVERY": {"STORAGE": DATABASE}},
     "W013": {"RECOVERY": {"STORAGE": DATABASE, "TTL": 43_201}},
+    "W015": {
+        "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
+    },
     "W016": {
         "RECOVERY": {
             "STORAGE": {
@@ -1609,7 +1643,10 @@ PROVOKED: dict[str, dict[str, Any]] = {
 }
 
 
-POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0}
+OF_DATABASES = {
+    "I001": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0},
+    "W015": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 60, "HOST": "db"},
+}
 
 
 class Unfenced(Recorder):
@@ -1635,9 +1672,9 @@ def test_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
                 patch.syspath_prepend(old_redis(tmp_path))
             if number == "W012":
                 patch.setattr(sys, "argv", ["manage.py", "runserver"])
-            if number == "I001":
+            if number in OF_DATABASES:
                 # Another dictionary would be none that Django has connections for.
-                patch.setitem(settings.DATABASES, "own", {**POSTGRESQL})
+                patch.setitem(settings.DATABASES, "own", OF_DATABASES[number])
             found[number] = run_checks()
     compare("checks", found)
     assert all(f"recovery_app.{number}" in found[number] for number in PROVOKED)
