@@ -64,7 +64,7 @@ from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.middleware import override_manager
 from recovery_app.models import Snapshot, StoredSnapshot
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
-from recovery_app.storages import Entry, MemoryStorage, Storage, describe
+from recovery_app.storages import Entry, MemoryStorage, MigratingStorage, Storage, describe
 from tests.support.needs import require
 
 PACKAGE = Path(recovery_app.__file__).parent
@@ -258,6 +258,7 @@ PUBLIC = {
         "Entry",
         "EntryPage",
         "MemoryStorage",
+        "MigratingStorage",
         "RedisStorage",
         "Storage",
         "describe",
@@ -411,6 +412,9 @@ CALLABLES = [
     "recovery_app.storages.Entry",
     "recovery_app.storages.EntryPage",
     "recovery_app.storages.MemoryStorage",
+    "recovery_app.storages.MigratingStorage",
+    "recovery_app.storages.MigratingStorage.migrate_batches",
+    "recovery_app.storages.MigratingStorage.remaining",
     "recovery_app.storages.RedisStorage",
     "recovery_app.storages.Storage",
     "recovery_app.storages.describe",
@@ -608,6 +612,27 @@ def test_revoke_options() -> None:
         if names & set(action.option_strings)
     }
     compare("revoke options", found)
+
+
+def test_migrate_options() -> None:
+    parser = load_command_class("recovery_app", "migrate_recovery").create_parser("manage.py", "m")
+    names = {"--dry-run", "--batch-size", "--json"}
+    found = {
+        " ".join(action.option_strings): [action.dest, action.default, action.nargs]
+        for action in parser._actions
+        if names & set(action.option_strings)
+    }
+    compare("migrate options", found)
+
+
+def test_migrate_output() -> None:
+    storage = MigratingStorage(MemoryStorage(), MemoryStorage())
+    with make_manager(Clock(), storage=storage) as manager, override_manager(manager):
+        out = io.StringIO()
+        call_command("migrate_recovery", "--json", stdout=out)
+    line = json.loads(out.getvalue())
+    line |= {name: type(line[name]).__name__ for name in ("note", "seconds")}
+    compare("migrate output", line)
 
 
 def test_revoke_output() -> None:
@@ -1603,6 +1628,14 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "W013": {"RECOVERY": {"STORAGE": DATABASE, "TTL": 43_201}},
     "W015": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
+    },
+    "W016": {
+        "RECOVERY": {
+            "STORAGE": {
+                "BACKEND": f"{STORAGES}.MigratingStorage",
+                "OPTIONS": {"new": DATABASE, "old": {"BACKEND": f"{STORAGES}.MemoryStorage"}},
+            }
+        }
     },
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
