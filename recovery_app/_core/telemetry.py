@@ -7,6 +7,7 @@ one when it begins and one when it is over, however many connections it hits.
 from __future__ import annotations
 
 import logging
+import os
 import time
 import traceback
 from collections.abc import Mapping
@@ -249,6 +250,19 @@ def release_frames(error: BaseException) -> None:
     collector.
     """
     traceback.clear_frames(error.__traceback__)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return in a few words what was wrong; of an application's error only its type and line.
+
+    Its text may hold anything.
+    """
+    if isinstance(error, RecoveryError):
+        cause, address = getattr(error, "cause", ""), getattr(error, "address", "")
+        return (f"{cause} ({address})" if address else cause) or str(error)
+    file, _, line = _place_of(error).rpartition(":")
+    place = f" ({os.path.basename(file)}:{line})" if file else ""
+    return f"{type(error).__qualname__}{place}"
 
 
 def _place_of(error: BaseException) -> str:

@@ -169,6 +169,12 @@ def _size(value: Any) -> int:
     return value
 
 
+def _number_of_entries(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("must be a whole number of entries, or 0 for no journal")
+    return value
+
+
 def parse_namespace(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", value):
         raise ValueError("must be a word of letters, digits and underscores")
@@ -244,4 +250,6 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "REDACT": _names,
     "MAX_FRAME_BYTES": _size,
     "JOIN_RATE": _rate,
+    "JOURNAL_MAX_ENTRIES": _number_of_entries,
+    "JOURNAL_MAX_AGE": _seconds,
 }
