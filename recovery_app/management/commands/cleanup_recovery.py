@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from recovery_app._core.manager import RecoveryManager
 from recovery_app.exceptions import StorageError
 from recovery_app.management.interruption import Interruption
 from recovery_app.management.progress import ProgressBar
@@ -39,6 +40,8 @@ class Report:
     removed: int = 0
     expired: int | None = None
     complete: bool = True
+    journal_removed: int = 0
+    """How many entries of the journal were too old, or too many."""
     seconds: float = 0.0
     note: str = ""
     error: str = ""
@@ -73,12 +76,15 @@ class Command(ReportingCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run the command; exit with 1 after an error, 130 after Ctrl-C and 143 after SIGTERM."""
-        storage = current_manager().storage
+        manager = current_manager()
+        storage = manager.storage
         report = Report(storage=type(storage).__name__, dry_run=options["dry_run"])
         started_at = time.monotonic()
         failure: StorageError | None = None
         try:
             self._run(storage, report, options["batch_size"], with_bar=self.is_verbose(options))
+            if report.complete and not report.dry_run and _has_journal_to_prune(manager):
+                report.journal_removed = manager.prune_journal()
         except KeyboardInterrupt:
             report.complete = False
         except StorageError as error:
@@ -132,6 +138,8 @@ class Command(ReportingCommand):
             sentences.append(f"{_snapshots(report.expired)} would be removed.")
         elif not report.dry_run:
             sentences.append(f"Removed {_snapshots(report.removed)}.")
+        if report.journal_removed:
+            sentences.append(f"Removed {_entries(report.journal_removed)} of the journal.")
         if not report.complete:
             sentences.append("Stopped before the end.")
         self.stdout.write(" ".join(sentences))
@@ -150,6 +158,10 @@ def _note_for(storage: Storage) -> str:
     return "" if storage.is_shared else _NOT_SHARED
 
 
+def _has_journal_to_prune(manager: RecoveryManager) -> bool:
+    return manager.journal.is_on and not manager.storage.expires_by_itself
+
+
 def _total(storage: Storage) -> int | None:
     try:
         return storage.count_expired()
@@ -159,6 +171,10 @@ def _total(storage: Storage) -> int | None:
 
 def _snapshots(count: int) -> str:
     return f"{count} expired snapshot{'' if count == 1 else 's'}"
+
+
+def _entries(count: int) -> str:
+    return f"{count} old {'entry' if count == 1 else 'entries'}"
 
 
 def _batch_size(text: str) -> int:
