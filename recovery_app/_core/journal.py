@@ -101,16 +101,7 @@ class Journal:
         """Have an incident stored soon; from any thread, and without waiting."""
         if not self.is_on:
             return
-        texts = {name: _shortened(name, facts[name]) for name in facts}
-        incident = Incident(
-            uid=secrets.token_hex(8),
-            at_us=to_us(self._clock()),
-            kind=kind,
-            reason=reason,
-            node=NODE,
-            process=os.getpid(),
-            **texts,
-        )
+        incident = self._make(kind, reason, **facts)
         with self._changed:
             if len(self._queue) >= MAX_QUEUED:
                 self._missing += 1
@@ -126,6 +117,19 @@ class Journal:
         )
         if left_out is not None:
             self.record(kind=kind, reason=reason, person=person, left_out=left_out, **facts)
+
+    def write(self, kind: str, reason: str, **facts: Any) -> None:
+        """Store an incident at once, for blocking calls that have just reached the storage.
+
+        So it is part of the caller's transaction. An error is logged and no more.
+        """
+        if not self.is_on:
+            return
+        incidents = [self._make(kind, reason, **facts)]
+        try:
+            self._storage.add_incidents(incidents, self.limits())
+        except Exception as error:
+            _log_failure(error)
 
     # For whoever reads it.
 
@@ -211,7 +215,9 @@ class Journal:
         with self._changed:
             batch = list(islice(self._queue, BATCH))
             missing = self._missing
-        incidents = [*batch, self._count_of(missing)] if missing else batch
+        incidents = (
+            [*batch, self._make("journal", "left_out", left_out=missing)] if missing else batch
+        )
         if not incidents:
             return True
         call = partial(self._storage.add_incidents, incidents, self.limits())
@@ -228,11 +234,7 @@ class Journal:
 
     def _note_failure(self, error: Exception, size: int) -> None:
         if not self._failures:
-            logger.warning(
-                "The journal can't be written, and is tried again: %s",
-                error if isinstance(error, StorageError) else type(error).__name__,
-                extra={"event": "journal_failed", "reason": getattr(error, "reason", "error")},
-            )
+            _log_failure(error)
         with self._changed:
             self._failures += 1
             if not isinstance(error, StorageUnavailable):
@@ -244,15 +246,15 @@ class Journal:
         for _ in range(min(size, len(self._queue))):
             self._queue.popleft()
 
-    def _count_of(self, missing: int) -> Incident:
+    def _make(self, kind: str, reason: str, **facts: Any) -> Incident:
         return Incident(
             uid=secrets.token_hex(8),
             at_us=to_us(self._clock()),
-            kind="journal",
-            reason="left_out",
+            kind=kind,
+            reason=reason,
             node=NODE,
             process=os.getpid(),
-            left_out=missing,
+            **{name: _shortened(name, value) for name, value in facts.items()},
         )
 
     def _is_empty(self) -> bool:
@@ -266,6 +268,14 @@ class _Writer(threading.Thread):
         super().__init__(target=lambda: run(self), name="recovery_app-journal", daemon=True)
         self.wake = threading.Event()
         self.is_ending = False
+
+
+def _log_failure(error: Exception) -> None:
+    logger.warning(
+        "The journal can't be written: %s",
+        error if isinstance(error, StorageError) else type(error).__name__,
+        extra={"event": "journal_failed", "reason": getattr(error, "reason", "error")},
+    )
 
 
 def _shortened(name: str, value: Any) -> Any:

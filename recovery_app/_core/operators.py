@@ -60,12 +60,18 @@ class OperatorCalls:
     def revoke_socket(self, socket_hash: str) -> bool:
         """Do as `revoke` without a token; return whether there was a snapshot. `StorageError`."""
         flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
-        return self._note_revoked_socket(socket_hash, self.driver.run(flow))
+        revoked = self.driver.run(flow)
+        if revoked:
+            self.journal.write("revocation", "socket_revoked", shown_hash=socket_hash)
+        return revoked
 
     async def arevoke_socket(self, socket_hash: str) -> bool:
         """Async variant of `revoke_socket`."""
         flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
-        return self._note_revoked_socket(socket_hash, await self.driver.arun(flow))
+        revoked = await self.driver.arun(flow)
+        if revoked:
+            self.journal.note("revocation", "socket_revoked", shown_hash=socket_hash)
+        return revoked
 
     def revoke_user(self, user: object) -> None:
         """End every page of a user: no token issued to them so far takes over again.
@@ -75,12 +81,14 @@ class OperatorCalls:
         `ValueError` for a user without a key.
         """
         self.driver.run(self.operations.revoke_user(_pk_of(user)))
-        self._note_revoked_user(user)
+        person = self.digests_of_user(user)[0]
+        self.journal.write("revocation", "user_revoked", person=person)
 
     async def arevoke_user(self, user: object) -> None:
         """Async variant of `revoke_user`."""
         await self.driver.arun(self.operations.revoke_user(_pk_of(user)))
-        self._note_revoked_user(user)
+        person = self.digests_of_user(user)[0]
+        self.journal.note("revocation", "user_revoked", person=person)
 
     def digests_of_user(self, user: object) -> tuple[str, ...]:
         """Return the digests that a user's snapshots have as ``person``, for `Query.persons`.
@@ -115,15 +123,6 @@ class OperatorCalls:
     async def aprune_journal(self) -> int:
         """Async variant of `prune_journal`."""
         return await self.driver.arun(inspection.prune_journal(self.journal))
-
-    def _note_revoked_user(self, user: object) -> None:
-        person = self.digests_of_user(user)[0]
-        self.journal.note("revocation", "user_revoked", person=person)
-
-    def _note_revoked_socket(self, socket_hash: str, revoked: bool) -> bool:
-        if revoked:
-            self.journal.note("revocation", "socket_revoked", shown_hash=socket_hash)
-        return revoked
 
     # Looking after the storage.
 

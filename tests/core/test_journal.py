@@ -7,15 +7,17 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from recovery_app import RecoveryManager
 from recovery_app._core import journal as journal_module
 from recovery_app._core.journal import MAX_QUEUED, NODE, PERSON_RATE, Journal
 from recovery_app.exceptions import MalformedToken, StorageError, StorageUnavailable
-from recovery_app.storages import MemoryStorage
+from recovery_app.storages import DatabaseStorage, MemoryStorage
 from recovery_app.storages.journal import decode_incident, encode_incident
 from recovery_app.values import Incident, IncidentQuery, JournalLimits
 from tests.clock import FakeClock
@@ -232,6 +234,28 @@ def test_revocations_by_operators_are_incidents(manager: RecoveryManager) -> Non
     (person,) = manager.digests_of_user(7)
     assert by_reason["user_revoked"].person == person
     assert by_reason["user_revoked"].user == ""
+
+
+def test_a_revocation_is_one_though_the_journal_fails(
+    storage: JournalStorage, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.stop()
+    with make_manager(storage=storage, clock=clock) as made:
+        made.revoke_user(7)
+    assert [vars(record)["event"] for record in caplog.records] == ["journal_failed"]
+
+
+@pytest.mark.django_db(databases=["postgresql"])
+def test_in_a_transaction_a_revocation_is_undone_with_it() -> None:
+    """And an error of the journal, such as a missing table, leaves the transaction usable."""
+    with make_manager(storage=DatabaseStorage(database="postgresql")) as made:
+        with suppress(InterruptedError), transaction.atomic(using="postgresql"):
+            made.revoke_user(7)
+            assert len(made.incidents().items) == 1
+            raise InterruptedError
+        with transaction.atomic(using="postgresql"):
+            made.journal.write("fork", "longer than its column " * 10)
+            assert made.incidents().items == []
 
 
 def test_nothing_that_is_too_old_is_shown_or_kept(clock: FakeClock) -> None:
