@@ -16,7 +16,13 @@ from typing import Protocol
 
 from recovery_app._concurrency import LRUCache
 from recovery_app.clock import Clock
-from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
+from recovery_app.exceptions import (
+    InvalidSignature,
+    RecoveryError,
+    SnapshotNotFound,
+    StorageError,
+    StorageUnavailable,
+)
 from recovery_app.signals import observers
 from recovery_app.storages.causes import describe_cause
 
@@ -39,6 +45,8 @@ QUIET_SECONDS = 5
 THROTTLE_SECONDS = 60
 """For how long the same unexpected error isn't logged again."""
 REMEMBERED_ERRORS = 1_000
+_PLAIN = (InvalidSignature, SnapshotNotFound)
+"""Errors whose texts say no more than their reasons."""
 SHOWN_CHARACTERS = 100
 """How much a line shows of a name that a client has chosen."""
 
@@ -253,10 +261,12 @@ def release_frames(error: BaseException) -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return in a few words what was wrong; of an application's error only its type and line.
+    """Return in a few words what was wrong, "" if the error's reason says it all.
 
-    Its text may hold anything.
+    Of an application's error only its type and line are returned: its text may hold anything.
     """
+    if isinstance(error, _PLAIN):
+        return ""
     if isinstance(error, RecoveryError):
         cause, address = getattr(error, "cause", ""), getattr(error, "address", "")
         return (f"{cause} ({address})" if address else cause) or str(error)

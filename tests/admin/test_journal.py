@@ -72,7 +72,7 @@ def views_in(response: Any) -> list[str]:
     rows = (
         text.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:] if "<tbody>" in text else []
     )
-    return [row.split("</td>")[4].split("<bdi>")[1].split("</bdi>")[0] for row in rows]
+    return [row.split("</td>")[3].split("<bdi>")[1].split("</bdi>")[0] for row in rows]
 
 
 # Who may.
@@ -129,8 +129,8 @@ def test_an_entry_says_what_why_who_and_where(
         left_out=2,
     )
     text = shown(namer)
-    assert "State not recovered and 2 more before" in text
-    assert "Token rejected: another person a cause token issued 4 seconds before ada" in text
+    assert "State not recovered : Token rejected: another person a cause" in text
+    assert "The token was issued 4 seconds before. 2 like it were left out before. ada" in text
     assert f"shop lv:shop {SHOWN} → {NOW}" in text
     assert "1 entry on this page" in text
     assert "1 in this hour" in text
@@ -246,7 +246,7 @@ def test_a_kind_of_a_newer_version_is_shown_by_its_word(
     reader: Client, manager: RecoveryManager
 ) -> None:
     note(manager, "a_new_reason", kind="a_new_kind", part="a new part")
-    assert "a_new_kind a_new_reason: a new part" in shown(reader)
+    assert "a_new_kind : a_new_reason: a new part" in shown(reader)
 
 
 # Storages.
