@@ -10,6 +10,7 @@
 - `journal`: the URLs, permissions and views of the journal; `journal_page`: its template context,
   and its export; `journal_list`: its parameters, rows and filters; `journal_words`: its words;
 - `timeline`: an hour of it as a bar chart;
+- `presence`: whether a snapshot's page is open;
 - `base`: what both pages share; `persons`: whose something is;
 - `error_messages`: storage errors as messages; `formatting`: numbers and durations as text.
 
