@@ -62,7 +62,7 @@ from recovery_app.consumers import (
 )
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.middleware import override_manager
-from recovery_app.models import Snapshot, StoredSnapshot
+from recovery_app.models import JournalEntry, Snapshot, StoredSnapshot
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
 from recovery_app.storages import Entry, MemoryStorage, Storage, describe
 from tests.support.needs import require
@@ -1696,7 +1696,7 @@ def as_any(value: object) -> Any:
 
 def test_tables() -> None:
     found: dict[str, Any] = {}
-    for model in (StoredSnapshot, Snapshot):
+    for model in (StoredSnapshot, Snapshot, JournalEntry):
         meta = model._meta
         found[model.__name__] = {
             "table": meta.db_table,
@@ -1735,6 +1735,21 @@ def test_admin() -> None:
             "sample_size": kind.sample_size,
             "named_users": kind.named_users,
             "registered": isinstance(admin.site._registry.get(Snapshot), kind),
+        },
+    )
+
+
+def test_journal_admin() -> None:
+    kind = load("recovery_app.admin.JournalAdmin")
+    site = kind(JournalEntry, admin.site)
+    compare(
+        "journal admin",
+        {
+            "urls": [[str(url.pattern), url.name] for url in site.get_urls()],
+            "list_per_page": kind.list_per_page,
+            "export_limit": kind.export_limit,
+            "named_users": kind.named_users,
+            "registered": isinstance(admin.site._registry.get(JournalEntry), kind),
         },
     )
 
@@ -1783,6 +1798,9 @@ TEMPLATES = [
         "base", "change_list", "chart", "cleanup", "detail", "person", "results", "revoke",
         "revoke_user", "search", "state", "summary", "unlistable",
     )
+] + [
+    f"admin/recovery_app/journalentry/{name}.html"
+    for name in ("absent", "change_list", "person", "results", "search", "timeline")
 ]  # fmt: skip
 STATIC = ["recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js"]
 
