@@ -195,7 +195,7 @@ def make_manager(clock: Clock, **options: Any) -> RecoveryManager:
 
 PUBLIC = {
     "recovery_app": ["RecoveryManager", "__version__", "get_manager"],
-    "recovery_app.admin": ["SnapshotAdmin"],
+    "recovery_app.admin": ["JournalAdmin", "SnapshotAdmin"],
     "recovery_app.apps": ["RecoveryConfig"],
     "recovery_app.chaos": ["Kind", "Plan", "Process", "Proxy", "Storm"],
     "recovery_app.chaos.storages": ["failing_over", "stopping"],
@@ -243,7 +243,7 @@ PUBLIC = {
         "ensure_visitor",
         "override_manager",
     ],
-    "recovery_app.models": ["Snapshot", "StoredSnapshot"],
+    "recovery_app.models": ["JournalEntry", "Snapshot", "StoredSnapshot"],
     "recovery_app.serializers": [
         "BUILTIN",
         "JSONSerializer",
@@ -263,7 +263,18 @@ PUBLIC = {
         "describe",
     ],
     "recovery_app.testing": ["ManualClock", "StorageContract"],
-    "recovery_app.values": ["Inspection", "Page", "Query", "Sample", "SnapshotInfo", "Takeover"],
+    "recovery_app.values": [
+        "Incident",
+        "IncidentPage",
+        "IncidentQuery",
+        "Inspection",
+        "JournalLimits",
+        "Page",
+        "Query",
+        "Sample",
+        "SnapshotInfo",
+        "Takeover",
+    ],
 }
 STAR = [
     "recovery_app",
@@ -344,7 +355,8 @@ MANAGER = [
     "atake_over", "touch", "atouch", "revoke", "arevoke", "renew", "arenew", "cleanup_expired",
     "acleanup_expired", "snapshots", "asnapshots", "count", "acount", "browse", "abrowse",
     "sample", "asample", "inspect", "ainspect", "revoke_socket", "arevoke_socket", "revoke_user",
-    "arevoke_user", "digests_of_user", "close", "aclose", "__init__",
+    "arevoke_user", "digests_of_user", "incidents", "aincidents", "prune_journal",
+    "aprune_journal", "close", "aclose", "__init__",
     "__enter__", "__exit__", "__aenter__", "__aexit__",
 ]  # fmt: skip
 HOOKS = [
@@ -398,7 +410,12 @@ CALLABLES = [
     "recovery_app.storages.RedisStorage",
     "recovery_app.storages.Storage",
     "recovery_app.storages.describe",
+    "recovery_app.values.Incident",
+    "recovery_app.values.IncidentPage",
+    "recovery_app.values.IncidentQuery",
+    "recovery_app.values.IncidentQuery.admits",
     "recovery_app.values.Inspection",
+    "recovery_app.values.JournalLimits",
     "recovery_app.values.Page",
     "recovery_app.values.Query",
     "recovery_app.values.Query.admits",
@@ -452,6 +469,7 @@ def test_storage_capabilities(name: str) -> None:
     storage = load(f"recovery_app.storages.{name}")
     says = [
         "supports_atomic_fence", "supports_listing", "supports_native_async", "expires_by_itself",
+        "supports_journal",
         "keeps_expired", "sortable_by", "is_shared",
     ]  # fmt: skip
     compare(f"storage {name}", {each: member(storage, each) for each in says})
@@ -1541,6 +1559,8 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "E015": key("JOIN_RATE", "often"),
     "E016": key("SERIALIZER_FALLBACKS", "nowhere"),
     "E017": key("SEAL", "on"),
+    "E018": key("JOURNAL_MAX_ENTRIES", -1),
+    "E019": key("JOURNAL_MAX_AGE", 0),
     "W001": {"RECOVERY": {}},
     "W002": {"RECOVERY": {"STORAGE": {"BACKEND": f"{__name__}.Unfenced"}}},
     "W003": cache(f"{CACHES}.locmem.LocMemCache", MAX_ENTRIES=100_000),

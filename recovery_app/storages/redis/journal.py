@@ -12,6 +12,7 @@ from typing import Any
 
 from recovery_app.storages.journal import (
     IncidentCursor,
+    Needles,
     cursor_of,
     decode_incident,
     encode_incident,
@@ -60,10 +61,12 @@ def find(
 ) -> Generator[Request[list[bytes]], list[bytes], IncidentPage]:
     """Return a page of incidents: yield each request, to be sent its reply."""
     behind = IncidentCursor.read(query.cursor)
+    needles = Needles(query)
     found: list[Incident] = []
     for offset in range(0, 2**31, CHUNK):
         members = yield Request(READ, key, _range_of(query, behind, offset))
-        incidents = (decode_incident(member[UID_LENGTH:]) for member in members)
+        texts = (member[UID_LENGTH:] for member in members)
+        incidents = (decode_incident(text) for text in texts if needles.may_be_in(text))
         found += [
             incident
             for incident in incidents
