@@ -262,7 +262,8 @@ def test_each_storage_that_keeps_one(
         storage = RedisStorage(**options, prefix=f"{request.node.name}:")
     elif kind == "database":
         storage = DatabaseStorage()
-    with make_manager(storage=storage) as manager, override_manager(manager):
+    made = make_manager(storage=storage, journal_max_entries=100)
+    with made as manager, override_manager(manager):
         for number in range(3):
             # The thread has a connection of its own, and would wait for this transaction.
             incidents = [_incident(manager, number)]

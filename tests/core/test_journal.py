@@ -248,7 +248,8 @@ def test_a_revocation_is_one_though_the_journal_fails(
 @pytest.mark.django_db(databases=["postgresql"])
 def test_in_a_transaction_a_revocation_is_undone_with_it() -> None:
     """And an error of the journal, such as a missing table, leaves the transaction usable."""
-    with make_manager(storage=DatabaseStorage(database="postgresql")) as made:
+    storage = DatabaseStorage(database="postgresql")
+    with make_manager(storage=storage, journal_max_entries=100) as made:
         with suppress(InterruptedError), transaction.atomic(using="postgresql"):
             made.revoke_user(7)
             assert len(made.incidents().items) == 1
@@ -324,6 +325,20 @@ def test_redis_keeps_it_no_longer_than_the_oldest_may_be(manage: Manage, redis_s
         assert WEEK_SECONDS * 1000 - 60_000 < left <= WEEK_SECONDS * 1000
     assert manager.browse().items == []
     assert manager.count() == 0
+
+
+@pytest.mark.django_db(transaction=True, available_apps=["recovery_app"])
+def test_a_database_gets_it_on_a_connection_that_is_closed_afterwards() -> None:
+    storage = DatabaseStorage()
+    with make_manager(storage=storage, journal_max_entries=4) as made:
+        for round_ in range(3):
+            for number in range(3):
+                made.journal.note("fork", "superseded", shown_hash=f"{round_}{number}")
+            assert made.journal.flush(WAIT_SECONDS)
+        # The table is cut back once so many were added.
+        assert len(made.incidents().items) <= 4 + 1
+        made.prune_journal()
+        assert len(made.incidents().items) <= 4
 
 
 def test_a_process_that_ends_stores_what_is_queued(tmp_path: Any) -> None:
