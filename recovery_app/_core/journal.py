@@ -14,11 +14,13 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from recovery_app._concurrency import register_after_fork
+from recovery_app._core.metadata import check_number, check_seconds
 from recovery_app._core.rates import Buckets, Rate
 from recovery_app._core.telemetry import LogThrottle
 from recovery_app.clock import Clock, to_us
@@ -29,6 +31,7 @@ from recovery_app.values import Incident, JournalLimits
 logger = logging.getLogger("recovery_app")
 
 NODE = socket.gethostname()
+MAX_ENTRIES = 10**9
 MAX_QUEUED = 2_000
 BATCH = 500
 INTERVAL_SECONDS = 1.0
@@ -54,11 +57,12 @@ class Journal:
     """
 
     def __init__(
-        self, storage: Storage, *, max_entries: int, max_age_seconds: float, clock: Clock
+        self, storage: Storage, *, max_entries: int, max_age: float | timedelta, clock: Clock
     ) -> None:
+        check_number("journal_max_entries", max_entries, MAX_ENTRIES)
         self._storage = storage
         self._max_entries = max_entries
-        self._max_age_seconds = max_age_seconds
+        self._max_age_seconds = check_seconds("journal_max_age", max_age)
         self._clock = clock
         self.is_on = max_entries > 0 and storage.supports_journal
         register_after_fork(self)

@@ -84,7 +84,13 @@ class RecoveryManager(OperatorCalls):
             cleanup=self._cleanup,
         )
         self.driver = Driver(self.storage)
-        self.journal = self._make_journal(journal_max_entries, journal_max_age)
+        self.journal = Journal(
+            self.storage,
+            max_entries=journal_max_entries,
+            max_age=journal_max_age,
+            clock=clock,
+        )
+        weakref.finalize(self, self.journal.abandon)
         self.notifier = Notifier(type(self), self.operations.find_socket_id, self.journal)
 
     @property
@@ -293,13 +299,3 @@ class RecoveryManager(OperatorCalls):
         cleanup = CleanupThread(self.storage, check_seconds("cleanup_interval", interval))
         weakref.finalize(self, cleanup.abandon)
         return cleanup
-
-    def _make_journal(self, max_entries: int, max_age: float | timedelta) -> Journal:
-        journal = Journal(
-            self.storage,
-            max_entries=max_entries,
-            max_age_seconds=check_seconds("journal_max_age", max_age),
-            clock=self.clock,
-        )
-        weakref.finalize(self, journal.abandon)
-        return journal

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.journal import Journal
-from recovery_app._core.telemetry import describe_error
 from recovery_app.exceptions import RecoveryError
 from recovery_app.signals import observers, recovery_failed, state_recovered
 

@@ -7,7 +7,6 @@ one when it begins and one when it is over, however many connections it hits.
 from __future__ import annotations
 
 import logging
-import os
 import time
 import traceback
 from collections.abc import Mapping
@@ -15,14 +14,9 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from recovery_app._concurrency import LRUCache
+from recovery_app._core.error_texts import place_of
 from recovery_app.clock import Clock
-from recovery_app.exceptions import (
-    InvalidSignature,
-    RecoveryError,
-    SnapshotNotFound,
-    StorageError,
-    StorageUnavailable,
-)
+from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.signals import observers
 from recovery_app.storages.causes import describe_cause
 
@@ -45,8 +39,6 @@ QUIET_SECONDS = 5
 THROTTLE_SECONDS = 60
 """For how long the same unexpected error isn't logged again."""
 REMEMBERED_ERRORS = 1_000
-_PLAIN = (InvalidSignature, SnapshotNotFound)
-"""Errors whose texts say no more than their reasons."""
 SHOWN_CHARACTERS = 100
 """How much a line shows of a name that a client has chosen."""
 
@@ -223,7 +215,7 @@ def log_failure(
     ``source`` is the class whose code it is. Nothing that a client chooses may tell two errors
     apart, or it could fill the log. The line says what was handled, and of which topic.
     """
-    kind = extra["event"], source, type(error).__qualname__, _place_of(error)
+    kind = extra["event"], source, type(error).__qualname__, place_of(error)
     left_out = throttle.count_left_out(*kind)
     if left_out is not None:
         message += " [%s]"
@@ -258,31 +250,6 @@ def release_frames(error: BaseException) -> None:
     collector.
     """
     traceback.clear_frames(error.__traceback__)
-
-
-def describe_error(error: BaseException) -> str:
-    """Return in a few words what was wrong, "" if the error's reason says it all.
-
-    Of an application's error only its type and line are returned: its text may hold anything.
-    """
-    if isinstance(error, _PLAIN):
-        return ""
-    if isinstance(error, RecoveryError):
-        cause, address = getattr(error, "cause", ""), getattr(error, "address", "")
-        return (f"{cause} ({address})" if address else cause) or str(error)
-    file, _, line = _place_of(error).rpartition(":")
-    place = f" ({os.path.basename(file)}:{line})" if file else ""
-    return f"{type(error).__qualname__}{place}"
-
-
-def _place_of(error: BaseException) -> str:
-    """Return the line that raised an error."""
-    entry = error.__traceback__
-    if entry is None:
-        return ""
-    while entry.tb_next is not None:
-        entry = entry.tb_next
-    return f"{entry.tb_frame.f_code.co_filename}:{entry.tb_lineno}"
 
 
 class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a function

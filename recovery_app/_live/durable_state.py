@@ -12,10 +12,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.persons import Person, check_person
-from recovery_app._core.telemetry import describe_error, wrap_unexpected_errors
+from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.incidents import note, note_fork
 from recovery_app._live.outcomes import Outcome

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.telemetry import describe_error
 from recovery_app._core.tokens import issued_us_of
 from recovery_app._live.interfaces import Application
 from recovery_app._live.outcomes import Outcome

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import metadata_of
-from recovery_app._core.telemetry import Tracer, describe_error, log_failure, tracing
+from recovery_app._core.telemetry import Tracer, log_failure, tracing
 from recovery_app._live.incidents import note
 from recovery_app._live.interfaces import Admission, Application, Extras
 from recovery_app._live.join_log import log_join

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.rebinding import take_over_as, verify_any
-from recovery_app._core.telemetry import describe_error, wrap_unexpected_errors
+from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.durable_state import SOCKET_ID_BYTES, DurableState, Socket
 from recovery_app._live.outcomes import Outcome, outcome_of

@@ -6,13 +6,9 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.state_codec import trimmed
-from recovery_app._core.telemetry import (
-    describe_error,
-    log_failure,
-    release_frames,
-    warn_throttled,
-)
+from recovery_app._core.telemetry import log_failure, release_frames, warn_throttled
 from recovery_app._live.context import ConnectionContext
 from recovery_app._live.incidents import note, note_crashed_join, note_unsaved
 from recovery_app._live.interfaces import Work

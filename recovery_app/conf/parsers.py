@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 from recovery_app import serializers, storages
 from recovery_app._core import encryption
 from recovery_app._core.encryption import MIN_KEY_BYTES
+from recovery_app._core.journal import MAX_ENTRIES
 from recovery_app._core.metadata import MAX_SECONDS
 from recovery_app._core.rates import parse_rate
 from recovery_app._core.tokens import MIN_SECRET_BYTES
@@ -170,8 +171,10 @@ def _size(value: Any) -> int:
 
 
 def _number_of_entries(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError("must be a whole number of entries, or 0 for no journal")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ENTRIES:
+        raise ValueError(
+            f"must be a whole number of entries, {MAX_ENTRIES} at most, or 0 for no journal"
+        )
     return value
 
 

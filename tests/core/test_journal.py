@@ -59,7 +59,7 @@ def storage(clock: FakeClock) -> JournalStorage:
 
 @pytest.fixture
 def journal(storage: JournalStorage, clock: FakeClock) -> Iterator[Journal]:
-    made = Journal(storage, max_entries=100, max_age_seconds=WEEK_SECONDS, clock=clock)
+    made = Journal(storage, max_entries=100, max_age=WEEK_SECONDS, clock=clock)
     yield made
     storage.error = None
     storage.hangs.set()
@@ -284,6 +284,15 @@ def test_none_is_kept_where_it_is_off(clock: FakeClock) -> None:
         with pytest.raises(StorageError, match="JOURNAL_MAX_ENTRIES"):
             made.incidents()
     assert found(storage) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"journal_max_entries": -1}, {"journal_max_entries": 1.5}, {"journal_max_age": 0}],
+)
+def test_limits_that_cant_be_meant(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        make_manager(**options)
 
 
 def test_a_storage_that_keeps_none_says_so(clock: FakeClock) -> None:

@@ -8,7 +8,7 @@ it all; it expires when its newest incident is too old.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from recovery_app.storages.journal import (
     IncidentCursor,
@@ -21,6 +21,7 @@ from recovery_app.storages.journal import (
 from recovery_app.storages.redis.requests import Command, CommandSpec, Request
 from recovery_app.values import Incident, IncidentPage, IncidentQuery, JournalLimits
 
+Result = TypeVar("Result")
 UID_LENGTH = 16
 CHUNK = 500
 """How many incidents are read at once."""
@@ -77,6 +78,15 @@ def find(
         if len(members) < CHUNK or len(found) > query.limit:
             break
     return page_of(found, query.limit)
+
+
+def following(flow: Generator[Request[Any], Any, Result], reply: Any) -> Request[Any] | Result:
+    """Return the next request of a flow, or its result."""
+    try:
+        return flow.send(reply)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
 
 
 def _range_of(query: IncidentQuery, behind: IncidentCursor | None, offset: int) -> Command:

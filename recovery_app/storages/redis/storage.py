@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from recovery_app.storages.redis.options import (
     topology_of_options,
     topology_of_pool,
 )
-from recovery_app.storages.redis.requests import Request, WriteOptions
+from recovery_app.storages.redis.requests import WriteOptions
 from recovery_app.storages.redis.routing import Start
 from recovery_app.storages.redis.scanning import Cursor
 from recovery_app.storages.redis.sync_client import SyncClient
@@ -249,14 +249,14 @@ class RedisStorage(Storage):
     def list_incidents(self, query: IncidentQuery) -> IncidentPage:
         finding = journal.find(self._journal_key, query)
         reply: Any = None
-        while not isinstance(request := _following(finding, reply), IncidentPage):
+        while not isinstance(request := journal.following(finding, reply), IncidentPage):
             reply = self._sync.send(request)
         return request
 
     async def alist_incidents(self, query: IncidentQuery) -> IncidentPage:
         finding = journal.find(self._journal_key, query)
         reply: Any = None
-        while not isinstance(request := _following(finding, reply), IncidentPage):
+        while not isinstance(request := journal.following(finding, reply), IncidentPage):
             reply = await self._async.send(request)
         return request
 
@@ -297,12 +297,3 @@ class RedisStorage(Storage):
     @cached_property
     def _alias_pool(self) -> Any:
         return None if self.cache is None else pool_of_alias(self.cache)
-
-
-def _following(flow: Generator[Request[Any], Any, Result], reply: Any) -> Request[Any] | Result:
-    """Return the next request of a flow, or its result."""
-    try:
-        return flow.send(reply)
-    except StopIteration as stop:
-        result: Result = stop.value
-        return result
