@@ -17,7 +17,7 @@ from recovery_app import RecoveryManager
 from recovery_app._core import journal as journal_module
 from recovery_app._core.journal import MAX_QUEUED, NODE, PERSON_RATE, Journal
 from recovery_app.exceptions import MalformedToken, StorageError, StorageUnavailable
-from recovery_app.storages import DatabaseStorage, MemoryStorage
+from recovery_app.storages import DatabaseStorage, MemoryStorage, MigratingStorage
 from recovery_app.storages.journal import decode_incident, encode_incident
 from recovery_app.values import Incident, IncidentQuery, JournalLimits
 from tests.clock import FakeClock
@@ -202,6 +202,41 @@ def test_a_json_of_a_newer_version_can_be_read() -> None:
     assert "process" not in text
     assert decode_incident(text[:-1] + ', "new": 1}') == incident
     assert [decode_incident(bad) for bad in ("", "[]", "{}", "7", b"\xff")] == [None] * 5
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_during_a_move_both_journals_are_read_as_one(clock: FakeClock, limit: int) -> None:
+    new, old = MemoryStorage(clock=clock), JournalStorage(clock)
+    moving = MigratingStorage(new, old, clock=clock)
+    limits = JournalLimits(max_entries=100, max_age_seconds=WEEK_SECONDS, oldest_us=0)
+    made = [Incident(uid=f"{n:016x}", at_us=n, kind="fork", reason="x") for n in range(1, 7)]
+    old.add_incidents(made[:4], limits)
+    moving.add_incidents(made[3:], limits)
+    found: list[Incident] = []
+    cursor: str | None = None
+    while True:
+        page = moving.list_incidents(IncidentQuery(limit=limit, cursor=cursor))
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == made[::-1]
+    assert asyncio.run(moving.alist_incidents(IncidentQuery(limit=100))).items == made[::-1]
+    only_new = MigratingStorage(new, OwnStorage(clock), clock=clock)
+    assert only_new.list_incidents(IncidentQuery()).items == made[:2:-1]
+    assert not MigratingStorage(OwnStorage(clock), old, clock=clock).supports_journal
+
+
+class UnreadableJournal(JournalStorage):
+    def list_incidents(self, query: IncidentQuery) -> Any:
+        raise StorageUnavailable("UnreadableJournal", "listing")
+
+
+def test_an_old_journal_that_cant_be_reached_is_left_out(clock: FakeClock) -> None:
+    moving = MigratingStorage(MemoryStorage(clock=clock), UnreadableJournal(clock), clock=clock)
+    with make_manager(storage=moving, clock=clock) as made:
+        made.journal.note("fork", "superseded")
+        assert len(made.incidents().items) == 1
 
 
 # The manager.
