@@ -11,20 +11,30 @@ WORKERS ?= 2
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
+LOWEST := .venv/lowest-py$(VERSION)
+INSTALL := python -m pip install -qq --disable-pip-version-check
+# What depends on other packages' versions, and needs no database server or browser.
+LOWEST_TESTS := tests/consumers tests/core/test_contract.py tests/core/test_encryption.py \
+	tests/test_checks.py tests/test_health.py tests/test_metrics.py tests/test_middleware.py \
+	tests/test_redis_options.py tests/test_serializers.py tests/test_tracing.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test announce test-suite test-full coverage model chaos bench lint types layers docs build clean
+.PHONY: help demo superuser test announce test-suite test-full lowest coverage model chaos bench lint types layers docs build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(DEV)/.installed: EXTRA = dev
-$(DEMO)/.installed: EXTRA = demo
-$(DEV)/.installed $(DEMO)/.installed: pyproject.toml
+$(DEV)/.installed: WHAT = --editable . --group dev
+$(DEMO)/.installed: WHAT = --editable '.[demo]'
+$(LOWEST)/.installed: WHAT = --editable . --group test --constraint requirements/lowest.txt
+$(LOWEST)/.installed: requirements/lowest.txt
+$(DEV)/.installed $(DEMO)/.installed $(LOWEST)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; $(PYTHON) is %d.%d." % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
 	@echo "Making the environment $(@D) ..."
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --editable '.[$(EXTRA)]'
+	@# Groups need pip 25.1, and an interpreter brings the pip of its own day.
+	@$(if $(findstring --group,$(WHAT)),$(@D)/bin/$(INSTALL) --upgrade 'pip>=25.1')
+	@$(@D)/bin/$(INSTALL) --upgrade $(WHAT)
 	@touch $@
 
 node_modules/.installed: package-lock.json
@@ -64,6 +74,9 @@ test-full: export RECOVERY_RACE_PROCESSES = 4
 test-full: export RECOVERY_RACE_SAVES = 300
 test-full: export THROWS = 50
 test-full: test-suite ## Run the tests on all storages in each way, with longer races
+
+lowest: $(LOWEST)/.installed ## Run a part of the tests with the lowest version of each dependency
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(LOWEST_TESTS) $(ARGS)
 
 coverage: override ARGS := --cov $(ARGS)
 coverage: test-suite ## Run the tests with branch coverage, which takes two or three times as long
