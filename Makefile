@@ -19,7 +19,7 @@ LOWEST_TESTS := tests/consumers tests/core/test_contract.py tests/core/test_encr
 	tests/test_redis_options.py tests/test_serializers.py tests/test_tracing.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test announce test-suite test-full lowest coverage model chaos bench lint types layers docs build clean
+.PHONY: help demo superuser test announce test-suite test-full test-redis lowest coverage model chaos bench lint types layers docs lock build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ test-full: export RECOVERY_RACE_SAVES = 300
 test-full: export THROWS = 50
 test-full: test-suite ## Run the tests on all storages in each way, with longer races
 
+test-redis: $(DEV)/.installed ## Run what speaks to Redis (REDIS_SERVER=valkey-server for another server)
+	@$(DEV)/bin/python -m pytest -n $(WORKERS) --dist worksteal -k redis \
+		tests/test_redis_*.py tests/core/test_contract.py $(ARGS)
+
 lowest: $(LOWEST)/.installed ## Run a part of the tests with the lowest version of each dependency
 	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(LOWEST_TESTS) $(ARGS)
 
@@ -106,6 +110,10 @@ layers: $(DEV)/.installed ## Check that each layer imports downward only
 docs: $(DEV)/.installed ## Build the documentation into docs/_build
 	@$(DEV)/bin/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
 	@echo "Open docs/_build/index.html"
+
+lock: $(DEV)/.installed ## Write uv.lock anew, after a change of the requirements
+	@$(DEV)/bin/$(INSTALL) uv
+	@$(DEV)/bin/uv lock --quiet
 
 build: $(DEV)/.installed ## Make the sdist and the wheel in dist/
 	@$(DEV)/bin/python -m build
