@@ -19,7 +19,7 @@ LOWEST_TESTS := tests/consumers tests/core/test_contract.py tests/core/test_encr
 	tests/test_redis_options.py tests/test_serializers.py tests/test_tracing.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test announce test-suite test-full test-redis lowest coverage model chaos bench lint types layers docs lock build clean
+.PHONY: help demo superuser test announce test-suite test-full test-redis lowest coverage model chaos bench lint types layers docs messages lock build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ layers: $(DEV)/.installed ## Check that each layer imports downward only
 docs: $(DEV)/.installed ## Build the documentation into docs/_build
 	@$(DEV)/bin/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
 	@echo "Open docs/_build/index.html"
+
+messages: $(DEV)/.installed ## Write the translations anew, after a change of a text, and say what they lack
+	@$(DEV)/bin/python -m tests.support.messages
 
 lock: $(DEV)/.installed ## Write uv.lock anew, after a change of the requirements
 	@$(DEV)/bin/$(INSTALL) uv
