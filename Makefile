@@ -19,7 +19,7 @@ LOWEST_TESTS := tests/consumers tests/core/test_contract.py tests/core/test_encr
 	tests/test_redis_options.py tests/test_serializers.py tests/test_tracing.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test announce test-suite test-full test-redis lowest coverage model chaos bench lint types layers docs messages lock build clean
+.PHONY: help demo superuser test announce test-suite test-full test-redis lowest coverage model chaos bench lint types layers js docs messages lock build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ types: $(DEV)/.installed ## Check types
 
 layers: $(DEV)/.installed ## Check that each layer imports downward only
 	@$(DEV)/bin/lint-imports --no-cache
+
+js: node_modules/.installed ## Build recovery.js, its types and its minified form from js/src
+	@npm run --silent build
 
 docs: $(DEV)/.installed ## Build the documentation into docs/_build
 	@$(DEV)/bin/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
