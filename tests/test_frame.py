@@ -46,6 +46,7 @@ def test_layers_import_downward_only():
 # Documentation
 
 
+@pytest.mark.slow
 def test_documentation_builds_without_warnings(tmp_path):
     run(sys.executable, "-m", "sphinx", "--fail-on-warning", "-q", "docs", tmp_path)
     assert (tmp_path / "index.html").exists()
@@ -105,6 +106,7 @@ def test_npm_lock_names_no_registry():
 # The commands
 
 
+@pytest.mark.slow
 def test_demo_starts_and_starts_again_after_a_crash(tmp_path):
     # First what is installed once, which takes as long as the network does.
     environment = ".venv/demo-py{}.{}/.installed".format(*sys.version_info)
