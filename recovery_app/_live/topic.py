@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.state_codec import trimmed
 from recovery_app._core.telemetry import log_failure, release_frames, warn_throttled
 from recovery_app._live.context import ConnectionContext
+from recovery_app._live.incidents import note, note_crashed_join, note_unsaved
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
@@ -63,6 +65,7 @@ class Topic:
         person = self._context.manager.operations.person(name, self._application.user)
         self._has_new_owner |= person.owner != self._session.person.owner
         self._session.rename(person)
+        self._session.log_name = self._application.log_name
         await self._session.renew(binding)
 
     async def save(self) -> None:
@@ -149,6 +152,7 @@ class Topic:
             await self._refuse(reason)
         except Exception as error:
             source = self._application.source
+            note_crashed_join(self._context.manager, self._application, self.name, error)
             log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
             await self._refuse("join crashed")
         else:
@@ -287,6 +291,8 @@ class Topic:
 
     async def _roll_back(self, session: Session, error: Exception, handling: str) -> None:
         source = self._application.source
+        reason = error.reason if isinstance(error, SnapshotError) else "crashed"
+        note(session, "event", reason, cause=describe_error(error), handling=handling)
         log_failure(
             "A handler failed.",
             error,
@@ -327,6 +333,8 @@ class Topic:
             if is_gathering or session.token:
                 # Saves were gathered, or the storage was away and may be back.
                 await session.save()
+            if session.has_unsaved_changes and not session.is_revoked:
+                note_unsaved(session)
             if session.started is not None:
                 self._context.started.add(session.started)
         # What was posted behind this (a group message, a touch) comes too late.
