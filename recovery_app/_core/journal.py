@@ -116,9 +116,9 @@ class Journal:
     def note(self, kind: str, reason: str, *, person: str = "", **facts: Any) -> None:
         """Record an incident if `admit` does not leave it out."""
         names = ("shown_hash", "socket_hash", "handling")
-        left_out = self.admit(
-            kind, reason, *(str(facts.get(name) or "") for name in names), person=person
-        )
+        # Shortened, as kinds are remembered: an event's name may be as long as a frame.
+        told = (_shortened(name, str(facts.get(name) or "")) for name in names)
+        left_out = self.admit(kind, reason, *told, person=person)
         if left_out is not None:
             self.record(kind=kind, reason=reason, person=person, left_out=left_out, **facts)
 

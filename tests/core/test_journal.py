@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -171,6 +172,19 @@ def test_what_a_client_chooses_is_shortened(journal: Journal, storage: JournalSt
     (incident,) = found(storage)
     assert len(incident.handling) == journal_module.MAX_NAME_LENGTH
     assert incident.handling.startswith("?x")
+
+
+def test_the_names_of_events_are_remembered_shortened(journal: Journal) -> None:
+    """A client may send a thousand of them, each as long as a frame may be."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(100):
+            journal.note("event", "crashed", person=ADA, handling=f"{number}{'x' * 100_000}")
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000
 
 
 def test_closing_stores_what_is_queued(journal: Journal, storage: JournalStorage) -> None:
