@@ -28,6 +28,16 @@ onEachTransport(test, "an event for which the page no longer waits is withdrawn,
   assert.deepEqual([items(server), lost], [["kept"], []]);
 });
 
+onEachTransport(test, "a page may wait for as long as it likes", async (page) => {
+  await page.joined();
+  page.goOffline();
+  const pushed = [Infinity, 2 ** 31].map((timeoutMs) => page.view.push("add", { item: "a" }, { timeoutMs }));
+  await page.view.push("add", { item: "b" }, { timeoutMs: 20 }).catch(() => {});
+  assert.equal(page.view.pending.length, 2);
+  await page.back();
+  await Promise.all(pushed);
+});
+
 onEachTransport(test, "an event that is on its way is delivered, and its response is told by `reply`", async (page, server) => {
   await page.joined();
   server.isSlow = true;

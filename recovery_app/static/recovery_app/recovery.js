@@ -394,6 +394,8 @@
 
   // src/events/patience.js
   /** How long a page waits for the response to an event. */
+  /** The longest time of a timer. With a longer one, or Infinity, it would end at once. */
+  var MAX_TIMER_MS = 2 ** 31 - 1;
   /** Throw a TypeError for options that mean nothing. @param {PushOptions} options */
   function checkPatience({ signal, timeoutMs }) {
     if (signal !== void 0 && typeof signal?.addEventListener !== "function") {
@@ -404,7 +406,7 @@
   /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
    * @param {PushOptions} options @param {() => void} giveUp @returns {() => void} */
   function onImpatience({ signal, timeoutMs }, giveUp) {
-    const timer = timeoutMs === void 0 ? void 0 : setTimeout(giveUp, timeoutMs);
+    const timer = timeoutMs === void 0 || timeoutMs > MAX_TIMER_MS ? void 0 : setTimeout(giveUp, timeoutMs);
     signal?.addEventListener("abort", giveUp, { once: true });
     return () => {
       clearTimeout(timer);
