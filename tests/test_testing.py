@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from recovery_app.exceptions import StorageUnavailable
+from recovery_app.fencing import Claim
+from recovery_app.testing import FailingStorage
+from recovery_app.values import IncidentQuery, JournalLimits, Query
 from tests.support.shop import make_shop, run, run_pytest
 
 MORE_TESTS = (Path(__file__).parent / "support" / "shop_tests.py").read_text()
@@ -37,3 +43,40 @@ def test_the_storage_of_a_database_in_a_file(shop: Path) -> None:
 def test_django_s_own_runner_needs_no_pytest(shop: Path) -> None:
     report = run(shop, "django", "test", "tests.test_cases", "-v", "0")
     assert "OK" in report, report
+
+
+KEY = "a" * 16
+CLAIM = Claim(1, b"b" * 16)
+LIMITS = JournalLimits(max_entries=1, max_age_seconds=1, oldest_us=0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda storage: storage.save(KEY, b"other", 60),
+        lambda storage: storage.load(KEY),
+        lambda storage: storage.delete(KEY),
+        lambda storage: storage.save_fenced(KEY, b"other", 60),
+        lambda storage: storage.touch_fenced(KEY, CLAIM, 60),
+        lambda storage: storage.take_over(KEY, CLAIM, 60, now_us=1, newest_version=None),
+        lambda storage: storage.renew(KEY, CLAIM, 60, now_us=1, binding=b"b" * 16),
+        lambda storage: storage.revoke(KEY, CLAIM, 60, now_us=1),
+        lambda storage: storage.look_up(KEY),
+        lambda storage: storage.browse(Query()),
+        lambda storage: storage.sample(),
+        lambda storage: storage.list_entries(),
+        lambda storage: storage.count(),
+        lambda storage: storage.estimate_count(),
+        lambda storage: storage.count_expired(),
+        lambda storage: storage.cleanup_expired(),
+        lambda storage: storage.add_incidents([], LIMITS),
+        lambda storage: storage.list_incidents(IncidentQuery()),
+        lambda storage: storage.prune_incidents(LIMITS),
+    ],
+)
+def test_each_call_of_a_storage_that_is_down_fails(call: Callable[[FailingStorage], Any]) -> None:
+    storage = FailingStorage()
+    storage.save(KEY, b"stored", 60)
+    with storage.failing(), pytest.raises(StorageUnavailable):
+        call(storage)
+    assert storage.load(KEY) == b"stored"

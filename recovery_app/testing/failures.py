@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from recovery_app.clock import Clock
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import MemoryStorage
+from recovery_app.storages.base import Entry
+from recovery_app.values import Incident, IncidentPage, IncidentQuery, JournalLimits
 
 
 class FailingStorage(MemoryStorage):
@@ -21,7 +23,7 @@ class FailingStorage(MemoryStorage):
         self.is_down = False
         """Whether each call raises `StorageUnavailable`."""
         self._running_clock = clock
-        # Each call asks for the time.
+        # Nearly each call asks for the time.
         super().__init__(clock=self._read_clock)
 
     @contextmanager
@@ -32,6 +34,32 @@ class FailingStorage(MemoryStorage):
             yield
         finally:
             self.is_down = False
+
+    # These change or return something without asking, or before they do.
+
+    def delete(self, key: str) -> bool:
+        self._read_clock()
+        return super().delete(key)
+
+    def look_up(self, key: str) -> Entry | None:
+        self._read_clock()
+        return super().look_up(key)
+
+    def estimate_count(self) -> int:
+        self._read_clock()
+        return super().estimate_count()
+
+    def add_incidents(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
+        self._read_clock()
+        super().add_incidents(incidents, limits)
+
+    def list_incidents(self, query: IncidentQuery) -> IncidentPage:
+        self._read_clock()
+        return super().list_incidents(query)
+
+    def prune_incidents(self, limits: JournalLimits) -> int:
+        self._read_clock()
+        return super().prune_incidents(limits)
 
     def _read_clock(self) -> float:
         if self.is_down:
