@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
+from django.db.models import QuerySet
 
 from recovery_app import RecoveryManager
 from recovery_app._core import journal as journal_module
@@ -306,6 +307,26 @@ def test_in_a_transaction_a_revocation_is_undone_with_it() -> None:
         with transaction.atomic(using="postgresql"):
             made.journal.write("fork", "longer than its column " * 10)
             assert made.incidents().items == []
+
+
+@pytest.mark.django_db(databases=["postgresql"])
+def test_an_error_while_the_journal_is_pruned_leaves_a_transaction_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as a lock that another process holds for longer than ``lock_timeout``."""
+
+    def fail(rows: QuerySet[Any], using: str) -> int:
+        with connections[using].cursor() as cursor:
+            cursor.execute("SELECT no_such_column FROM recovery_app_journalentry")
+        return 0
+
+    monkeypatch.setattr(QuerySet, "_raw_delete", fail)
+    storage = DatabaseStorage(database="postgresql")
+    with make_manager(storage=storage, journal_max_entries=100) as made:
+        with transaction.atomic(using="postgresql"):
+            made.revoke_user(7)
+            (incident,) = made.incidents().items
+        assert incident.reason == "user_revoked"
 
 
 def test_nothing_that_is_too_old_is_shown_or_kept(clock: FakeClock) -> None:

@@ -57,7 +57,8 @@ class DatabaseJournal:
         too_much = Q(at_us__lt=limits.oldest_us)
         if surplus is not None:
             too_much |= Q(at_us__lte=surplus)
-        return self._rows.filter(too_much)._raw_delete(self._database)
+        with transaction.atomic(using=self._database):
+            return self._rows.filter(too_much)._raw_delete(self._database)
 
     def page(self, query: IncidentQuery) -> IncidentPage:
         """Return a page of incidents."""
