@@ -131,6 +131,8 @@ def test_an_outage_is_over_once_all_has_gone_well_for_a_while(
         ("count", StorageUnavailable("TheStorage", "count"), True),
         ("count", StorageError("It can't count."), False),
         ("listing", StorageError("It can't list."), False),
+        ("listing", ValueError("The cursor isn't one of this storage."), False),
+        ("load", ValueError("Not of a caller's."), True),
         ("load", SnapshotCorrupt("rubbish"), False),
         ("load", RecoveryError("Of somebody's own."), False),
     ],

@@ -108,7 +108,8 @@ class StorageMonitor:
     def failed(self, operation: str, start: float, error: Exception) -> None:
         """Report a call that began at ``start`` and raised."""
         now = self.clock()
-        observers.storage_called(operation, now - start, error if _is_of_storage(error) else None)
+        is_of_storage = _is_of_storage(operation, error)
+        observers.storage_called(operation, now - start, error if is_of_storage else None)
         if _is_outage(operation, error):
             self._note_outage(now, operation, error)
 
@@ -165,15 +166,18 @@ class Outage:
         )
 
 
-def _is_of_storage(error: Exception) -> bool:
-    # Our other errors are caused by the state, or by whoever asks for it.
-    return isinstance(error, StorageError) or not isinstance(error, RecoveryError)
+def _is_of_storage(operation: str, error: Exception) -> bool:
+    # Our other errors are caused by the state, or by whoever asks for it, as with a wrong cursor.
+    is_mistake = operation == "listing" and isinstance(error, ValueError)
+    is_ours = isinstance(error, RecoveryError) and not isinstance(error, StorageError)
+    return not (is_mistake or is_ours)
 
 
 def _is_outage(operation: str, error: Exception) -> bool:
     # Some storages can't list or count, and say so.
     is_refusal = isinstance(error, StorageError) and operation in ("listing", "count")
-    return _is_of_storage(error) and (isinstance(error, StorageUnavailable) or not is_refusal)
+    is_outage = isinstance(error, StorageUnavailable) or not is_refusal
+    return _is_of_storage(operation, error) and is_outage
 
 
 def _log_begin(storage: str, operation: str, error: Exception) -> None:
