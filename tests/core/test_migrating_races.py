@@ -196,3 +196,38 @@ def test_no_older_save_wins_in_any_order_of_calls() -> None:
     run_state_machine_as_test(
         Races, settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
     )
+
+
+def advance_to(pending: Pending, method: str) -> None:
+    """Make the calls of a step before its next one of this name."""
+    while pending.next[1] != method:
+        assert pending.advance() == (False, None)
+
+
+def finish(pending: Pending) -> Any:
+    """Make the rest of the calls, and return what the step returns."""
+    is_done, result = False, None
+    while not is_done:
+        is_done, result = pending.advance()
+    return result
+
+
+def test_two_that_move_the_same_snapshot_at_once() -> None:
+    """The second has seen the fence that the first has raised, but not yet its tombstone."""
+    clock = FakeClock()
+    first_us = to_us(clock())
+    new, old = MemoryStorage(clock=clock), MemoryStorage(clock=clock)
+    page, mover = (MigratingStorage(new, old, clock=clock)._steps for _ in range(2))
+    old.save_fenced(KEY, snapshot_bytes(first_us, b"old"), TTL)
+    options: Any = {"now_us": first_us + 9, "newest_version": 0}
+    coming = Pending(page.take_over(KEY, claim_of(first_us), TTL, **options), 0)
+    advance_to(coming, "save_fenced")
+    moving = Pending(mover.bring(KEY, TTL, first_us + 9), 0)
+    advance_to(moving, "renew")
+    coming.advance()
+    for _ in range(2):
+        moving.advance()
+    issued_us = Header.read(finish(coming).data).fence
+    assert new.save_fenced(KEY, snapshot_bytes(issued_us, b"new"), TTL) is Verdict.DONE
+    finish(moving)
+    assert Snapshot.from_bytes(new.load(KEY) or b"").state == b"new"

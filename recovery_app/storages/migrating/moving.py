@@ -83,6 +83,9 @@ class Moves(Finder):
         )
         if raised.verdict is not Verdict.DONE or raised.data is None:
             return None
+        if read_held(raised.data).is_moved:
+            # Of somebody who had raised the fence before this one looked, so that it still fits.
+            return None
         header = Header.read(raised.data)
         moved = replace(header, fence=before.fence).put_on(raised.data)
         marker = tombstone(header.fence, header.binding, moved)
