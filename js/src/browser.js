@@ -26,3 +26,12 @@ export function namesOfPage(given) {
 export function isPrerendering() {
   return Boolean(/** @type {any} */ (globalThis.document)?.prerendering);
 }
+
+/** Call a function with the detail of each event of a type. Return a function that ends that.
+ * @param {EventTarget} target @param {string} type @param {(detail: any) => void} callback */
+export function listen(target, type, callback) {
+  if (typeof callback !== "function") throw new TypeError(`on(${JSON.stringify(type)}, …) needs a function to call`);
+  const listener = (/** @type {Event} */ event) => callback(/** @type {CustomEvent} */ (event).detail);
+  target.addEventListener(type, listener);
+  return () => target.removeEventListener(type, listener);
+}
