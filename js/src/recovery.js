@@ -13,7 +13,7 @@ import { closeView, openView } from "./open_views.js";
 import { checkOptions } from "./options.js";
 import { Timer } from "./timer.js";
 import { TokenStore } from "./tokens/token_store.js";
-/** @import { Log, Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport, ViewEvents } from "./types.js" */
+/** @import { ConnectionDetail, Log, Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport, ViewEvents } from "./types.js" */
 
 /** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
  * join does so, or until it has waited for long enough. */
@@ -132,7 +132,8 @@ export class Recovery extends EventTarget {
     return this.#queue.pending.map(toPageEvent);
   }
 
-  /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due. */
+  /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
+   * @returns {ConnectionDetail} */
   get connection() {
     return this.#connectionState.current;
   }

@@ -287,8 +287,9 @@ export class Recovery extends EventTarget {
     /** The events without a reply, oldest first. Those from before a reload are here once it is known that the same
      * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
     get pending(): PageEvent[];
-    /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due. */
-    get connection(): import("./types.js").ConnectionDetail;
+    /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
+     * @returns {ConnectionDetail} */
+    get connection(): ConnectionDetail;
     /**
      * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
      * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.

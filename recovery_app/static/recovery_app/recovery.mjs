@@ -1320,7 +1320,8 @@ var Recovery = class extends EventTarget {
   get pending() {
     return this.#queue.pending.map(toPageEvent);
   }
-  /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due. */
+  /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
+   * @returns {ConnectionDetail} */
   get connection() {
     return this.#connectionState.current;
   }
