@@ -1,8 +1,8 @@
 import { rejoinAfterMs } from "./backoff.js";
-import { isPrerendering, listen, namesOfPage } from "./browser.js";
+import { listen, namesOfPage, onPageLife, whenActive } from "./browser.js";
 import { CLOSE_DEAD, CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
 import { ConnectionState } from "./connection/connection_state.js";
-import { phoenixTransport } from "./connection/phoenix_transport.js";
+import { phoenixChannel } from "./connection/phoenix_channel.js";
 import { EventQueue } from "./events/event_queue.js";
 import { copyEvent, toPageEvent } from "./events/page_event.js";
 import { EventStorage } from "./events/event_storage.js";
@@ -24,9 +24,6 @@ const MAX_WAIT_MS = 60_000;
 
 /** Outcomes by which the server tells that the token is this person's. */
 const CONTINUING_OUTCOMES = ["recovered", "copied"];
-
-/** The events of a channel of the npm client that no server has pushed. */
-const PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
 
 /** The view's own events. What else `on` hears was pushed by the server. */
 const OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "refused"];
@@ -88,15 +85,8 @@ export class Recovery extends EventTarget {
       namesOfPage(given.owner),
       emit,
     );
-    const listening = { capture: true, signal: this.#listeners.signal };
-    const show = (/** @type {any} */ { persisted }) => persisted && this.#wake();
-    globalThis.addEventListener?.("pageshow", show, listening);
-    for (const type of ["pagehide", "visibilitychange"]) {
-      globalThis.addEventListener?.(type, () => this.#queue.saveRest(), listening);
-    }
-    const activated = (/** @type {(value?: unknown) => void} */ resolve) =>
-      globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
-    this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
+    onPageLife(this.#listeners.signal, () => this.#wake(), () => this.#queue.saveRest());
+    this.#isActive = whenActive(() => this.#wake());
   }
 
   /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
@@ -240,27 +230,12 @@ export class Recovery extends EventTarget {
    * @param {string} topic @param {Params} [params] @returns {C}
    */
   channel(socket, topic, params = {}) {
-    const channel = socket.channel(topic, () => this.joinPayload(params));
-    const join = channel.join.bind(channel);
-    channel.join = (timeout) =>
-      join(timeout).receive("ok", (/** @type {Payload} */ reply) => this.joined(reply));
-    channel.on("recovery:token", (pushed) => this.keep(pushed));
-    const { onMessage } = channel;
-    channel.onMessage = (/** @type {any[]} */ ...message) => {
-      if (!PROTOCOL_EVENT.test(message[0])) this.heard(message[0], message[1]);
-      return onMessage ? onMessage.apply(channel, message) : message[1];
+    // the page continues with its fresh state, which another join would replace
+    const onPush = () => {
+      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
     };
     shareSocket(socket, this.#queue);
-    channel.onError(() => this.dropped());
-    channel.onClose(() => this.dropped(undefined, null));
-    this.carry(phoenixTransport(channel));
-    const push = channel.push.bind(channel);
-    channel.push = (/** @type {any[]} */ ...what) => {
-      // the page continues with its fresh state, which another join would replace
-      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
-      return push(...what);
-    };
-    return channel;
+    return phoenixChannel(this, socket.channel(topic, () => this.joinPayload(params)), onPush);
   }
 
   /** Record that a connection or a join is being tried. */

@@ -148,12 +148,23 @@ function namesOfPage(given) {
   element?.dataset.recoveryOwner || "";
   return names.split(" ").filter((name) => name !== "");
 }
-/** Return whether the page is being prepared and isn't shown yet: its storage may be a copy. */
-function isPrerendering() {
-  return Boolean(
+/** Resolves when the page is no longer being prepared: until it is shown, its storage may be a copy.
+ * @param {() => void} wake called when it is shown, unless it is already @returns {Promise<void>} */
+function whenActive(wake) {
+  const page = (
     /** @type {any} */
-    globalThis.document?.prerendering
+    globalThis.document
   );
+  if (!page?.prerendering) return Promise.resolve();
+  return new Promise((resolve) => page.addEventListener("prerenderingchange", () => resolve(wake()), { once: true }));
+}
+/** Call a function when the page comes back from the back/forward cache, and one when it may be left for good.
+ * @param {AbortSignal} signal ends that @param {() => void} wake @param {() => void} save */
+function onPageLife(signal, wake, save) {
+  const listening = { capture: true, signal };
+  const show = ({ persisted }) => persisted && wake();
+  globalThis.addEventListener?.("pageshow", show, listening);
+  for (const type of ["pagehide", "visibilitychange"]) globalThis.addEventListener?.(type, save, listening);
 }
 /** Call a function with the detail of each event of a type. Return a function that ends that.
  * @param {EventTarget} target @param {string} type @param {(detail: any) => void} callback */
@@ -289,6 +300,34 @@ function phoenixTransport(channel) {
     // as if the server had reported a crash: the only way to make the client rejoin by its own rules
     rejoin: () => channel.trigger("phx_error")
   };
+}
+
+// src/connection/phoenix_channel.js
+/** The events of a channel that no server has pushed. */
+var PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
+/**
+ * Have a view told what happens to a channel of the npm `phoenix` client, and send its events. Return the channel.
+ * @template {PhoenixChannel} C @param {Recovery} view @param {C} channel
+ * @param {() => void} onPush called when the page uses the channel's own `push`
+ */
+function phoenixChannel(view, channel, onPush) {
+  const join = channel.join.bind(channel);
+  channel.join = (timeout) => join(timeout).receive("ok", (reply) => view.joined(reply));
+  channel.on("recovery:token", (pushed) => view.keep(pushed));
+  channel.onError(() => view.dropped());
+  channel.onClose(() => view.dropped(void 0, null));
+  const { onMessage } = channel;
+  channel.onMessage = (...message) => {
+    if (!PROTOCOL_EVENT.test(message[0])) view.heard(message[0], message[1]);
+    return onMessage ? onMessage.apply(channel, message) : message[1];
+  };
+  view.carry(phoenixTransport(channel));
+  const push = channel.push.bind(channel);
+  channel.push = (...what) => {
+    onPush();
+    return push(...what);
+  };
+  return channel;
 }
 
 // src/tokens/storage_keys.js
@@ -1213,8 +1252,6 @@ var RETRY_OUTCOMES = ["version", "unavailable"];
 var MAX_WAIT_MS = 6e4;
 /** Outcomes by which the server tells that the token is this person's. */
 var CONTINUING_OUTCOMES = ["recovered", "copied"];
-/** The events of a channel of the npm client that no server has pushed. */
-var PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
 /** The view's own events. What else `on` hears was pushed by the server. */
 var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "refused"];
 /**
@@ -1282,14 +1319,8 @@ var Recovery = class extends EventTarget {
       namesOfPage(given.owner),
       emit
     );
-    const listening = { capture: true, signal: this.#listeners.signal };
-    const show = ({ persisted }) => persisted && this.#wake();
-    globalThis.addEventListener?.("pageshow", show, listening);
-    for (const type of ["pagehide", "visibilitychange"]) {
-      globalThis.addEventListener?.(type, () => this.#queue.saveRest(), listening);
-    }
-    const activated = (resolve) => globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
-    this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
+    onPageLife(this.#listeners.signal, () => this.#wake(), () => this.#queue.saveRest());
+    this.#isActive = whenActive(() => this.#wake());
   }
   /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
   nameView(viewId) {
@@ -1416,26 +1447,12 @@ var Recovery = class extends EventTarget {
    * @param {string} topic @param {Params} [params] @returns {C}
    */
   channel(socket, topic, params = {}) {
-    const channel = socket.channel(topic, () => this.joinPayload(params));
-    const join = channel.join.bind(channel);
-    channel.join = (timeout) => join(timeout).receive("ok", (reply) => this.joined(reply));
-    channel.on("recovery:token", (pushed) => this.keep(pushed));
-    const { onMessage } = channel;
-    channel.onMessage = (...message) => {
-      if (!PROTOCOL_EVENT.test(message[0])) this.heard(message[0], message[1]);
-      return onMessage ? onMessage.apply(channel, message) : message[1];
+    // the page continues with its fresh state, which another join would replace
+    const onPush = () => {
+      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
     };
     shareSocket(socket, this.#queue);
-    channel.onError(() => this.dropped());
-    channel.onClose(() => this.dropped(void 0, null));
-    this.carry(phoenixTransport(channel));
-    const push = channel.push.bind(channel);
-    channel.push = (...what) => {
-      // the page continues with its fresh state, which another join would replace
-      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
-      return push(...what);
-    };
-    return channel;
+    return phoenixChannel(this, socket.channel(topic, () => this.joinPayload(params)), onPush);
   }
   /** Record that a connection or a join is being tried. */
   connecting() {
