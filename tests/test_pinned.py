@@ -62,9 +62,9 @@ from recovery_app.consumers import (
 )
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.middleware import override_manager
-from recovery_app.models import Snapshot, StoredSnapshot
+from recovery_app.models import JournalEntry, Snapshot, StoredSnapshot
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
-from recovery_app.storages import Entry, MemoryStorage, Storage, describe
+from recovery_app.storages import Entry, MemoryStorage, MigratingStorage, Storage, describe
 from tests.support.needs import require
 
 PACKAGE = Path(recovery_app.__file__).parent
@@ -195,7 +195,7 @@ def make_manager(clock: Clock, **options: Any) -> RecoveryManager:
 
 PUBLIC = {
     "recovery_app": ["RecoveryManager", "__version__", "get_manager"],
-    "recovery_app.admin": ["SnapshotAdmin"],
+    "recovery_app.admin": ["JournalAdmin", "SnapshotAdmin"],
     "recovery_app.apps": ["RecoveryConfig"],
     "recovery_app.chaos": ["Kind", "Plan", "Process", "Proxy", "Storm"],
     "recovery_app.chaos.storages": ["failing_over", "stopping"],
@@ -243,7 +243,7 @@ PUBLIC = {
         "ensure_visitor",
         "override_manager",
     ],
-    "recovery_app.models": ["Snapshot", "StoredSnapshot"],
+    "recovery_app.models": ["JournalEntry", "Snapshot", "StoredSnapshot"],
     "recovery_app.serializers": [
         "BUILTIN",
         "JSONSerializer",
@@ -258,12 +258,39 @@ PUBLIC = {
         "Entry",
         "EntryPage",
         "MemoryStorage",
+        "MigratingStorage",
         "RedisStorage",
         "Storage",
         "describe",
     ],
-    "recovery_app.testing": ["ManualClock", "StorageContract"],
-    "recovery_app.values": ["Inspection", "Page", "Query", "Sample", "SnapshotInfo", "Takeover"],
+    "recovery_app.testing": [
+        "TEST_SETTINGS",
+        "ConnectionClosed",
+        "FailingStorage",
+        "ManualClock",
+        "RecoveryCommunicator",
+        "RecoveryTestMixin",
+        "StorageContract",
+        "temporary_manager",
+    ],
+    "recovery_app.testing.plugin": [
+        "recovery_clock",
+        "recovery_manager",
+        "recovery_options",
+        "recovery_storage",
+    ],
+    "recovery_app.values": [
+        "Incident",
+        "IncidentPage",
+        "IncidentQuery",
+        "Inspection",
+        "JournalLimits",
+        "Page",
+        "Query",
+        "Sample",
+        "SnapshotInfo",
+        "Takeover",
+    ],
 }
 STAR = [
     "recovery_app",
@@ -273,6 +300,7 @@ STAR = [
     "recovery_app.middleware",
     "recovery_app.serializers",
     "recovery_app.storages",
+    "recovery_app.testing",
 ]
 """Modules that say in ``__all__`` what they export."""
 
@@ -344,7 +372,8 @@ MANAGER = [
     "atake_over", "touch", "atouch", "revoke", "arevoke", "renew", "arenew", "cleanup_expired",
     "acleanup_expired", "snapshots", "asnapshots", "count", "acount", "browse", "abrowse",
     "sample", "asample", "inspect", "ainspect", "revoke_socket", "arevoke_socket", "revoke_user",
-    "arevoke_user", "digests_of_user", "close", "aclose", "__init__",
+    "arevoke_user", "digests_of_user", "incidents", "aincidents", "prune_journal",
+    "aprune_journal", "close", "aclose", "__init__",
     "__enter__", "__exit__", "__aenter__", "__aexit__",
 ]  # fmt: skip
 HOOKS = [
@@ -395,10 +424,33 @@ CALLABLES = [
     "recovery_app.storages.Entry",
     "recovery_app.storages.EntryPage",
     "recovery_app.storages.MemoryStorage",
+    "recovery_app.storages.MigratingStorage",
+    "recovery_app.storages.MigratingStorage.migrate_batches",
+    "recovery_app.storages.MigratingStorage.remaining",
     "recovery_app.storages.RedisStorage",
     "recovery_app.storages.Storage",
     "recovery_app.storages.describe",
+    "recovery_app.testing.FailingStorage",
+    "recovery_app.testing.FailingStorage.failing",
+    "recovery_app.testing.ManualClock.advance",
+    "recovery_app.testing.RecoveryCommunicator",
+    "recovery_app.testing.RecoveryCommunicator.close",
+    "recovery_app.testing.RecoveryCommunicator.come_back",
+    "recovery_app.testing.RecoveryCommunicator.connect",
+    "recovery_app.testing.RecoveryCommunicator.crash",
+    "recovery_app.testing.RecoveryCommunicator.drop",
+    "recovery_app.testing.RecoveryCommunicator.join",
+    "recovery_app.testing.RecoveryCommunicator.next_push",
+    "recovery_app.testing.RecoveryCommunicator.push",
+    "recovery_app.testing.RecoveryCommunicator.push_again",
+    "recovery_app.testing.RecoveryCommunicator.token",
+    "recovery_app.testing.temporary_manager",
+    "recovery_app.values.Incident",
+    "recovery_app.values.IncidentPage",
+    "recovery_app.values.IncidentQuery",
+    "recovery_app.values.IncidentQuery.admits",
     "recovery_app.values.Inspection",
+    "recovery_app.values.JournalLimits",
     "recovery_app.values.Page",
     "recovery_app.values.Query",
     "recovery_app.values.Query.admits",
@@ -452,6 +504,7 @@ def test_storage_capabilities(name: str) -> None:
     storage = load(f"recovery_app.storages.{name}")
     says = [
         "supports_atomic_fence", "supports_listing", "supports_native_async", "expires_by_itself",
+        "supports_journal",
         "keeps_expired", "sortable_by", "is_shared",
     ]  # fmt: skip
     compare(f"storage {name}", {each: member(storage, each) for each in says})
@@ -577,6 +630,27 @@ def test_revoke_options() -> None:
         if names & set(action.option_strings)
     }
     compare("revoke options", found)
+
+
+def test_migrate_options() -> None:
+    parser = load_command_class("recovery_app", "migrate_recovery").create_parser("manage.py", "m")
+    names = {"--dry-run", "--batch-size", "--json"}
+    found = {
+        " ".join(action.option_strings): [action.dest, action.default, action.nargs]
+        for action in parser._actions
+        if names & set(action.option_strings)
+    }
+    compare("migrate options", found)
+
+
+def test_migrate_output() -> None:
+    storage = MigratingStorage(MemoryStorage(), MemoryStorage())
+    with make_manager(Clock(), storage=storage) as manager, override_manager(manager):
+        out = io.StringIO()
+        call_command("migrate_recovery", "--json", stdout=out)
+    line = json.loads(out.getvalue())
+    line |= {name: type(line[name]).__name__ for name in ("note", "seconds")}
+    compare("migrate output", line)
 
 
 def test_revoke_output() -> None:
@@ -1427,7 +1501,10 @@ def print_metrics() -> None:
             "type": family.type,
             "samples": sorted({s.name for s in series}),
             "labels": {
+                # The version is another one with each release.
                 label: sorted({s.labels[label] for s in series if label in s.labels})
+                if label != "version"
+                else ["..."]
                 for label in sorted({label for s in series for label in s.labels})
             },
             "series": len(series),
@@ -1541,6 +1618,8 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "E015": key("JOIN_RATE", "often"),
     "E016": key("SERIALIZER_FALLBACKS", "nowhere"),
     "E017": key("SEAL", "on"),
+    "E018": key("JOURNAL_MAX_ENTRIES", -1),
+    "E019": key("JOURNAL_MAX_AGE", 0),
     "W001": {"RECOVERY": {}},
     "W002": {"RECOVERY": {"STORAGE": {"BACKEND": f"{__name__}.Unfenced"}}},
     "W003": cache(f"{CACHES}.locmem.LocMemCache", MAX_ENTRIES=100_000),
@@ -1570,13 +1649,27 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
     "W012": {"RECOVERY": {"STORAGE": DATABASE}},
     "W013": {"RECOVERY": {"STORAGE": DATABASE, "TTL": 43_201}},
+    "W015": {
+        "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
+    },
+    "W016": {
+        "RECOVERY": {
+            "STORAGE": {
+                "BACKEND": f"{STORAGES}.MigratingStorage",
+                "OPTIONS": {"new": DATABASE, "old": {"BACKEND": f"{STORAGES}.MemoryStorage"}},
+            }
+        }
+    },
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
 }
 
 
-POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0}
+OF_DATABASES = {
+    "I001": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0},
+    "W015": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 60, "HOST": "db"},
+}
 
 
 class Unfenced(Recorder):
@@ -1602,9 +1695,9 @@ def test_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
                 patch.syspath_prepend(old_redis(tmp_path))
             if number == "W012":
                 patch.setattr(sys, "argv", ["manage.py", "runserver"])
-            if number == "I001":
+            if number in OF_DATABASES:
                 # Another dictionary would be none that Django has connections for.
-                patch.setitem(settings.DATABASES, "own", {**POSTGRESQL})
+                patch.setitem(settings.DATABASES, "own", OF_DATABASES[number])
             found[number] = run_checks()
     compare("checks", found)
     assert all(f"recovery_app.{number}" in found[number] for number in PROVOKED)
@@ -1696,7 +1789,7 @@ def as_any(value: object) -> Any:
 
 def test_tables() -> None:
     found: dict[str, Any] = {}
-    for model in (StoredSnapshot, Snapshot):
+    for model in (StoredSnapshot, Snapshot, JournalEntry):
         meta = model._meta
         found[model.__name__] = {
             "table": meta.db_table,
@@ -1735,6 +1828,21 @@ def test_admin() -> None:
             "sample_size": kind.sample_size,
             "named_users": kind.named_users,
             "registered": isinstance(admin.site._registry.get(Snapshot), kind),
+        },
+    )
+
+
+def test_journal_admin() -> None:
+    kind = load("recovery_app.admin.JournalAdmin")
+    site = kind(JournalEntry, admin.site)
+    compare(
+        "journal admin",
+        {
+            "urls": [[str(url.pattern), url.name] for url in site.get_urls()],
+            "list_per_page": kind.list_per_page,
+            "export_limit": kind.export_limit,
+            "named_users": kind.named_users,
+            "registered": isinstance(admin.site._registry.get(JournalEntry), kind),
         },
     )
 
@@ -1783,6 +1891,9 @@ TEMPLATES = [
         "base", "change_list", "chart", "cleanup", "detail", "person", "results", "revoke",
         "revoke_user", "search", "state", "summary", "unlistable",
     )
+] + [
+    f"admin/recovery_app/journalentry/{name}.html"
+    for name in ("absent", "change_list", "person", "results", "search", "timeline")
 ]  # fmt: skip
 STATIC = [
     "recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js",

@@ -1,5 +1,5 @@
 import { rejoinAfterMs } from "./backoff.js";
-import { listen, namesOfPage, onPageLife, whenActive } from "./browser.js";
+import { listen, namesOfPage, onPageLife, refuseOldStorage, whenActive } from "./browser.js";
 import { CLOSE_DEAD, CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
 import { ConnectionState } from "./connection/connection_state.js";
 import { phoenixChannel } from "./connection/phoenix_channel.js";
@@ -85,6 +85,7 @@ export class Recovery extends EventTarget {
       namesOfPage(given.owner),
       emit,
     );
+    if (storage !== "none") refuseOldStorage(this.#listeners.signal);
     onPageLife(this.#listeners.signal, () => this.#wake(), () => this.#queue.saveRest());
     this.#isActive = whenActive(() => this.#wake());
   }
@@ -106,10 +107,9 @@ export class Recovery extends EventTarget {
   /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
   #wake() {
     this.#queue.dropUnowned();
-    if (!this.#tokens.readAgain()) return;
-    if (this.token === null) return this.#queue.discardAll("forgotten");
-    this.#queue.readAgain();
-    if (this.status === "connected") this.#transport?.rejoin();
+    const isContinued = this.#tokens.readAgain();
+    if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
+    if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#transport?.rejoin();
   }
 
   get token() {

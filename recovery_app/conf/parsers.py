@@ -21,12 +21,15 @@ from django.utils.module_loading import import_string
 from recovery_app import serializers, storages
 from recovery_app._core import encryption
 from recovery_app._core.encryption import MIN_KEY_BYTES
+from recovery_app._core.journal import MAX_ENTRIES
 from recovery_app._core.metadata import MAX_SECONDS
 from recovery_app._core.rates import parse_rate
 from recovery_app._core.tokens import MIN_SECRET_BYTES
 from recovery_app.conf.weak_secrets import has_few_distinct_bytes
 from recovery_app.serializers import Serializer, serializer_name
 from recovery_app.storages import Storage
+
+_STORAGE_HINT = 'Write a dictionary like STORAGE itself: {"BACKEND": "…", "OPTIONS": {…}}.'
 
 
 class BadValue(ValueError):
@@ -102,9 +105,11 @@ def _storage(value: Any) -> Callable[[], Storage]:
     if not (isinstance(backend, type) and issubclass(backend, Storage)):
         raise ValueError("names a BACKEND that isn't a subclass of recovery_app.storages.Storage")
     options = value.get("OPTIONS", {})
+    inner = _inner_storages(backend, options)
 
     def build() -> Storage:
-        return backend(**options)
+        made = {name: make() for name, make in inner.items()}
+        return backend(**({**options, **made} if made else options))
 
     try:
         build().close()
@@ -114,6 +119,22 @@ def _storage(value: Any) -> Callable[[], Storage]:
             hint=f"{backend.__name__} has these OPTIONS: {_options_of(backend)}.",
         ) from error
     return build
+
+
+def _inner_storages(backend: type[Storage], options: Any) -> dict[str, Callable[[], Storage]]:
+    """Return how to make the storages that a storage has as its options."""
+    found: dict[str, Callable[[], Storage]] = {}
+    for name in sorted(backend.storage_options):
+        try:
+            if isinstance(options, Mapping) and name in options:
+                found[name] = _storage(options[name])
+        except ValueError as error:
+            text = f"has OPTIONS whose {name!r} {error}"
+            raise BadValue(text, hint=getattr(error, "hint", _STORAGE_HINT)) from error
+    entries = [options[name] for name in found]
+    if any(entry in entries[:index] for index, entry in enumerate(entries)):
+        raise BadValue("has the same storage twice", hint=f"Change one of {', '.join(found)}.")
+    return found
 
 
 def _options_of(backend: type) -> str:
@@ -166,6 +187,14 @@ def _text(error: Exception) -> str:
 def _size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("must be a whole number of bytes above 0")
+    return value
+
+
+def _number_of_entries(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ENTRIES:
+        raise ValueError(
+            f"must be a whole number of entries, {MAX_ENTRIES} at most, or 0 for no journal"
+        )
     return value
 
 
@@ -244,4 +273,6 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "REDACT": _names,
     "MAX_FRAME_BYTES": _size,
     "JOIN_RATE": _rate,
+    "JOURNAL_MAX_ENTRIES": _number_of_entries,
+    "JOURNAL_MAX_AGE": _seconds,
 }

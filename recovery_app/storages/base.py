@@ -22,6 +22,7 @@ from recovery_app.fencing import (
     decide_touch,
 )
 from recovery_app.storages.browsing import Entry, EntryPage, describe
+from recovery_app.storages.journal import JournalCalls
 from recovery_app.storages.thread_pool import ThreadPool
 from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
@@ -36,7 +37,7 @@ MAX_LOOKED_AT = 5000
 Result = TypeVar("Result")
 
 
-class Storage:
+class Storage(JournalCalls):
     """A place that keeps bytes under keys for a number of seconds.
 
     A custom storage implements `save`, `load` and `delete`. Everything else has a default:
@@ -47,20 +48,22 @@ class Storage:
     fails. Never report a failure as "nothing stored".
     """
 
-    supports_atomic_fence: ClassVar[bool] = False
+    supports_atomic_fence: bool = False
     """Whether each fenced step is atomic."""
     supports_listing: bool = False
     """Whether `list_entries` and `count` work."""
-    supports_native_async: ClassVar[bool] = False
+    supports_native_async: bool = False
     """Whether the async variants need no thread."""
-    expires_by_itself: ClassVar[bool] = False
+    expires_by_itself: bool = False
     """Whether expired values are removed without `cleanup_expired`."""
-    keeps_expired: ClassVar[bool] = False
+    keeps_expired: bool = False
     """Whether `browse` can list expired values that wait for a clean-up."""
     sortable_by: ClassVar[frozenset[str]] = frozenset()
     """The fields of `SnapshotInfo` by which `browse` can sort."""
     is_shared: bool = True
     """Whether other processes find what this one stores."""
+    storage_options: ClassVar[frozenset[str]] = frozenset()
+    """The options that are storages themselves: in settings, dictionaries like ``STORAGE``."""
 
     clock: Clock = staticmethod(time.time)
     threads: int = DEFAULT_THREADS

@@ -8,14 +8,13 @@ One that is marked with ``every_storage`` runs on all, as does every test in ``m
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 
 from tests.core.support import STORAGES, calls_of_async_variants
+from tests.support.scale import IS_FULL
 
-IS_FULL = os.environ.get("TESTS") == "full"
 SYNC = {
     "memory",
     "sqlite",
@@ -25,8 +24,9 @@ SYNC = {
     "redis",
     "redis-cluster",
     "own",
+    "migrating",
 }
-ASYNC = {"memory", "sqlite", "redis", "redis-cluster", "own"}
+ASYNC = {"memory", "sqlite", "redis", "redis-cluster", "own", "migrating"}
 NAMES = {param.values[0]: param.id for param in STORAGES}
 
 assert set(NAMES.values()) >= SYNC | ASYNC

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -59,8 +59,18 @@ from recovery_app.storages.database.columns import (
 )
 from recovery_app.storages.database.deadlines import Deadlines
 from recovery_app.storages.database.errors import translated_errors
+from recovery_app.storages.database.journal import DatabaseJournal
+from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
-from recovery_app.values import Page, Query, Sample
+from recovery_app.values import (
+    Incident,
+    IncidentPage,
+    IncidentQuery,
+    JournalLimits,
+    Page,
+    Query,
+    Sample,
+)
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredSnapshot
@@ -85,6 +95,7 @@ class DatabaseStorage(Storage):
 
     supports_atomic_fence = True
     supports_listing = True
+    supports_journal = True
     keeps_expired = True
     sortable_by = SORTABLE
 
@@ -101,6 +112,8 @@ class DatabaseStorage(Storage):
             raise ValueError(f"timeout is {timeout} and must be a number of seconds above 0.")
         self.database = database
         self.clock = clock
+        self._journal = DatabaseJournal(database)
+        self._timeout = timeout
         self._deadlines = Deadlines(self._name, seconds=timeout, threads=self.threads)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
@@ -219,20 +232,33 @@ class DatabaseStorage(Storage):
             row = self._rows.filter(key=key).first()
         return None if row is None else entry_of(row, self._now_us())
 
+    def add_incidents(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
+        with self._errors("journal"):
+            self._journal.add(incidents, limits)
+
+    def list_incidents(self, query: IncidentQuery) -> IncidentPage:
+        with self._errors("listing"):
+            return self._journal.page(query)
+
+    def prune_incidents(self, limits: JournalLimits) -> int:
+        with self._errors("clean-up"):
+            return self._journal.prune(limits)
+
     def check(self) -> list[CheckMessage]:
-        return check_database(self.database)
+        return check_database(self.database, threads=self.threads)
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        return await self._deadlines.run(call, super().run)
+        bounded = partial(self._patiently, self._timeout, call)
+        return await self._deadlines.run(bounded, super().run)
 
     async def asave_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
         # The one write that an older one of the same token could undo, if it landed late.
-        call = partial(self.save_fenced, key, data, ttl)
+        call = partial(self._patiently, self._timeout, partial(self.save_fenced, key, data, ttl))
         return await self._deadlines.run(call, super().run, key)
 
     async def acleanup_expired(self) -> int:
         # It takes as long as there is something to remove.
-        return await super().run(self.cleanup_expired)
+        return await super().run(partial(self._patiently, None, self.cleanup_expired))
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
         """Make the call as in a request of its own, closing old connections around it."""
@@ -245,6 +271,12 @@ class DatabaseStorage(Storage):
     def leave_thread(self) -> None:
         """Close the connections of this thread."""
         connections.close_all()
+
+    def _patiently(self, seconds: float | None, call: Callable[[], Result]) -> Result:
+        """Make the call, waiting for SQLite's lock no longer than ``seconds``."""
+        with self._errors("connection"):
+            limit_lock_wait(self.database, seconds)
+        return call()
 
     @property
     def _model(self) -> type[StoredSnapshot]:
