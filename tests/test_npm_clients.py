@@ -17,7 +17,7 @@ SCENARIOS = 15
 
 
 def run_client(running, script: str, **env: str) -> str:
-    """Run a client in Node.js, restart the server when it asks for that, and return what it prints."""
+    """Run a client in Node.js, with the restarts it asks for; return what it prints."""
     printed = []
     with subprocess.Popen(
         # Else it would wait for the timers of the clients.

@@ -1925,7 +1925,8 @@ const module = await import(process.argv[1]);
 const documented = process.argv[2].split(" ");
 const found = {};
 for (const [name, value] of Object.entries(module)) {
-  found[name] = { length: typeof value === "string" ? 0 : value.length, global: globalThis.RecoveryApp[name] === value };
+  const length = typeof value === "string" ? 0 : value.length;
+  found[name] = { length, global: globalThis.RecoveryApp[name] === value };
   if (/^class/.test(value)) {
     found[name].base = Object.getPrototypeOf(value).name;
     found[name].members = documented.filter((member) => member in value.prototype);
