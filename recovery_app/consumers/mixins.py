@@ -136,8 +136,12 @@ class RecoveryMixin(Base):
             return message
 
         try:
-            accepting = choose_subprotocol(scope, self._recovery_protocol.subprotocol, send)
+            watched = connection.record.watch(send)
+            accepting = choose_subprotocol(scope, self._recovery_protocol.subprotocol, watched)
             await super().__call__(scope, receive_from_client, accepting)
+        except Exception:
+            connection.record.note_crashed()
+            raise
         finally:
             connection.cancel()
             # They refer to each other: memory must not wait for the garbage collector.
