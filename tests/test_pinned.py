@@ -194,7 +194,13 @@ def make_manager(clock: Clock, **options: Any) -> RecoveryManager:
 # Import paths.
 
 PUBLIC = {
-    "recovery_app": ["RecoveryManager", "__version__", "get_manager"],
+    "recovery_app": [
+        "RecoveryManager",
+        "__version__",
+        "astart_state",
+        "get_manager",
+        "start_state",
+    ],
     "recovery_app.admin": ["SnapshotAdmin"],
     "recovery_app.apps": ["RecoveryConfig"],
     "recovery_app.chaos": ["Kind", "Plan", "Process", "Proxy", "Storm"],
@@ -357,6 +363,8 @@ HOOKS = [
 ]  # fmt: skip
 CALLABLES = [
     "recovery_app.get_manager",
+    "recovery_app.astart_state",
+    "recovery_app.start_state",
     "recovery_app.chaos.storages.failing_over",
     "recovery_app.chaos.storages.stopping",
     "recovery_app.drain.RecoveryDrain",
@@ -1790,10 +1798,17 @@ STATIC = ["recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recov
 def test_template_tags() -> None:
     """The tags with their arguments, and the cookie that they have pages set."""
     from recovery_app._visitors import COOKIE_NAME
-    from recovery_app.templatetags.recovery import recovery_owner, recovery_script, register
+    from recovery_app.templatetags.recovery import (
+        recovery_owner,
+        recovery_script,
+        recovery_state,
+        register,
+    )
 
-    assert {"recovery_owner", "recovery_script"} <= set(register.tags)
-    calls = {call.__name__: signature(call) for call in (recovery_owner, recovery_script)}
+    assert {"recovery_owner", "recovery_script", "recovery_state"} <= set(register.tags)
+    calls = {
+        call.__name__: signature(call) for call in (recovery_owner, recovery_script, recovery_state)
+    }
     compare("template_tags", {**calls, "cookie": COOKIE_NAME})
 
 

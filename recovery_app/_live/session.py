@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
-from recovery_app._core.rebinding import take_over_as, verify_any
+from recovery_app._core.rebinding import bind_to_first_join, take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.durable_state import SOCKET_ID_BYTES, DurableState, Socket
@@ -83,11 +83,14 @@ class Session(DurableState):
         self, token: object, fallbacks: Sequence[bytes]
     ) -> Flow[tuple[Takeover, Grant, bool]]:
         operations, version = self.manager.operations, self._metadata.version
-        grant, index = verify_any(operations, token, (self._binding, *fallbacks))
-        del token, fallbacks
-        self.matched_fallback = index - 1 if index else None
+        first_join = bind_to_first_join(self._binding)
+        grant, index = verify_any(operations, token, (self._binding, *fallbacks, first_join))
+        is_first_join = index > len(fallbacks)
+        del token, fallbacks, first_join
+        self.matched_fallback = index - 1 if index and not is_first_join else None
         target = operations.bind(grant, self._binding) if index else grant
-        copy_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
+        # Whoever has the page's HTML, from a cache say, gets no state out of it later.
+        copy_id = None if is_first_join else secrets.token_urlsafe(SOCKET_ID_BYTES)
         return (yield from take_over_as(operations, grant, target, version, self.person, copy_id))
 
     async def discard(self, error: RecoveryError) -> None:
