@@ -55,7 +55,8 @@ class TeamCart(Cart):
     async def get_recovery_binding(self) -> bytes:
         kwargs: Any = self.scope["url_route"]["kwargs"]
         person: Any = await super().get_recovery_binding()
-        return b"%d" % kwargs["team"] + person
+        own: bytes = b"%d" % kwargs["team"] + person
+        return own
 
 
 class SyncCart(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
