@@ -1,4 +1,4 @@
-"""The first hour: the wheel, an empty folder, and the README word for word.
+"""The first hour: the wheel, an empty folder, and README and tutorial word for word.
 
 What a newcomer types is typed here, in a fresh environment without a trace of this tree.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from playwright.async_api import ConsoleMessage, Page, expect
 from tests.support.needs import IN_CI
 from tests.support.node import require_node, run_node
 from tests.support.processes import HOST, TOP, Process
-from tests.support.readme import Newcomer, block, build_wheel, commands
+from tests.support.readme import BLOCKS, TUTORIAL, Newcomer, block, build_wheel, commands
 
 INSTALL = block("console", "python -m pip install")
 START = block("console", "python manage.py migrate").splitlines()
@@ -68,7 +69,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
         if not IN_CI and "No matching distribution" in str(error):
             pytest.skip("There is no package index here.")
         raise
-    newcomer.paste_blocks()
+    newcomer.paste(BLOCKS)
     newcomer.run("python manage.py check --fail-level WARNING")
     newcomer.run(START[0])
     return newcomer
@@ -130,3 +131,34 @@ def test_the_npm_client_gets_its_state_back(serve: Serve) -> None:
         )
     finally:
         script.unlink()
+
+
+async def test_the_tutorial_ends_with_a_form_that_survives(
+    newcomer: Newcomer, page: Page, tmp_path: Path
+) -> None:
+    student = replace(newcomer, name="shop")
+    install, start, _ = block("console", "python -m pip install", TUTORIAL).splitlines()
+    student.run(f"{install}\n{start}", cwd=student.folder)
+    student.paste(TUTORIAL)
+    migrate, serve = block("console", "python manage.py migrate", TUTORIAL).splitlines()
+    student.run(f"python manage.py check --fail-level WARNING\n{migrate}")
+    customer, total = page.get_by_label("Customer"), page.locator("output")
+    outcome = page.locator("#outcome")
+    with student.serve(serve, tmp_path / "tutorial.log") as server:
+        await page.goto(f"http://{HOST}:{server.port}/order")
+        await expect(outcome).to_have_text("new")
+        await customer.fill("Ada")
+        await page.get_by_role("button", name="Tea").click()
+        await expect(total).to_have_text("4")
+        await page.reload()
+        await expect(outcome).to_have_text("recovered")
+        await expect(customer).to_have_value("Ada")
+        server.kill()
+        await customer.fill("Ada L.")
+        await page.get_by_role("button", name="Coffee").click()
+        server.start()
+        await expect(total).to_have_text("9")
+        await expect(customer).to_have_value("Ada L.")
+        await page.reload()
+        await expect(total).to_have_text("9")
+        await expect(customer).to_have_value("Ada L.")

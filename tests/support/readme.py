@@ -1,4 +1,4 @@
-"""The README's code, and what a newcomer does with it: paste each block where it says."""
+"""The code of README and tutorial, and what a newcomer does with it: paste it where it says."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ from pathlib import Path
 
 from tests.support.processes import HOST, TOP, Process, free_port
 
+Blocks = list[tuple[str, str]]
+
+
+def blocks_of(text: str) -> Blocks:
+    """Return the language and the code of each block."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
 TEXT = (TOP / "README.md").read_text()
-BLOCKS: list[tuple[str, str]] = re.findall(
-    r"^```(\w+)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL
-)
-FILE = re.compile(r"(?:#|<!--) (mysite/\S+)")
-ADDED_TO = ("mysite/settings.py", "mysite/urls.py")
-"""The files of which the README says that a block goes to their end."""
+BLOCKS = blocks_of(TEXT)
+TUTORIAL = blocks_of((TOP / "docs/tutorial.md").read_text())
+FILE = re.compile(r"(?:#|<!--) (\w+/\S+)")
+ADDED_TO = ("settings.py", "urls.py")
+"""The files of which the texts say that a block goes to their end."""
 INSTALL_SECONDS = 300
 UNKNOWN = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "VIRTUAL_ENV")
 """Variables of the test's own environment that a newcomer doesn't have."""
 
 
-def block(language: str, first: str = "") -> str:
+def block(language: str, first: str = "", blocks: Blocks = BLOCKS) -> str:
     """Return the one block in a language that begins with a text."""
-    (found,) = [code for kind, code in BLOCKS if kind == language and code.startswith(first)]
+    (found,) = [code for kind, code in blocks if kind == language and code.startswith(first)]
     return found
 
 
@@ -43,11 +50,12 @@ class Newcomer:
 
     folder: Path
     wheel: Path
+    name: str = "mysite"
 
     @property
     def project(self) -> Path:
         """Return the directory of ``manage.py``."""
-        return self.folder / "mysite"
+        return self.folder / self.name
 
     @property
     def env(self) -> dict[str, str]:
@@ -94,14 +102,14 @@ class Newcomer:
         assert done.returncode == 0, f"{script}\n{done.stdout}"
         return done.stdout
 
-    def paste_blocks(self) -> None:
+    def paste(self, blocks: Blocks) -> None:
         """Put each block that names a file into it."""
-        for _, code in BLOCKS:
+        for _, code in blocks:
             if (found := FILE.match(code)) is None:
                 continue
             path = self.project / found[1]
             path.parent.mkdir(exist_ok=True)
-            before = path.read_text() if found[1] in ADDED_TO else ""
+            before = path.read_text() if path.name in ADDED_TO else ""
             path.write_text(before + code)
 
     def serve(self, command: str, log: Path) -> Process:
