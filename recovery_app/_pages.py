@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from recovery_app._core.metadata import metadata_of
 from recovery_app._core.rebinding import bind_to_first_join
 from recovery_app._core.telemetry import log_failure, wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
-from recovery_app._live.durable_state import SOCKET_ID_BYTES
+from recovery_app._live.sockets import Socket
 from recovery_app._visitors import SCOPE_KEY, PageVisitor, visitor_of
 from recovery_app.consumers.admission import AdmissionCheck, is_topic_of
 from recovery_app.consumers.identity import bind_to_route, user_of
@@ -123,8 +122,7 @@ class _Start:
         person = operations.person(name, user_of(self._scope))
         metadata = metadata_of(self._consumer.recovery_version, view, self._topic, person.digest)
         payload = self.manager.codec.encode(self._state)
-        socket_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
-        grant = operations.create(socket_id, bind_to_first_join(binding))
+        socket_id, grant = Socket.begin(operations, bind_to_first_join(binding))
         yield from operations.save_payload(grant, payload, socket_id=socket_id, metadata=metadata)
         self._grant = grant
 

@@ -7,7 +7,6 @@ except for `Session.keep_alive`.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,9 +14,11 @@ from recovery_app._core.driver import Flow
 from recovery_app._core.rebinding import bind_to_first_join, take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
-from recovery_app._live.durable_state import SOCKET_ID_BYTES, DurableState, Socket
+from recovery_app._live.durable_state import DurableState
 from recovery_app._live.outcomes import Outcome, outcome_of
+from recovery_app._live.pushes import split
 from recovery_app._live.replies import ReplyCache
+from recovery_app._live.sockets import Socket, new_id
 from recovery_app.exceptions import RecoveryError
 from recovery_app.values import Takeover
 
@@ -64,14 +65,19 @@ class Session(DurableState):
             return None
         self.failure = Failure(socket_hash=grant.key)
         self.recovered_us = takeover.saved_us
-        replies = ReplyCache(takeover.applied_seq or 0, takeover.replies)
+        stored_pushes, stored_replies = split(takeover.replies)
+        replies = ReplyCache(takeover.applied_seq or 0, stored_replies)
         self.last_state = takeover.payload
         if is_copy:
             # Its numbers start again, and what it has applied is told with the join.
             self.outcome, self.original = Outcome.COPIED, replies
             self._pending_socket = Socket(takeover.socket_id, grant)
+            if self.pushes is not None:
+                self.pushes.note_copied(stored_pushes)
             return takeover
         self.outcome, self.replies = Outcome.RECOVERED, replies
+        if self.pushes is not None:
+            self.pushes.restore(stored_pushes)
         is_current = takeover.version == self._metadata.version and self.matched_fallback is None
         self._saved = takeover.payload if is_current else None
         self._socket = Socket(takeover.socket_id, grant)
@@ -90,7 +96,7 @@ class Session(DurableState):
         self.matched_fallback = index - 1 if index and not is_first_join else None
         target = operations.bind(grant, self._binding) if index else grant
         # Whoever has the page's HTML, from a cache say, gets no state out of it later.
-        copy_id = None if is_first_join else secrets.token_urlsafe(SOCKET_ID_BYTES)
+        copy_id = None if is_first_join else new_id()
         return (yield from take_over_as(operations, grant, target, version, self.person, copy_id))
 
     async def discard(self, error: RecoveryError) -> None:
@@ -105,6 +111,8 @@ class Session(DurableState):
         self._socket = self._pending_socket = self.last_state = self._saved = None
         self.original = None
         self.replies = ReplyCache()
+        if self.pushes is not None:
+            self.pushes.reset()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
         await self.manager.notifier.afailed(error)
 
@@ -144,11 +152,20 @@ class Session(DurableState):
         }
         if self._aliases:
             reply["aliases"] = self._aliases
+        if self.pushes is not None:
+            reply["missed"] = self.pushes.missed
         if tells_lines:
             reply["lines"] = self.replies.lines
             if self.outcome is Outcome.COPIED and self.original is not None:
                 reply["original"] = self.original.describe()
         return reply
+
+    async def start_pushing(self) -> None:
+        """Send what is safe: the reply to the join, which says from where on, is out."""
+        if self.pushes is not None:
+            has_snapshot = self._socket is not None
+            self.pushes.open(has_snapshot=has_snapshot)
+            await self.pushes.release(has_snapshot=has_snapshot)
 
     def add_aliases(self, names: Sequence[bytes | None]) -> None:
         """Add names to the reply under which the client may have kept the same person's events."""
