@@ -44,6 +44,8 @@ class Ticker(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
             await self.push("tick", {"count": self.count, "pad": "x" * payload.get("pad", 0)})
         if event == "break":
             raise RuntimeError("a handler that fails")
+        if event == "note":
+            await self.push("noted", {})
         if event == "save":
             await self.save_recovery()
         if event == "task":
@@ -205,6 +207,16 @@ async def test_a_handler_that_fails_pushes_nothing(manager: RecoveryManager) -> 
         assert (await page.send("break", times=2))["status"] == "error"
         await page.send()
         assert page.got == [("tick", 1, {"count": 1, "pad": ""})]
+
+
+async def test_a_push_that_changes_no_state_is_stored_too(manager: RecoveryManager) -> None:
+    async with page_of(manager) as page:
+        token = (await page.join())["_recovery"]["token"]
+        await page.send("note", times=0)
+    async with page_of(manager) as page:
+        await page.join(token)
+        await page.hear_rest()
+        assert page.got == [("noted", 1, {})]
 
 
 async def test_what_a_handler_has_saved_stays_pushed(manager: RecoveryManager) -> None:
