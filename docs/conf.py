@@ -9,9 +9,7 @@ from django.conf import settings
 
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
-settings.configure(
-    SECRET_KEY="documentation", INSTALLED_APPS=["django.contrib.contenttypes", "recovery_app"]
-)
+settings.configure(INSTALLED_APPS=["django.contrib.contenttypes", "recovery_app"])
 django.setup()
 
 project = "django-recovery-app"
