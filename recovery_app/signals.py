@@ -48,6 +48,9 @@ class Observer:
     def connection_fenced(self) -> None:
         """Called when a connection was taken over and goes on with a copy of its state."""
 
+    def messages_missed(self) -> None:
+        """Called when a page comes back to a durable group that has lost what it lacks."""
+
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         """Called after each call of the storage; ``error`` is what it raised, if anything."""
 
@@ -114,6 +117,10 @@ class Observers(Observer):
     def connection_fenced(self) -> None:
         for observer in self._observers:
             observer.connection_fenced()
+
+    def messages_missed(self) -> None:
+        for observer in self._observers:
+            observer.messages_missed()
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         for call in self._storage_called:

@@ -28,6 +28,8 @@ OPERATIONS = (
     "takeover",
     "renewal",
     "revocation",
+    "publish",
+    "group",
     "cleanup",
     "listing",
     "count",

@@ -16,8 +16,8 @@ from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.persons import Person, check_person
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
+from recovery_app._live.exchange import Exchange
 from recovery_app._live.outcomes import Outcome
-from recovery_app._live.pushes import PushLog
 from recovery_app._live.replies import ReplyCache
 from recovery_app._live.sockets import Socket
 from recovery_app.exceptions import (
@@ -52,7 +52,7 @@ class DurableState:
         announce: Callable[[str], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
         person: Person = NO_PERSON,
-        pushes: PushLog | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         self.manager = manager
         self.person = person
@@ -62,8 +62,8 @@ class DurableState:
         self.outcome = Outcome.NEW
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
-        self.pushes = pushes
-        """The numbered pushes to a client that wants them: stored in the same step."""
+        self.exchange = exchange or Exchange()
+        """Pushes and places in groups: stored in the same step."""
         self.last_state: bytes | None = None
         """The last consistent state, serialized: what a failed handler goes back to."""
         self._binding = binding
@@ -105,8 +105,7 @@ class DurableState:
     @property
     def is_durable(self) -> bool:
         """Whether the last attempt to store a state, and its number, went well."""
-        are_pushes_safe = self.pushes is None or self.pushes.is_safe
-        return not self._dirty and self.replies.is_safe and are_pushes_safe
+        return not self._dirty and self.replies.is_safe and self.exchange.is_safe
 
     @property
     def is_saved(self) -> bool:
@@ -121,11 +120,12 @@ class DurableState:
         go out.
         """
         saving = self._save(force=force)
-        return saving if self.pushes is None else self._push_after(saving, self.pushes)
+        return saving if self.exchange.pushes is None else self._push_after(saving)
 
-    async def _push_after(self, saving: Awaitable[None], pushes: PushLog) -> None:
+    async def _push_after(self, saving: Awaitable[None]) -> None:
         await saving
-        await pushes.release(has_snapshot=self._socket is not None)
+        if self.exchange.pushes is not None:
+            await self.exchange.pushes.release(has_snapshot=self._socket is not None)
 
     async def _save(self, *, force: bool) -> None:
         payload = self.last_state
@@ -278,17 +278,11 @@ class DurableState:
             metadata=self._metadata,
             applied_seq=self.replies.applied or None,
             confirmed_us=confirmed_us,
-            replies=self._pack_exchange(),
+            replies=self.exchange.pack(self.replies.pack()),
         )
 
-    def _pack_exchange(self) -> bytes:
-        """Return what the state has of both directions: kept pushes, and replies to events."""
-        replies = self.replies.pack()
-        return replies if self.pushes is None else self.pushes.pack() + replies
-
     def _note_saved(self, payload: bytes, applied: int) -> None:
-        if self.pushes is not None:
-            self.pushes.note_saved()
+        self.exchange.note_saved()
         self._saved = payload
         self._dirty = False
         self.replies.safe = applied

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
+from typing import Any
 
 from recovery_app._core.state_codec import trimmed
-from recovery_app._core.telemetry import log_failure
+from recovery_app._core.telemetry import log_failure, warn_throttled
+from recovery_app._live.exchange import Exchange
+from recovery_app._live.groups import TopicGroups, decode_message
 from recovery_app._live.interfaces import Application
 from recovery_app._live.join import Join, Joined
 from recovery_app._live.limits import RepeatBudget
 from recovery_app._live.numbering import Numbers, with_numbers
 from recovery_app._live.protocol import Message, to_json
-from recovery_app._live.pushes import PushLog
 from recovery_app._live.replies import Reply
 from recovery_app._live.requested_saves import RequestedSaves
 from recovery_app._live.session import Session
@@ -27,7 +29,7 @@ class Handlers:
     wanted to push is dropped.
     """
 
-    __slots__ = ("_application", "_repeats", "_saves", "_timers", "_topic", "pushes")
+    __slots__ = ("_application", "_exchange", "_repeats", "_saves", "_timers", "_topic")
 
     def __init__(
         self,
@@ -35,11 +37,11 @@ class Handlers:
         saves: RequestedSaves,
         timers: Timers,
         *,
+        exchange: Exchange,
         repeats: RepeatBudget,
         topic: str,
     ) -> None:
-        self.pushes: PushLog | None = None
-        """The pushes of a client that has them numbered."""
+        self._exchange = exchange
         self._application = application
         self._saves = saves
         self._timers = timers
@@ -48,15 +50,15 @@ class Handlers:
 
     def join(self, join: Join) -> Awaitable[Joined]:
         """Carry out a join, which calls hooks."""
-        self.pushes = join.pushes
-        return join.carry_out() if join.pushes is None else self._join_and_push(join)
+        unnumbered = self._exchange.pushes is None
+        return join.carry_out() if unnumbered else self._join_and_push(join)
 
     async def _join_and_push(self, join: Join) -> Joined:
-        self._begin()
+        self._exchange.begin()
         try:
             return await join.carry_out()
         finally:
-            self._end()
+            self._exchange.end()
 
     async def apply_once(self, session: Session, message: Message, numbers: Numbers) -> Reply:
         """Apply an event unless it was, or another is due; its number is stored with the state."""
@@ -83,7 +85,7 @@ class Handlers:
     async def apply(self, session: Session, message: Message) -> Reply:
         """Handle an event; after an error go back to the last consistent state."""
         self._saves.is_in_event = True
-        self._begin()
+        self._exchange.begin()
         try:
             response, state = await self._application.handle_event(message.event, message.payload)
             if not isinstance(response, (Mapping, type(None))):
@@ -99,22 +101,90 @@ class Handlers:
             return refusal(reason="event crashed")
         finally:
             self._saves.is_in_event = False
-            self._end()
+            self._exchange.end()
         return reply
 
     async def change(self, session: Session, handled: Awaitable[bytes], *, handling: str) -> None:
         """Save what another handler makes of the state."""
         self._saves.is_in_handler = True
-        self._begin()
+        self._exchange.begin()
         try:
             self._commit(session, await handled)
         except Exception as error:
             await self._roll_back(session, error, handling)
         finally:
             self._saves.is_in_handler = False
-            self._end()
+            self._exchange.end()
         if not self.gathers_save():
             await session.save()
+
+    async def handle_group(self, session: Session, groups: TopicGroups, group: str) -> None:
+        """Handle the next messages of a durable group, and save once behind them.
+
+        A message whose handler fails counts as handled.
+        """
+        found = await groups.read(group)
+        if found is None:
+            return
+        if not found.is_complete:
+            # Before the hook loads afresh: what is published meanwhile is handled behind it.
+            newest = await groups.newest(group)
+            if newest is None:
+                return
+            observers.messages_missed()
+            missed = self._application.missed_messages(group)
+            await self._move(session, groups, (group, newest), missed, "missed_messages")
+        for position, data in found.items if found.is_complete else ():
+            if not groups.has(group):
+                break
+            handled, name = self._handling(decode_message(data))
+            await self._move(session, groups, (group, position), handled, name)
+        if (found.items or not found.is_complete) and not self.gathers_save():
+            await session.save()
+
+    def _handling(self, message: dict[str, Any] | None) -> tuple[Awaitable[bytes] | None, str]:
+        """Return what handles a message, if anything does, and the name of that."""
+        name = None if message is None else self._application.find_handler(message)
+        if message is None or name is None:
+            self.warn_unhandled(message or {})
+            return None, ""
+        return self._application.handle_message(name, message), name
+
+    async def _move(
+        self,
+        session: Session,
+        groups: TopicGroups,
+        place: tuple[str, str],
+        handled: Awaitable[bytes] | None,
+        handling: str,
+    ) -> None:
+        """Go on to a place in a group with what a handler makes of the state there."""
+        # Half of a message must never be stored: a save that it asks for is left to the end.
+        self._saves.is_in_event = True
+        self._exchange.begin()
+        groups.move(*place)
+        try:
+            if handled is not None:
+                session.last_state = await handled
+        except Exception as error:
+            await self._roll_back(session, error, handling)
+            groups.move(*place)
+        finally:
+            self._saves.is_in_event = False
+            self._exchange.commit()
+            self._exchange.end()
+
+    def warn_unhandled(self, message: dict[str, Any]) -> None:
+        """Log that a message came in vain."""
+        warn_throttled(
+            "A group message has no handler.",
+            self._application.source,
+            extra={
+                "event": "unhandled",
+                "topic": self._topic,
+                "handling": str(message.get("type")),
+            },
+        )
 
     def gathers_save(self) -> bool:
         """Leave the save to a later flush, where saves are gathered; return whether they are."""
@@ -125,25 +195,15 @@ class Handlers:
 
     def release(self) -> None:
         """Let go of the application, whose code may hold on to the topic."""
-        self.pushes = None
+        self._exchange.close()
         del self._application
-
-    def _begin(self) -> None:
-        if self.pushes is not None:
-            self.pushes.begin()
 
     def _commit(self, session: Session, state: bytes) -> None:
         session.last_state = state
-        if self.pushes is not None:
-            self.pushes.commit()
-
-    def _end(self) -> None:
-        if self.pushes is not None:
-            self.pushes.end()
+        self._exchange.commit()
 
     async def _roll_back(self, session: Session, error: Exception, handling: str) -> None:
-        if self.pushes is not None:
-            self.pushes.discard()
+        self._exchange.discard()
         log_failure(
             "A handler failed.",
             error,

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import metadata_of
 from recovery_app._core.telemetry import Tracer, log_failure, tracing
+from recovery_app._live.exchange import Exchange
 from recovery_app._live.interfaces import Admission, Application, Extras
 from recovery_app._live.join_log import log_join
 from recovery_app._live.numbering import LINE, RECOVERY
@@ -34,16 +35,16 @@ class Join:
         announce: Callable[[str], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
         push: Callable[[str, bytes], Awaitable[None]],
+        exchange: Exchange,
     ) -> None:
         self._application = application
         self._topic = message.topic
         payload = message.payload if isinstance(message.payload, dict) else {}
         self._token, self._params = _split_params(payload)
         self._has_line = LINE in payload
-        self.pushes: PushLog | None = None
-        """The pushes to a client that says which ones it has."""
+        self._exchange = exchange
         if RECEIVED in payload:
-            self.pushes = PushLog(push, as_received(payload[RECEIVED]))
+            exchange.pushes = PushLog(push, as_received(payload[RECEIVED]))
         self._manager = manager
         self._announce = announce
         self._close = close
@@ -75,7 +76,7 @@ class Join:
             announce=self._announce,
             close=self._close,
             person=person,
-            pushes=self.pushes,
+            exchange=self._exchange,
         )
         session.add_aliases(admission.aliases)
         extras = await self._recover(session, admission) if admission.may_recover else None
@@ -83,7 +84,7 @@ class Join:
             extras = await self._application.mount(self._params)
             # A reply that can't be sent must leave no snapshot behind.
             to_json(extras)
-            self._commit_pushes()
+            self._exchange.commit()
             try:
                 await session.start(await self._application.encode())
             except SnapshotError as error:
@@ -128,13 +129,9 @@ class Join:
         announcing = self._manager.notifier.arecovered(takeover)
         if announcing is not None:
             await announcing
-        self._commit_pushes()
+        self._exchange.commit()
         await session.resume(payload)
         return extras
-
-    def _commit_pushes(self) -> None:
-        if self.pushes is not None:
-            self.pushes.commit()
 
     def _facts(self, event: str) -> dict[str, str]:
         return {"event": event, "topic": self._topic}

@@ -23,9 +23,6 @@ MAX_PUSHES = 128
 MAX_PUSH_BYTES = 131_072
 """How many pushes are kept for a client, and their bytes."""
 _NUMBER = b',"_push":%d}'
-_FIRST = b"\xfe\xff\xff\xff\xff"
-"""Before what is stored: the head of no reply, so that earlier versions drop the replies."""
-_LENGTH = struct.Struct(">I")
 _NEWEST = struct.Struct(">Q")
 _SIZES = struct.Struct(">II")
 _turn: ContextVar[object] = ContextVar("recovery_push_turn", default=None)
@@ -131,12 +128,11 @@ class PushLog:
         self.missed = False
 
     def pack(self) -> bytes:
-        """Return the pushes as bytes to store before the replies."""
+        """Return the pushes as bytes to store; none before the first one."""
         self._packed = self._newest
         if not self._newest:
             return b""
-        body = _NEWEST.pack(self._newest) + b"".join(map(_pack, _newest_of(self._kept)))
-        return b"".join((_FIRST, _LENGTH.pack(len(body)), body))
+        return _NEWEST.pack(self._newest) + b"".join(map(_pack, _newest_of(self._kept)))
 
     def note_saved(self) -> None:
         """Note that what was packed last is stored."""
@@ -190,17 +186,6 @@ def as_received(value: object) -> int | None:
     """Return the number in a ``_recv``; ``None`` for whatever else a client sends."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and 0 <= value <= MAX_NUMBER else None  # type: ignore[operator, return-value]
-
-
-def split(stored: bytes) -> tuple[bytes, bytes]:
-    """Return the pushes and the replies in what is stored of both."""
-    if not stored.startswith(_FIRST):
-        return b"", stored
-    start = len(_FIRST) + _LENGTH.size
-    if len(stored) < start:
-        return b"", b""
-    end = start + _LENGTH.unpack_from(stored, len(_FIRST))[0]
-    return stored[start:end], stored[end:]
 
 
 def _newest_of(pushes: list[Push]) -> list[Push]:

@@ -16,7 +16,6 @@ from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.durable_state import DurableState
 from recovery_app._live.outcomes import Outcome, outcome_of
-from recovery_app._live.pushes import split
 from recovery_app._live.replies import ReplyCache
 from recovery_app._live.sockets import Socket, new_id
 from recovery_app.exceptions import RecoveryError
@@ -65,19 +64,15 @@ class Session(DurableState):
             return None
         self.failure = Failure(socket_hash=grant.key)
         self.recovered_us = takeover.saved_us
-        stored_pushes, stored_replies = split(takeover.replies)
+        stored_replies = self.exchange.restore(takeover.replies, is_copy=is_copy)
         replies = ReplyCache(takeover.applied_seq or 0, stored_replies)
         self.last_state = takeover.payload
         if is_copy:
             # Its numbers start again, and what it has applied is told with the join.
             self.outcome, self.original = Outcome.COPIED, replies
             self._pending_socket = Socket(takeover.socket_id, grant)
-            if self.pushes is not None:
-                self.pushes.note_copied(stored_pushes)
             return takeover
         self.outcome, self.replies = Outcome.RECOVERED, replies
-        if self.pushes is not None:
-            self.pushes.restore(stored_pushes)
         is_current = takeover.version == self._metadata.version and self.matched_fallback is None
         self._saved = takeover.payload if is_current else None
         self._socket = Socket(takeover.socket_id, grant)
@@ -111,8 +106,7 @@ class Session(DurableState):
         self._socket = self._pending_socket = self.last_state = self._saved = None
         self.original = None
         self.replies = ReplyCache()
-        if self.pushes is not None:
-            self.pushes.reset()
+        self.exchange.reset()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
         await self.manager.notifier.afailed(error)
 
@@ -152,20 +146,13 @@ class Session(DurableState):
         }
         if self._aliases:
             reply["aliases"] = self._aliases
-        if self.pushes is not None:
-            reply["missed"] = self.pushes.missed
+        if self.exchange.pushes is not None:
+            reply["missed"] = self.exchange.pushes.missed
         if tells_lines:
             reply["lines"] = self.replies.lines
             if self.outcome is Outcome.COPIED and self.original is not None:
                 reply["original"] = self.original.describe()
         return reply
-
-    async def start_pushing(self) -> None:
-        """Send what is safe: the reply to the join, which says from where on, is out."""
-        if self.pushes is not None:
-            has_snapshot = self._socket is not None
-            self.pushes.open(has_snapshot=has_snapshot)
-            await self.pushes.release(has_snapshot=has_snapshot)
 
     def add_aliases(self, names: Sequence[bytes | None]) -> None:
         """Add names to the reply under which the client may have kept the same person's events."""

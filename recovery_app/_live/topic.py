@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from recovery_app._core.telemetry import log_failure, release_frames, warn_throttled
+from recovery_app._core.telemetry import log_failure, release_frames
 from recovery_app._live.context import ConnectionContext
+from recovery_app._live.exchange import Exchange
+from recovery_app._live.group_reader import reader_of
+from recovery_app._live.groups import TopicGroups
 from recovery_app._live.handlers import Handlers, refusal
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
@@ -40,10 +43,12 @@ class Topic:
         self._has_new_owner = False
         self._saves = RequestedSaves(self.mailbox, self._save)
         self._timers = Timers(self.mailbox)
+        self._exchange = Exchange(self._make_groups)
         self._handlers = Handlers(
             self._application,
             self._saves,
             self._timers,
+            exchange=self._exchange,
             repeats=context.repeats,
             topic=join.topic,
         )
@@ -60,7 +65,7 @@ class Topic:
 
         Numbered, it goes out once it is stored with the state.
         """
-        pushes = self._handlers.pushes
+        pushes = self._exchange.pushes
         if pushes is None:
             await self._send_push(event, payload)
         elif pushes.is_in_handler:
@@ -74,6 +79,39 @@ class Topic:
             pushes.add(event, payload)
             pushes.commit()
             await self._session.save()
+
+    async def join_group(self, group: str) -> None:
+        """Be in a durable group; what a failing handler joins, it doesn't."""
+        await self._change_groups(self._exchange.use_groups().join, group)
+
+    async def leave_group(self, group: str) -> None:
+        """Be in a durable group no more; what a failing handler leaves, it doesn't."""
+        await self._change_groups(self._exchange.use_groups().leave, group)
+
+    async def _change_groups(self, change: Callable[[str], Awaitable[None]], group: str) -> None:
+        if self._session is None or self._saves.is_in_event or self._saves.is_in_handler:
+            await change(group)
+        else:
+            # From a task of the application's own.
+            await self.mailbox.perform(partial(self._change_groups_now, change, group))
+
+    async def _change_groups_now(
+        self, change: Callable[[str], Awaitable[None]], group: str
+    ) -> None:
+        if self._session is not None:
+            await change(group)
+            self._exchange.commit()
+            await self._session.save()
+
+    def _make_groups(self, stored: bytes) -> TopicGroups:
+        return TopicGroups(reader_of(self._context.manager.driver), self._post_group, stored)
+
+    def _post_group(self, group: str) -> bool:
+        return self.mailbox.try_post(partial(self._handle_group, group))
+
+    async def _handle_group(self, group: str) -> None:
+        if self._session is not None and self._exchange.groups is not None:
+            await self._handlers.handle_group(self._session, self._exchange.groups, group)
 
     async def _send_push(self, event: str, payload: Mapping[str, Any] | bytes) -> None:
         await self._send(self._protocol.push(self.join_message, event, payload))
@@ -99,8 +137,7 @@ class Topic:
     async def _save(self) -> None:
         if self._session is not None:
             self._session.last_state = await self._application.encode()
-            if self._handlers.pushes is not None:
-                self._handlers.pushes.commit()
+            self._exchange.commit()
             await self._session.save()
 
     def listen(self) -> str:
@@ -164,6 +201,7 @@ class Topic:
             announce=self._announce,
             close=self._close_revoked,
             push=self._send_push,
+            exchange=self._exchange,
         )
         # A page may stay for days, and its payload is of use only now.
         self.join_message.payload = {}
@@ -183,8 +221,9 @@ class Topic:
             session = self._session
             self._timers.start(session)
             await self._send(reply)
-            if session.pushes is not None:
-                await session.start_pushing()
+            pushing = self._exchange.open(has_snapshot=session.token is not None)
+            if pushing is not None:
+                await pushing
             if session.is_revoked:
                 await self._close_revoked()
             if self._context.started.is_too_many:
@@ -220,8 +259,8 @@ class Topic:
             await self._send(self._protocol.reply(message, unmatched, ok=False))
             return
         session.acknowledge_token()
-        if session.pushes is not None:
-            session.pushes.take_acknowledgement(message.payload)
+        if self._exchange.pushes is not None:
+            self._exchange.pushes.take_acknowledgement(message.payload)
             if message.event == RECEIVED_EVENT:
                 await self._send(self._protocol.reply(message, {}, ok=True))
                 return
@@ -243,15 +282,7 @@ class Topic:
         handler = self._application.find_handler(message)
         session = self._session
         if handler is None:
-            warn_throttled(
-                "A group message has no handler.",
-                self._application.source,
-                extra={
-                    "event": "unhandled",
-                    "topic": self.name,
-                    "handling": str(message.get("type")),
-                },
-            )
+            self._handlers.warn_unhandled(message)
         elif session is not None:
             await self._handlers.change(
                 session, self._application.handle_message(handler, message), handling=handler
@@ -288,6 +319,8 @@ class Topic:
     async def _finish(self, texts: tuple[str, ...]) -> None:
         is_gathering = self._timers.stop()
         session = self._session
+        if self._exchange.groups is not None:
+            self._exchange.groups.close()
         if session is not None:
             if is_gathering or session.token:
                 # Saves were gathered, or the storage was away and may be back.

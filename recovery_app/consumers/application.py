@@ -193,6 +193,11 @@ class TopicApplication:
         await self._call(handler, message)
         return self._encode_fields() or await self.encode()
 
+    async def missed_messages(self, group: str) -> bytes:
+        """Load afresh what a durable group has lost; return the state as `encode` does."""
+        await self._call("missed_messages", group)
+        return self._encode_fields() or await self.encode()
+
     async def handle_frame(self, frame: OtherFrame) -> bytes:
         """Handle a frame that isn't of the protocol; return the state as `encode` does."""
         await self._hooks.call_receiver(self.consumer, frame)

@@ -31,6 +31,7 @@ class Metrics(Observer):
         self._joins_limited = metrics.counter(definitions.JOINS_LIMITED)[()]
         self._events_repeated = metrics.counter(definitions.EVENTS_REPEATED)[()]
         self._connections_fenced = metrics.counter(definitions.CONNECTIONS_FENCED)[()]
+        self._messages_missed = metrics.counter(definitions.MESSAGES_MISSED)[()]
         self._set_live = metrics.set_live
 
     def token_created(self) -> None:
@@ -60,6 +61,9 @@ class Metrics(Observer):
 
     def connection_fenced(self) -> None:
         self._connections_fenced.inc()
+
+    def messages_missed(self) -> None:
+        self._messages_missed.inc()
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         self._storage_seconds[operation].observe(seconds)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_app import RecoveryManager
-from recovery_app._live import pushes
-from recovery_app._live.pushes import MAX_PUSH_BYTES, MAX_PUSHES, PushLog, split
+from recovery_app._live.pushes import MAX_PUSH_BYTES, MAX_PUSHES, PushLog
 from recovery_app._live.replies import Reply, ReplyCache
+from recovery_app._live.sections import PUSHES, pack_section, take_section
 from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import MemoryStorage
@@ -546,7 +546,9 @@ def test_stored_pushes_are_read_again(texts: list[str], replies: list[bool]) -> 
     log.commit()
     for is_ok in replies:
         cache.add(Reply(is_ok, b"{}"), "line")
-    stored_pushes, stored_replies = split(log.pack() + cache.pack())
+    stored_pushes, stored_replies = take_section(
+        PUSHES, pack_section(PUSHES, log.pack()) + cache.pack()
+    )
     again, cache_again = PushLog(nowhere, len(texts)), ReplyCache(len(replies), stored_replies)
     again.restore(stored_pushes)
     assert (again._newest, again.missed) == (len(texts), False)
@@ -562,7 +564,7 @@ def test_an_earlier_version_drops_them_and_the_replies_and_keeps_the_lines() -> 
     log.add("tick", {})
     log.commit()
     cache.add(Reply(True, b"{}"), "line")
-    earlier = ReplyCache(1, log.pack() + cache.pack())
+    earlier = ReplyCache(1, pack_section(PUSHES, log.pack()) + cache.pack())
     assert earlier.find(1) is None
     assert earlier.lines == [("line", 1)]
 
@@ -573,10 +575,10 @@ def test_what_is_cut_short_is_none(cut: int) -> None:
     log.add("tick", {"count": 1})
     log.commit()
     again = PushLog(nowhere, None)
-    again.restore(split(log.pack()[:cut])[0])
+    again.restore(take_section(PUSHES, pack_section(PUSHES, log.pack())[:cut])[0])
     assert (again._newest, again._kept) == (0, [])
 
 
 def test_without_pushes_nothing_is_stored() -> None:
     assert PushLog(nowhere, None).pack() == b""
-    assert pushes.split(b"") == (b"", b"")
+    assert take_section(PUSHES, pack_section(PUSHES, b"")) == (b"", b"")
