@@ -13,7 +13,7 @@ DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test announce test-suite test-full coverage model chaos bench lint types layers docs build clean
+.PHONY: help demo superuser test announce test-suite test-full coverage model chaos bench lint types layers js docs build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ types: $(DEV)/.installed ## Check types
 
 layers: $(DEV)/.installed ## Check that each layer imports downward only
 	@$(DEV)/bin/lint-imports --no-cache
+
+js: node_modules/.installed ## Build recovery.js, its types and its minified form from js/src
+	@npm run --silent build
 
 docs: $(DEV)/.installed ## Build the documentation into docs/_build
 	@$(DEV)/bin/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import recovery_app
 from recovery_app.conf import Settings
 from tests.support.processes import TOP, Process, free_port
 
@@ -141,6 +142,13 @@ def test_the_matrix_is_the_same_everywhere():
     ]
     env_list = re.findall(r"^    py\{.+", (TOP / "tox.ini").read_text(), re.MULTILINE)
     assert sorted(in_tox) == sorted(name for line in env_list for name in expand(line.strip()))
+
+
+def test_npm_package_has_the_version_and_the_license_of_the_wheel():
+    package = json.loads((TOP / "js/package.json").read_text())
+    assert package["version"] == recovery_app.__version__
+    assert package["license"] == PROJECT["license"]
+    assert (TOP / "js/LICENSE").read_text() == (TOP / "LICENSE").read_text()
 
 
 def test_npm_lock_names_no_registry():

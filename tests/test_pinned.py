@@ -1797,7 +1797,11 @@ TEMPLATES = [
         "revoke_user", "search", "state", "summary", "unlistable",
     )
 ]  # fmt: skip
-STATIC = ["recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js"]
+STATIC = [
+    "recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js",
+    "recovery_app/recovery.min.js", "recovery_app/recovery.min.js.map", "recovery_app/recovery.mjs",
+    "recovery_app/recovery.d.ts", "recovery_app/recovery.d.mts",
+]  # fmt: skip
 
 
 def test_template_tags() -> None:

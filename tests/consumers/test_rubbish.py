@@ -73,7 +73,7 @@ async def _hear_until(client: Any, ref: str) -> dict[str, Any]:
 async def test_a_payload_as_deep_as_the_client_allows_is_answered(
     manager: RecoveryManager,
 ) -> None:
-    source = (TOP / "recovery_app" / "static" / "recovery_app" / "recovery.js").read_text()
+    source = (TOP / "js" / "src" / "events" / "page_event.js").read_text()
     (levels,) = re.findall(r"const MAX_DEPTH = (\d+);", source)
     deep: dict[str, Any] = {}
     for _ in range(int(levels) - 1):

@@ -5,9 +5,12 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-test("recovery.js and its usage type-check", () => {
-  const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
-  const config = fileURLToPath(new URL("tsconfig.json", import.meta.url));
-  const { status, stdout } = spawnSync(process.execPath, [tsc, "--project", config], { encoding: "utf8" });
-  assert.equal(status, 0, stdout);
-});
+const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
+
+for (const [what, config] of [["the sources", "../../js/tsconfig.json"], ["the usage of what is built", "tsconfig.json"]]) {
+  test(`${what} type-check`, () => {
+    const path = fileURLToPath(new URL(config, import.meta.url));
+    const { status, stdout } = spawnSync(process.execPath, [tsc, "--project", path], { encoding: "utf8" });
+    assert.equal(status, 0, stdout);
+  });
+}

@@ -230,15 +230,15 @@ CLIENT: dict[str, tuple[str, str]] = {
         "_ack: this.#lastSentSeq",
     ),
     "send before storing the numbers": (
-        "if (ready.some(({ isStored }) => !isStored)) this.#queue.save();\n      else this",
+        "if (ready.some(({ isStored }) => !isStored)) this.#queue.save();\n    else this",
         "this",
     ),
     "settle an event twice": (
-        'this.stage = "replied";\n      if (this.isAnswered) return;',
+        'this.stage = "replied";\n    if (this.isAnswered) return;',
         'this.stage = "replied";',
     ),
     "send queued events to a fresh state": (
-        "this.discard(this.events.filter(({ isEarly }) => !isEarly), outcome);",
+        "this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);",
         "for (const queued of this.events) queued.seq = null;",
     ),
     "send to a temporary state": (
@@ -254,16 +254,16 @@ CLIENT: dict[str, tuple[str, str]] = {
         "if (false)",
     ),
     "never resend": (
-        "this.#timer ??= setTimeout(() => this.#resend(), this.#options.timeoutMs);",
+        "if (!this.#timer.isSet) this.#timer.set(this.#options.timeoutMs, () => this.#resend());",
         "",
     ),
     "treat an early event as one of an older state": (
-        "this.events.filter(({ isEarly }) => !isEarly)",
+        "this.events.filter(({ isEarly }) => isCopy || !isEarly)",
         "this.events",
     ),
     "lose events although the state was recovered": (
-        'if (outcome === "recovered") {\n        this.#discardTooLarge',
-        'if (outcome === "never") {\n        this.#discardTooLarge',
+        'if (outcome === "recovered") {',
+        'if (outcome === "never") {',
     ),
     "ignore stored events": (
         "this.#setAside = storage.load()",
@@ -274,11 +274,11 @@ CLIENT: dict[str, tuple[str, str]] = {
         "this.#handleReply(queued, reply, round);",
     ),
     "ignore a pushed token": (
-        'if (event === "recovery:token") this.keep(payload);\n      this.#serverEvents',
+        'if (event === "recovery:token") this.keep(payload);\n    this.#serverEvents',
         "this.#serverEvents",
     ),
 }
-"""Replacements in the text of recovery.js."""
+"""Replacements in the sources of recovery.js, in js/src."""
 
 CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
     "number only events that are sent": (
@@ -286,8 +286,8 @@ CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
         "for (const queued of waiting.slice(0, room)) queued.seq ??= ++last;",
     ),
     "resend nothing after a cut": (
-        'for (const queued of this.events) queued.stage = "queued";\n    }\n',
-        "}\n",
+        'for (const queued of this.events) queued.stage = "queued";\n  }\n\n  /** Queue all later',
+        "}\n\n  /** Queue all later",
     ),
     "send too far beyond the first event without a reply": (
         "this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;",

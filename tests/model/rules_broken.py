@@ -16,6 +16,7 @@ from hypothesis import Phase
 from tests.model import mutants
 from tests.model.browser import RECOVERY_JS, browser
 from tests.model.machine import run
+from tests.model.sources import SOURCES, file_of
 from tests.support.processes import TOP
 
 UNTIL_FOUND: dict[str, Any] = {
@@ -37,38 +38,44 @@ def test_a_broken_server_is_found(
 
 @pytest.mark.parametrize("rule", mutants.CLIENT)
 def test_a_broken_client_is_found(tmp_path: Path, rule: str) -> None:
-    broken = tmp_path / "recovery.js"
-    broken.write_text(break_rule_of_client(*mutants.CLIENT[rule]))
+    broken = build_broken(tmp_path, *mutants.CLIENT[rule])
     with browser(broken) as pages, pytest.raises(AssertionError):
         run(pages, **UNTIL_FOUND)
 
 
 def test_examples_find_nothing_where_nothing_is_broken(tmp_path: Path) -> None:
-    assert examples_of(RECOVERY_JS.read_text(), tmp_path) == 0
+    assert examples_of(RECOVERY_JS, tmp_path) == 0
 
 
 @pytest.mark.parametrize("rule", mutants.CLIENT_BY_EXAMPLE)
 def test_a_broken_client_is_found_by_example(tmp_path: Path, rule: str) -> None:
-    source = break_rule_of_client(*mutants.CLIENT_BY_EXAMPLE[rule])
-    assert examples_of(source, tmp_path) == 1
+    broken = build_broken(tmp_path / "broken", *mutants.CLIENT_BY_EXAMPLE[rule])
+    assert examples_of(broken, tmp_path) == 1
 
 
-def examples_of(source: str, directory: Path) -> int:
+def examples_of(script: Path, directory: Path) -> int:
     """Run the client's own tests of events with this recovery.js, and give their exit status."""
     for part in ("tests/js", "recovery_app/static"):
         shutil.copytree(TOP / part, directory / part)
     shutil.copy(TOP / "package.json", directory)
     (directory / "node_modules").symlink_to(TOP / "node_modules")
     client = directory / RECOVERY_JS.relative_to(TOP)
-    client.write_text(source)
+    shutil.copy(script, client)
     # What can't be read is no rule that is broken.
     load = ["node", "--input-type=module", "--eval", f"await import({str(client)!r})"]
     subprocess.run(load, cwd=directory, check=True)
-    examples = ["node", "--test", "--test-timeout=30000", "tests/js/events.test.js"]
+    # Else it would wait for the timers of the clients.
+    options = ["--test", "--test-force-exit", "--test-timeout=120000"]
+    examples = ["node", *options, "tests/js/events.test.js"]
     return subprocess.run(examples, cwd=directory, check=False).returncode
 
 
-def break_rule_of_client(right: str, wrong: str) -> str:
-    source = RECOVERY_JS.read_text()
-    assert source.count(right) == 1
-    return source.replace(right, wrong)
+def build_broken(directory: Path, right: str, wrong: str) -> Path:
+    """Build recovery.js from sources in which one text is another, and return its path."""
+    sources = directory / "js/src"
+    shutil.copytree(SOURCES, sources)
+    path = sources / file_of(right).relative_to(SOURCES)
+    path.write_text(path.read_text().replace(right, wrong))
+    build = ["node", str(TOP / "js/build.mjs"), "--scripts"]
+    subprocess.run([*build, "--sources", sources, "--out", directory], check=True)
+    return directory / "recovery.js"

@@ -5,7 +5,8 @@ import { compileFunction } from "node:vm";
 import { WebSocket } from "ws";
 import { TIMEOUT_MS } from "./server.js";
 
-export const FILE = fileURLToPath(new URL("../../../recovery_app/static/recovery_app/recovery.js", import.meta.url));
+const NAME = process.env.RECOVERY_JS ?? "recovery.js";
+export const FILE = fileURLToPath(new URL(`../../../recovery_app/static/recovery_app/${NAME}`, import.meta.url));
 export const SOURCE = readFileSync(FILE, "utf8");
 
 export class FakeStorage {
@@ -132,6 +133,7 @@ export class Tab extends EventTarget {
   WebSocket = recording(this.connections);
   document = { visibilityState: "visible" };
   clock = globalThis;
+  console = { warn: (/** @type {unknown[]} */ ...what) => console.warn(...what) };
 
   constructor({ browser, ...page }) {
     super();
@@ -139,8 +141,8 @@ export class Tab extends EventTarget {
     if (browser) this.navigator = { locks: browser.locks.of(this) };
     Object.assign(this, page);
     const { setTimeout, clearTimeout, performance } = this.clock;
-    const names = ["globalThis", "setTimeout", "clearTimeout", "performance"];
-    compileFunction(SOURCE, names, { filename: FILE })(this, setTimeout, clearTimeout, performance);
+    const names = ["globalThis", "console", "setTimeout", "clearTimeout", "performance"];
+    compileFunction(SOURCE, names, { filename: FILE })(this, this.console, setTimeout, clearTimeout, performance);
   }
 
   get app() {

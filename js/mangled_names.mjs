@@ -1,0 +1,26 @@
+/**
+ * Members of internal classes and options, which recovery.min.js has under shorter names.
+ *
+ * Only names that nothing else has may be here: none of the public API, of browsers, of the wire, of what is stored.
+ */
+export const MANGLED_NAMES = [
+  // events/event_queue.js
+  "discard", "discardAll", "dropUnowned", "handOver", "handleJoin", "readAgain", "releaseUpTo", "requeueAfter", "saveRest",
+  "saveSoon", "setOwner", "startSending", "stopSending", "suspects",
+  // events/event_storage.js
+  "forgetSettled", "loadSettled",
+  // events/ownership.js
+  "forgetAliases", "isEarlyAndUnowned", "isEarlyFor", "isOwn", "ownerOfPage",
+  // events/queued_event.js
+  "chars", "handleReply", "isAppliedIn", "isStored", "isTakenIn", "isUpTo", "markLost", "onLost", "sizeBytes", "stage",
+  // events/sender.js
+  "flush", "hasLines", "isNumbered",
+  // events/suspects.js
+  "absolve", "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "takeTooLarge", "takeUndeliverable",
+  // tokens/token_store.js
+  "forView", "present",
+  // connection/
+  "areDenial", "deny", "hear", "intervalMs", "listen", "onDead", "retryAfterMs",
+  // timer.js
+  "isSet",
+];

@@ -1,0 +1,327 @@
+import { randomWord } from "../browser.js";
+import { Timer } from "../timer.js";
+import { EventStorage } from "./event_storage.js";
+import { orphanListener, promiseListener } from "./listeners.js";
+import { Ownership } from "./ownership.js";
+import { copyEvent, toPageEvent } from "./page_event.js";
+import { checkPatience, onImpatience } from "./patience.js";
+import { QueuedEvent } from "./queued_event.js";
+import { Suspects } from "./suspects.js";
+/** @import { LostReason, Outcome, PageEvent, Payload, PushOptions } from "../types.js" */
+/** @import { Settled } from "./event_storage.js" */
+/** @import { Line, Original, Owner, StoredEvent } from "./queued_event.js" */
+/** @import { Sender } from "./sender.js" */
+
+/** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
+const MAX_SAVED_AT_ONCE = 64;
+const SAVE_AFTER_MS = 250;
+
+/** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
+/** @typedef {(type: string, detail: unknown) => void} Emit */
+
+/**
+ * The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
+ *
+ * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
+ * means for its events; a `Sender` sends them.
+ */
+export class EventQueue {
+  /** @type {QueuedEvent[]} */ events = [];
+  /** Stored events that nobody sees until their owner is known. @type {QueuedEvent[]} */ #setAside = [];
+  /** @type {Sender | null} */ #sender = null;
+  /** By whom this page's numbers are assigned in the current state. */ line = randomWord();
+  suspects = new Suspects(() => this.events);
+  #saveTimer = new Timer();
+  #durableSeq = 0;
+  #hasJoined = false;
+  #isClosed = false;
+  #storage;
+  #limits;
+  #ownership;
+  #emit;
+
+  /** @param {EventStorage} storage @param {Limits} limits @param {string[]} namesOfPage @param {Emit} emit */
+  constructor(storage, limits, namesOfPage, emit) {
+    this.#storage = storage;
+    this.#limits = limits;
+    this.#ownership = new Ownership(namesOfPage);
+    this.#emit = emit;
+    this.use(storage);
+  }
+
+  /** The events without a reply. */
+  get pending() {
+    return this.events.filter((queued) => !queued.isAnswered && this.#ownership.isOwn(queued));
+  }
+
+  /** Whether events are sent now. */
+  get isSending() {
+    return this.#sender !== null;
+  }
+
+  /** Add an event, and return a promise for its reply.
+   * @param {string} event @param {Payload} payload @param {PushOptions} [options] */
+  add(event, payload, options = {}) {
+    /** @type {PageEvent} */ let copy;
+    try {
+      copy = copyEvent(event, payload);
+      checkPatience(options);
+    } catch (error) {
+      return Promise.reject(error); // a mistake of the page's, which the console shows unless it is caught
+    }
+    let stopClock = () => {};
+    const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
+      const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
+      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      stopClock = onImpatience(options, () => this.#stopWaiting(queued));
+      if (options.signal?.aborted) queued.markLost("withdrawn");
+      else if (this.#isClosed) this.discard([queued], "left");
+      else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
+      else {
+        this.events.push(queued);
+        if (this.#sender) this.#sender.flush();
+        else this.saveSoon();
+      }
+    });
+    reply.then(stopClock, stopClock); // pages may listen to "lost" instead of catching each promise
+    return reply;
+  }
+
+  /**
+   * Continue after the last event of a recovered state. Otherwise discard the events of the previous state, which
+   * must not be applied to a fresh one.
+   * @param {Outcome | null} outcome @param {number} seq of the last event in the state
+   * @param {{ lines?: Line[], original?: Original }} [told]
+   */
+  handleJoin(outcome, seq, { lines = [], original } = {}) {
+    this.#dropForeign();
+    if (outcome === "recovered") {
+      this.#skip(this.suspects.takeTooLarge(seq), "too_large");
+      this.#discardTaken(seq, lines);
+      this.#skip(this.suspects.takeUndeliverable(seq), "undeliverable");
+      this.requeueAfter(seq);
+    } else {
+      if (original) this.#settleApplied(original);
+      // the state that was copied may have come from a duplicate of the tab, with the same early events
+      const isCopy = original !== undefined;
+      this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
+      if (this.#hasJoined) this.line = randomWord();
+    }
+    this.suspects.absolve();
+    this.#durableSeq = seq;
+    this.releaseUpTo(seq);
+    this.#hasJoined = true;
+    for (const queued of this.events) queued.isEarly = false;
+    this.save();
+  }
+
+  /**
+   * Act for the person that the server has named. If the page continues its state under another name, after a login
+   * say, its events go with the state. Those that are set aside, which are of an earlier page, only go along if the
+   * server has named the same person by an alias.
+   * @param {Owner} named @param {boolean} continues @param {string[]} [aliases]
+   */
+  setOwner(named, continues, aliases = []) {
+    const owner = named ?? this.#ownership.ownerOfPage;
+    const isAlias = (/** @type {QueuedEvent} */ queued) => queued.owner !== null && aliases.includes(queued.owner);
+    const own = this.events.filter((queued) => continues || isAlias(queued) || this.#ownership.isEarlyFor(owner, queued));
+    for (const queued of [...own, ...this.#setAside.filter(isAlias)]) queued.owner = owner;
+    this.#ownership.owner = owner;
+    this.#takeBack();
+  }
+
+  /** Forget events that were pushed when nobody had joined: somebody else may be at the page by now. */
+  dropUnowned() {
+    this.#ownership.forgetAliases();
+    this.#drop(this.events.filter((queued) => this.#ownership.isEarlyAndUnowned(queued)));
+  }
+
+  /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
+  startSending(sender) {
+    this.#sender = sender;
+    this.suspects.forgetUnanswered();
+    sender.flush();
+  }
+
+  /**
+   * Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
+   * still there, or it was settled by another page, or its number tells. Those of other pages are sent by this one now.
+   */
+  readAgain() {
+    const stored = new Map(this.#storage.load().map((each) => [each.id, each]));
+    const settled = this.#storage.loadSettled();
+    for (const queued of [...this.events]) {
+      const { seq, line, cuts } = stored.get(queued.id) ?? queued;
+      Object.assign(queued, { seq, line, cuts });
+      const { reply, reason } = settled.get(queued.id) ?? {};
+      if (reply) queued.handleReply(reply);
+      if (stored.delete(queued.id) || queued.owner === null) continue;
+      if (reply) this.remove([queued]);
+      else if (reason !== undefined || queued.seq === null) this.discard([queued], reason ?? "superseded");
+    }
+    this.#setAside = [...stored.values()].map((each) => this.#orphan(each));
+    this.#takeBack();
+    this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+    for (const queued of this.events) queued.stage = "queued";
+    this.save();
+  }
+
+  /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
+  stopSending(wasCut = false) {
+    if (this.#sender) this.suspects.noteUnanswered(wasCut);
+    this.#sender?.stop();
+    this.#sender = null;
+    for (const queued of this.events) queued.stage = "queued";
+  }
+
+  /** Queue all later events again, or discard them if the next one is no longer here. @param {number} seq */
+  requeueAfter(seq) {
+    const later = this.events.filter((queued) => !queued.isUpTo(seq));
+    for (const queued of later) queued.stage = "queued";
+    const next = later[0]?.seq ?? this.#durableSeq + 1;
+    if (next > seq + 1) this.discard(later, "rolled_back");
+  }
+
+  /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
+  releaseUpTo(seq) {
+    this.#durableSeq = Math.max(this.#durableSeq, seq);
+    this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
+  }
+
+  /** @param {QueuedEvent[]} events */
+  remove(events) {
+    this.events = this.events.filter((queued) => !events.includes(queued));
+  }
+
+  /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
+  discard(events, reason) {
+    this.#drop(events.filter((queued) => !this.#ownership.isOwn(queued)));
+    const own = events.filter((queued) => this.#ownership.isOwn(queued));
+    this.remove(own);
+    if (reason === "full") this.saveSoon();
+    else this.save();
+    for (const queued of own) queued.markLost(reason);
+    if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
+  }
+
+  /** Discard an event that the state doesn't contain: it contains none of those after it, which get new numbers.
+   * @param {QueuedEvent | undefined} skipped @param {LostReason} reason */
+  #skip(skipped, reason) {
+    if (skipped === undefined) return;
+    for (const queued of this.events.slice(this.events.indexOf(skipped) + 1)) queued.seq = null;
+    this.discard([skipped], reason);
+  }
+
+  /** Discard events whose numbers are those of another page's events in the state, and all that were numbered after
+   * them. @param {number} seq of the last event in the state @param {Line[]} lines */
+  #discardTaken(seq, lines) {
+    const first = this.events.findIndex((queued) => queued.isTakenIn(seq, lines));
+    if (first >= 0) this.discard(this.events.slice(first).filter((queued) => queued.seq !== null), "superseded");
+  }
+
+  /** Settle the events that a copied state is known to contain. @param {Original} original */
+  #settleApplied({ seq, lines, errors }) {
+    for (const queued of [...this.events]) {
+      if (!queued.isAppliedIn(seq, lines)) continue;
+      queued.handleReply({ status: errors.includes(Number(queued.seq)) ? "error" : "ok", response: {} });
+      this.remove([queued]);
+    }
+  }
+
+  /** Discard all events, also those that were set aside. @param {LostReason} reason */
+  discardAll(reason) {
+    this.#setAside = [];
+    this.#storage.forgetSettled();
+    this.discard(this.events, reason);
+  }
+
+  /** Use the storage of a view that has its name now. @param {EventStorage} storage */
+  use(storage) {
+    this.#storage = storage;
+    this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+    this.#takeBack();
+  }
+
+  /** Leave all events to the storage, and accept no more. */
+  handOver() {
+    this.stopSending();
+    this.save();
+    this.#isClosed = true;
+    const left = this.events;
+    this.events = [];
+    this.#setAside = [];
+    this.#storage = new EventStorage("", "none");
+    for (const queued of left) queued.markLost("closed");
+  }
+
+  /** Discard all events without a reply, and all that are added later. */
+  close() {
+    this.#isClosed = true;
+    this.events = this.events.filter(({ isAnswered }) => !isAnswered);
+    this.discardAll("left");
+  }
+
+  /** Store the events of those whose names are known: a later page must find out whether it may send them. */
+  save() {
+    this.#saveTimer.clear();
+    this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    for (const queued of this.events) queued.isStored = true;
+  }
+
+  /** Store them now or, if that takes long, together with the next changes. */
+  saveSoon() {
+    if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
+    else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
+  }
+
+  /** Store what `saveSoon` has left. */
+  saveRest() {
+    if (this.#saveTimer.isSet) this.save();
+  }
+
+  /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
+   * @param {QueuedEvent} queued */
+  #stopWaiting(queued) {
+    if (queued.seq !== null) return queued.passTo(this.#orphanListener(queued));
+    this.remove([queued]);
+    this.save();
+    queued.markLost("withdrawn");
+  }
+
+  /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
+  #takeBack() {
+    if (this.#ownership.owner === null) return;
+    this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+    this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+  }
+
+  #dropForeign() {
+    if (this.#setAside.length > 0) this.#storage.forgetSettled();
+    this.#setAside = [];
+    this.#drop(this.events.filter((queued) => !this.#ownership.isOwn(queued)));
+  }
+
+  /** Remove events without reporting them. @param {QueuedEvent[]} events */
+  #drop(events) {
+    this.remove(events);
+    for (const queued of events) queued.markLost("owner");
+  }
+
+  /** @param {QueuedEvent} queued */
+  #hasRoomFor({ chars }) {
+    const { maxKept, maxKeptChars } = this.#limits;
+    const events = [...this.#setAside, ...this.events];
+    return events.length < maxKept && events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
+  }
+
+  /** Return an event of another page. @param {StoredEvent} stored */
+  #orphan(stored) {
+    return new QueuedEvent(stored, this.#orphanListener(stored));
+  }
+
+  /** @param {StoredEvent} pushed */
+  #orphanListener(pushed) {
+    const remember = (/** @type {string} */ id, /** @type {Settled} */ what) => this.#storage.settle(id, what);
+    return orphanListener(pushed, remember, this.#emit);
+  }
+}

@@ -1,0 +1,55 @@
+import { tryOrNull } from "../browser.js";
+import { keyOf } from "../tokens/storage_keys.js";
+import { isStoredEvent } from "./queued_event.js";
+/** @import { LostReason, Reply, StorageKind } from "../types.js" */
+/** @import { QueuedEvent, StoredEvent } from "./queued_event.js" */
+
+/** How many events of other pages, and how many characters of their replies, are remembered as settled. */
+const MAX_SETTLED = 100;
+const MAX_SETTLED_CHARS = 100_000;
+
+/** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
+
+/** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
+export class EventStorage {
+  #key;
+  #getStorage;
+
+  /** @param {string} viewId @param {StorageKind} storage */
+  constructor(viewId, storage) {
+    this.#key = `${keyOf(viewId)}:events`;
+    this.#getStorage = () => (storage === "none" ? null : globalThis.sessionStorage);
+  }
+
+  /** @returns {StoredEvent[]} */
+  load() {
+    return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+  }
+
+  /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */
+  loadSettled() {
+    return tryOrNull(() => new Map(JSON.parse(this.#getStorage()?.getItem(`${this.#key}:settled`) ?? ""))) ?? new Map();
+  }
+
+  /** Remember for the page that has pushed an event what became of it: that page may only sleep.
+   * @param {string} id @param {Settled} what */
+  settle(id, what) {
+    const settled = [...this.loadSettled(), [id, what]].slice(-MAX_SETTLED);
+    while (JSON.stringify(settled).length > MAX_SETTLED_CHARS) settled.shift();
+    tryOrNull(() => this.#getStorage()?.setItem(`${this.#key}:settled`, JSON.stringify(settled)));
+  }
+
+  forgetSettled() {
+    tryOrNull(() => this.#getStorage()?.removeItem(`${this.#key}:settled`));
+  }
+
+  /** @param {QueuedEvent[]} events */
+  save(events) {
+    const isSaved = tryOrNull(() => {
+      if (events.length > 0) this.#getStorage()?.setItem(this.#key, JSON.stringify(events));
+      return events.length > 0;
+    });
+    // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
+    if (!isSaved) tryOrNull(() => this.#getStorage()?.removeItem(this.#key));
+  }
+}

@@ -1,0 +1,79 @@
+/** @import { QueuedEvent } from "./queued_event.js" */
+
+/** After how many cuts, or crashes of a server, an event that was next is given up. */
+const MAX_CUTS = 3;
+
+/** What is known of events over which connections may have been lost: each would block all behind it for ever. */
+export class Suspects {
+  #getEvents;
+  /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */ #unanswered = [];
+  /** Whether one of them may be why. */ #wasCut = false;
+  /** Whether an event that is about to be given up waits, or waited, until the connection had held. */ #holds = false;
+  /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */ #tooLarge = null;
+
+  /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
+  constructor(getEvents) {
+    this.#getEvents = getEvents;
+  }
+
+  /** The first event without a reply, if connections were cut when it was next. */
+  get first() {
+    const first = this.#getEvents().find(({ isAnswered }) => !isAnswered);
+    return first !== undefined && first.cuts > 0 ? first : undefined;
+  }
+
+  /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
+   * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
+  hold() {
+    this.#holds = !this.#holds && this.first?.cuts === MAX_CUTS - 1;
+    return this.#holds;
+  }
+
+  /** Note that events are being sent on a new connection. */
+  forgetUnanswered() {
+    this.#unanswered = [];
+  }
+
+  /** Note which events were being sent on a connection that is lost. @param {boolean} wasCut */
+  noteUnanswered(wasCut) {
+    this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
+    this.#wasCut = wasCut;
+  }
+
+  /** Note that the connection was not lost over an event. */
+  absolve() {
+    this.#wasCut = false;
+  }
+
+  get largestBytes() {
+    return this.#largest?.sizeBytes ?? 0;
+  }
+
+  /** Note that the server closed the connection over the size of a message: of the largest that was being sent. */
+  blameLargest() {
+    this.#tooLarge = this.#largest ?? null;
+  }
+
+  get #largest() {
+    const sent = this.#unanswered.filter((queued) => this.#getEvents().includes(queued));
+    return sent.sort((one, other) => other.sizeBytes - one.sizeBytes).at(0);
+  }
+
+  /** Return, once, the event that seemed too large, unless the state contains it: the message may have been another.
+   * @param {number} seq of the last event in the state */
+  takeTooLarge(seq) {
+    const tooLarge = this.#tooLarge;
+    this.#tooLarge = null;
+    return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : undefined;
+  }
+
+  /** Return the next event if it has been next, and sent, when too many connections were cut.
+   * @param {number} seq of the last event in the state */
+  takeUndeliverable(seq) {
+    const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
+    if (!this.#wasCut || !next || !this.#unanswered.includes(next)) return undefined;
+    if (next.cuts === MAX_CUTS - 1 && !this.#holds) return undefined;
+    next.cuts += 1;
+    return next.cuts >= MAX_CUTS ? next : undefined;
+  }
+}

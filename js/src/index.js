@@ -1,0 +1,7 @@
+/** The package `django-recovery-app`: everything that it exports. */
+export { fullJitter, reconnectAfterMs, rejoinAfterMs } from "./backoff.js";
+export { EventError } from "./event_error.js";
+export { LiveViewRecovery } from "./live_view_recovery.js";
+export { Recovery } from "./recovery.js";
+export { RecoverySocket } from "./recovery_socket.js";
+export * from "./types.js";

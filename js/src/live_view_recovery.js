@@ -1,0 +1,56 @@
+import { Recovery } from "./recovery.js";
+/** @import { Params, Payload, PhoenixSocket, StorageKind } from "./types.js" */
+
+/** The recovery of all LiveViews of a page, by element id. */
+export class LiveViewRecovery {
+  #options;
+  /** @type {Map<string, Recovery>} */ #views = new Map();
+
+  /** @param {{ storage?: StorageKind, owner?: string }} [options] */
+  constructor(options = {}) {
+    this.#options = options;
+  }
+
+  /** Return the recovery of one view. @param {string} id of its element */
+  view(id) {
+    const view = this.#views.get(id) ?? new Recovery(id, this.#options);
+    this.#views.set(id, view);
+    return view;
+  }
+
+  /**
+   * Return the params for LiveSocket's `params: (el) => …`, as a new object, since LiveView modifies it.
+   * LiveSocket also calls it without an element, for the socket's URL: a token there would end up in access logs.
+   * @param {Element | undefined} el @param {Params} [params] @returns {Payload}
+   */
+  params(el, params = {}) {
+    if (el?.id) return this.view(el.id).joinPayload(params);
+    return { ...(typeof params === "function" ? params() : params) };
+  }
+
+  /**
+   * Watch a LiveSocket for new tokens. Call it before `liveSocket.connect()`. LiveView doesn't expose the replies to
+   * its joins, so this hooks into each new channel, before LiveView: an exception in a page's hook loses no token.
+   * @template {{ getSocket(): PhoenixSocket }} L @param {L} liveSocket @returns {L}
+   */
+  watch(liveSocket) {
+    const socket = liveSocket.getSocket();
+    const make = socket.channel.bind(socket);
+    socket.channel = (topic, params) => {
+      const channel = make(topic, params);
+      channel.onMessage = (/** @type {string} */ event, /** @type {any} */ payload) => {
+        if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
+        return payload;
+      };
+      return channel;
+    };
+    return liveSocket;
+  }
+
+  /** @param {Recovery} view @param {string} event @param {any} payload */
+  #handleMessage(view, event, payload) {
+    if (event === "recovery:token") view.keep(payload);
+    else if (event === "phx_error" || event === "phx_close") view.dropped();
+    else if (event === "phx_reply" && payload?.response?._recovery?.outcome) view.joined(payload.response);
+  }
+}

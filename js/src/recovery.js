@@ -1,0 +1,318 @@
+import { rejoinAfterMs } from "./backoff.js";
+import { isPrerendering, namesOfPage } from "./browser.js";
+import { CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
+import { phoenixTransport } from "./connection/phoenix_transport.js";
+import { EventQueue } from "./events/event_queue.js";
+import { copyEvent, toPageEvent } from "./events/page_event.js";
+import { EventStorage } from "./events/event_storage.js";
+import { Sender } from "./events/sender.js";
+import { closeView, openView } from "./open_views.js";
+import { Timer } from "./timer.js";
+import { TokenStore } from "./tokens/token_store.js";
+/** @import { Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport } from "./types.js" */
+
+/** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
+ * join does so, or until it has waited for long enough. */
+const RETRY_OUTCOMES = ["version", "unavailable"];
+
+/** How long a page waits for its state at most. */
+const MAX_WAIT_MS = 60_000;
+
+/** Outcomes by which the server tells that the token is this person's. */
+const CONTINUING_OUTCOMES = ["recovered", "copied"];
+
+/** The queues of all views on a socket of the npm client. @type {WeakMap<object, EventQueue[]>} */
+const queuesOn = new WeakMap();
+
+/**
+ * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
+ *
+ * Dispatches "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
+ * ReplyDetail, for an event that was pushed before the page was reloaded).
+ * Other clients call `joinPayload`, `joined`, `dropped`, `keep` and, to send events, `carry`.
+ */
+export class Recovery extends EventTarget {
+  #tokens;
+  #queue;
+  #storage;
+  #listeners = new AbortController();
+  #timeoutMs;
+  #rejoinAfterMs;
+  /** @type {Transport | null} */ #transport = null;
+  #rejoinTimer = new Timer();
+  #retries = 0;
+  #isForgotten = false;
+  /** Whether the view belongs to the next one now. */ #isClosed = false;
+  /** Whether the last join had a token. */ #showsToken = false;
+  /** Until when to wait for the state. @type {number | null} */ #waitUntil = null;
+  /** Counts what happens to the connection. */ #changes = 0;
+  #isActive;
+  /** @type {number | null} */ #offlineSince = null;
+  /** @type {Status} */ status = "disconnected";
+  /** @type {Outcome | null} */ outcome = null;
+
+  /**
+   * @param {string | null} viewId part of the storage key: `lv_recovery_<viewId>`; null until `nameView`
+   * @param {RecoveryOptions} [options]
+   */
+  constructor(viewId, options = {}) {
+    super();
+    // half of what browsers allow, as the page may use the same storage
+    const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = options;
+    const limits = { maxKept, maxKeptChars };
+    if (!["sessionStorage", "localStorage", "none"].includes(storage)) {
+      throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
+    }
+    this.#storage = storage;
+    if (viewId !== null) openView(viewId, this);
+    this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
+    const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
+    this.#queue = new EventQueue(
+      new EventStorage(viewId ?? "", viewId === null ? "none" : storage),
+      limits,
+      namesOfPage(options.owner),
+      emit,
+    );
+    const listening = { capture: true, signal: this.#listeners.signal };
+    const show = (/** @type {any} */ { persisted }) => persisted && this.#wake();
+    globalThis.addEventListener?.("pageshow", show, listening);
+    for (const type of ["pagehide", "visibilitychange"]) {
+      globalThis.addEventListener?.(type, () => this.#queue.saveRest(), listening);
+    }
+    const activated = (/** @type {(value?: unknown) => void} */ resolve) =>
+      globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
+    this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
+    this.#timeoutMs = options.timeoutMs ?? 10_000;
+    this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
+  }
+
+  /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
+  nameView(viewId) {
+    openView(viewId, this);
+    const { token } = this;
+    this.#tokens = TokenStore.forView(viewId, this.#storage);
+    if (token !== null) this.#tokens.save(token);
+    this.#queue.use(new EventStorage(viewId, this.#storage));
+  }
+
+  /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
+  get ready() {
+    return Promise.all([this.#tokens.ready, this.#isActive]).then(() => {});
+  }
+
+  /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
+  #wake() {
+    this.#queue.dropUnowned();
+    if (!this.#tokens.readAgain()) return;
+    if (this.token === null) return this.#queue.discardAll("forgotten");
+    this.#queue.readAgain();
+    if (this.status === "connected") this.#transport?.rejoin();
+  }
+
+  get token() {
+    return this.#tokens.token;
+  }
+
+  /** The events without a reply, oldest first. Those from before a reload are here once it is known that the same
+   * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
+  get pending() {
+    return this.#queue.pending.map(toPageEvent);
+  }
+
+  /** Send an event, now or after the next join, in order. Return a promise for the response, which
+   * rejects with an EventError if there is none.
+   * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
+  push(event, payload = {}, options = {}) {
+    if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
+    return this.#queue.add(event, payload, options);
+  }
+
+  /** Send an event now or not at all, for what the next one replaces: a cursor, "is typing". It is neither numbered
+   * nor kept nor sent again, and has no response. Return whether it was sent: not while the view hasn't joined, waits
+   * for its state, or has more to send than the line takes.
+   * @param {string} event @param {Payload} [payload] @returns {boolean} */
+  pushVolatile(event, payload = {}) {
+    const copy = copyEvent(event, payload);
+    if (!this.#queue.isSending || this.#transport?.isBusy?.()) return false;
+    return this.#transport?.send(copy.event, copy.payload, () => {}) ?? false;
+  }
+
+  /** Remove the token and discard all events: the next join starts with a fresh state. */
+  forget() {
+    this.#isForgotten = true;
+    this.#tokens.remove();
+    this.#queue.discardAll("forgotten");
+  }
+
+  /** Discard the events without a reply, and all that are pushed later. */
+  giveUp() {
+    closeView(this);
+    this.#listeners.abort();
+    this.#queue.close();
+  }
+
+  /** Stop, and leave the events without a reply to the next `Recovery` of this view, in this page or after a reload.
+   * Their promises are rejected with the reason "closed". */
+  close() {
+    closeView(this);
+    this.#isClosed = true;
+    this.#listeners.abort();
+    this.#rejoinTimer.clear();
+    this.#queue.handOver();
+  }
+
+  /** Close, as the page has made another `Recovery` for this view. */
+  giveWay() {
+    console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+    this.close();
+    this.tell("refused", { reason: "replaced" });
+  }
+
+  /** Use a transport for events from the next join on. @param {Transport} transport */
+  carry(transport) {
+    this.#transport = transport;
+  }
+
+  /**
+   * Return a channel of the npm `phoenix` client that sends the token with every join, and that `push` of this object
+   * sends events through. Events pushed with the channel's own `push` are neither queued nor resent.
+   * @template {PhoenixChannel} C @param {PhoenixSocket<C>} socket
+   * @param {string} topic @param {Params} [params] @returns {C}
+   */
+  channel(socket, topic, params = {}) {
+    const channel = socket.channel(topic, () => this.joinPayload(params));
+    const join = channel.join.bind(channel);
+    channel.join = (timeout) =>
+      join(timeout).receive("ok", (/** @type {Payload} */ reply) => this.joined(reply));
+    channel.on("recovery:token", (pushed) => this.keep(pushed));
+    this.#shareSocket(socket);
+    channel.onError(() => this.dropped());
+    channel.onClose(() => this.dropped());
+    this.carry(phoenixTransport(channel));
+    const push = channel.push.bind(channel);
+    channel.push = (/** @type {any[]} */ ...what) => {
+      // the page continues with its fresh state, which another join would replace
+      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
+      return push(...what);
+    };
+    return channel;
+  }
+
+  /** Have one event given up, of all views on the socket, if it is closed over a message's size. @param {any} socket */
+  #shareSocket(socket) {
+    const queues = queuesOn.get(socket) ?? [];
+    queuesOn.set(socket, queues);
+    if (queues.push(this.#queue) > 1) return;
+    socket.onClose?.((/** @type {any} */ event) => {
+      if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.suspects.absolve();
+      if (event?.code !== CLOSE_TOO_LARGE) return;
+      const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
+      largest?.suspects.blameLargest();
+    });
+  }
+
+  /** Record that a connection or a join is being tried. */
+  connecting() {
+    this.#changes += 1;
+    this.#queue.stopSending();
+    this.#offlineSince ??= performance.now();
+    this.#setStatus("connecting");
+  }
+
+  /** Return the payload of a join that starts now. @param {Params} [params] @returns {Payload} */
+  joinPayload(params = {}) {
+    this.connecting();
+    this.#isForgotten = false;
+    const token = this.#isClosed ? null : this.#tokens.present();
+    this.#showsToken = token !== null;
+    const payload = { ...(typeof params === "function" ? params() : params) };
+    if (this.#transport !== null) payload._line = this.#queue.line;
+    return token === null ? payload : { ...payload, _recovery: token };
+  }
+
+  /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
+  joined(reply) {
+    const { _recovery, ...response } = reply ?? {};
+    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], ...told } = _recovery ?? {};
+    const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
+    const isWaiting = this.#mustWait(outcome);
+    const changes = this.#changes;
+    this.#offlineSince = null;
+    this.keep({ token });
+    this.outcome = outcome;
+    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+    const wasConnected = this.status === "connected";
+    this.status = "connected";
+    if (!isWaiting) this.#queue.handleJoin(outcome, seq, told);
+    this.tell("outcome", { outcome, elapsedMs, ttl, response, isWaiting });
+    // the page may have closed the connection in a listener
+    if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
+    if (changes !== this.#changes) return response;
+    if (isWaiting) this.#scheduleRejoin(++this.#retries);
+    else this.#startSending(seq, outcome !== null, "lines" in told);
+    return response;
+  }
+
+  /** Return whether to wait for the state that the shown token stands for. @param {Outcome | null} outcome */
+  #mustWait(outcome) {
+    if (!RETRY_OUTCOMES.includes(outcome ?? "")) {
+      this.#waitUntil = null;
+      return false;
+    }
+    this.#waitUntil ??= performance.now() + MAX_WAIT_MS;
+    return this.#showsToken && performance.now() < this.#waitUntil;
+  }
+
+  /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
+  dropped(closeCode) {
+    this.#changes += 1;
+    this.#rejoinTimer.clear();
+    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
+    if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
+    this.#offlineSince ??= performance.now();
+    this.#setStatus("disconnected");
+  }
+
+  /** Store a new token, from a join or from the event `recovery:token`. Without one, the old token stays. A token of
+   * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
+   * @param {{ token?: string | null, owner?: string }} pushed */
+  keep({ token, owner }) {
+    if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
+    if (owner) this.#queue.setOwner(owner, true);
+  }
+
+  /** Dispatch an event. @param {string} type @param {unknown} detail */
+  tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  /** Start to send events. @param {number} seq @param {boolean} isNumbered @param {boolean} hasLines */
+  #startSending(seq, isNumbered, hasLines) {
+    this.#retries = 0;
+    if (this.#transport === null) return;
+    const send = this.#transport.send.bind(this.#transport);
+    const rejoin = () => {
+      this.#queue.stopSending();
+      this.#scheduleRejoin(1);
+    };
+    const { isBusy, probe } = this.#transport;
+    const options = { send, rejoin, isBusy, probe, seq, isNumbered, hasLines, timeoutMs: this.#timeoutMs };
+    this.#queue.startSending(new Sender(this.#queue, options));
+  }
+
+  /** @param {number} tries */
+  #scheduleRejoin(tries) {
+    const transport = this.#transport;
+    if (transport === null || this.status !== "connected") return;
+    const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
+    const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
+    this.#rejoinTimer.set(ms, () => transport.rejoin());
+  }
+
+  /** @param {Status} status */
+  #setStatus(status) {
+    if (status === this.status) return;
+    this.status = status;
+    this.tell("status", status);
+  }
+}

@@ -1,0 +1,90 @@
+/** Tokens: secrets, which are kept in the tab's storage and never put into a URL or a log line. */
+import { tryOrNull } from "../browser.js";
+import { acquirePageLock } from "./page_lock.js";
+import { keyOf } from "./storage_keys.js";
+/** @import { StorageKind } from "../types.js" */
+
+/** @type {Map<string, TokenStore>} */
+const tokenStores = new Map();
+
+/** The token of one view, in memory and, if there is one, in the browser's storage. */
+export class TokenStore {
+  /** @type {string | null} */ #token;
+  /** @type {StorageKind} */ #storage;
+  #key;
+  #isPresented = false;
+  /** Whether the browser's storage has the token. */ #isStored = false;
+
+  /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
+  static forView(viewId, storage) {
+    const name = `${storage} ${viewId}`;
+    const store = tokenStores.get(name) ?? new TokenStore(viewId, storage);
+    tokenStores.set(name, store);
+    return store;
+  }
+
+  /** @param {string} viewId @param {StorageKind} storage */
+  constructor(viewId, storage) {
+    this.#key = keyOf(viewId);
+    this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
+    this.#token = this.#read();
+    this.#isStored = this.#token !== null;
+    /** Resolves when this tab's token is known, which takes time only with localStorage. */
+    this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
+  }
+
+  get token() {
+    return this.#token;
+  }
+
+  /** Return the token to send with a join. */
+  present() {
+    this.#isPresented = true;
+    return this.#token;
+  }
+
+  /** @param {string} token */
+  save(token) {
+    this.#token = token;
+    tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
+    this.#isStored = this.#read() === token;
+  }
+
+  /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
+   * whether that page has removed it. */
+  readAgain() {
+    const stored = this.#read();
+    if (stored === this.#token || (stored === null && !this.#isStored)) return false;
+    this.#token = stored;
+    this.#isStored = stored !== null;
+    return true;
+  }
+
+  remove() {
+    this.#token = null;
+    tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
+  }
+
+  /**
+   * Become the owner of the token in localStorage, if no other tab is. A tab that has a token in sessionStorage, or
+   * that has joined already, keeps using sessionStorage: two tabs must never send the same token.
+   */
+  async #acquireOwnership() {
+    if (this.#token !== null) return;
+    const release = await acquirePageLock(this.#key).catch(() => null);
+    if (this.#isPresented || this.#token !== null) return release?.();
+    if (release === null) return;
+    this.#storage = "localStorage";
+    this.#token = this.#read();
+    this.#isStored = this.#token !== null;
+  }
+
+  #read() {
+    return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
+  }
+
+  /** @returns {Storage | null} */
+  #webStorage() {
+    return this.#storage === "none" ? null : globalThis[this.#storage];
+  }
+}

@@ -1,0 +1,1785 @@
+/*! django-recovery-app 0.1.0 | BSD-3-Clause */
+
+// src/backoff.js
+/** Waiting times between tries. */
+/**
+ * Return a backoff with full jitter: a random time between zero and a bound that doubles with each try. It spreads
+ * out the clients that reconnect after a server restart.
+ * @param {number} baseMs @param {number} capMs @returns {Backoff}
+ */
+function fullJitter(baseMs, capMs) {
+  return (tries) => Math.random() * Math.min(capMs, baseMs * 2 ** (tries - 1));
+}
+/** The backoff after a lost connection; also an option of the npm clients. */
+var reconnectAfterMs = /* @__PURE__ */ fullJitter(100, 5e3);
+/** The backoff after a refused join or a crashed channel; also an option of the npm clients. */
+var rejoinAfterMs = /* @__PURE__ */ fullJitter(1e3, 1e4);
+
+// src/event_error.js
+/** @typedef {"EventRefused" | "EventUnconfirmed" | "EventLost" | "QueueFull"} EventErrorName */
+/** @type {Record<string, EventErrorName>} */
+var NAMES = {
+  refused: "EventRefused",
+  unconfirmed: "EventUnconfirmed",
+  closed: "EventUnconfirmed",
+  in_flight: "EventUnconfirmed",
+  full: "QueueFull"
+};
+/** Why an event has no reply, or an error as its reply. `name` tells the cases apart. */
+var EventError = class extends Error {
+  /** @type {EventErrorName} */
+  name;
+  /** The name of the event, as it was pushed. @type {string} */
+  event;
+  /** @type {Payload} */
+  payload;
+  /** @type {LostReason | "refused"} */
+  reason;
+  /** The response of the server, if it refused the event. @type {Payload | undefined} */
+  response;
+  /** @param {PageEvent} pushed @param {LostReason | "refused"} reason @param {Payload} [response] */
+  constructor({ event, payload }, reason, response) {
+    super(`the event ${event} has no reply: ${reason}`);
+    this.name = NAMES[reason ?? ""] ?? "EventLost";
+    this.event = event;
+    this.payload = payload;
+    this.reason = reason;
+    this.response = response;
+  }
+};
+
+// src/browser.js
+/** What the page asks of its browser. */
+/** Return the result of `action`, or null if it throws, as any access to a storage may.
+ * @template T @param {() => T} action @returns {T | null} */
+function tryOrNull(action) {
+  try {
+    return action();
+  } catch {
+    return null;
+  }
+}
+/** Return a word that no other page has. */
+function randomWord() {
+  return Math.random().toString(36).slice(2, 12);
+}
+/** Return the names of the person that the page was made for, if it knows any. @param {string} [given] */
+function namesOfPage(given) {
+  const element = tryOrNull(() => globalThis.document?.querySelector("[data-recovery-owner]"));
+  const names = given || /** @type {HTMLElement | null} */
+  element?.dataset.recoveryOwner || "";
+  return names.split(" ").filter((name) => name !== "");
+}
+/** Return whether the page is being prepared and isn't shown yet: its storage may be a copy. */
+function isPrerendering() {
+  return Boolean(
+    /** @type {any} */
+    globalThis.document?.prerendering
+  );
+}
+
+// src/connection/close_codes.js
+/** WebSocket close codes. */
+var CLOSE_NORMAL = 1e3;
+/** What a browser tells of a connection that was lost without a close code; also of one that is silent. */
+var CLOSE_DEAD = 1006;
+var CLOSE_POLICY = 1008;
+/** A message is larger than the server accepts. */
+var CLOSE_TOO_LARGE = 1009;
+/** This client has dropped the connection. Codes from 4000 on are for applications. */
+var CLOSE_DROPPED = 4e3;
+/** Close codes by which a connection may have been lost over an event: not those of a server that stops or refuses. */
+var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
+/** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
+function isDenial(code) {
+  return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
+}
+
+// src/connection/phoenix_transport.js
+/**
+ * Return a transport for a channel of the npm `phoenix` client. It bypasses the channel's buffer, which is sent after
+ * the next join, when the queue resends the same events.
+ * @param {any} channel @returns {Transport}
+ */
+function phoenixTransport(channel) {
+  const send = channel.push.bind(channel);
+  return {
+    send(event, payload, onReply) {
+      if (!channel.canPush()) return false;
+      const push = send(event, payload);
+      for (const status of ["ok", "error", "timeout"]) {
+        push.receive(status, (response) => onReply({ status, response }));
+      }
+      return true;
+    },
+    // as if the server had reported a crash: the only way to make the client rejoin by its own rules
+    rejoin: () => channel.trigger("phx_error")
+  };
+}
+
+// src/timer.js
+/** A function that is called later, at most one at a time. */
+var Timer = class {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #id;
+  /** Whether it was set, and not cleared since. */
+  get isSet() {
+    return this.#id !== void 0;
+  }
+  /** Call a function after so long, in place of what was to be called. @param {number} ms @param {() => void} then */
+  set(ms, then) {
+    clearTimeout(this.#id);
+    this.#id = setTimeout(then, ms);
+  }
+  clear() {
+    clearTimeout(this.#id);
+    this.#id = void 0;
+  }
+};
+
+// src/tokens/storage_keys.js
+/** Names in the browser's storages. */
+/** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
+ * @param {string} viewId */
+function keyOf(viewId) {
+  return `lv_recovery_${viewId.replaceAll(":events", "%3Aevents")}`;
+}
+
+// src/events/queued_event.js
+/** @typedef {string | null} Owner a name for a person, by the server; null if not known */
+/**
+ * @typedef {object} EventFields
+ * @property {string} id a random word, by which another page of the tab knows the event
+ * @property {number | null} seq
+ * @property {string | null} line by whom it was numbered: null if not known
+ * @property {boolean} isEarly
+ * @property {boolean} isAnswered
+ * @property {number} cuts how many connections were cut when it was next
+ * @property {Owner} owner
+ * @typedef {PageEvent & EventFields} StoredEvent
+ */
+/** @typedef {[line: string, first: number]} Line the events that one page has numbered, from the first on */
+/** @typedef {{ seq: number, lines: Line[], errors: number[] }} Original the events in a state that was copied */
+/** @typedef {{ onReply(reply: Reply): void, onLost(error: Error): void }} Listener one of them is called, once */
+/** How many lines of a state the server remembers, with the first number of each. */
+var MAX_LINES = 16;
+/** An event of the page, from its push until the server has stored its effect. */
+var QueuedEvent = class _QueuedEvent {
+  /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
+  stage = "queued";
+  /** Whether the tab's storage has it with its number. */
+  isStored = false;
+  #listener;
+  /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
+   * @param {Listener} listener */
+  static from(pushed, listener) {
+    const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
+    return new _QueuedEvent({ ...pushed, ...numbers, isAnswered: false }, listener);
+  }
+  /** @param {StoredEvent} stored @param {Listener} listener */
+  constructor({ id, event, payload, seq, line, isEarly, isAnswered, cuts, owner }, listener) {
+    this.id = id ?? randomWord();
+    this.event = event;
+    this.payload = payload;
+    /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
+    this.seq = seq;
+    this.line = line ?? null;
+    this.cuts = cuts ?? 0;
+    /** Whether it was pushed before the first join. Such an event is valid for any state. */
+    this.isEarly = isEarly;
+    this.isAnswered = isAnswered;
+    this.owner = owner;
+    this.chars = JSON.stringify(payload).length;
+    this.#listener = listener;
+  }
+  /** Record a reply, and pass the first one on. @param {Reply} reply */
+  handleReply(reply) {
+    this.stage = "replied";
+    if (this.isAnswered) return;
+    this.isAnswered = true;
+    this.#listener.onReply(reply);
+  }
+  /** @param {LostReason} reason */
+  markLost(reason) {
+    this.isAnswered = true;
+    // what another person pushed isn't in the error either
+    const pushed = reason === "owner" ? { event: "", payload: {} } : this;
+    this.#listener.onLost(new EventError(pushed, reason));
+  }
+  /** Have another listener told what becomes of it, as the page no longer waits. @param {Listener} listener */
+  passTo(listener) {
+    this.#listener.onLost(new EventError(this, "in_flight"));
+    this.#listener = listener;
+  }
+  get sizeBytes() {
+    return new TextEncoder().encode(JSON.stringify([this.event, this.payload])).length;
+  }
+  /** @param {number} seq */
+  isUpTo(seq) {
+    return this.seq !== null && this.seq <= seq;
+  }
+  /** Return whether a state with these lines is known to contain this event. @param {number} seq @param {Line[]} lines */
+  isAppliedIn(seq, lines) {
+    return this.isUpTo(seq) && this.line !== null && this.#lineIn(lines) === this.line;
+  }
+  /** Return whether its number is that of another page's event in a state. @param {number} seq @param {Line[]} lines */
+  isTakenIn(seq, lines) {
+    // nobody knows whose the numbers before all the lines were that the server remembers
+    const forgotten = lines.length < MAX_LINES ? this.line : "";
+    return this.isUpTo(seq) && this.line !== null && (this.#lineIn(lines) ?? forgotten) !== this.line;
+  }
+  /** Return whose line the number belongs to in a state. @param {Line[]} lines @returns {string | undefined} */
+  #lineIn(lines) {
+    return lines.filter(([, first]) => this.seq !== null && first <= this.seq).at(-1)?.[0];
+  }
+  /** @returns {StoredEvent} */
+  toJSON() {
+    const { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner } = this;
+    return { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner };
+  }
+};
+/** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
+function isStoredEvent(stored) {
+  const { event, payload, seq, owner } = stored ?? {};
+  const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+  return isEvent && typeof owner === "string" && owner !== "";
+}
+
+// src/events/event_storage.js
+/** How many events of other pages, and how many characters of their replies, are remembered as settled. */
+var MAX_SETTLED = 100;
+var MAX_SETTLED_CHARS = 1e5;
+/** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
+/** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
+var EventStorage = class {
+  #key;
+  #getStorage;
+  /** @param {string} viewId @param {StorageKind} storage */
+  constructor(viewId, storage) {
+    this.#key = `${keyOf(viewId)}:events`;
+    this.#getStorage = () => storage === "none" ? null : globalThis.sessionStorage;
+  }
+  /** @returns {StoredEvent[]} */
+  load() {
+    return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+  }
+  /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */
+  loadSettled() {
+    return tryOrNull(() => new Map(JSON.parse(this.#getStorage()?.getItem(`${this.#key}:settled`) ?? ""))) ?? /* @__PURE__ */ new Map();
+  }
+  /** Remember for the page that has pushed an event what became of it: that page may only sleep.
+   * @param {string} id @param {Settled} what */
+  settle(id, what) {
+    const settled = [...this.loadSettled(), [id, what]].slice(-MAX_SETTLED);
+    while (JSON.stringify(settled).length > MAX_SETTLED_CHARS) settled.shift();
+    tryOrNull(() => this.#getStorage()?.setItem(`${this.#key}:settled`, JSON.stringify(settled)));
+  }
+  forgetSettled() {
+    tryOrNull(() => this.#getStorage()?.removeItem(`${this.#key}:settled`));
+  }
+  /** @param {QueuedEvent[]} events */
+  save(events) {
+    const isSaved = tryOrNull(() => {
+      if (events.length > 0) this.#getStorage()?.setItem(this.#key, JSON.stringify(events));
+      return events.length > 0;
+    });
+    // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
+    if (!isSaved) tryOrNull(() => this.#getStorage()?.removeItem(this.#key));
+  }
+};
+
+// src/events/page_event.js
+/** Events as the page pushes them. */
+/** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
+var MAX_DEPTH = 500;
+/** @param {unknown} value @param {number} levels @returns {boolean} */
+function isDeeperThan(value, levels) {
+  if (value === null || typeof value !== "object") return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
+}
+/** Return a copy of an event. Throw a TypeError for one that no server accepts, as it would block those after it.
+ * @param {string} event @param {Payload} payload @returns {PageEvent} */
+function copyEvent(event, payload) {
+  if (typeof event !== "string") throw new TypeError("an event's name must be a string");
+  if (event.startsWith("phx_")) throw new TypeError(`${event} is reserved by the protocol`);
+  const copy = JSON.parse(JSON.stringify(payload));
+  if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
+    throw new TypeError("a payload must be an object");
+  }
+  if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
+  return { event, payload: copy };
+}
+/** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
+function toPageEvent({ event, payload }) {
+  return { event, payload };
+}
+
+// src/events/listeners.js
+/** Whom a page tells what became of an event. */
+/** Return a listener that settles the promise of the event.
+ * @param {PageEvent} pushed @param {(response: Payload) => void} resolve @param {(error: Error) => void} reject
+ * @returns {Listener} */
+function promiseListener(pushed, resolve, reject) {
+  return {
+    onReply: ({ status, response }) => status === "ok" ? resolve(response) : reject(new EventError(pushed, "refused", response)),
+    onLost: reject
+  };
+}
+/** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
+ * @param {StoredEvent} pushed @param {(id: string, what: Settled) => void} remember for the page that sleeps
+ * @param {(type: string, detail: unknown) => void} emit @returns {Listener} */
+function orphanListener(pushed, remember, emit) {
+  const settle = (what) => pushed.id && remember(pushed.id, what);
+  return {
+    onReply: (reply) => {
+      settle({ reply });
+      emit("reply", { ...toPageEvent(pushed), ...reply });
+    },
+    onLost: (error) => settle({ reason: (
+      /** @type {any} */
+      error.reason
+    ) })
+  };
+}
+
+// src/events/ownership.js
+/** For whom the page acts: each event belongs to the person it was pushed by, and isn't sent for another. */
+var Ownership = class {
+  /** @type {Owner} */
+  owner;
+  /** Whom the page was made for, if it knows that itself, and other names of theirs. */
+  #namesOfPage;
+  /** @param {string[]} namesOfPage */
+  constructor(namesOfPage2) {
+    this.#namesOfPage = namesOfPage2;
+    this.owner = this.ownerOfPage;
+  }
+  /** @returns {Owner} */
+  get ownerOfPage() {
+    return this.#namesOfPage[0] ?? null;
+  }
+  /** @param {QueuedEvent} queued */
+  isOwn(queued) {
+    return queued.owner === this.owner;
+  }
+  /** @param {QueuedEvent} queued */
+  isEarlyAndUnowned({ owner, isEarly }) {
+    return owner === null && isEarly;
+  }
+  /** Return whether an event from before the first join is of the person who has joined, as far as the page knows.
+   * @param {Owner} joined @param {QueuedEvent} queued */
+  isEarlyFor(joined, queued) {
+    const isOfPage = queued.owner === this.ownerOfPage && this.#namesOfPage.includes(joined ?? "");
+    return this.isEarlyAndUnowned(queued) || queued.isEarly && isOfPage;
+  }
+  /** Forget the other names: somebody else may be at the page by now. */
+  forgetAliases() {
+    this.#namesOfPage = this.#namesOfPage.slice(0, 1);
+  }
+};
+
+// src/events/patience.js
+/** How long a page waits for the response to an event. */
+/** Throw a TypeError for options that mean nothing. @param {PushOptions} options */
+function checkPatience({ signal, timeoutMs }) {
+  if (signal !== void 0 && typeof signal?.addEventListener !== "function") {
+    throw new TypeError("signal must be an AbortSignal");
+  }
+  if (timeoutMs !== void 0 && !(timeoutMs > 0)) throw new TypeError("timeoutMs must be a positive number");
+}
+/** Call a function once the page has waited for long enough. Return a function that puts an end to that.
+ * @param {PushOptions} options @param {() => void} giveUp @returns {() => void} */
+function onImpatience({ signal, timeoutMs }, giveUp) {
+  const timer = timeoutMs === void 0 ? void 0 : setTimeout(giveUp, timeoutMs);
+  signal?.addEventListener("abort", giveUp, { once: true });
+  return () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", giveUp);
+  };
+}
+
+// src/events/suspects.js
+/** After how many cuts, or crashes of a server, an event that was next is given up. */
+var MAX_CUTS = 3;
+/** What is known of events over which connections may have been lost: each would block all behind it for ever. */
+var Suspects = class {
+  #getEvents;
+  /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
+  #unanswered = [];
+  /** Whether one of them may be why. */
+  #wasCut = false;
+  /** Whether an event that is about to be given up waits, or waited, until the connection had held. */
+  #holds = false;
+  /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */
+  #tooLarge = null;
+  /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
+  constructor(getEvents) {
+    this.#getEvents = getEvents;
+  }
+  /** The first event without a reply, if connections were cut when it was next. */
+  get first() {
+    const first = this.#getEvents().find(({ isAnswered }) => !isAnswered);
+    return first !== void 0 && first.cuts > 0 ? first : void 0;
+  }
+  /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
+   * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
+  hold() {
+    this.#holds = !this.#holds && this.first?.cuts === MAX_CUTS - 1;
+    return this.#holds;
+  }
+  /** Note that events are being sent on a new connection. */
+  forgetUnanswered() {
+    this.#unanswered = [];
+  }
+  /** Note which events were being sent on a connection that is lost. @param {boolean} wasCut */
+  noteUnanswered(wasCut) {
+    this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
+    this.#wasCut = wasCut;
+  }
+  /** Note that the connection was not lost over an event. */
+  absolve() {
+    this.#wasCut = false;
+  }
+  get largestBytes() {
+    return this.#largest?.sizeBytes ?? 0;
+  }
+  /** Note that the server closed the connection over the size of a message: of the largest that was being sent. */
+  blameLargest() {
+    this.#tooLarge = this.#largest ?? null;
+  }
+  get #largest() {
+    const sent = this.#unanswered.filter((queued) => this.#getEvents().includes(queued));
+    return sent.sort((one, other) => other.sizeBytes - one.sizeBytes).at(0);
+  }
+  /** Return, once, the event that seemed too large, unless the state contains it: the message may have been another.
+   * @param {number} seq of the last event in the state */
+  takeTooLarge(seq) {
+    const tooLarge = this.#tooLarge;
+    this.#tooLarge = null;
+    return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : void 0;
+  }
+  /** Return the next event if it has been next, and sent, when too many connections were cut.
+   * @param {number} seq of the last event in the state */
+  takeUndeliverable(seq) {
+    const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
+    if (!this.#wasCut || !next || !this.#unanswered.includes(next)) return void 0;
+    if (next.cuts === MAX_CUTS - 1 && !this.#holds) return void 0;
+    next.cuts += 1;
+    return next.cuts >= MAX_CUTS ? next : void 0;
+  }
+};
+
+// src/events/event_queue.js
+/** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
+var MAX_SAVED_AT_ONCE = 64;
+var SAVE_AFTER_MS = 250;
+/** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
+/** @typedef {(type: string, detail: unknown) => void} Emit */
+/**
+ * The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
+ *
+ * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
+ * means for its events; a `Sender` sends them.
+ */
+var EventQueue = class {
+  /** @type {QueuedEvent[]} */
+  events = [];
+  /** Stored events that nobody sees until their owner is known. @type {QueuedEvent[]} */
+  #setAside = [];
+  /** @type {Sender | null} */
+  #sender = null;
+  /** By whom this page's numbers are assigned in the current state. */
+  line = randomWord();
+  suspects = new Suspects(() => this.events);
+  #saveTimer = new Timer();
+  #durableSeq = 0;
+  #hasJoined = false;
+  #isClosed = false;
+  #storage;
+  #limits;
+  #ownership;
+  #emit;
+  /** @param {EventStorage} storage @param {Limits} limits @param {string[]} namesOfPage @param {Emit} emit */
+  constructor(storage, limits, namesOfPage2, emit) {
+    this.#storage = storage;
+    this.#limits = limits;
+    this.#ownership = new Ownership(namesOfPage2);
+    this.#emit = emit;
+    this.use(storage);
+  }
+  /** The events without a reply. */
+  get pending() {
+    return this.events.filter((queued) => !queued.isAnswered && this.#ownership.isOwn(queued));
+  }
+  /** Whether events are sent now. */
+  get isSending() {
+    return this.#sender !== null;
+  }
+  /** Add an event, and return a promise for its reply.
+   * @param {string} event @param {Payload} payload @param {PushOptions} [options] */
+  add(event, payload, options = {}) {
+    /** @type {PageEvent} */
+    let copy;
+    try {
+      copy = copyEvent(event, payload);
+      checkPatience(options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    let stopClock = () => {
+    };
+    const reply = new Promise((resolve, reject) => {
+      const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
+      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      stopClock = onImpatience(options, () => this.#stopWaiting(queued));
+      if (options.signal?.aborted) queued.markLost("withdrawn");
+      else if (this.#isClosed) this.discard([queued], "left");
+      else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
+      else {
+        this.events.push(queued);
+        if (this.#sender) this.#sender.flush();
+        else this.saveSoon();
+      }
+    });
+    reply.then(stopClock, stopClock);
+    return reply;
+  }
+  /**
+   * Continue after the last event of a recovered state. Otherwise discard the events of the previous state, which
+   * must not be applied to a fresh one.
+   * @param {Outcome | null} outcome @param {number} seq of the last event in the state
+   * @param {{ lines?: Line[], original?: Original }} [told]
+   */
+  handleJoin(outcome, seq, { lines = [], original } = {}) {
+    this.#dropForeign();
+    if (outcome === "recovered") {
+      this.#skip(this.suspects.takeTooLarge(seq), "too_large");
+      this.#discardTaken(seq, lines);
+      this.#skip(this.suspects.takeUndeliverable(seq), "undeliverable");
+      this.requeueAfter(seq);
+    } else {
+      if (original) this.#settleApplied(original);
+      // the state that was copied may have come from a duplicate of the tab, with the same early events
+      const isCopy = original !== void 0;
+      this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
+      if (this.#hasJoined) this.line = randomWord();
+    }
+    this.suspects.absolve();
+    this.#durableSeq = seq;
+    this.releaseUpTo(seq);
+    this.#hasJoined = true;
+    for (const queued of this.events) queued.isEarly = false;
+    this.save();
+  }
+  /**
+   * Act for the person that the server has named. If the page continues its state under another name, after a login
+   * say, its events go with the state. Those that are set aside, which are of an earlier page, only go along if the
+   * server has named the same person by an alias.
+   * @param {Owner} named @param {boolean} continues @param {string[]} [aliases]
+   */
+  setOwner(named, continues, aliases = []) {
+    const owner = named ?? this.#ownership.ownerOfPage;
+    const isAlias = (queued) => queued.owner !== null && aliases.includes(queued.owner);
+    const own = this.events.filter((queued) => continues || isAlias(queued) || this.#ownership.isEarlyFor(owner, queued));
+    for (const queued of [...own, ...this.#setAside.filter(isAlias)]) queued.owner = owner;
+    this.#ownership.owner = owner;
+    this.#takeBack();
+  }
+  /** Forget events that were pushed when nobody had joined: somebody else may be at the page by now. */
+  dropUnowned() {
+    this.#ownership.forgetAliases();
+    this.#drop(this.events.filter((queued) => this.#ownership.isEarlyAndUnowned(queued)));
+  }
+  /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
+  startSending(sender) {
+    this.#sender = sender;
+    this.suspects.forgetUnanswered();
+    sender.flush();
+  }
+  /**
+   * Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
+   * still there, or it was settled by another page, or its number tells. Those of other pages are sent by this one now.
+   */
+  readAgain() {
+    const stored = new Map(this.#storage.load().map((each) => [each.id, each]));
+    const settled = this.#storage.loadSettled();
+    for (const queued of [...this.events]) {
+      const { seq, line, cuts } = stored.get(queued.id) ?? queued;
+      Object.assign(queued, { seq, line, cuts });
+      const { reply, reason } = settled.get(queued.id) ?? {};
+      if (reply) queued.handleReply(reply);
+      if (stored.delete(queued.id) || queued.owner === null) continue;
+      if (reply) this.remove([queued]);
+      else if (reason !== void 0 || queued.seq === null) this.discard([queued], reason ?? "superseded");
+    }
+    this.#setAside = [...stored.values()].map((each) => this.#orphan(each));
+    this.#takeBack();
+    this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+    for (const queued of this.events) queued.stage = "queued";
+    this.save();
+  }
+  /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
+  stopSending(wasCut = false) {
+    if (this.#sender) this.suspects.noteUnanswered(wasCut);
+    this.#sender?.stop();
+    this.#sender = null;
+    for (const queued of this.events) queued.stage = "queued";
+  }
+  /** Queue all later events again, or discard them if the next one is no longer here. @param {number} seq */
+  requeueAfter(seq) {
+    const later = this.events.filter((queued) => !queued.isUpTo(seq));
+    for (const queued of later) queued.stage = "queued";
+    const next = later[0]?.seq ?? this.#durableSeq + 1;
+    if (next > seq + 1) this.discard(later, "rolled_back");
+  }
+  /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
+  releaseUpTo(seq) {
+    this.#durableSeq = Math.max(this.#durableSeq, seq);
+    this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
+  }
+  /** @param {QueuedEvent[]} events */
+  remove(events) {
+    this.events = this.events.filter((queued) => !events.includes(queued));
+  }
+  /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
+  discard(events, reason) {
+    this.#drop(events.filter((queued) => !this.#ownership.isOwn(queued)));
+    const own = events.filter((queued) => this.#ownership.isOwn(queued));
+    this.remove(own);
+    if (reason === "full") this.saveSoon();
+    else this.save();
+    for (const queued of own) queued.markLost(reason);
+    if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
+  }
+  /** Discard an event that the state doesn't contain: it contains none of those after it, which get new numbers.
+   * @param {QueuedEvent | undefined} skipped @param {LostReason} reason */
+  #skip(skipped, reason) {
+    if (skipped === void 0) return;
+    for (const queued of this.events.slice(this.events.indexOf(skipped) + 1)) queued.seq = null;
+    this.discard([skipped], reason);
+  }
+  /** Discard events whose numbers are those of another page's events in the state, and all that were numbered after
+   * them. @param {number} seq of the last event in the state @param {Line[]} lines */
+  #discardTaken(seq, lines) {
+    const first = this.events.findIndex((queued) => queued.isTakenIn(seq, lines));
+    if (first >= 0) this.discard(this.events.slice(first).filter((queued) => queued.seq !== null), "superseded");
+  }
+  /** Settle the events that a copied state is known to contain. @param {Original} original */
+  #settleApplied({ seq, lines, errors }) {
+    for (const queued of [...this.events]) {
+      if (!queued.isAppliedIn(seq, lines)) continue;
+      queued.handleReply({ status: errors.includes(Number(queued.seq)) ? "error" : "ok", response: {} });
+      this.remove([queued]);
+    }
+  }
+  /** Discard all events, also those that were set aside. @param {LostReason} reason */
+  discardAll(reason) {
+    this.#setAside = [];
+    this.#storage.forgetSettled();
+    this.discard(this.events, reason);
+  }
+  /** Use the storage of a view that has its name now. @param {EventStorage} storage */
+  use(storage) {
+    this.#storage = storage;
+    this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+    this.#takeBack();
+  }
+  /** Leave all events to the storage, and accept no more. */
+  handOver() {
+    this.stopSending();
+    this.save();
+    this.#isClosed = true;
+    const left = this.events;
+    this.events = [];
+    this.#setAside = [];
+    this.#storage = new EventStorage("", "none");
+    for (const queued of left) queued.markLost("closed");
+  }
+  /** Discard all events without a reply, and all that are added later. */
+  close() {
+    this.#isClosed = true;
+    this.events = this.events.filter(({ isAnswered }) => !isAnswered);
+    this.discardAll("left");
+  }
+  /** Store the events of those whose names are known: a later page must find out whether it may send them. */
+  save() {
+    this.#saveTimer.clear();
+    this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    for (const queued of this.events) queued.isStored = true;
+  }
+  /** Store them now or, if that takes long, together with the next changes. */
+  saveSoon() {
+    if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
+    else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
+  }
+  /** Store what `saveSoon` has left. */
+  saveRest() {
+    if (this.#saveTimer.isSet) this.save();
+  }
+  /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
+   * @param {QueuedEvent} queued */
+  #stopWaiting(queued) {
+    if (queued.seq !== null) return queued.passTo(this.#orphanListener(queued));
+    this.remove([queued]);
+    this.save();
+    queued.markLost("withdrawn");
+  }
+  /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
+  #takeBack() {
+    if (this.#ownership.owner === null) return;
+    this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+    this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+  }
+  #dropForeign() {
+    if (this.#setAside.length > 0) this.#storage.forgetSettled();
+    this.#setAside = [];
+    this.#drop(this.events.filter((queued) => !this.#ownership.isOwn(queued)));
+  }
+  /** Remove events without reporting them. @param {QueuedEvent[]} events */
+  #drop(events) {
+    this.remove(events);
+    for (const queued of events) queued.markLost("owner");
+  }
+  /** @param {QueuedEvent} queued */
+  #hasRoomFor({ chars }) {
+    const { maxKept, maxKeptChars } = this.#limits;
+    const events = [...this.#setAside, ...this.events];
+    return events.length < maxKept && events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
+  }
+  /** Return an event of another page. @param {StoredEvent} stored */
+  #orphan(stored) {
+    return new QueuedEvent(stored, this.#orphanListener(stored));
+  }
+  /** @param {StoredEvent} pushed */
+  #orphanListener(pushed) {
+    const remember = (id, what) => this.#storage.settle(id, what);
+    return orphanListener(pushed, remember, this.#emit);
+  }
+};
+
+// src/events/sender.js
+/** How long a connection has to hold before an event is sent that is about to be given up. */
+var SUSPECT_AFTER_MS = 1e3;
+/** How many events may await a reply at the same time. The server keeps its replies to twice as many. */
+var MAX_IN_FLIGHT = 32;
+/**
+ * The sender of a queue's events from one join until the next disconnect: in order, a limited number at a time, and
+ * again if there is no reply.
+ *
+ * `isNumbered`: whether the server recognizes repeated events. Otherwise none is resent.
+ * `hasLines`: whether the server knows whose numbers are whose.
+ * @typedef {Transport & { seq: number, isNumbered: boolean, hasLines: boolean, timeoutMs: number }} SenderOptions
+ */
+var Sender = class {
+  #queue;
+  #options;
+  /** The highest number that was applied or sent. */
+  #lastSentSeq;
+  #round = 0;
+  /** The event before the last gap that was handled. @type {number | null} */
+  #lastGap = null;
+  #isStopped = false;
+  #timer = new Timer();
+  #holdTimer = new Timer();
+  /** @param {EventQueue} queue @param {SenderOptions} options */
+  constructor(queue, options) {
+    this.#queue = queue;
+    this.#options = options;
+    this.#lastSentSeq = options.seq;
+    if (options.isNumbered && queue.suspects.hold()) {
+      this.#holdTimer.set(SUSPECT_AFTER_MS, () => {
+        this.#holdTimer.clear();
+        this.flush();
+      });
+    }
+  }
+  /**
+   * Send as many events as allowed. All queued events get their numbers, and are stored with them, before any is
+   * sent: a tab that is duplicated now must not assign other numbers to events that the state already contains.
+   */
+  flush() {
+    if (this.#isStopped) return this.#queue.saveSoon();
+    const room = this.#options.isNumbered ? this.#room() : Infinity;
+    const waiting = this.#inStage("queued");
+    let last = this.#lastAssignedSeq();
+    for (const queued of waiting) if (queued.seq === null) Object.assign(queued, { line: this.#queue.line, isStored: false });
+    for (const queued of waiting) queued.seq ??= ++last;
+    // a larger number could make the server drop its reply to the first event that awaits one
+    const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
+    const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
+    for (const queued of ready) queued.stage = "sent";
+    if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
+    else this.#queue.saveSoon();
+    for (const queued of ready) this.#send(queued);
+    this.#startTimer();
+  }
+  /** Stop sending and ignore later replies. */
+  stop() {
+    this.#isStopped = true;
+    this.#timer.clear();
+    this.#holdTimer.clear();
+    if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
+  }
+  /** Return how many events may be sent now. A suspect is sent alone. */
+  #room() {
+    if (this.#holdTimer.isSet) return 0;
+    return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
+  }
+  /** @param {QueuedEvent} queued */
+  #send(queued) {
+    const round = this.#round;
+    this.#lastSentSeq = Math.max(this.#lastSentSeq, queued.seq ?? 0);
+    const numbers = this.#options.isNumbered ? { _seq: queued.seq, _ack: this.#acknowledgedSeq() } : {};
+    if (this.#options.hasLines && queued.line !== null) Object.assign(numbers, { _line: queued.line });
+    const isSent = this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
+      if (!this.#isStopped) this.#handleReply(queued, reply, round);
+    });
+    if (!isSent) queued.stage = "queued";
+  }
+  /** @param {QueuedEvent} queued @param {Reply} reply @param {number} round in which it was sent */
+  #handleReply(queued, { status, response }, round) {
+    const { _recovery, ...rest } = response ?? {};
+    if (status === "timeout") return this.#handleTimeout(queued);
+    if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
+    if (_recovery && status === "error" && rest.reason === "seq_taken") return this.#handleTaken(queued);
+    if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
+    this.#lastGap = null;
+    queued.handleReply({ status, response: rest });
+    if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
+    else this.#queue.remove([queued]);
+    this.#timer.clear();
+    this.flush();
+  }
+  /** Discard an event after the transport's timeout, unless it can be resent. @param {QueuedEvent} queued */
+  #handleTimeout(queued) {
+    if (!this.#options.isNumbered && queued.stage === "sent") this.#queue.discard([queued], "unconfirmed");
+  }
+  /**
+   * Resend all events after the last one that the server has applied. It reports the gap for each event behind it,
+   * so only the first report in a round counts. If the same gap is reported again, the resend timer deals with it.
+   * @param {number} applied @param {number} round
+   */
+  #handleGap(applied, round) {
+    if (round !== this.#round || applied === this.#lastGap) return;
+    this.#lastGap = applied;
+    this.#round += 1;
+    this.#lastSentSeq = applied;
+    this.#queue.requeueAfter(applied);
+    this.#timer.clear();
+    this.flush();
+  }
+  /** Discard an event whose number is another page's. @param {QueuedEvent} queued */
+  #handleTaken(queued) {
+    this.#queue.discard([queued], "superseded");
+    this.#timer.clear();
+    this.flush();
+  }
+  /** Wait for any reply before resending on the same connection: a handler may just be slow. */
+  #startTimer() {
+    if (!this.#options.isNumbered || this.#queue.events.length === 0) return;
+    if (!this.#timer.isSet) this.#timer.set(this.#options.timeoutMs, () => this.#resend());
+  }
+  #resend() {
+    this.#timer.clear();
+    // what was sent is still on its way: a second copy would only be slower
+    if (this.#options.isBusy?.()) return this.#startTimer();
+    this.#options.probe?.();
+    this.#round += 1;
+    for (const queued of this.#inStage("sent")) queued.stage = "queued";
+    // only a reply tells what was stored since the last one, and a full queue would never send again without it
+    const last = this.#queue.events.at(-1);
+    if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
+    this.flush();
+  }
+  /** @param {QueuedEvent["stage"]} stage */
+  #inStage(stage) {
+    return this.#queue.events.filter((queued) => queued.stage === stage);
+  }
+  /** Return the highest number up to which every event has its reply. */
+  #acknowledgedSeq() {
+    const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
+    return (first?.seq ?? this.#lastAssignedSeq() + 1) - 1;
+  }
+  #lastAssignedSeq() {
+    return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#lastSentSeq);
+  }
+};
+
+// src/open_views.js
+/** The views of the page that have a `Recovery`: one each, or two would send the same events. */
+/** @typedef {{ giveWay(): void }} OpenView */
+/** @type {Map<string, OpenView>} */
+var openViews = /* @__PURE__ */ new Map();
+/** Record what a view has now. What it had before gives way. @param {string} viewId @param {OpenView} opened */
+function openView(viewId, opened) {
+  const before = openViews.get(viewId);
+  openViews.set(viewId, opened);
+  if (before !== void 0 && before !== opened) before.giveWay();
+}
+/** @param {OpenView} closed */
+function closeView(closed) {
+  for (const [viewId, opened] of openViews) if (opened === closed) openViews.delete(viewId);
+}
+
+// src/tokens/page_lock.js
+/** A Web Lock that a page holds. */
+/** How long a reloaded page waits for the previous page to release its lock. */
+var LOCK_TIMEOUT_MS = 500;
+/** Acquire a Web Lock. Return a function that releases it, or null if the lock isn't available.
+ * @param {string} name @param {LockOptions} options @returns {Promise<(() => void) | null>} */
+function requestLock(name, options) {
+  return new Promise((resolve, reject) => {
+    const hold = (granted) => {
+      if (granted === null) return resolve(null);
+      return (
+        /** @type {Promise<void>} */
+        new Promise((release) => resolve(release))
+      );
+    };
+    globalThis.navigator.locks.request(name, options, hold).catch(reject);
+  });
+}
+/** Acquire a lock that is free, or that the previous page is about to release. @param {string} name */
+async function acquirePageLock(name) {
+  const free = await requestLock(name, { ifAvailable: true });
+  if (free !== null) return free;
+  const timeout = new AbortController();
+  setTimeout(() => timeout.abort(), LOCK_TIMEOUT_MS);
+  return requestLock(name, { signal: timeout.signal });
+}
+
+// src/tokens/token_store.js
+/** Tokens: secrets, which are kept in the tab's storage and never put into a URL or a log line. */
+/** @type {Map<string, TokenStore>} */
+var tokenStores = /* @__PURE__ */ new Map();
+/** The token of one view, in memory and, if there is one, in the browser's storage. */
+var TokenStore = class _TokenStore {
+  /** @type {string | null} */
+  #token;
+  /** @type {StorageKind} */
+  #storage;
+  #key;
+  #isPresented = false;
+  /** Whether the browser's storage has the token. */
+  #isStored = false;
+  /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
+  static forView(viewId, storage) {
+    const name = `${storage} ${viewId}`;
+    const store = tokenStores.get(name) ?? new _TokenStore(viewId, storage);
+    tokenStores.set(name, store);
+    return store;
+  }
+  /** @param {string} viewId @param {StorageKind} storage */
+  constructor(viewId, storage) {
+    this.#key = keyOf(viewId);
+    this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
+    this.#token = this.#read();
+    this.#isStored = this.#token !== null;
+    /** Resolves when this tab's token is known, which takes time only with localStorage. */
+    this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
+  }
+  get token() {
+    return this.#token;
+  }
+  /** Return the token to send with a join. */
+  present() {
+    this.#isPresented = true;
+    return this.#token;
+  }
+  /** @param {string} token */
+  save(token) {
+    this.#token = token;
+    tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
+    this.#isStored = this.#read() === token;
+  }
+  /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
+   * whether that page has removed it. */
+  readAgain() {
+    const stored = this.#read();
+    if (stored === this.#token || stored === null && !this.#isStored) return false;
+    this.#token = stored;
+    this.#isStored = stored !== null;
+    return true;
+  }
+  remove() {
+    this.#token = null;
+    tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
+  }
+  /**
+   * Become the owner of the token in localStorage, if no other tab is. A tab that has a token in sessionStorage, or
+   * that has joined already, keeps using sessionStorage: two tabs must never send the same token.
+   */
+  async #acquireOwnership() {
+    if (this.#token !== null) return;
+    const release = await acquirePageLock(this.#key).catch(() => null);
+    if (this.#isPresented || this.#token !== null) return release?.();
+    if (release === null) return;
+    this.#storage = "localStorage";
+    this.#token = this.#read();
+    this.#isStored = this.#token !== null;
+  }
+  #read() {
+    return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
+  }
+  /** @returns {Storage | null} */
+  #webStorage() {
+    return this.#storage === "none" ? null : globalThis[this.#storage];
+  }
+};
+
+// src/recovery.js
+/** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
+ * join does so, or until it has waited for long enough. */
+var RETRY_OUTCOMES = ["version", "unavailable"];
+/** How long a page waits for its state at most. */
+var MAX_WAIT_MS = 6e4;
+/** Outcomes by which the server tells that the token is this person's. */
+var CONTINUING_OUTCOMES = ["recovered", "copied"];
+/** The queues of all views on a socket of the npm client. @type {WeakMap<object, EventQueue[]>} */
+var queuesOn = /* @__PURE__ */ new WeakMap();
+/**
+ * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
+ *
+ * Dispatches "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
+ * ReplyDetail, for an event that was pushed before the page was reloaded).
+ * Other clients call `joinPayload`, `joined`, `dropped`, `keep` and, to send events, `carry`.
+ */
+var Recovery = class extends EventTarget {
+  #tokens;
+  #queue;
+  #storage;
+  #listeners = new AbortController();
+  #timeoutMs;
+  #rejoinAfterMs;
+  /** @type {Transport | null} */
+  #transport = null;
+  #rejoinTimer = new Timer();
+  #retries = 0;
+  #isForgotten = false;
+  /** Whether the view belongs to the next one now. */
+  #isClosed = false;
+  /** Whether the last join had a token. */
+  #showsToken = false;
+  /** Until when to wait for the state. @type {number | null} */
+  #waitUntil = null;
+  /** Counts what happens to the connection. */
+  #changes = 0;
+  #isActive;
+  /** @type {number | null} */
+  #offlineSince = null;
+  /** @type {Status} */
+  status = "disconnected";
+  /** @type {Outcome | null} */
+  outcome = null;
+  /**
+   * @param {string | null} viewId part of the storage key: `lv_recovery_<viewId>`; null until `nameView`
+   * @param {RecoveryOptions} [options]
+   */
+  constructor(viewId, options = {}) {
+    super();
+    // half of what browsers allow, as the page may use the same storage
+    const { storage = "sessionStorage", maxKept = 1e3, maxKeptChars = 25e5 } = options;
+    const limits = { maxKept, maxKeptChars };
+    if (!["sessionStorage", "localStorage", "none"].includes(storage)) {
+      throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
+    }
+    this.#storage = storage;
+    if (viewId !== null) openView(viewId, this);
+    this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
+    const emit = (type, detail) => this.tell(type, detail);
+    this.#queue = new EventQueue(
+      new EventStorage(viewId ?? "", viewId === null ? "none" : storage),
+      limits,
+      namesOfPage(options.owner),
+      emit
+    );
+    const listening = { capture: true, signal: this.#listeners.signal };
+    const show = ({ persisted }) => persisted && this.#wake();
+    globalThis.addEventListener?.("pageshow", show, listening);
+    for (const type of ["pagehide", "visibilitychange"]) {
+      globalThis.addEventListener?.(type, () => this.#queue.saveRest(), listening);
+    }
+    const activated = (resolve) => globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
+    this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
+    this.#timeoutMs = options.timeoutMs ?? 1e4;
+    this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
+  }
+  /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
+  nameView(viewId) {
+    openView(viewId, this);
+    const { token } = this;
+    this.#tokens = TokenStore.forView(viewId, this.#storage);
+    if (token !== null) this.#tokens.save(token);
+    this.#queue.use(new EventStorage(viewId, this.#storage));
+  }
+  /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
+  get ready() {
+    return Promise.all([this.#tokens.ready, this.#isActive]).then(() => {
+    });
+  }
+  /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
+  #wake() {
+    this.#queue.dropUnowned();
+    if (!this.#tokens.readAgain()) return;
+    if (this.token === null) return this.#queue.discardAll("forgotten");
+    this.#queue.readAgain();
+    if (this.status === "connected") this.#transport?.rejoin();
+  }
+  get token() {
+    return this.#tokens.token;
+  }
+  /** The events without a reply, oldest first. Those from before a reload are here once it is known that the same
+   * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
+  get pending() {
+    return this.#queue.pending.map(toPageEvent);
+  }
+  /** Send an event, now or after the next join, in order. Return a promise for the response, which
+   * rejects with an EventError if there is none.
+   * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
+  push(event, payload = {}, options = {}) {
+    if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
+    return this.#queue.add(event, payload, options);
+  }
+  /** Send an event now or not at all, for what the next one replaces: a cursor, "is typing". It is neither numbered
+   * nor kept nor sent again, and has no response. Return whether it was sent: not while the view hasn't joined, waits
+   * for its state, or has more to send than the line takes.
+   * @param {string} event @param {Payload} [payload] @returns {boolean} */
+  pushVolatile(event, payload = {}) {
+    const copy = copyEvent(event, payload);
+    if (!this.#queue.isSending || this.#transport?.isBusy?.()) return false;
+    return this.#transport?.send(copy.event, copy.payload, () => {
+    }) ?? false;
+  }
+  /** Remove the token and discard all events: the next join starts with a fresh state. */
+  forget() {
+    this.#isForgotten = true;
+    this.#tokens.remove();
+    this.#queue.discardAll("forgotten");
+  }
+  /** Discard the events without a reply, and all that are pushed later. */
+  giveUp() {
+    closeView(this);
+    this.#listeners.abort();
+    this.#queue.close();
+  }
+  /** Stop, and leave the events without a reply to the next `Recovery` of this view, in this page or after a reload.
+   * Their promises are rejected with the reason "closed". */
+  close() {
+    closeView(this);
+    this.#isClosed = true;
+    this.#listeners.abort();
+    this.#rejoinTimer.clear();
+    this.#queue.handOver();
+  }
+  /** Close, as the page has made another `Recovery` for this view. */
+  giveWay() {
+    console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+    this.close();
+    this.tell("refused", { reason: "replaced" });
+  }
+  /** Use a transport for events from the next join on. @param {Transport} transport */
+  carry(transport) {
+    this.#transport = transport;
+  }
+  /**
+   * Return a channel of the npm `phoenix` client that sends the token with every join, and that `push` of this object
+   * sends events through. Events pushed with the channel's own `push` are neither queued nor resent.
+   * @template {PhoenixChannel} C @param {PhoenixSocket<C>} socket
+   * @param {string} topic @param {Params} [params] @returns {C}
+   */
+  channel(socket, topic, params = {}) {
+    const channel = socket.channel(topic, () => this.joinPayload(params));
+    const join = channel.join.bind(channel);
+    channel.join = (timeout) => join(timeout).receive("ok", (reply) => this.joined(reply));
+    channel.on("recovery:token", (pushed) => this.keep(pushed));
+    this.#shareSocket(socket);
+    channel.onError(() => this.dropped());
+    channel.onClose(() => this.dropped());
+    this.carry(phoenixTransport(channel));
+    const push = channel.push.bind(channel);
+    channel.push = (...what) => {
+      // the page continues with its fresh state, which another join would replace
+      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
+      return push(...what);
+    };
+    return channel;
+  }
+  /** Have one event given up, of all views on the socket, if it is closed over a message's size. @param {any} socket */
+  #shareSocket(socket) {
+    const queues = queuesOn.get(socket) ?? [];
+    queuesOn.set(socket, queues);
+    if (queues.push(this.#queue) > 1) return;
+    socket.onClose?.((event) => {
+      if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.suspects.absolve();
+      if (event?.code !== CLOSE_TOO_LARGE) return;
+      const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
+      largest?.suspects.blameLargest();
+    });
+  }
+  /** Record that a connection or a join is being tried. */
+  connecting() {
+    this.#changes += 1;
+    this.#queue.stopSending();
+    this.#offlineSince ??= performance.now();
+    this.#setStatus("connecting");
+  }
+  /** Return the payload of a join that starts now. @param {Params} [params] @returns {Payload} */
+  joinPayload(params = {}) {
+    this.connecting();
+    this.#isForgotten = false;
+    const token = this.#isClosed ? null : this.#tokens.present();
+    this.#showsToken = token !== null;
+    const payload = { ...typeof params === "function" ? params() : params };
+    if (this.#transport !== null) payload._line = this.#queue.line;
+    return token === null ? payload : { ...payload, _recovery: token };
+  }
+  /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
+  joined(reply) {
+    const { _recovery, ...response } = reply ?? {};
+    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], ...told } = _recovery ?? {};
+    const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
+    const isWaiting = this.#mustWait(outcome);
+    const changes = this.#changes;
+    this.#offlineSince = null;
+    this.keep({ token });
+    this.outcome = outcome;
+    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+    const wasConnected = this.status === "connected";
+    this.status = "connected";
+    if (!isWaiting) this.#queue.handleJoin(outcome, seq, told);
+    this.tell("outcome", { outcome, elapsedMs, ttl, response, isWaiting });
+    // the page may have closed the connection in a listener
+    if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
+    if (changes !== this.#changes) return response;
+    if (isWaiting) this.#scheduleRejoin(++this.#retries);
+    else this.#startSending(seq, outcome !== null, "lines" in told);
+    return response;
+  }
+  /** Return whether to wait for the state that the shown token stands for. @param {Outcome | null} outcome */
+  #mustWait(outcome) {
+    if (!RETRY_OUTCOMES.includes(outcome ?? "")) {
+      this.#waitUntil = null;
+      return false;
+    }
+    this.#waitUntil ??= performance.now() + MAX_WAIT_MS;
+    return this.#showsToken && performance.now() < this.#waitUntil;
+  }
+  /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
+  dropped(closeCode) {
+    this.#changes += 1;
+    this.#rejoinTimer.clear();
+    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
+    if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
+    this.#offlineSince ??= performance.now();
+    this.#setStatus("disconnected");
+  }
+  /** Store a new token, from a join or from the event `recovery:token`. Without one, the old token stays. A token of
+   * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
+   * @param {{ token?: string | null, owner?: string }} pushed */
+  keep({ token, owner }) {
+    if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
+    if (owner) this.#queue.setOwner(owner, true);
+  }
+  /** Dispatch an event. @param {string} type @param {unknown} detail */
+  tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+  /** Start to send events. @param {number} seq @param {boolean} isNumbered @param {boolean} hasLines */
+  #startSending(seq, isNumbered, hasLines) {
+    this.#retries = 0;
+    if (this.#transport === null) return;
+    const send = this.#transport.send.bind(this.#transport);
+    const rejoin = () => {
+      this.#queue.stopSending();
+      this.#scheduleRejoin(1);
+    };
+    const { isBusy, probe } = this.#transport;
+    const options = { send, rejoin, isBusy, probe, seq, isNumbered, hasLines, timeoutMs: this.#timeoutMs };
+    this.#queue.startSending(new Sender(this.#queue, options));
+  }
+  /** @param {number} tries */
+  #scheduleRejoin(tries) {
+    const transport = this.#transport;
+    if (transport === null || this.status !== "connected") return;
+    const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
+    const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
+    this.#rejoinTimer.set(ms, () => transport.rejoin());
+  }
+  /** @param {Status} status */
+  #setStatus(status) {
+    if (status === this.status) return;
+    this.status = status;
+    this.tell("status", status);
+  }
+};
+
+// src/live_view_recovery.js
+/** The recovery of all LiveViews of a page, by element id. */
+var LiveViewRecovery = class {
+  #options;
+  /** @type {Map<string, Recovery>} */
+  #views = /* @__PURE__ */ new Map();
+  /** @param {{ storage?: StorageKind, owner?: string }} [options] */
+  constructor(options = {}) {
+    this.#options = options;
+  }
+  /** Return the recovery of one view. @param {string} id of its element */
+  view(id) {
+    const view = this.#views.get(id) ?? new Recovery(id, this.#options);
+    this.#views.set(id, view);
+    return view;
+  }
+  /**
+   * Return the params for LiveSocket's `params: (el) => …`, as a new object, since LiveView modifies it.
+   * LiveSocket also calls it without an element, for the socket's URL: a token there would end up in access logs.
+   * @param {Element | undefined} el @param {Params} [params] @returns {Payload}
+   */
+  params(el, params = {}) {
+    if (el?.id) return this.view(el.id).joinPayload(params);
+    return { ...typeof params === "function" ? params() : params };
+  }
+  /**
+   * Watch a LiveSocket for new tokens. Call it before `liveSocket.connect()`. LiveView doesn't expose the replies to
+   * its joins, so this hooks into each new channel, before LiveView: an exception in a page's hook loses no token.
+   * @template {{ getSocket(): PhoenixSocket }} L @param {L} liveSocket @returns {L}
+   */
+  watch(liveSocket) {
+    const socket = liveSocket.getSocket();
+    const make = socket.channel.bind(socket);
+    socket.channel = (topic, params) => {
+      const channel = make(topic, params);
+      channel.onMessage = (event, payload) => {
+        if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
+        return payload;
+      };
+      return channel;
+    };
+    return liveSocket;
+  }
+  /** @param {Recovery} view @param {string} event @param {any} payload */
+  #handleMessage(view, event, payload) {
+    if (event === "recovery:token") view.keep(payload);
+    else if (event === "phx_error" || event === "phx_close") view.dropped();
+    else if (event === "phx_reply" && payload?.response?._recovery?.outcome) view.joined(payload.response);
+  }
+};
+
+// src/connection/frames.js
+/** Frames of version 2 of the Phoenix channels protocol. */
+/** @typedef {[joinRef: string | null, ref: string | null, topic: string, event: string, payload: any]} Frame */
+/** @param {Frame} frame */
+function encodeFrame(frame) {
+  return JSON.stringify(frame);
+}
+/** Return the frame, or null if it is none. @param {unknown} data @returns {Frame | null} */
+function decodeFrame(data) {
+  const frame = tryOrNull(() => JSON.parse(String(data)));
+  return Array.isArray(frame) ? (
+    /** @type {Frame} */
+    frame
+  ) : null;
+}
+
+// src/connection/heartbeat.js
+/**
+ * @typedef {object} HeartbeatOptions
+ * @property {number} intervalMs time between heartbeats
+ * @property {() => void} send
+ * @property {() => number} bufferedAmount how many bytes are still to leave this machine
+ * @property {() => void} onDead called when nothing has arrived in time
+ */
+/** The heartbeats of a connection, which find out whether the line is dead: a connection doesn't tell. */
+var Heartbeat = class {
+  #options;
+  /** Whether nothing has arrived since the last heartbeat. */
+  #isSilent = false;
+  /** When the connection counts as dead, if it is silent. */
+  #silentUntil = 0;
+  #sentAt = 0;
+  /** What was still to be sent when that was last looked at. */
+  #bufferedAmount = 0;
+  #timer = new Timer();
+  /** @param {HeartbeatOptions} options */
+  constructor(options) {
+    this.#options = options;
+  }
+  start() {
+    this.#sendAfter(this.#options.intervalMs);
+  }
+  stop() {
+    this.#timer.clear();
+  }
+  /** Note that something has arrived. */
+  hear() {
+    this.#isSilent = false;
+  }
+  /** Send a heartbeat, and report the connection as dead if nothing at all arrives in time. One that has no answer yet
+   * keeps its time unless less is left: who switches between tabs must not put it off. @param {number} [withinMs] */
+  send(withinMs = this.#options.intervalMs) {
+    const now = performance.now();
+    const isPending = this.#isSilent && this.#silentUntil > now;
+    this.#silentUntil = isPending ? Math.min(this.#silentUntil, now + withinMs) : now + withinMs;
+    this.#isSilent = true;
+    if (!isPending) {
+      this.#sentAt = now;
+      this.#options.send();
+    }
+    this.#timer.set(this.#silentUntil - now, () => this.#check());
+  }
+  #check() {
+    if (this.#isSilent && !this.#isUploading()) return this.#options.onDead();
+    this.#isSilent = false;
+    this.#sendAfter(Math.max(0, this.#sentAt + this.#options.intervalMs - performance.now()));
+  }
+  /** @param {number} ms */
+  #sendAfter(ms) {
+    this.#timer.set(ms, () => this.send());
+  }
+  /** Return whether what was sent is still leaving this machine: a line that does that is slow, not dead. */
+  #isUploading() {
+    const before = this.#bufferedAmount;
+    this.#bufferedAmount = this.#options.bufferedAmount();
+    return this.#bufferedAmount > 0 && this.#bufferedAmount !== before;
+  }
+};
+
+// src/connection/refusals.js
+/** How many handshakes or joins may be refused in a row until that is more than a server that restarts. */
+var FREE_REFUSALS = 5;
+/** The backoff of a page that isn't let in: half of it is random. @type {Backoff} */
+function deniedAfterMs(refusals) {
+  const ms = Math.min(3e5, 1e3 * 2 ** refusals);
+  return ms / 2 + Math.random() * ms / 2;
+}
+/** The handshakes and joins that were refused since a connection has held. */
+var Refusals = class {
+  count = 0;
+  /** Count as a denial at once, as the server has said that it lets this client in no more. */
+  deny() {
+    this.count = Math.max(this.count, FREE_REFUSALS);
+  }
+  /** Whether the next refusal means more than a server that restarts. */
+  get areDenial() {
+    return this.count + 1 >= FREE_REFUSALS;
+  }
+  /** How long to wait at least until the next try. */
+  get retryAfterMs() {
+    return this.count > FREE_REFUSALS ? deniedAfterMs(this.count - FREE_REFUSALS) : 0;
+  }
+};
+
+// src/connection/wake_ups.js
+/** Events that tell that the page may have slept, or is online again. */
+var TYPES = ["online", "pageshow", "visibilitychange", "resume"];
+/** Calls a function whenever the page wakes up, as its timers may have been suspended. */
+var WakeUps = class {
+  #onWake;
+  /** @type {AbortController | null} */
+  #controller = null;
+  /** @param {() => void} onWake */
+  constructor(onWake) {
+    this.#onWake = onWake;
+  }
+  listen() {
+    if (this.#controller !== null) return;
+    this.#controller = new AbortController();
+    const { signal } = this.#controller;
+    for (const type of TYPES) globalThis.addEventListener?.(type, () => this.#handle(), { capture: true, signal });
+  }
+  stop() {
+    this.#controller?.abort();
+    this.#controller = null;
+  }
+  #handle() {
+    if (globalThis.document?.visibilityState !== "hidden") this.#onWake();
+  }
+};
+
+// src/recovery_socket.js
+/** How long a connection has to hold after its join until it counts as good. */
+var GOOD_AFTER_MS = 5e3;
+/** How many times longer than `timeoutMs` a slow join may take, once shorter times were too short. */
+var MAX_PATIENCE = 8;
+/**
+ * One topic on a WebSocket that reconnects automatically.
+ *
+ * Dispatches the events of Recovery, and "refused". Its detail is the error response of a join, or
+ * `{ reason: "closed", code, tries }` if the server closes the connection with a code that means so (4xxx, 1008), or
+ * `{ reason: "handshake", code, tries }` if the connection can't be opened again and again. All is tried again, less
+ * and less often.
+ */
+var RecoverySocket = class extends Recovery {
+  #url;
+  /** Path and query: the default name of the view, together with the topic. */
+  #place;
+  #options;
+  #serverEvents = new EventTarget();
+  #leaveController = new AbortController();
+  #wakeUps = new WakeUps(() => this.#handleWake());
+  #topic = "";
+  /** @type {Params} */
+  #params = {};
+  /** @type {WebSocket | null} */
+  #connection = null;
+  /** @type {string | null} */
+  #joinRef = null;
+  /** @type {(response: Payload) => void} */
+  #resolveJoin = () => {
+  };
+  /** @type {(error: Error) => void} */
+  #rejectJoin = () => {
+  };
+  /** @type {Map<string, (reply: Reply) => void>} */
+  #replyCallbacks = /* @__PURE__ */ new Map();
+  #shouldConnect = false;
+  #lastRef = 0;
+  /** Tries since a connection has held. */
+  #tries = 0;
+  #refusals = new Refusals();
+  #isOpen = false;
+  #joinedAt = 0;
+  /** How many times `timeoutMs` a connection or a join may take. */
+  #patience = 1;
+  #goodTimer = new Timer();
+  #timer = new Timer();
+  #heartbeat;
+  /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
+  constructor(url, options = {}) {
+    const address = new URL(url, globalThis.location?.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    super(options.viewId ?? null, options);
+    this.#place = address.pathname + address.search;
+    this.#url = address.href;
+    this.#options = { heartbeatMs: 3e4, timeoutMs: 1e4, reconnectAfterMs, rejoinAfterMs, ...options };
+    this.#heartbeat = new Heartbeat({
+      intervalMs: this.#options.heartbeatMs,
+      send: () => this.#send("phoenix", "heartbeat", {}),
+      bufferedAmount: () => this.#bufferedAmount,
+      onDead: () => this.#lose(CLOSE_DEAD)
+    });
+    this.carry({
+      send: (event, payload, onReply) => {
+        this.#replyCallbacks.set(this.#send(this.#topic, event, payload), onReply);
+        return true;
+      },
+      rejoin: () => {
+        this.#closeConnection(CLOSE_DROPPED);
+        this.#open();
+      },
+      isBusy: () => this.#bufferedAmount > 0,
+      // a little longer than until the next resend: its reply may arrive together with those to the events
+      probe: () => this.#heartbeat.send(this.#options.timeoutMs * 1.1)
+    });
+  }
+  /**
+   * Connect and join, and do so again after every disconnect. Return a promise for the response of the first join;
+   * "outcome" has that of each.
+   * @param {string} topic @param {Params} [params] @returns {Promise<Payload>}
+   */
+  join(topic, params = {}) {
+    if (this.#topic) throw new Error(`this socket has already joined ${this.#topic}: one topic on one socket`);
+    this.#topic = topic;
+    this.#params = params;
+    if (this.#options.viewId === void 0) this.nameView(`${this.#place} ${topic}`);
+    /** @type {Promise<Payload>} */
+    const joined = new Promise((resolve, reject) => {
+      this.#resolveJoin = resolve;
+      this.#rejectJoin = reject;
+    });
+    joined.catch(() => {
+    });
+    if (this.#leaveController.signal.aborted) this.#rejectJoin(new Error("the socket was closed"));
+    this.connect();
+    return joined;
+  }
+  /** Call a function whenever the server pushes an event of this name. Return a function that removes it.
+   * @param {string} event @param {(payload: any) => void} callback */
+  on(event, callback) {
+    const listener = (pushed) => callback(
+      /** @type {CustomEvent} */
+      pushed.detail
+    );
+    this.#serverEvents.addEventListener(event, listener);
+    return () => this.#serverEvents.removeEventListener(event, listener);
+  }
+  /** Connect again after `disconnect`. */
+  connect() {
+    this.#shouldConnect = !this.#leaveController.signal.aborted;
+    if (this.#shouldConnect && this.#topic) this.#wakeUps.listen();
+    this.ready.then(() => this.#open());
+  }
+  /** Close the connection until `connect`. Events pushed meanwhile are queued. */
+  disconnect() {
+    this.#shouldConnect = false;
+    this.#wakeUps.stop();
+    this.#closeConnection(CLOSE_NORMAL);
+  }
+  /** Close the connection as a network failure would, and reconnect. */
+  drop() {
+    this.#lose(CLOSE_DROPPED);
+  }
+  /** Reconnect after a lost connection, at the latest after the time that its refusals ask for.
+   * @param {number} code of the server, or of this file */
+  #lose(code) {
+    this.#closeConnection(CLOSE_DROPPED, code);
+    if (!this.#shouldConnect) return;
+    const ms = Math.max(this.#options.reconnectAfterMs(++this.#tries), this.#refusals.retryAfterMs);
+    this.#timer.set(ms, () => this.#open());
+  }
+  /** Count a refusal, and tell the page. @param {Payload} detail */
+  #refused(detail) {
+    this.#refusals.count += 1;
+    this.tell("refused", detail);
+  }
+  /** Leave the topic permanently. The token stays; `forget` removes it. */
+  leave() {
+    this.#leaveController.abort();
+    if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
+    this.disconnect();
+    this.giveUp();
+    this.#rejectJoin(new Error("the socket has left its topic"));
+  }
+  /** Close the connection permanently, and keep the events without a reply for the next socket of this view: as a
+   * component of a single-page app does that may be mounted again. */
+  close() {
+    this.#leaveController.abort();
+    this.disconnect();
+    super.close();
+    this.#rejectJoin(new Error("the socket was closed"));
+  }
+  // Connection
+  #open() {
+    if (!this.#shouldConnect || !this.#topic || this.#connection) return;
+    this.connecting();
+    const connection = new globalThis.WebSocket(this.#url);
+    this.#connection = connection;
+    connection.onerror = () => {
+    };
+    connection.onopen = () => this.#handleOpen();
+    connection.onmessage = ({ data }) => this.#handleFrame(data);
+    connection.onclose = ({ code }) => this.#handleClose(code);
+    this.#isOpen = false;
+    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+  }
+  /** @param {number} code */
+  #handleClose(code) {
+    const tries = this.#refusals.count + 1;
+    if (isDenial(code)) {
+      this.#refusals.deny();
+      this.#refused({ reason: "closed", code, tries });
+    } else if (!this.#isOpen && this.#refusals.areDenial) this.#refused({ reason: "handshake", code, tries });
+    else if (!this.#isOpen) this.#refusals.count += 1;
+    this.#lose(code);
+  }
+  /** Give the next connection more time, as the line or the server may only be slow. */
+  #handleTimeout() {
+    this.#patience = Math.min(MAX_PATIENCE, this.#patience * 2);
+    this.#lose(CLOSE_DEAD);
+  }
+  #handleOpen() {
+    this.#isOpen = true;
+    this.#heartbeat.start();
+    this.#join();
+  }
+  get #bufferedAmount() {
+    return this.#connection?.bufferedAmount ?? 0;
+  }
+  /** Close the connection without waiting for the server. @param {number} code
+   * @param {number} [lostCode] why it is lost */
+  #closeConnection(code, lostCode = code) {
+    this.#timer.clear();
+    this.#goodTimer.clear();
+    this.#heartbeat.stop();
+    const connection = this.#connection;
+    if (!connection) return;
+    this.#connection = null;
+    connection.onopen = connection.onmessage = connection.onclose = null;
+    connection.close(code);
+    this.#markDropped(lostCode);
+  }
+  /** Check the connection when the page wakes up or is online again, as its timers may have been suspended. */
+  #handleWake() {
+    // the browser may have closed it while the page slept, without telling
+    if (this.#connection !== null && this.#connection.readyState > 1) this.#closeConnection(CLOSE_DROPPED);
+    if (this.status === "connected") return this.#heartbeat.send(this.#options.timeoutMs);
+    if (this.#shouldConnect) this.connect();
+  }
+  // Channel
+  #join() {
+    this.#joinRef = String(this.#lastRef + 1);
+    this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
+    this.#joinedAt = performance.now();
+    // a late reply to this join can't arrive on a new connection
+    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+  }
+  /** @param {unknown} data */
+  #handleFrame(data) {
+    this.#heartbeat.hear();
+    const frame = decodeFrame(data);
+    if (frame === null) return;
+    const [joinRef, ref, topic, event, payload] = frame;
+    if (topic !== this.#topic || joinRef !== null && joinRef !== this.#joinRef) return;
+    if (event === "phx_reply" && ref === this.#joinRef) this.#handleJoinReply(payload);
+    else if (event === "phx_reply") this.#handleEventReply(ref, payload);
+    else if (event === "phx_error") this.#scheduleJoin();
+    else if (event === "phx_close") this.disconnect();
+    else this.#handleServerEvent(event, payload);
+  }
+  /** @param {string | null} ref @param {Reply} reply to an event */
+  #handleEventReply(ref, reply) {
+    const onReply = this.#replyCallbacks.get(ref ?? "");
+    this.#replyCallbacks.delete(ref ?? "");
+    onReply?.(reply);
+  }
+  /** @param {string} event @param {any} payload */
+  #handleServerEvent(event, payload) {
+    if (event === "recovery:token") this.keep(payload);
+    this.#serverEvents.dispatchEvent(new CustomEvent(event, { detail: payload }));
+  }
+  /** @param {{ status: string, response: Payload }} reply to the join */
+  #handleJoinReply({ status, response }) {
+    if (status !== "ok") {
+      this.#refused(response);
+      return this.#scheduleJoin();
+    }
+    this.#timer.clear();
+    this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
+    if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
+    this.#resolveJoin(this.joined(response));
+  }
+  /** Begin the backoff anew, as the connection has held. */
+  #handleGood() {
+    this.#tries = this.#refusals.count = 0;
+  }
+  #scheduleJoin() {
+    this.#markDropped();
+    this.#goodTimer.clear();
+    const ms = Math.max(this.#options.rejoinAfterMs(++this.#tries), this.#refusals.retryAfterMs);
+    this.#timer.set(ms, () => this.#join());
+  }
+  /** @param {number} [code] */
+  #markDropped(code) {
+    this.#joinRef = null;
+    this.#replyCallbacks.clear();
+    this.dropped(code);
+  }
+  /** @param {string} topic @param {string} event @param {Payload} payload */
+  #send(topic, event, payload) {
+    const ref = String(++this.#lastRef);
+    const joinRef = topic === this.#topic ? this.#joinRef : null;
+    this.#connection?.send(encodeFrame([joinRef, ref, topic, event, payload]));
+    return ref;
+  }
+};
+
+// src/index.js
+/** The package `django-recovery-app`: everything that it exports. */
+export {
+  EventError,
+  LiveViewRecovery,
+  Recovery,
+  RecoverySocket,
+  fullJitter,
+  reconnectAfterMs,
+  rejoinAfterMs
+};

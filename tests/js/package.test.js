@@ -1,0 +1,65 @@
+/** The npm package, as a project has it that has installed the tarball. */
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const SOURCE = fileURLToPath(new URL("../../js/", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("support/program.ts", import.meta.url));
+const TSC = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
+const EXPORTS = {
+  "django-recovery-app": [
+    "EventError", "LiveViewRecovery", "Recovery", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
+  ],
+  "django-recovery-app/phoenix": ["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs"],
+  "django-recovery-app/liveview": ["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs"],
+};
+
+const project = mkdtempSync(join(tmpdir(), "recovery-npm-"));
+after(() => rmSync(project, { recursive: true }));
+
+execFileSync("npm", ["pack", "--silent", "--pack-destination", project], { cwd: SOURCE });
+writeFileSync(join(project, "package.json"), '{ "private": true, "type": "module" }');
+const [tarball] = readdirSync(project).filter((name) => name.endsWith(".tgz"));
+const install = ["install", "--silent", "--offline", "--no-audit", "--no-fund", `./${tarball}`];
+execFileSync("npm", install, { cwd: project });
+
+for (const [path, names] of Object.entries(EXPORTS)) {
+  test(`${path} can be imported in Node.js`, () => {
+    const script = `console.log(JSON.stringify(Object.keys(await import("${path}"))))`;
+    const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", script], { cwd: project });
+    assert.deepEqual(JSON.parse(String(printed)).sort(), names);
+  });
+}
+
+for (const [resolution, module] of [["nodenext", "nodenext"], ["bundler", "esnext"]]) {
+  test(`a strict TypeScript program type-checks with the module resolution ${resolution}`, () => {
+    copyFileSync(PROGRAM, join(project, "program.ts"));
+    const options = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022"];
+    const words = [TSC, ...options, "--module", module, "--moduleResolution", resolution, "program.ts"];
+    const { status, stdout } = spawnSync(process.execPath, words, { cwd: project, encoding: "utf8" });
+    assert.equal(status, 0, stdout);
+  });
+}
+
+/** Return the size of a bundle of a program. */
+async function sizeOf(contents) {
+  const stdin = { contents, resolveDir: project };
+  const options = { bundle: true, minify: true, format: "esm", target: "es2022", logLevel: "error", write: false };
+  const { outputFiles } = await build({ stdin, ...options });
+  return outputFiles[0].contents.length;
+}
+
+test("a bundle has only what is imported", async () => {
+  const whole = await sizeOf('export * from "django-recovery-app";');
+  const phoenix = await sizeOf('export { Recovery } from "django-recovery-app/phoenix";');
+  assert.ok(phoenix < 0.8 * whole, `${phoenix} of ${whole} bytes`);
+  assert.equal(await sizeOf('export { Recovery } from "django-recovery-app";'), phoenix);
+  assert.ok((await sizeOf('export { fullJitter } from "django-recovery-app";')) < 200);
+  assert.equal(await sizeOf('import "django-recovery-app";'), 0);
+});
