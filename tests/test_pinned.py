@@ -1843,8 +1843,9 @@ for (const [name, value] of Object.entries(module)) {
 console.log(JSON.stringify(found));
 """
 MEMBERS = [
-    "carry", "channel", "connect", "disconnect", "drop", "dropped", "forget", "giveUp", "join",
-    "joinPayload", "joined", "keep", "leave", "on", "params", "pending", "push", "ready", "watch",
+    "beginWith", "carry", "channel", "connect", "disconnect", "drop", "dropped", "forget", "giveUp", "join",
+    "joinPayload", "joined", "keep", "leave", "on", "params", "pending", "push", "ready", "receive",
+    "watch",
 ]  # fmt: skip
 """Methods and getters that ``docs/client.md`` names, of whichever class."""
 OPTIONS = {

@@ -7,7 +7,9 @@ import { copyEvent, toPageEvent } from "./events/page_event.js";
 import { EventStorage } from "./events/event_storage.js";
 import { Sender } from "./events/sender.js";
 import { closeView, openView } from "./open_views.js";
+import { ReceivedPushes } from "./received_pushes.js";
 import { Timer } from "./timer.js";
+import { takePageToken } from "./tokens/page_tokens.js";
 import { TokenStore } from "./tokens/token_store.js";
 /** @import { Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport } from "./types.js" */
 
@@ -27,14 +29,17 @@ const queuesOn = new WeakMap();
 /**
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
- * Dispatches "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
- * ReplyDetail, for an event that was pushed before the page was reloaded).
+ * Dispatches "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), "reply" (a
+ * ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where pushes of the server
+ * are gone.
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep` and, to send events, `carry`.
  */
 export class Recovery extends EventTarget {
   #tokens;
   #queue;
   #storage;
+  #pushes;
+  /** The token in the page's HTML, until a join has used it. @type {string | null} */ #pageToken = null;
   #listeners = new AbortController();
   #timeoutMs;
   #rejoinAfterMs;
@@ -73,6 +78,10 @@ export class Recovery extends EventTarget {
       namesOfPage(options.owner),
       emit,
     );
+    const acknowledge = (/** @type {Payload} */ payload) => {
+      this.#transport?.send("recovery:received", payload, () => {});
+    };
+    this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
     const listening = { capture: true, signal: this.#listeners.signal };
     const show = (/** @type {any} */ { persisted }) => persisted && this.#wake();
     globalThis.addEventListener?.("pageshow", show, listening);
@@ -93,6 +102,11 @@ export class Recovery extends EventTarget {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+  }
+
+  /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
+  beginWith(topic) {
+    if (this.token === null && !this.#isForgotten) this.#pageToken = takePageToken(topic);
   }
 
   /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
@@ -140,6 +154,7 @@ export class Recovery extends EventTarget {
   /** Remove the token and discard all events: the next join starts with a fresh state. */
   forget() {
     this.#isForgotten = true;
+    this.#pageToken = null;
     this.#tokens.remove();
     this.#queue.discardAll("forgotten");
   }
@@ -180,11 +195,19 @@ export class Recovery extends EventTarget {
    * @param {string} topic @param {Params} [params] @returns {C}
    */
   channel(socket, topic, params = {}) {
+    this.beginWith(topic);
     const channel = socket.channel(topic, () => this.joinPayload(params));
     const join = channel.join.bind(channel);
     channel.join = (timeout) =>
       join(timeout).receive("ok", (/** @type {Payload} */ reply) => this.joined(reply));
     channel.on("recovery:token", (pushed) => this.keep(pushed));
+    const trigger = channel.trigger?.bind(channel);
+    if (trigger) {
+      channel.trigger = (event, payload, ...rest) => {
+        const told = this.receive(payload);
+        if (told !== null) trigger(event, told, ...rest);
+      };
+    }
     this.#shareSocket(socket);
     channel.onError(() => this.dropped());
     channel.onClose(() => this.dropped());
@@ -223,28 +246,32 @@ export class Recovery extends EventTarget {
   joinPayload(params = {}) {
     this.connecting();
     this.#isForgotten = false;
-    const token = this.#isClosed ? null : this.#tokens.present();
+    const token = this.#isClosed ? null : (this.#tokens.present() ?? this.#pageToken);
     this.#showsToken = token !== null;
     const payload = { ...(typeof params === "function" ? params() : params) };
     if (this.#transport !== null) payload._line = this.#queue.line;
+    if (this.#transport?.takesPushes) payload._recv = this.#pushes.newest;
     return token === null ? payload : { ...payload, _recovery: token };
   }
 
   /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
   joined(reply) {
     const { _recovery, ...response } = reply ?? {};
-    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], ...told } = _recovery ?? {};
+    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], missed = false, ...told } = _recovery ?? {};
     const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
     const isWaiting = this.#mustWait(outcome);
     const changes = this.#changes;
     this.#offlineSince = null;
     this.keep({ token });
+    if (!isWaiting) this.#pageToken = null;
+    const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
     this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
     const wasConnected = this.status === "connected";
     this.status = "connected";
     if (!isWaiting) this.#queue.handleJoin(outcome, seq, told);
     this.tell("outcome", { outcome, elapsedMs, ttl, response, isWaiting });
+    if (lacksPushes) this.tell("missed", {});
     // the page may have closed the connection in a listener
     if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
     if (changes !== this.#changes) return response;
@@ -279,6 +306,12 @@ export class Recovery extends EventTarget {
   keep({ token, owner }) {
     if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
     if (owner) this.#queue.setOwner(owner, true);
+  }
+
+  /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
+   * each push pass through here says so (`takesPushes`). @param {any} payload */
+  receive(payload) {
+    return this.#pushes.receive(payload);
   }
 
   /** Dispatch an event. @param {string} type @param {unknown} detail */

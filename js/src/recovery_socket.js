@@ -63,6 +63,7 @@ export class RecoverySocket extends Recovery {
       onDead: () => this.#lose(CLOSE_DEAD),
     });
     this.carry({
+      takesPushes: true,
       send: (event, payload, onReply) => {
         this.#replyCallbacks.set(this.#send(this.#topic, event, payload), onReply);
         return true;
@@ -87,6 +88,7 @@ export class RecoverySocket extends Recovery {
     this.#topic = topic;
     this.#params = params;
     if (this.#options.viewId === undefined) this.nameView(`${this.#place} ${topic}`);
+    this.beginWith(topic);
     /** @type {Promise<Payload>} */
     const joined = new Promise((resolve, reject) => {
       this.#resolveJoin = resolve;
@@ -256,7 +258,8 @@ export class RecoverySocket extends Recovery {
   /** @param {string} event @param {any} payload */
   #handleServerEvent(event, payload) {
     if (event === "recovery:token") this.keep(payload);
-    this.#serverEvents.dispatchEvent(new CustomEvent(event, { detail: payload }));
+    const detail = this.receive(payload);
+    if (detail !== null) this.#serverEvents.dispatchEvent(new CustomEvent(event, { detail }));
   }
 
   /** @param {{ status: string, response: Payload }} reply to the join */
