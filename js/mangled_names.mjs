@@ -18,7 +18,9 @@ export const MANGLED_NAMES = [
   // events/suspects.js
   "absolve", "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "takeTooLarge", "takeUndeliverable",
   // tokens/token_store.js
-  "forView", "present",
+  "forView", "present", "received", "saveReceived",
+  // received_pushes.js
+  "newest",
   // connection/
   "areDenial", "deny", "hear", "intervalMs", "listen", "onDead", "retryAfterMs",
   // timer.js

@@ -1843,7 +1843,8 @@ for (const [name, value] of Object.entries(module)) {
 console.log(JSON.stringify(found));
 """
 MEMBERS = [
-    "beginWith", "carry", "channel", "connect", "disconnect", "drop", "dropped", "forget", "giveUp", "join",
+    "beginWith", "carry", "channel", "connect", "disconnect", "drop", "dropped", "forget",
+    "giveUp", "join",
     "joinPayload", "joined", "keep", "leave", "on", "params", "pending", "push", "ready", "receive",
     "watch",
 ]  # fmt: skip

@@ -38,12 +38,13 @@ class Room(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         await self.push("number", {"number": message["number"]})
 
 
+consumer: Any = Room.as_asgi()
 application = ProtocolTypeRouter(
     {
         "http": get_asgi_application(),
         "websocket": RecoveryMiddlewareStack(
             # The npm client adds to the path that it is given.
-            URLRouter([path("room", Room.as_asgi()), path("room/websocket", Room.as_asgi())])
+            URLRouter([path(route, consumer) for route in ("room", "room/websocket")])
         ),
     }
 )
