@@ -114,6 +114,20 @@ def _start_over(quote: Quote, _payload: Payload) -> None:
     quote.update(fields=dict(FIELDS), items=[_new_item()])
 
 
+def _put_back(quote: Quote, payload: Payload) -> None:
+    """Apply texts that the page has kept: fields by their names, and lines by their ids."""
+    fields, items = payload.get("fields"), payload.get("items")
+    for field, value in fields.items() if isinstance(fields, dict) else ():
+        _set_field(quote, {"field": field, "value": value})
+    given = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    if given:
+        quote["items"] = [item for item in quote["items"] if any(map(item.get, ITEM_FIELDS))]
+    for item in given:
+        _add_item(quote, item)
+        for field in ITEM_FIELDS:
+            _set_item(quote, {"id": item.get("id"), "field": field, "value": item.get(field)})
+
+
 _CHANGES: Mapping[str, Callable[[Quote, Payload], None]] = {
     "set_field": _set_field,
     "add_item": _add_item,
@@ -122,6 +136,7 @@ _CHANGES: Mapping[str, Callable[[Quote, Payload], None]] = {
     "sort_items": _sort_items,
     "fill_in": _fill_in,
     "start_over": _start_over,
+    "put_back": _put_back,
 }
 
 _EXAMPLE_FIELDS = {

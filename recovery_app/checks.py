@@ -84,7 +84,7 @@ def check_storage(**_kwargs: Any) -> list[CheckMessage]:
     try:
         storage = get_settings().storage()
     except ImproperlyConfigured:
-        return _check_named_storage()
+        return _check_named_storage(get_storage_entry())
     try:
         # A custom storage may have a method of this name that means something else.
         own: Any = storage.check()
@@ -218,16 +218,19 @@ def _error(problem: Problem) -> CheckMessage:
     return Error(problem.message, hint=problem.hint or hint, id=f"{TAG}.{number}")
 
 
-def _check_named_storage() -> list[CheckMessage]:
+def _check_named_storage(entry: Mapping[Any, Any]) -> list[CheckMessage]:
     """Check a storage that can't be built, because of its own or of another setting."""
-    entry = get_storage_entry()
     try:
         backend = import_string(entry.get("BACKEND", ""))
     except Exception:  # The import may run any code; E007 reports what it raises.
         return []
     if not (isinstance(backend, type) and issubclass(backend, Storage)):
         return []
-    return backend.check_options(as_mapping(entry.get("OPTIONS")))
+    options = as_mapping(entry.get("OPTIONS"))
+    messages = backend.check_options(options)
+    for name in sorted(backend.storage_options):
+        messages += _check_named_storage(as_mapping(options.get(name)))
+    return messages
 
 
 # The hosts of a channel layer, in each form that channels_redis accepts.

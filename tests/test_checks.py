@@ -423,6 +423,63 @@ def test_database_that_is_connected_to_at_each_call(
     assert run() == {}
 
 
+POSTGIS, MYSQL = "django.contrib.gis.db.backends.postgis", "django.db.backends.mysql"
+OF_POSTGRESQL = '"connect_timeout": 3, "tcp_user_timeout": 10000'
+OF_MYSQL = '"connect_timeout": 3, "read_timeout": 10, "write_timeout": 10'
+
+
+@pytest.mark.parametrize(
+    ("line", "engine", "options"),
+    [
+        (OF_POSTGRESQL, "django.db.backends.postgresql", {}),
+        (OF_POSTGRESQL, POSTGIS, {"connect_timeout": "0", "tcp_user_timeout": None}),
+        ('"tcp_user_timeout": 10000', "psqlextra.backend.postgresql", {"connect_timeout": 3}),
+        ("", POSTGIS, {"connect_timeout": "3", "tcp_user_timeout": 5000}),
+        ("", POSTGIS, {"service": "of_a_file"}),
+        (OF_MYSQL, MYSQL, None),
+        ('"write_timeout": 10', MYSQL, {"connect_timeout": 3, "read_timeout": 9}),
+        ("", MYSQL, {"connect_timeout": 3, "read_timeout": 9, "write_timeout": 9}),
+        ("", MYSQL, {"read_default_file": "my.cnf"}),
+        ("", MYSQL, {"unix_socket": "/run/mysqld.sock"}),
+        ("", "django.db.backends.sqlite3", {"timeout": 20}),
+        ("", "django.db.backends.oracle", {}),
+    ],
+)
+def test_a_database_whose_silence_nothing_ends(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, line: str, engine: str, options: Any
+) -> None:
+    database = {"ENGINE": engine, "HOST": "db", "CONN_MAX_AGE": 60, "OPTIONS": options}
+    monkeypatch.setitem(settings.DATABASES, "own", database)
+    storage = {"BACKEND": "recovery_app.storages.DatabaseStorage", "OPTIONS": {"database": "own"}}
+    settings.RECOVERY = {"STORAGE": storage}
+    found = run()
+    assert list(found) == (["W015"] if line else [])
+    if line:
+        assert found["W015"].hint == f"Add to its OPTIONS: {line}."
+        assert isinstance(found["W015"], Warning)
+        assert "'own'" in found["W015"].msg
+    for host in ("", "/run/postgresql"):
+        database["HOST"] = host
+        assert run() == {}
+    database["HOST"] = "db"
+    settings.DEBUG = True
+    assert run() == {}
+
+
+def test_a_time_limit_of_the_environment(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = {"ENGINE": POSTGIS, "HOST": "db", "CONN_MAX_AGE": 60}
+    database["OPTIONS"] = {"tcp_user_timeout": 5000}
+    monkeypatch.setitem(settings.DATABASES, "own", database)
+    storage = {"BACKEND": "recovery_app.storages.DatabaseStorage", "OPTIONS": {"database": "own"}}
+    settings.RECOVERY = {"STORAGE": storage}
+    assert list(run()) == ["W015"]
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "5")
+    assert run() == {}
+    # Nothing of MySQL's reads that one.
+    database.update(ENGINE=MYSQL, OPTIONS={"read_timeout": 5, "write_timeout": 5})
+    assert run()["W015"].hint == 'Add to its OPTIONS: "connect_timeout": 3.'
+
+
 @pytest.mark.parametrize(
     ("told", "version", "changes"),
     [

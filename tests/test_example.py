@@ -98,6 +98,18 @@ def test_invalid_payloads_raise_nothing(event, payload):
     json.dumps(quotes.present(quote))
 
 
+def test_what_was_typed_is_put_back():
+    quote = make({}, {"description": "Desk"}, customer="Finch", notes="New")
+    desk = {"id": "line01", "description": "Desk, oak", "quantity": "2", "price": "9"}
+    lamp = {"id": "lamp001", "description": "Lamp", "quantity": "", "price": ""}
+    texts = {"notes": "Old", "vat": "1000000", "no_field": "x"}
+    items = [{**desk, "total": "18.00"}, lamp, "no line"]
+    quotes.apply(quote, "put_back", {"fields": texts, "items": items})
+    # A line that nobody has written on makes room.
+    assert quote["items"] == [desk, lamp]
+    assert quote["fields"] == {**quotes.FIELDS, "customer": "Finch", "notes": "Old"}
+
+
 def test_the_size_of_a_quote_is_limited():
     quote = make()
     for place in range(quotes.MAX_ITEMS + 10):

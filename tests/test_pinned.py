@@ -64,7 +64,7 @@ from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.middleware import override_manager
 from recovery_app.models import Snapshot, StoredSnapshot
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
-from recovery_app.storages import Entry, MemoryStorage, Storage, describe
+from recovery_app.storages import Entry, MemoryStorage, MigratingStorage, Storage, describe
 from tests.support.needs import require
 
 PACKAGE = Path(recovery_app.__file__).parent
@@ -266,11 +266,27 @@ PUBLIC = {
         "Entry",
         "EntryPage",
         "MemoryStorage",
+        "MigratingStorage",
         "RedisStorage",
         "Storage",
         "describe",
     ],
-    "recovery_app.testing": ["ManualClock", "StorageContract"],
+    "recovery_app.testing": [
+        "TEST_SETTINGS",
+        "ConnectionClosed",
+        "FailingStorage",
+        "ManualClock",
+        "RecoveryCommunicator",
+        "RecoveryTestMixin",
+        "StorageContract",
+        "temporary_manager",
+    ],
+    "recovery_app.testing.plugin": [
+        "recovery_clock",
+        "recovery_manager",
+        "recovery_options",
+        "recovery_storage",
+    ],
     "recovery_app.values": ["Inspection", "Page", "Query", "Sample", "SnapshotInfo", "Takeover"],
 }
 STAR = [
@@ -281,6 +297,7 @@ STAR = [
     "recovery_app.middleware",
     "recovery_app.serializers",
     "recovery_app.storages",
+    "recovery_app.testing",
 ]
 """Modules that say in ``__all__`` what they export."""
 
@@ -408,9 +425,27 @@ CALLABLES = [
     "recovery_app.storages.Entry",
     "recovery_app.storages.EntryPage",
     "recovery_app.storages.MemoryStorage",
+    "recovery_app.storages.MigratingStorage",
+    "recovery_app.storages.MigratingStorage.migrate_batches",
+    "recovery_app.storages.MigratingStorage.remaining",
     "recovery_app.storages.RedisStorage",
     "recovery_app.storages.Storage",
     "recovery_app.storages.describe",
+    "recovery_app.testing.FailingStorage",
+    "recovery_app.testing.FailingStorage.failing",
+    "recovery_app.testing.ManualClock.advance",
+    "recovery_app.testing.RecoveryCommunicator",
+    "recovery_app.testing.RecoveryCommunicator.close",
+    "recovery_app.testing.RecoveryCommunicator.come_back",
+    "recovery_app.testing.RecoveryCommunicator.connect",
+    "recovery_app.testing.RecoveryCommunicator.crash",
+    "recovery_app.testing.RecoveryCommunicator.drop",
+    "recovery_app.testing.RecoveryCommunicator.join",
+    "recovery_app.testing.RecoveryCommunicator.next_push",
+    "recovery_app.testing.RecoveryCommunicator.push",
+    "recovery_app.testing.RecoveryCommunicator.push_again",
+    "recovery_app.testing.RecoveryCommunicator.token",
+    "recovery_app.testing.temporary_manager",
     "recovery_app.values.Inspection",
     "recovery_app.values.Page",
     "recovery_app.values.Query",
@@ -590,6 +625,27 @@ def test_revoke_options() -> None:
         if names & set(action.option_strings)
     }
     compare("revoke options", found)
+
+
+def test_migrate_options() -> None:
+    parser = load_command_class("recovery_app", "migrate_recovery").create_parser("manage.py", "m")
+    names = {"--dry-run", "--batch-size", "--json"}
+    found = {
+        " ".join(action.option_strings): [action.dest, action.default, action.nargs]
+        for action in parser._actions
+        if names & set(action.option_strings)
+    }
+    compare("migrate options", found)
+
+
+def test_migrate_output() -> None:
+    storage = MigratingStorage(MemoryStorage(), MemoryStorage())
+    with make_manager(Clock(), storage=storage) as manager, override_manager(manager):
+        out = io.StringIO()
+        call_command("migrate_recovery", "--json", stdout=out)
+    line = json.loads(out.getvalue())
+    line |= {name: type(line[name]).__name__ for name in ("note", "seconds")}
+    compare("migrate output", line)
 
 
 def test_revoke_output() -> None:
@@ -1583,13 +1639,27 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "W011": {"RECOVERY": {"STORAGE": DATABASE}, "SECRET_KEY": "k" * 50},
     "W012": {"RECOVERY": {"STORAGE": DATABASE}},
     "W013": {"RECOVERY": {"STORAGE": DATABASE, "TTL": 43_201}},
+    "W015": {
+        "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
+    },
+    "W016": {
+        "RECOVERY": {
+            "STORAGE": {
+                "BACKEND": f"{STORAGES}.MigratingStorage",
+                "OPTIONS": {"new": DATABASE, "old": {"BACKEND": f"{STORAGES}.MemoryStorage"}},
+            }
+        }
+    },
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
 }
 
 
-POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0}
+OF_DATABASES = {
+    "I001": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0},
+    "W015": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 60, "HOST": "db"},
+}
 
 
 class Unfenced(Recorder):
@@ -1615,9 +1685,9 @@ def test_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
                 patch.syspath_prepend(old_redis(tmp_path))
             if number == "W012":
                 patch.setattr(sys, "argv", ["manage.py", "runserver"])
-            if number == "I001":
+            if number in OF_DATABASES:
                 # Another dictionary would be none that Django has connections for.
-                patch.setitem(settings.DATABASES, "own", {**POSTGRESQL})
+                patch.setitem(settings.DATABASES, "own", OF_DATABASES[number])
             found[number] = run_checks()
     compare("checks", found)
     assert all(f"recovery_app.{number}" in found[number] for number in PROVOKED)

@@ -26,3 +26,16 @@ export function namesOfPage(given) {
 export function isPrerendering() {
   return Boolean(/** @type {any} */ (globalThis.document)?.prerendering);
 }
+
+/**
+ * Have Firefox load this page again when somebody comes back to it. From its back/forward cache, a page would come with
+ * the sessionStorage of when it was left, and never see what the pages after it have stored. Firefox doesn't keep a page
+ * that holds a lock there; others keep it with the tab's storage.
+ * @param {AbortSignal} signal aborted when the page no longer needs its storage
+ */
+export function refuseOldStorage(signal) {
+  if (!("mozInnerScreenX" in globalThis)) return;
+  const isDone = new Promise((resolve) => signal.addEventListener("abort", resolve));
+  // only pages from HTTPS or this machine have locks
+  globalThis.navigator.locks?.request("lv_recovery:storage", { mode: "shared" }, () => isDone).catch(() => {});
+}

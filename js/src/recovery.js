@@ -1,5 +1,5 @@
 import { rejoinAfterMs } from "./backoff.js";
-import { isPrerendering, namesOfPage } from "./browser.js";
+import { isPrerendering, namesOfPage, refuseOldStorage } from "./browser.js";
 import { CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
 import { phoenixTransport } from "./connection/phoenix_transport.js";
 import { EventQueue } from "./events/event_queue.js";
@@ -82,6 +82,7 @@ export class Recovery extends EventTarget {
       this.#transport?.send("recovery:received", payload, () => {});
     };
     this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
+    if (storage !== "none") refuseOldStorage(this.#listeners.signal);
     const listening = { capture: true, signal: this.#listeners.signal };
     const show = (/** @type {any} */ { persisted }) => persisted && this.#wake();
     globalThis.addEventListener?.("pageshow", show, listening);
@@ -117,10 +118,9 @@ export class Recovery extends EventTarget {
   /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
   #wake() {
     this.#queue.dropUnowned();
-    if (!this.#tokens.readAgain()) return;
-    if (this.token === null) return this.#queue.discardAll("forgotten");
-    this.#queue.readAgain();
-    if (this.status === "connected") this.#transport?.rejoin();
+    const isContinued = this.#tokens.readAgain();
+    if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
+    if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#transport?.rejoin();
   }
 
   get token() {

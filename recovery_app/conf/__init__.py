@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -126,23 +127,26 @@ def get_storage_entry() -> Mapping[str, Any]:
     return entry if isinstance(entry, Mapping) else {}
 
 
-def build_manager(found: Settings) -> RecoveryManager:
-    """Return a manager with these settings."""
-    return RecoveryManager(
-        secret=found.secret,
-        secret_fallbacks=found.secret_fallbacks,
-        ttl=found.ttl,
-        token_max_age=found.token_max_age,
-        storage=found.storage(),
-        serializer=found.serializer,
-        serializer_fallbacks=found.serializer_fallbacks,
-        cleanup_interval=found.cleanup_interval,
-        max_state_bytes=found.max_state_bytes,
-        max_frame_bytes=found.max_frame_bytes,
-        join_rate=found.join_rate,
-        seal=found.seal,
-        encryption_keys=found.encryption_keys,
-    )
+def build_manager(found: Settings, **changes: Any) -> RecoveryManager:
+    """Return a manager with these settings, except for some arguments."""
+    arguments: dict[str, Any] = {
+        "secret": found.secret,
+        "secret_fallbacks": found.secret_fallbacks,
+        "ttl": found.ttl,
+        "token_max_age": found.token_max_age,
+        "serializer": found.serializer,
+        "serializer_fallbacks": found.serializer_fallbacks,
+        "cleanup_interval": found.cleanup_interval,
+        "max_state_bytes": found.max_state_bytes,
+        "max_frame_bytes": found.max_frame_bytes,
+        "join_rate": found.join_rate,
+        "seal": found.seal,
+        "encryption_keys": found.encryption_keys,
+        **changes,
+    }
+    if "storage" not in arguments:
+        arguments["storage"] = found.storage()
+    return RecoveryManager(**arguments)
 
 
 class _Singleton:
@@ -150,12 +154,14 @@ class _Singleton:
 
     def __init__(self) -> None:
         self._manager: RecoveryManager | None = None
+        self.stand_in: RecoveryManager | None = None
+        """What a test has put in its place, which changed settings don't touch."""
         self._lock = threading.RLock()
         register_after_fork(self)
 
     def get(self) -> RecoveryManager:
         # Read again under the lock, which nobody has to wait for once there is a manager.
-        manager = self._manager
+        manager = self.stand_in or self._manager
         if manager is None:
             with self._lock:
                 manager = self._manager
@@ -184,6 +190,21 @@ def get_manager() -> RecoveryManager:
     Raise `ImproperlyConfigured` if the setting is invalid.
     """
     return _singleton.get()
+
+
+@contextmanager
+def replace_manager(manager: RecoveryManager) -> Iterator[RecoveryManager]:
+    """Have `get_manager` return this one in the whole process, in all threads and tasks."""
+    before, _singleton.stand_in = _singleton.stand_in, manager
+    try:
+        yield manager
+    finally:
+        _singleton.stand_in = before
+
+
+def close_manager() -> None:
+    """Close the manager of this process; the next use builds another."""
+    _singleton.close()
 
 
 def _forget_manager(*, setting: str, **_kwargs: object) -> None:

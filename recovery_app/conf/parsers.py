@@ -28,6 +28,8 @@ from recovery_app.conf.weak_secrets import has_few_distinct_bytes
 from recovery_app.serializers import Serializer, serializer_name
 from recovery_app.storages import Storage
 
+_STORAGE_HINT = 'Write a dictionary like STORAGE itself: {"BACKEND": "…", "OPTIONS": {…}}.'
+
 
 class BadValue(ValueError):
     """An unusable value, with a hint that fits what is wrong with it."""
@@ -102,9 +104,11 @@ def _storage(value: Any) -> Callable[[], Storage]:
     if not (isinstance(backend, type) and issubclass(backend, Storage)):
         raise ValueError("names a BACKEND that isn't a subclass of recovery_app.storages.Storage")
     options = value.get("OPTIONS", {})
+    inner = _inner_storages(backend, options)
 
     def build() -> Storage:
-        return backend(**options)
+        made = {name: make() for name, make in inner.items()}
+        return backend(**({**options, **made} if made else options))
 
     try:
         build().close()
@@ -114,6 +118,22 @@ def _storage(value: Any) -> Callable[[], Storage]:
             hint=f"{backend.__name__} has these OPTIONS: {_options_of(backend)}.",
         ) from error
     return build
+
+
+def _inner_storages(backend: type[Storage], options: Any) -> dict[str, Callable[[], Storage]]:
+    """Return how to make the storages that a storage has as its options."""
+    found: dict[str, Callable[[], Storage]] = {}
+    for name in sorted(backend.storage_options):
+        try:
+            if isinstance(options, Mapping) and name in options:
+                found[name] = _storage(options[name])
+        except ValueError as error:
+            text = f"has OPTIONS whose {name!r} {error}"
+            raise BadValue(text, hint=getattr(error, "hint", _STORAGE_HINT)) from error
+    entries = [options[name] for name in found]
+    if any(entry in entries[:index] for index, entry in enumerate(entries)):
+        raise BadValue("has the same storage twice", hint=f"Change one of {', '.join(found)}.")
+    return found
 
 
 def _options_of(backend: type) -> str:

@@ -14,6 +14,7 @@ from recovery_app.storages.memory import MemoryStorage
 if TYPE_CHECKING:
     from recovery_app.storages.cache import CacheStorage
     from recovery_app.storages.database import DatabaseStorage
+    from recovery_app.storages.migrating import MigratingStorage
     from recovery_app.storages.redis import RedisStorage
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Entry",
     "EntryPage",
     "MemoryStorage",
+    "MigratingStorage",
     "RedisStorage",
     "Storage",
     "Verdict",
@@ -34,6 +36,7 @@ __all__ = [
 _IMPORTED_WHEN_USED = {
     "CacheStorage": "recovery_app.storages.cache",
     "DatabaseStorage": "recovery_app.storages.database",
+    "MigratingStorage": "recovery_app.storages.migrating",
     "RedisStorage": "recovery_app.storages.redis",
 }
 """A process needs one of these at the most, and redis-py is an extra."""

@@ -48,20 +48,22 @@ class Storage(MessageLogs):
     fails. Never report a failure as "nothing stored".
     """
 
-    supports_atomic_fence: ClassVar[bool] = False
+    supports_atomic_fence: bool = False
     """Whether each fenced step is atomic."""
     supports_listing: bool = False
     """Whether `list_entries` and `count` work."""
-    supports_native_async: ClassVar[bool] = False
+    supports_native_async: bool = False
     """Whether the async variants need no thread."""
-    expires_by_itself: ClassVar[bool] = False
+    expires_by_itself: bool = False
     """Whether expired values are removed without `cleanup_expired`."""
-    keeps_expired: ClassVar[bool] = False
+    keeps_expired: bool = False
     """Whether `browse` can list expired values that wait for a clean-up."""
     sortable_by: ClassVar[frozenset[str]] = frozenset()
     """The fields of `SnapshotInfo` by which `browse` can sort."""
     is_shared: bool = True
     """Whether other processes find what this one stores."""
+    storage_options: ClassVar[frozenset[str]] = frozenset()
+    """The options that are storages themselves: in settings, dictionaries like ``STORAGE``."""
 
     clock: Clock = staticmethod(time.time)
     threads: int = DEFAULT_THREADS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -38,8 +39,8 @@ class MemoryMessages:
         self._logs: dict[str, _Log] = {}
         self._size_bytes = 0
         self._lock = threading.Lock()
-        # A log that is forgotten begins above all positions in it.
-        self._first = itertools.count(0, 2**40)
+        # No position in another log, or in that of another storage, is one in this.
+        self._first = itertools.count(secrets.randbelow(2**60), 2**40)
 
     def append(self, group: str, data: bytes, now: float, published: Callable[[], None]) -> None:
         """Publish a message."""

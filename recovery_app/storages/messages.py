@@ -33,7 +33,7 @@ class MessageLogs:
     gap; `read_messages` says where the log has been trimmed beyond that.
     """
 
-    supports_groups: ClassVar[bool] = False
+    supports_groups: bool = False
     """Whether these methods work."""
     poll_seconds: ClassVar[float] = 0.2
     """How often a process looks whether another one has published anything."""

@@ -61,6 +61,20 @@ def check_atomic_fence(storage: Storage) -> list[CheckMessage]:
     ]
 
 
+def check_old_storage(old: Storage) -> list[CheckMessage]:
+    """Return W016 for an old storage in the memory of this process."""
+    if old.is_shared:
+        return []
+    return [
+        warning(
+            "W016",
+            f"RECOVERY['STORAGE']: the old storage is {type(old).__name__}, in the memory of this "
+            "process. What earlier processes had there ended with them, and can't be moved.",
+            hint="Use the new storage alone.",
+        )
+    ]
+
+
 def check_blocking_timeout(cache: str | None, seconds: float | None) -> list[CheckMessage]:
     """Return W009 for connections of a django-redis cache that set no time-out."""
     if seconds is not None or default_socket_timeout() is not None:

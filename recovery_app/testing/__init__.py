@@ -1,6 +1,7 @@
-"""Tools for the tests of applications and of custom storages; they need pytest.
+"""Tools for the tests of applications and of custom storages.
 
-Nothing in the package imports this module.
+Nothing in the package imports this module. `StorageContract` and the plugin need pytest, the rest
+needs no more than the package itself.
 """
 
 from __future__ import annotations
@@ -11,15 +12,45 @@ from typing import TYPE_CHECKING, Any
 from recovery_app.testing.clock import ManualClock
 
 if TYPE_CHECKING:
+    from recovery_app.testing.cases import RecoveryTestMixin
+    from recovery_app.testing.communicator import ConnectionClosed, RecoveryCommunicator
     from recovery_app.testing.contract import StorageContract
+    from recovery_app.testing.failures import FailingStorage
+    from recovery_app.testing.managers import temporary_manager
 
-__all__ = ["ManualClock", "StorageContract"]
+__all__ = [
+    "TEST_SETTINGS",
+    "ConnectionClosed",
+    "FailingStorage",
+    "ManualClock",
+    "RecoveryCommunicator",
+    "RecoveryTestMixin",
+    "StorageContract",
+    "temporary_manager",
+]
+
+TEST_SETTINGS: dict[str, Any] = {
+    "STORAGE": {"BACKEND": "recovery_app.storages.MemoryStorage"},
+    "CLEANUP_INTERVAL": None,
+    "JOIN_RATE": None,
+}
+"""Keys of ``RECOVERY`` for tests: no rows, no thread, and no limit for one who joins often."""
+
+_MODULES = {
+    "ConnectionClosed": "communicator",
+    "FailingStorage": "failures",
+    "RecoveryCommunicator": "communicator",
+    "RecoveryTestMixin": "cases",
+    "StorageContract": "contract",
+    "temporary_manager": "managers",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs pytest only when it is used."""
-    if name != "StorageContract":
+    """Import what needs settings or pytest only when it is used: settings may use this module."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Without this a failed assertion wouldn't show the compared values.
-    import_module("pytest").register_assert_rewrite("recovery_app.testing.contract")
-    return import_module("recovery_app.testing.contract").StorageContract
+    if name == "StorageContract":
+        # Without this a failed assertion wouldn't show the compared values.
+        import_module("pytest").register_assert_rewrite("recovery_app.testing.contract")
+    return getattr(import_module(f"recovery_app.testing.{_MODULES[name]}"), name)

@@ -14,6 +14,9 @@ from playwright.async_api import Browser
 
 from tests.browser.desk import Desk, Monitor
 from tests.support.asgi import AsgiServer
+from tests.support.tabs import Tab
+from tests.support.webdriver import RUNNERS, require_browser
+from tests.support.webdriver import Browser as OtherBrowser
 
 VIEWPORT = {"width": 1280, "height": 900}
 
@@ -62,3 +65,34 @@ async def own_desk(chromium: Browser, server: AsgiServer) -> AsyncIterator[Desk]
     """Return a tab with the page of this test's own server."""
     async with open_desk(chromium, server.url) as desk:
         yield desk
+
+
+# Other browsers, by WebDriver
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ask for the browser that the test needs before it is started."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and "browser" in callspec.params:
+        require_browser(callspec.params["browser"])
+
+
+@pytest.fixture(scope="session", params=sorted(RUNNERS))
+def browser(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OtherBrowser]:
+    """Return Firefox and WebKit in turn, each started once."""
+    with RUNNERS[request.param](tmp_path_factory.mktemp(request.param)) as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser: OtherBrowser) -> Iterator[Tab]:
+    """Return a new tab in each browser. All that the test has opened are closed after it."""
+    tab = browser.new_tab()
+    others = [sibling for sibling in tab.siblings() if sibling != tab]
+    yield tab
+    for sibling in tab.siblings():
+        if sibling not in others:
+            sibling.close()

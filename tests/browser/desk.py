@@ -6,7 +6,8 @@ from typing import Any
 
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-CONNECTION_REFUSED = "net::ERR_CONNECTION_REFUSED"
+# What a browser says of a server that isn't running, or dies.
+OF_A_DEAD_SERVER = ("net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET")
 READ_FORM = """() => ({
     number: document.querySelector("#number").textContent,
     total: document.querySelector("#total").textContent,
@@ -32,7 +33,8 @@ class Monitor:
         page.on("websocket", lambda socket: self.urls.append(socket.url))
 
     def _record_message(self, kind: str, text: str) -> None:
-        if kind in {"error", "warning"} and CONNECTION_REFUSED not in text:
+        is_expected = any(error in text for error in OF_A_DEAD_SERVER)
+        if kind in {"error", "warning"} and not is_expected:
             self.errors.append(text)
 
 

@@ -24,6 +24,7 @@ from recovery_app.middleware import override_manager
 from recovery_app.storages import (
     DatabaseStorage,
     MemoryStorage,
+    MigratingStorage,
     RedisStorage,
     Storage,
     memory_messages,
@@ -324,6 +325,29 @@ async def test_mistakes_are_refused(manager: RecoveryManager) -> None:
     ):
         with pytest.raises(ValueError, match=r"type|255|MAX_FRAME_BYTES"):
             await groups.apublish(group, message)
+
+
+async def test_a_page_that_moves_to_another_storage_loads_afresh(
+    make_manager: Callable[..., RecoveryManager], clock: FakeClock
+) -> None:
+    old, new = MemoryStorage(clock=clock), MemoryStorage(clock=clock)
+    for _ in range(3):
+        new.append_message(ROOM, b"{}", lambda: None)
+    manager = make_manager(clock=clock, storage=old)
+    with override_manager(manager):
+        async with page_of(manager) as page:
+            await page.join(group=ROOM)
+            await publish(1)
+            await page.hear(1)
+    manager = make_manager(clock=clock, storage=MigratingStorage(new, old, clock=clock))
+    with override_manager(manager):
+        async with page_of(manager) as again:
+            await again.join(page.token)
+            found = await again.ask()
+            while not found["missed"]:
+                found = await again.ask()
+            await publish(2)
+            await again.hear(2)
 
 
 # Transactions.

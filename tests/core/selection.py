@@ -25,8 +25,9 @@ SYNC = {
     "redis",
     "redis-cluster",
     "own",
+    "migrating",
 }
-ASYNC = {"memory", "sqlite", "redis", "redis-cluster", "own"}
+ASYNC = {"memory", "sqlite", "redis", "redis-cluster", "own", "migrating"}
 NAMES = {param.values[0]: param.id for param in STORAGES}
 
 assert set(NAMES.values()) >= SYNC | ASYNC

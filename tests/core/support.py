@@ -14,7 +14,7 @@ import pytest
 from recovery_app import RecoveryManager
 from recovery_app.clock import Clock, to_us
 from recovery_app.exceptions import StorageUnavailable
-from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
+from recovery_app.storages import DatabaseStorage, MemoryStorage, MigratingStorage, Storage
 from tests.core.caches import CACHES
 from tests.core.redis_storages import REDIS
 from tests.support.databases import SERVERS
@@ -79,9 +79,22 @@ def _database(alias: str, name: str) -> Any:
 
 
 MEMORY = pytest.param(lambda clock: MemoryStorage(clock=clock), id="memory")
+MIGRATING = pytest.param(
+    lambda clock: MigratingStorage(
+        MemoryStorage(clock=clock), MemoryStorage(clock=clock), clock=clock
+    ),
+    id="migrating",
+)
 SQLITE = _database("default", "sqlite")
 DATABASES = [SQLITE, *(_database(alias, alias) for alias in SERVERS)]
-STORAGES = [MEMORY, *DATABASES, *CACHES, *REDIS, pytest.param(OwnStorage, id="own")]
+STORAGES = [
+    MEMORY,
+    *DATABASES,
+    *CACHES,
+    *REDIS,
+    pytest.param(OwnStorage, id="own"),
+    MIGRATING,
+]
 """A new storage joins the contract suite by one line here."""
 
 

@@ -12,10 +12,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from recovery_app import get_manager
+from recovery_app.checks import check_storage
 from recovery_app.conf import find_problems, get_settings
 from recovery_app.exceptions import StateTooLarge
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
-from recovery_app.storages import DatabaseStorage, MemoryStorage, Storage
+from recovery_app.storages import DatabaseStorage, MemoryStorage, MigratingStorage, Storage
 from tests.core.support import make_manager
 
 SECRET = "the secret of the setting, long enough"
@@ -23,6 +24,7 @@ OTHER_KEY = "another key of the setting, long too"
 SOCKET = "the socket"
 STATE = {"count": 1}
 MEMORY = "recovery_app.storages.MemoryStorage"
+LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 DATABASE = "recovery_app.storages.DatabaseStorage"
 
 
@@ -47,6 +49,55 @@ class Needy(OwnSerializer):
 class FailingStorage(Storage):
     def __init__(self) -> None:
         raise ZeroDivisionError("in the storage")
+
+
+def migrating(new: Any, old: Any) -> dict[str, Any]:
+    """Return the entry of a storage that moves."""
+    path = "recovery_app.storages.MigratingStorage"
+    return {"BACKEND": path, "OPTIONS": {"new": new, "old": old}}
+
+
+def test_a_storage_may_have_storages_as_options() -> None:
+    new = {"BACKEND": DATABASE, "OPTIONS": {"timeout": 7}}
+    with recovery(STORAGE=migrating(new, {"BACKEND": MEMORY})):
+        storage = get_manager().storage
+        assert isinstance(storage, MigratingStorage)
+        assert isinstance(storage.new, DatabaseStorage)
+        assert isinstance(storage.old, MemoryStorage)
+        assert get_settings().storage() is not storage
+        assert {check.id for check in check_storage()} == {"recovery_app.W001", "recovery_app.W016"}
+
+
+@pytest.mark.parametrize(
+    ("new", "problem", "hint"),
+    [
+        (MEMORY, "whose 'new' must be a dictionary, not str", f'Write {{"BACKEND": "{MEMORY}"}}.'),
+        ({"BACKEND": f"{MEMORY}s"}, "whose 'new' can't import", f'Is it "{MEMORY}"?'),
+        (3, "whose 'new' must have the form", "Write a dictionary like STORAGE itself"),
+        (
+            {"BACKEND": MEMORY, "OPTIONS": {"size": 3}},
+            "whose 'new' has OPTIONS that MemoryStorage doesn't accept",
+            "MemoryStorage has these OPTIONS: max_entries, max_bytes.",
+        ),
+        ({"BACKEND": DATABASE}, "has the same storage twice", "Change one of new, old."),
+    ],
+)
+def test_what_is_wrong_with_an_inner_storage(new: Any, problem: str, hint: str) -> None:
+    with recovery(STORAGE=migrating(new, {"BACKEND": DATABASE})):
+        (found,) = find_problems()
+        assert problem in found.message
+        assert found.hint.startswith(hint)
+
+
+def test_an_inner_storage_that_cannot_be_built_is_checked() -> None:
+    cache = {"BACKEND": "recovery_app.storages.CacheStorage", "OPTIONS": {"cache": "nowhere"}}
+    with (
+        override_settings(CACHES={"default": {"BACKEND": LOCMEM}}),
+        recovery(STORAGE=migrating(cache, {"BACKEND": DATABASE})),
+    ):
+        (found,) = find_problems()
+        assert "CACHES has no alias 'nowhere'" in found.message
+        assert check_storage() == []
 
 
 # The table.

@@ -88,6 +88,70 @@ onEachTransport(test, "a page from the back/forward cache forgets what was forgo
   assert.deepEqual([server.joins.at(-1)._recovery, items(server)], [undefined, []]);
 }, () => ({ owner: "ann" }));
 
+onEachTransport(test, "events of a page that didn't join again are sent by the page before, after its own", async (page) => {
+  await page.joined();
+  const other = navigate(page);
+  await other.joined();
+  await goBack(page, other);
+  page.goOffline();
+  const own = page.view.push("add", { item: "a" });
+  other.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  other.add("b");
+  assert.equal((await goBack(page, other)).outcome, "recovered");
+  assert.deepEqual((await own).state, ["a"]);
+  assert.deepEqual((await page.add("c")[0]).state, ["a", "b", "c"]);
+}, () => ({ owner: "ann" }));
+
+onEachTransport(test, "a page that is connected joins again for the events that another page has left", async (page, server) => {
+  await page.joined();
+  const others = JSON.stringify([{ id: "x", event: "add", payload: { item: "b" }, seq: null, line: null, owner: "ann" }]);
+  page.tab.sessionStorage.setItem(`${KEY}:events`, others);
+  const outcome = dispatched(page.view, "outcome");
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  await outcome;
+  assert.deepEqual((await page.add("c")[0]).state, ["b", "c"]);
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  await page.add("d")[0];
+  assert.equal(server.joins.length, 2);
+}, () => ({ owner: "ann" }));
+
+onEachTransport(test, "what is pushed on a page that comes back to another state is sent", async (page, server) => {
+  await page.joined();
+  await Promise.all(page.add("a", "b", "c"));
+  const other = navigate(page);
+  server.outcomes.push("expired");
+  await other.joined();
+  await other.add("d")[0];
+  other.goOffline();
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  const [pushed] = page.add("e");
+  assert.equal((await page.back()).outcome, "recovered");
+  assert.deepEqual((await pushed).state, ["d", "e"]);
+}, () => ({ owner: "ann" }));
+
+test("Firefox, whose cache would keep an old storage with the page, doesn't keep it while a view needs the storage", async () => {
+  const open = (page) => {
+    const locks = [];
+    const request = (name, { mode }, hold) => Promise.resolve(locks.push([name, mode, hold()]));
+    return { locks, app: new FakeBrowser().open({ navigator: { locks: { request } }, ...page }).app };
+  };
+  const others = open({});
+  new others.app.Recovery("form");
+  const firefox = open({ mozInnerScreenX: 0 });
+  new firefox.app.Recovery("memory", { storage: "none" });
+  assert.deepEqual([others.locks, firefox.locks], [[], []]);
+  const view = new firefox.app.Recovery("form");
+  const [[name, mode, held]] = firefox.locks;
+  assert.deepEqual([name, mode], ["lv_recovery:storage", "shared"]);
+  let isReleased = false;
+  held.then(() => (isReleased = true));
+  await immediate();
+  assert.equal(isReleased, false);
+  view.close();
+  await held;
+  new (open({ mozInnerScreenX: 0, navigator: {} }).app.Recovery)("over plain HTTP");
+});
+
 test("a page that can't store its token keeps it through the back/forward cache", () => {
   const tab = new FakeBrowser().open();
   const view = new tab.app.Recovery("form", { storage: "none" });

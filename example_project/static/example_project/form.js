@@ -1,7 +1,5 @@
 /** The form: shows a quote and reports changes. */
-import { moved, newId } from "./quote.js";
-
-const ITEM_FIELDS = ["description", "quantity", "price"];
+import { ITEM_FIELDS, moved, newId } from "./quote.js";
 
 export class QuoteForm {
   #form = document.querySelector("#quote");

@@ -1,6 +1,6 @@
 /** The panel: the status of the connection, the last recovery, and a timeline. */
 
-const STATUS = { connected: "Connected", connecting: "Connecting", disconnected: "Disconnected" };
+const STATES = { connected: "Connected", connecting: "Connecting…", reconnecting: "Reconnecting…", offline: "Offline" };
 const GLOW = [{ boxShadow: "0 0 0 3px var(--good)" }, { boxShadow: "0 0 0 3px transparent" }];
 
 const OUTCOMES = {
@@ -20,6 +20,7 @@ const WAITING = {
   unavailable: "The storage can’t be reached. Trying again.",
 };
 const MAX_ENTRIES = 40;
+const PHONE = "(max-width: 44rem)";
 
 export class Panel {
   #pill = document.querySelector("#status");
@@ -30,9 +31,14 @@ export class Panel {
   #isCut = false;
   #wasConnected = false;
   #isReturn = false;
+  #isWaiting = false;
+  #recovered = "";
 
   constructor() {
     this.note("start", "Page opened");
+    const phone = matchMedia(PHONE);
+    phone.addEventListener("change", () => placeControls(phone.matches));
+    placeControls(phone.matches);
   }
 
   /** Announce that the user is about to cut the connection. */
@@ -40,18 +46,31 @@ export class Panel {
     this.#isCut = true;
   }
 
-  /** @param {"connecting" | "connected" | "disconnected"} status */
-  status(status) {
+  /** @param {"connecting" | "connected" | "disconnected"} status @param {boolean} staysOffline whether the user wants it so */
+  status(status, staysOffline) {
     this.#pill.dataset.status = status;
-    setText("#status-text", STATUS[status]);
-    // The outcome comes before "connected", and says more.
-    if (status !== "connected") setText("#status-more", "");
     if (status === "connecting") this.#attempt();
     if (status === "disconnected" && this.#wasConnected) {
       this.note("cut", this.#isCut ? "You cut the connection" : "The connection was lost");
     }
     this.#isCut = false;
     this.#wasConnected = status === "connected";
+    this.#showState(this.#stateOf(status, staysOffline));
+  }
+
+  #stateOf(status, staysOffline) {
+    if (staysOffline) return "offline";
+    // While it waits for its form, the page connects again and again.
+    if (status === "connected" && !this.#isWaiting) return "connected";
+    return this.#isReturn ? "reconnecting" : "connecting";
+  }
+
+  // Screen readers read the pill aloud, so it changes with the state and not with each attempt.
+  #showState(state) {
+    this.#pill.dataset.state = state;
+    setText("#status-text", STATES[state]);
+    // The outcome came before "connected", and says more.
+    setText("#status-more", state === "connected" ? this.#recovered : "");
   }
 
   /** Show the outcome of a join. `elapsedMs`: the time since the connection was lost. */
@@ -64,7 +83,8 @@ export class Panel {
     document.querySelector("#outcome").dataset.outcome = outcome;
     setText("#outcome-text", text);
     setText("#away", this.#isReturn ? `Disconnected for ${duration(elapsedMs)}.` : "");
-    setText("#status-more", isBack ? `recovered in ${tookMs} ms` : "");
+    this.#isWaiting = isWaiting;
+    this.#recovered = isBack ? `recovered in ${tookMs} ms` : "";
     if (isBack) glow(document.querySelector("#last"));
     this.note(isBack || outcome === "new" ? "good" : "bad", `${outcome} in ${tookMs} ms`, text);
     this.#attempts = 0;
@@ -93,6 +113,13 @@ export class Panel {
   }
 }
 
+/** Place the controls at the bottom of the screen, or in their card. @param {boolean} isPhone */
+function placeControls(isPhone) {
+  const controls = document.querySelector("#controls");
+  if (isPhone) document.body.append(controls);
+  else document.querySelector("#second-tab").before(controls);
+}
+
 function part(tag, text, className = "") {
   const element = document.createElement(tag);
   element.textContent = text;
@@ -112,6 +139,8 @@ function duration(ms) {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
-function setText(selector, text) {
-  document.querySelector(selector).textContent = text;
+/** Set a text, unless it is there already: that would count as a change. */
+export function setText(selector, text) {
+  const element = document.querySelector(selector);
+  if (element.textContent !== text) element.textContent = text;
 }

@@ -1,6 +1,6 @@
 /**
  * A debounce for text input. Offline, a text is held until another change, so that a long text is one change and not
- * hundreds.
+ * hundreds. Until then the tab remembers it, as a page may be killed without hearing of it.
  */
 
 /** @typedef {{ event: string, payload: Record<string, any> }} Change */
@@ -11,18 +11,21 @@ export class Typing {
   /** @type {Change | null} */
   change = null;
   #push;
+  #memory;
   #isLive = false;
   #timer = 0;
 
-  /** @param {(event: string, payload: object) => void} push */
-  constructor(push) {
+  /** @param {(event: string, payload: object) => void} push @param {import("./memory.js").Memory} memory */
+  constructor(push, memory) {
     this.#push = push;
+    this.#memory = memory;
   }
 
   /** Hold a change of a text, replacing an earlier change of the same text. */
   add(event, payload) {
     if (!this.#isOf(event, payload)) this.flush();
     this.change = { event, payload };
+    this.#memory.draft = this.change;
     if (this.#isLive && !this.#timer) this.#timer = setTimeout(() => this.flush(), TYPING_MS);
   }
 
@@ -32,12 +35,25 @@ export class Typing {
     if (isLive) this.flush();
   }
 
+  /** Go on with the text that was being typed when the tab was killed. */
+  resume() {
+    const { draft } = this.#memory;
+    if (draft && !this.change) this.add(draft.event, draft.payload);
+  }
+
   flush() {
+    const { change } = this;
+    if (change) this.#push(change.event, change.payload);
+    // From here on the socket keeps it.
+    this.drop();
+  }
+
+  /** Forget the text: the form that it was typed into is gone. */
+  drop() {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    const { change } = this;
     this.change = null;
-    if (change) this.#push(change.event, change.payload);
+    this.#memory.draft = null;
   }
 
   #isOf(event, { id, field }) {

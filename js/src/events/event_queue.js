@@ -146,24 +146,39 @@ export class EventQueue {
   /**
    * Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
    * still there, or it was settled by another page, or its number tells. Those of other pages are sent by this one now.
+   * Return whether there is anything new.
+   * @param {boolean} isContinued whether another page has joined meanwhile: it may have another state, too
    */
-  readAgain() {
+  readAgain(isContinued) {
     const stored = new Map(this.#storage.load().map((each) => [each.id, each]));
+    if (isContinued) this.#catchUp(stored);
+    const known = new Set([...this.events, ...this.#setAside].map(({ id }) => id));
+    const others = [...stored.values()].filter(({ id }) => !known.has(id));
+    if (!isContinued && others.length === 0) return false;
+    for (const each of others) {
+      const queued = this.#orphan(each);
+      (this.#ownership.isOwn(queued) ? this.events : this.#setAside).push(queued);
+    }
+    this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+    for (const queued of this.events) queued.stage = "queued";
+    this.save();
+    return true;
+  }
+
+  /** Learn what other pages have made of this page's events. @param {Map<string, StoredEvent>} stored */
+  #catchUp(stored) {
     const settled = this.#storage.loadSettled();
+    this.#durableSeq = 0; // of another state, perhaps
+    this.#setAside = [];
     for (const queued of [...this.events]) {
       const { seq, line, cuts } = stored.get(queued.id) ?? queued;
       Object.assign(queued, { seq, line, cuts });
       const { reply, reason } = settled.get(queued.id) ?? {};
       if (reply) queued.handleReply(reply);
-      if (stored.delete(queued.id) || queued.owner === null) continue;
+      if (stored.has(queued.id) || queued.owner === null) continue;
       if (reply) this.remove([queued]);
       else if (reason !== undefined || queued.seq === null) this.discard([queued], reason ?? "superseded");
     }
-    this.#setAside = [...stored.values()].map((each) => this.#orphan(each));
-    this.#takeBack();
-    this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
-    for (const queued of this.events) queued.stage = "queued";
-    this.save();
   }
 
   /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */

@@ -78,6 +78,19 @@
       globalThis.document?.prerendering
     );
   }
+  /**
+   * Have Firefox load this page again when somebody comes back to it. From its back/forward cache, a page would come with
+   * the sessionStorage of when it was left, and never see what the pages after it have stored. Firefox doesn't keep a page
+   * that holds a lock there; others keep it with the tab's storage.
+   * @param {AbortSignal} signal aborted when the page no longer needs its storage
+   */
+  function refuseOldStorage(signal) {
+    if (!("mozInnerScreenX" in globalThis)) return;
+    const isDone = new Promise((resolve) => signal.addEventListener("abort", resolve));
+    // only pages from HTTPS or this machine have locks
+    globalThis.navigator.locks?.request("lv_recovery:storage", { mode: "shared" }, () => isDone).catch(() => {
+    });
+  }
 
   // src/connection/close_codes.js
   /** WebSocket close codes. */
@@ -605,24 +618,38 @@
     /**
      * Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
      * still there, or it was settled by another page, or its number tells. Those of other pages are sent by this one now.
+     * Return whether there is anything new.
+     * @param {boolean} isContinued whether another page has joined meanwhile: it may have another state, too
      */
-    readAgain() {
+    readAgain(isContinued) {
       const stored = new Map(this.#storage.load().map((each) => [each.id, each]));
+      if (isContinued) this.#catchUp(stored);
+      const known = new Set([...this.events, ...this.#setAside].map(({ id }) => id));
+      const others = [...stored.values()].filter(({ id }) => !known.has(id));
+      if (!isContinued && others.length === 0) return false;
+      for (const each of others) {
+        const queued = this.#orphan(each);
+        (this.#ownership.isOwn(queued) ? this.events : this.#setAside).push(queued);
+      }
+      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+      for (const queued of this.events) queued.stage = "queued";
+      this.save();
+      return true;
+    }
+    /** Learn what other pages have made of this page's events. @param {Map<string, StoredEvent>} stored */
+    #catchUp(stored) {
       const settled = this.#storage.loadSettled();
+      this.#durableSeq = 0;
+      this.#setAside = [];
       for (const queued of [...this.events]) {
         const { seq, line, cuts } = stored.get(queued.id) ?? queued;
         Object.assign(queued, { seq, line, cuts });
         const { reply, reason } = settled.get(queued.id) ?? {};
         if (reply) queued.handleReply(reply);
-        if (stored.delete(queued.id) || queued.owner === null) continue;
+        if (stored.has(queued.id) || queued.owner === null) continue;
         if (reply) this.remove([queued]);
         else if (reason !== void 0 || queued.seq === null) this.discard([queued], reason ?? "superseded");
       }
-      this.#setAside = [...stored.values()].map((each) => this.#orphan(each));
-      this.#takeBack();
-      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
-      for (const queued of this.events) queued.stage = "queued";
-      this.save();
     }
     /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
     stopSending(wasCut = false) {
@@ -1187,6 +1214,7 @@
         });
       };
       this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
+      if (storage !== "none") refuseOldStorage(this.#listeners.signal);
       const listening = { capture: true, signal: this.#listeners.signal };
       const show = ({ persisted }) => persisted && this.#wake();
       globalThis.addEventListener?.("pageshow", show, listening);
@@ -1218,10 +1246,9 @@
     /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
     #wake() {
       this.#queue.dropUnowned();
-      if (!this.#tokens.readAgain()) return;
-      if (this.token === null) return this.#queue.discardAll("forgotten");
-      this.#queue.readAgain();
-      if (this.status === "connected") this.#transport?.rejoin();
+      const isContinued = this.#tokens.readAgain();
+      if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
+      if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#transport?.rejoin();
     }
     get token() {
       return this.#tokens.token;

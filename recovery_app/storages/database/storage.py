@@ -59,6 +59,7 @@ from recovery_app.storages.database.columns import (
 )
 from recovery_app.storages.database.deadlines import Deadlines
 from recovery_app.storages.database.errors import translated_errors
+from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
 from recovery_app.storages.messages import Messages
@@ -105,6 +106,7 @@ class DatabaseStorage(Storage):
         self.database = database
         self.clock = clock
         self._messages = DatabaseMessages(database)
+        self._timeout = timeout
         self._deadlines = Deadlines(self._name, seconds=timeout, threads=self.threads)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
@@ -246,19 +248,20 @@ class DatabaseStorage(Storage):
         return None if row is None else entry_of(row, self._now_us())
 
     def check(self) -> list[CheckMessage]:
-        return check_database(self.database)
+        return check_database(self.database, threads=self.threads)
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        return await self._deadlines.run(call, super().run)
+        bounded = partial(self._patiently, self._timeout, call)
+        return await self._deadlines.run(bounded, super().run)
 
     async def asave_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
         # The one write that an older one of the same token could undo, if it landed late.
-        call = partial(self.save_fenced, key, data, ttl)
+        call = partial(self._patiently, self._timeout, partial(self.save_fenced, key, data, ttl))
         return await self._deadlines.run(call, super().run, key)
 
     async def acleanup_expired(self) -> int:
         # It takes as long as there is something to remove.
-        return await super().run(self.cleanup_expired)
+        return await super().run(partial(self._patiently, None, self.cleanup_expired))
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
         """Make the call as in a request of its own, closing old connections around it."""
@@ -271,6 +274,12 @@ class DatabaseStorage(Storage):
     def leave_thread(self) -> None:
         """Close the connections of this thread."""
         connections.close_all()
+
+    def _patiently(self, seconds: float | None, call: Callable[[], Result]) -> Result:
+        """Make the call, waiting for SQLite's lock no longer than ``seconds``."""
+        with self._errors("connection"):
+            limit_lock_wait(self.database, seconds)
+        return call()
 
     @property
     def _model(self) -> type[StoredSnapshot]:
