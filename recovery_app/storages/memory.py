@@ -151,6 +151,7 @@ class MemoryStorage(Storage):
         return self._lock
 
     def cleanup_expired(self) -> int:
+        self._messages.cleanup(self.clock())
         with self._lock:
             expired = self._table.expired(self.clock())
             for name in expired:

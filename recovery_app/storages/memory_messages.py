@@ -11,6 +11,7 @@ from collections.abc import Callable
 from recovery_app.storages.messages import MAX_MESSAGES, MESSAGE_SECONDS, Messages, number_of
 
 MAX_LOG_BYTES = 64 * 1024 * 1024
+MAX_LOGS = 100_000
 
 
 class _Log:
@@ -70,10 +71,12 @@ class MemoryMessages:
             return Messages(items, is_complete)
 
     def cleanup(self, now: float) -> None:
-        """Drop what is too old, and logs with nothing in them."""
+        """Drop what is too old, and empty logs where there are very many."""
         with self._lock:
             for log in self._logs.values():
                 self._drop_while(log, now)
+            if len(self._logs) > MAX_LOGS:
+                self._logs = {name: log for name, log in self._logs.items() if log.items}
 
     def _log(self, group: str) -> _Log:
         log = self._logs.get(group)

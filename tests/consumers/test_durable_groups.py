@@ -30,6 +30,7 @@ from recovery_app.storages import (
     memory_messages,
 )
 from recovery_app.storages.database import messages as database_messages
+from recovery_app.storages.messages import MESSAGE_SECONDS
 from recovery_app.storages.redis import messages as redis_messages
 from tests.clock import FakeClock
 from tests.consumers.wire import TOPIC, Client, connected, recovery_of
@@ -271,6 +272,21 @@ async def test_a_log_that_was_trimmed_is_told(
         await publish(last)
         await again.hear(last)
         assert (await again.ask())["missed"] == [ROOM], "once"
+
+
+@pytest.mark.parametrize("storage", ["memory", DATABASES[0]], indirect=True)
+async def test_messages_are_kept_for_a_day(
+    manager: RecoveryManager, storage: Storage, clock: FakeClock
+) -> None:
+    place = await storage.anewest_position(ROOM)
+    await publish(1, 2)
+    clock.advance(seconds=MESSAGE_SECONDS + 1)
+    await storage.acleanup_expired()
+    await publish(3)
+    found = await storage.aread_messages(ROOM, place, 10)
+    assert (len(found.items), found.is_complete) == (1, False)
+    later = await storage.aread_messages(ROOM, found.items[0][0], 10)
+    assert later == ([], True)
 
 
 async def test_two_nodes_with_one_storage(

@@ -204,9 +204,10 @@ class DatabaseStorage(Storage):
             return self._messages.read(group, after, limit)
 
     def cleanup_expired(self) -> int:
+        removed = sum(self.cleanup_batches(cleanup.DELETE_BATCH))
         with self._errors("clean-up"):
             self._messages.cleanup(self._now_us())
-        return sum(self.cleanup_batches(cleanup.DELETE_BATCH))
+        return removed
 
     def cleanup_batches(self, size: int) -> Iterator[int]:
         """Remove what has expired by now, oldest first, each step in one statement."""
