@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from recovery_app._concurrency import LRUCache
+from recovery_app._core.error_texts import place_of
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.signals import observers
@@ -216,7 +217,7 @@ def log_failure(
     ``source`` is the class whose code it is. Nothing that a client chooses may tell two errors
     apart, or it could fill the log. The line says what was handled, and of which topic.
     """
-    kind = extra["event"], source, type(error).__qualname__, _place_of(error)
+    kind = extra["event"], source, type(error).__qualname__, place_of(error)
     left_out = throttle.count_left_out(*kind)
     if left_out is not None:
         message += " [%s]"
@@ -251,16 +252,6 @@ def release_frames(error: BaseException) -> None:
     collector.
     """
     traceback.clear_frames(error.__traceback__)
-
-
-def _place_of(error: BaseException) -> str:
-    """Return the line that raised an error."""
-    entry = error.__traceback__
-    if entry is None:
-        return ""
-    while entry.tb_next is not None:
-        entry = entry.tb_next
-    return f"{entry.tb_frame.f_code.co_filename}:{entry.tb_lineno}"
 
 
 class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a function

@@ -11,12 +11,14 @@ from contextlib import suppress
 from typing import Any
 
 from recovery_app._core.driver import Flow
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.persons import Person, check_person
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.exchange import Exchange
+from recovery_app._live.incidents import note, note_fork
 from recovery_app._live.outcomes import Outcome
 from recovery_app._live.replies import ReplyCache
 from recovery_app._live.sockets import Socket
@@ -66,6 +68,11 @@ class DurableState:
         """Pushes and places in groups: stored in the same step."""
         self.last_state: bytes | None = None
         """The last consistent state, serialized: what a failed handler goes back to."""
+        self.log_name = ""
+        """The primary key of the user, where the application has it logged."""
+        self.unsaved_error: tuple[str, str] | None = None
+        """Why the last state isn't stored: the error's reason, and what it says."""
+        self._joined_hash = 0
         self._binding = binding
         self._metadata = metadata
         self._announce = announce
@@ -101,6 +108,16 @@ class DurableState:
         if self._confirmed_us < self._replied_us:
             self._confirmed_us = self._replied_us
         self._preserves_client_token = False
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """View and topic."""
+        return self._metadata.view, self._metadata.topic
+
+    @property
+    def has_unsaved_changes(self) -> bool:
+        """Whether something that came after the join isn't stored."""
+        return not self.is_durable and hash(self.last_state) != self._joined_hash
 
     @property
     def is_durable(self) -> bool:
@@ -242,7 +259,9 @@ class DurableState:
             await self._end(error)
             return
         self._note_fenced(error)
+        fenced_hash = self.socket_hash
         await self._fork_socket(payload, announce=True)
+        note_fork(self, error, fenced_hash)
 
     async def _announce_unless_revoked(self, grant: Grant) -> None:
         # A token that was issued while the person was being revoked would take over later.
@@ -267,6 +286,7 @@ class DurableState:
 
     async def _end(self, error: RecoveryError) -> None:
         self.is_revoked = True
+        note(self, "revocation", "page_closed")
         logger.info("A topic was closed: %s", error, extra=self._facts("revoked", error))
         await self._close()
 
@@ -285,6 +305,7 @@ class DurableState:
         self.exchange.note_saved()
         self._saved = payload
         self._dirty = False
+        self.unsaved_error = None
         self.replies.safe = applied
 
     def _note_fenced(self, error: RecoveryError) -> None:
@@ -296,6 +317,7 @@ class DurableState:
             # There may be thousands of these; the outage itself has a warning of its own.
             logger.info("A state isn't safe: %s", error, extra=self._facts("unsafe", error))
         self._dirty = True
+        self.unsaved_error = error.reason, describe_error(error)
 
     def _facts(self, event: str, error: RecoveryError) -> dict[str, Any]:
         return {

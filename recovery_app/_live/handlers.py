@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.state_codec import trimmed
 from recovery_app._core.telemetry import log_failure, warn_throttled
 from recovery_app._live.exchange import Exchange
 from recovery_app._live.groups import TopicGroups, decode_message
+from recovery_app._live.incidents import note
 from recovery_app._live.interfaces import Application
 from recovery_app._live.join import Join, Joined
 from recovery_app._live.limits import RepeatBudget
@@ -204,6 +206,8 @@ class Handlers:
 
     async def _roll_back(self, session: Session, error: Exception, handling: str) -> None:
         self._exchange.discard()
+        reason = error.reason if isinstance(error, SnapshotError) else "crashed"
+        note(session, "event", reason, cause=describe_error(error), handling=handling)
         log_failure(
             "A handler failed.",
             error,

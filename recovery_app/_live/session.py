@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.rebinding import bind_to_first_join, take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
@@ -31,6 +32,7 @@ class Failure(NamedTuple):
 
     reason: str = ""
     socket_hash: str | None = None
+    cause: str = ""
 
 
 class Session(DurableState):
@@ -40,6 +42,8 @@ class Session(DurableState):
     """Which of the fallbacks the client's token was for, if it wasn't for the binding."""
     failure = Failure()
     """Why nothing was recovered."""
+    shows_token = False
+    """Whether the client showed a token that may be used."""
     recovered_us = 0
     """When the state that was recovered had been saved, in microseconds since 1970."""
     original: ReplyCache | None = None
@@ -101,7 +105,7 @@ class Session(DurableState):
             error.socket_hash = error.socket_hash or self._socket.grant.key
             if self.outcome is Outcome.FAILED:
                 self._unrestored = self._socket.grant
-        self.failure = Failure(error.reason, error.socket_hash)
+        self.failure = Failure(error.reason, error.socket_hash, describe_error(error))
         self.recovered_us = 0
         self._socket = self._pending_socket = self.last_state = self._saved = None
         self.original = None
@@ -112,6 +116,7 @@ class Session(DurableState):
 
     async def resume(self, payload: bytes) -> None:
         """Go on with the state that the application restored; store it unless it is."""
+        self._joined_hash = hash(payload)
         self.last_state = payload
         if self._socket is None:
             await self.start(payload)
@@ -123,6 +128,7 @@ class Session(DurableState):
 
         It is left unsaved where the client's own token may still be valid.
         """
+        self._joined_hash = hash(payload)
         self.last_state = payload
         if self.outcome.preserves_client_token:
             self._saved = payload

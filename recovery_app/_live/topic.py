@@ -12,6 +12,7 @@ from recovery_app._live.exchange import Exchange
 from recovery_app._live.group_reader import reader_of
 from recovery_app._live.groups import TopicGroups
 from recovery_app._live.handlers import Handlers, refusal
+from recovery_app._live.incidents import note_crashed_join, note_unsaved
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
@@ -126,6 +127,7 @@ class Topic:
         person = self._context.manager.operations.person(name, self._application.user)
         self._has_new_owner |= person.owner != self._session.person.owner
         self._session.rename(person)
+        self._session.log_name = self._application.log_name
         await self._session.renew(binding)
 
     async def save(self) -> None:
@@ -215,6 +217,7 @@ class Topic:
             await self._refuse(reason)
         except Exception as error:
             source = self._application.source
+            note_crashed_join(self._context.manager, self._application, self.name, error)
             log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
             await self._refuse("join crashed")
         else:
@@ -325,6 +328,8 @@ class Topic:
             if is_gathering or session.token:
                 # Saves were gathered, or the storage was away and may be back.
                 await session.save()
+            if session.has_unsaved_changes and not session.is_revoked:
+                note_unsaved(session)
             if session.started is not None:
                 self._context.started.add(session.started)
         # What was posted behind this (a group message, a touch) comes too late.

@@ -184,3 +184,37 @@ async def test_a_phone_scrolls_in_one_direction_only(chromium: Browser, server: 
         await page.get_by_role("link", name="Revoke …").click()
         await expect(page.get_by_role("button", name="Yes, revoke")).to_be_visible()
         assert await page.evaluate(OVERFLOW) <= 0
+
+
+LOSE = """
+from recovery_app import get_manager
+manager = get_manager()
+for number in range(3):
+    manager.journal.note(
+        "recovery",
+        "unavailable",
+        cause="Connection refused (10.0.0.5:6379)",
+        view="form",
+        topic="x" * 255,
+        shown_hash=f"{number:016}",
+    )
+assert manager.journal.flush(60)
+"""
+
+
+async def test_the_journal_can_be_read_on_a_desk_and_a_phone(
+    chromium: Browser, server: AsgiServer
+) -> None:
+    manage("shell", "-c", LOSE, data=server.log.parent)
+    for options in ({"color_scheme": "dark"}, {"viewport": PHONE}):
+        async with open_list(chromium, server, **options) as page:
+            await page.get_by_role("link", name="Journal", exact=True).last.click()
+            await expect(page.locator("#result_list tbody tr")).to_have_count(3)
+            await expect(page.locator(".recovery-timeline rect")).not_to_have_count(0)
+            assert await page.evaluate(OVERFLOW) <= 0
+            assert min(await page.evaluate(CONTRAST, ".recovery-timeline rect")) >= 3
+            texts = ".recovery-timeline text, .recovery-why, .recovery-journal .quiet"
+            assert min(await page.evaluate(CONTRAST, texts)) >= 4.5
+            await page.get_by_label("View").fill("elsewhere")
+            await page.get_by_role("button", name="Search").click()
+            await expect(page.get_by_text("No entries match.")).to_be_visible()

@@ -18,7 +18,7 @@ from recovery_app.exceptions import StorageError
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage
 from recovery_app.storages.messages import Messages
-from recovery_app.storages.redis import listing
+from recovery_app.storages.redis import journal, listing
 from recovery_app.storages.redis.async_client import AsyncClient
 from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.eviction import check_eviction, evicting_policies
@@ -38,7 +38,15 @@ from recovery_app.storages.redis.scanning import Cursor
 from recovery_app.storages.redis.sync_client import SyncClient
 from recovery_app.storages.redis.topology import Address, Topology
 from recovery_app.storages.system_checks import check_blocking_timeout
-from recovery_app.values import Page, Query, Sample
+from recovery_app.values import (
+    Incident,
+    IncidentPage,
+    IncidentQuery,
+    JournalLimits,
+    Page,
+    Query,
+    Sample,
+)
 
 Result = TypeVar("Result")
 Coming = Coroutine[Any, Any, Result]
@@ -67,6 +75,7 @@ class RedisStorage(Storage):
     supports_listing = True
     supports_native_async = True
     supports_groups = True
+    supports_journal = True
     expires_by_itself = True
 
     def __init__(
@@ -94,6 +103,7 @@ class RedisStorage(Storage):
         self.prefix = prefix
         self.cache = cache
         self._keys = Keys(prefix=prefix)
+        self._journal_key = journal.name_of(prefix)
         self._requests = RequestFactory(self._keys, clock)
         self._streams = StreamRequests(prefix)
         self._write_options = WriteOptions(
@@ -266,6 +276,29 @@ class RedisStorage(Storage):
     async def alook_up(self, key: str) -> Entry | None:
         data = await self.aload(key)
         return listing.to_entry(key, data, await self._async.send(self._requests.time_left(key)))
+
+    # The journal. What writes it has a thread of its own.
+
+    def add_incidents(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
+        for request in journal.additions(self._journal_key, incidents, limits):
+            self._sync.send(request)
+
+    def prune_incidents(self, limits: JournalLimits) -> int:
+        return sum(map(self._sync.send, journal.removals(self._journal_key, limits)))
+
+    def list_incidents(self, query: IncidentQuery) -> IncidentPage:
+        finding = journal.find(self._journal_key, query)
+        reply: Any = None
+        while not isinstance(request := journal.following(finding, reply), IncidentPage):
+            reply = self._sync.send(request)
+        return request
+
+    async def alist_incidents(self, query: IncidentQuery) -> IncidentPage:
+        finding = journal.find(self._journal_key, query)
+        reply: Any = None
+        while not isinstance(request := journal.following(finding, reply), IncidentPage):
+            reply = await self._async.send(request)
+        return request
 
     def close(self) -> None:
         """Close all connections but a cache's; later calls open new ones."""

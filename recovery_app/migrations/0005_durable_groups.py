@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("recovery_app", "0003_person"),
+        ("recovery_app", "0004_journal"),
     ]
 
     operations = [
