@@ -1514,7 +1514,10 @@ def print_metrics() -> None:
             "type": family.type,
             "samples": sorted({s.name for s in series}),
             "labels": {
+                # The version is another one with each release.
                 label: sorted({s.labels[label] for s in series if label in s.labels})
+                if label != "version"
+                else ["..."]
                 for label in sorted({label for s in series for label in s.labels})
             },
             "series": len(series),

@@ -270,6 +270,7 @@ class RecoveryManager(OperatorCalls):
         """Stop the clean-up and release threads and connections. May be called again."""
         if self._cleanup is not None:
             self._cleanup.stop()
+        self.driver.close()
         self.journal.close()
         self.storage.close()
 

@@ -82,11 +82,24 @@ class DurableState:
         self._pending_socket: Socket | None = None
         self._saved: bytes | None = None
         self._dirty = False
+        self._is_open = False
         self._is_started_here = False
         self._unrestored: Grant | None = None
         self._preserves_client_token = False
         self._replied_us = 0
         self._confirmed_us = 0
+
+    def open(self) -> None:
+        """Announce from now on whether the state is unsafe."""
+        self._is_open = True
+        if self._dirty:
+            observers.state_unsafe()
+
+    def close(self) -> None:
+        """Announce no more: the topic has ended."""
+        if self._is_open and self._dirty:
+            observers.state_safe()
+        self._is_open = False
 
     @property
     def token(self) -> str | None:
@@ -304,7 +317,10 @@ class DurableState:
     def _note_saved(self, payload: bytes, applied: int) -> None:
         self.exchange.note_saved()
         self._saved = payload
-        self._dirty = False
+        if self._dirty:
+            self._dirty = False
+            if self._is_open:
+                observers.state_safe()
         self.unsaved_error = None
         self.replies.safe = applied
 
@@ -316,6 +332,8 @@ class DurableState:
         if not self._dirty:
             # There may be thousands of these; the outage itself has a warning of its own.
             logger.info("A state isn't safe: %s", error, extra=self._facts("unsafe", error))
+            if self._is_open:
+                observers.state_unsafe()
         self._dirty = True
         self.unsaved_error = error.reason, describe_error(error)
 

@@ -66,14 +66,14 @@ def note_crashed_join(
     """Tell the journal of a join that ended with an error, before there was a session."""
     if not manager.journal.is_on:
         return
-    user = application.user
+    user, log_name = _user_of(application)
     digest = manager.operations.person(user, user).digest if user else b""
     manager.journal.note(
         "recovery",
         "join_crashed",
         cause=describe_error(error),
         person=digest.hex(),
-        user=application.log_name,
+        user=log_name,
         topic=topic,
     )
 
@@ -93,6 +93,14 @@ def note_unsaved(state: DurableState) -> None:
 def _names_of(state: DurableState) -> dict[str, str]:
     view, topic = state.names
     return {"view": view, "topic": topic, "user": state.log_name}
+
+
+def _user_of(application: Application) -> tuple[bytes | None, str]:
+    # Whatever made the join crash may do so again, and the client is still to be told.
+    try:
+        return application.user, application.log_name
+    except Exception:
+        return None, ""
 
 
 def _kind_of(session: Session) -> str:

@@ -101,6 +101,8 @@ class Join:
                     extra=self._facts("mount_unsaved"),
                 )
         observers.joined(session.outcome.value)
+        if session.unsaved_seconds is not None:
+            observers.was_away(session.unsaved_seconds)
         who = session.log_name
         looking = log_join(session, admission, token=self._token, topic=self._topic, who=who)
         if looking is not None:

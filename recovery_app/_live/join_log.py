@@ -15,7 +15,6 @@ from recovery_app._live.incidents import admit_join, record_join
 from recovery_app._live.interfaces import Admission
 from recovery_app._live.outcomes import Outcome
 from recovery_app._live.session import Session
-from recovery_app.clock import MICROSECONDS
 from recovery_app.exceptions import RecoveryError, TokenError
 
 logger = logging.getLogger("recovery_app")
@@ -75,6 +74,7 @@ def _log(
     who: str,
     part: str = "",
 ) -> None:
+    unsaved = session.unsaved_seconds
     facts = {
         "outcome": session.outcome.value,
         "reason": session.failure.reason,
@@ -84,7 +84,7 @@ def _log(
         "topic": topic,
         "view": admission.view,
         "node": NODE,
-        "unsaved_seconds": _unsaved_seconds(session),
+        "unsaved_seconds": None if unsaved is None else round(unsaved, 1),
         "who": who,
     }
     told = _told(facts)
@@ -104,14 +104,6 @@ async def _failed_part(session: Session, admission: Admission, token: object) ->
     with suppress(RecoveryError), _LOOK:
         return await session.manager.driver.arun(flow)
     return UNKNOWN
-
-
-def _unsaved_seconds(session: Session) -> float | None:
-    """Return how long ago the recovered state was saved: the page was away for no longer."""
-    saved_us = session.recovered_us
-    if not saved_us:
-        return None
-    return round(max(0, session.manager.operations.now_us() - saved_us) / MICROSECONDS, 1)
 
 
 def _told(facts: dict[str, Any]) -> str:

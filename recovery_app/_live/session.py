@@ -19,6 +19,7 @@ from recovery_app._live.durable_state import DurableState
 from recovery_app._live.outcomes import Outcome, outcome_of
 from recovery_app._live.replies import ReplyCache
 from recovery_app._live.sockets import Socket, new_id
+from recovery_app.clock import MICROSECONDS
 from recovery_app.exceptions import RecoveryError
 from recovery_app.values import Takeover
 
@@ -49,6 +50,13 @@ class Session(DurableState):
     original: ReplyCache | None = None
     """The numbered events in a state that was copied from a newer connection's."""
     _aliases: tuple[str, ...] = ()
+
+    @property
+    def unsaved_seconds(self) -> float | None:
+        """How long ago the recovered state was saved: the page was away for no longer."""
+        if not self.recovered_us:
+            return None
+        return max(0, self.manager.operations.now_us() - self.recovered_us) / MICROSECONDS
 
     async def take_over(self, token: object, fallbacks: Sequence[bytes] = ()) -> Takeover | None:
         """Take over what the token stands for; ``None`` where `outcome` says why not.

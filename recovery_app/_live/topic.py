@@ -23,6 +23,7 @@ from recovery_app._live.requested_saves import RequestedSaves
 from recovery_app._live.session import Session
 from recovery_app._live.timers import Timers
 from recovery_app.exceptions import JoinRefused
+from recovery_app.signals import observers
 
 
 class Topic:
@@ -41,6 +42,7 @@ class Topic:
         self._after = after
         self._application, self._channel = context.consumer.make_topic(self)
         self._session: Session | None = None
+        self._opened: Session | None = None
         self._has_new_owner = False
         self._saves = RequestedSaves(self.mailbox, self._save)
         self._timers = Timers(self.mailbox)
@@ -213,15 +215,18 @@ class Topic:
             reply = self._protocol.reply(self.join_message, response, ok=True)
         except JoinRefused as refusal:
             reason = refusal.reason
+            self._context.record.note_refused()
             release_frames(refusal)
             await self._refuse(reason)
         except Exception as error:
             source = self._application.source
             note_crashed_join(self._context.manager, self._application, self.name, error)
             log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
+            self._context.record.note_crashed()
             await self._refuse("join crashed")
         else:
             session = self._session
+            self._open(session)
             self._timers.start(session)
             await self._send(reply)
             pushing = self._exchange.open(has_snapshot=session.token is not None)
@@ -231,6 +236,12 @@ class Topic:
                 await self._close_revoked()
             if self._context.started.is_too_many:
                 await self._context.started.delete_oldest()
+
+    def _open(self, session: Session) -> None:
+        self._context.record.has_joined = True
+        self._opened = session
+        session.open()
+        observers.topic_opened(self._application.source, self._application.version)
 
     async def _refuse(self, reason: str) -> None:
         self._session = None
@@ -344,6 +355,10 @@ class Topic:
         """Let go of the application, whose code may hold on to the topic."""
         self._timers.stop()
         self._session = None
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+            observers.topic_closed()
         self._saves.release()
         self._handlers.release()
         del self._application

@@ -139,6 +139,31 @@ async def test_a_join_that_crashes(manager: RecoveryManager) -> None:
     assert entry.cause.startswith("ZeroDivisionError (")
 
 
+class Unlucky:
+    """A user who can't be asked anything, as one that is loaded lazily from a database that is."""
+
+    @property
+    def is_authenticated(self) -> bool:
+        raise ConnectionError
+
+
+class Unnamed(Counter):
+    """A consumer that meets such a user while it is joined."""
+
+    async def authorize_join(self, topic: str, params: dict[str, Any]) -> None:
+        self.scope["user"] = Unlucky()  # type: ignore[typeddict-item]
+        raise ZeroDivisionError
+
+
+async def test_a_user_who_cant_be_named_crashes_the_join_and_no_more(
+    manager: RecoveryManager,
+) -> None:
+    async with connected(Unnamed, manager) as client:
+        assert (await client.join())["response"] == {"reason": "join crashed"}
+    (entry,) = entries(manager)
+    assert (entry.reason, entry.person) == ("join_crashed", "")
+
+
 async def test_one_page_that_tries_again_and_again_is_one_entry(
     make_manager: Callable[..., RecoveryManager],
 ) -> None:
