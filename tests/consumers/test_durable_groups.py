@@ -38,6 +38,8 @@ from tests.support.processes import HOST
 
 ROOM = "room:1"
 names = count(1)
+calls: list[int] = []
+"""The messages that handlers were called with, since the test has cleared it."""
 
 
 class Room(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
@@ -62,7 +64,9 @@ class Room(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         return {"seen": list(self.seen), "missed": list(self.missed)}
 
     async def chat_message(self, message: dict[str, Any]) -> None:
-        self.seen.append(message["number"])
+        calls.append(message["number"])
+        if not message.get("is_quiet"):
+            self.seen.append(message["number"])
         await self.push("seen", {"number": message["number"]})
         if message.get("fails"):
             raise RuntimeError("a handler that fails")
@@ -247,6 +251,36 @@ async def test_a_message_whose_handler_fails_counts_as_handled(manager: Recovery
         assert (await page.ask())["seen"] == [1, 4]
     async with page_of(manager) as again:
         assert (await again.join(page.token))["seen"] == [1, 4]
+
+
+async def test_the_last_message_that_fails_is_not_handled_again(manager: RecoveryManager) -> None:
+    calls.clear()
+    async with page_of(manager) as page:
+        await page.join(group=ROOM)
+        await publish(1, fails=True)
+        await page.hear(1)
+        await page.ask()
+        await publish(2)
+        await page.hear(2)
+    async with page_of(manager) as again:
+        assert (await again.join(page.token))["seen"] == [2]
+        await publish(3)
+        await again.hear(3)
+    assert calls == [1, 2, 3]
+
+
+async def test_a_message_that_changes_no_state_is_not_handled_again(
+    manager: RecoveryManager,
+) -> None:
+    async with page_of(manager) as page:
+        await page.join(group=ROOM)
+        await publish(1, is_quiet=True)
+        await page.hear(1)
+        await page.ask()
+    async with page_of(manager) as again:
+        await again.join(page.token)
+        await publish(2)
+        await again.hear(2)
 
 
 @EVERYWHERE
