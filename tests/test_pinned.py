@@ -1945,7 +1945,7 @@ const module = await import(process.argv[1]);
 const documented = process.argv[2].split(" ");
 const found = {};
 for (const [name, value] of Object.entries(module)) {
-  found[name] = { length: value.length, global: globalThis.RecoveryApp[name] === value };
+  found[name] = { length: typeof value === "string" ? 0 : value.length, global: globalThis.RecoveryApp[name] === value };
   if (/^class/.test(value)) {
     found[name].base = Object.getPrototypeOf(value).name;
     found[name].members = documented.filter((member) => member in value.prototype);
@@ -1954,10 +1954,9 @@ for (const [name, value] of Object.entries(module)) {
 console.log(JSON.stringify(found));
 """
 MEMBERS = [
-    "beginWith", "carry", "channel", "connect", "disconnect", "drop", "dropped", "forget",
-    "giveUp", "join",
-    "joinPayload", "joined", "keep", "leave", "on", "params", "pending", "push", "ready", "receive",
-    "watch",
+    "beginWith", "carry", "channel", "close", "connect", "connection", "disconnect", "drop", "dropped", "forget",
+    "giveUp", "heard", "join", "joinPayload", "joined", "keep", "leave", "on", "onPushed", "params",
+    "pending", "push", "pushVolatile", "ready", "receive", "watch",
 ]  # fmt: skip
 """Methods and getters that ``docs/client.md`` names, of whichever class."""
 OPTIONS = {

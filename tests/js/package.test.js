@@ -14,10 +14,11 @@ const PROGRAM = fileURLToPath(new URL("support/program.ts", import.meta.url));
 const TSC = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
 const EXPORTS = {
   "django-recovery-app": [
-    "EventError", "LiveViewRecovery", "Recovery", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
+    "EventError", "LiveViewRecovery", "Recovery", "RecoveryChannel", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
+    "version",
   ],
-  "django-recovery-app/phoenix": ["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs"],
-  "django-recovery-app/liveview": ["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs"],
+  "django-recovery-app/phoenix": ["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
+  "django-recovery-app/liveview": ["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
 };
 
 const project = mkdtempSync(join(tmpdir(), "recovery-npm-"));
