@@ -1954,9 +1954,9 @@ for (const [name, value] of Object.entries(module)) {
 console.log(JSON.stringify(found));
 """
 MEMBERS = [
-    "beginWith", "carry", "channel", "close", "connect", "connection", "disconnect", "drop", "dropped",
-    "forget", "giveUp", "heard", "join", "joinPayload", "joined", "keep", "leave", "on", "onPushed", "params",
-    "pending", "push", "pushVolatile", "ready", "receive", "watch",
+    "beginWith", "carry", "channel", "close", "connect", "connection", "disconnect", "drop",
+    "dropped", "forget", "giveUp", "heard", "join", "joinPayload", "joined", "keep", "leave", "on",
+    "onPushed", "params", "pending", "push", "pushVolatile", "ready", "receive", "watch",
 ]  # fmt: skip
 """Methods and getters that ``docs/client.md`` names, of whichever class."""
 OPTIONS = {
