@@ -18,7 +18,9 @@ export const MANGLED_NAMES = [
   // events/suspects.js
   "absolve", "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "takeTooLarge", "takeUndeliverable",
   // tokens/token_store.js
-  "forView", "present",
+  "forView", "present", "received", "saveReceived",
+  // received_pushes.js
+  "newest",
   // connection/
   "areDenial", "begin", "deny", "extend", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isOnly", "isPrepared",
   "isWanted", "isWorking", "joinNext", "listen", "lose", "markGood", "markJoined", "markLost", "markTrying", "meet", "nextRef",

@@ -14,7 +14,10 @@ export class LiveViewRecovery {
 
   /** Return the recovery of one view. @param {string} id of its element */
   view(id) {
-    const view = this.#views.get(id) ?? new Recovery(id, this.#options);
+    const known = this.#views.get(id);
+    if (known !== undefined) return known;
+    const view = new Recovery(id, this.#options);
+    view.beginWith(`lv:${id}`);
     this.#views.set(id, view);
     return view;
   }

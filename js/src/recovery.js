@@ -11,7 +11,9 @@ import { shareSocket } from "./events/shared_socket.js";
 import { logTo } from "./logger.js";
 import { closeView, openView } from "./open_views.js";
 import { checkOptions } from "./options.js";
+import { ReceivedPushes } from "./received_pushes.js";
 import { Timer } from "./timer.js";
+import { takePageToken } from "./tokens/page_tokens.js";
 import { TokenStore } from "./tokens/token_store.js";
 /** @import { ConnectionDetail, Log, Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport, ViewEvents } from "./types.js" */
 
@@ -26,19 +28,22 @@ const MAX_WAIT_MS = 60_000;
 const CONTINUING_OUTCOMES = ["recovered", "copied"];
 
 /** The view's own events. What else `on` hears was pushed by the server. */
-const OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "refused"];
+const OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
 
 /**
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
  * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), and "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded).
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
+ * pushes of the server are gone.
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 export class Recovery extends EventTarget {
   #tokens;
   #queue;
   #storage;
+  #pushes;
+  /** The token in the page's HTML, until a join has used it. @type {string | null} */ #pageToken = null;
   #listeners = new AbortController();
   #timeoutMs;
   #rejoinAfterMs;
@@ -85,6 +90,10 @@ export class Recovery extends EventTarget {
       namesOfPage(given.owner),
       emit,
     );
+    const acknowledge = (/** @type {Payload} */ payload) => {
+      this.#transport?.send("recovery:received", payload, () => {});
+    };
+    this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
     if (storage !== "none") refuseOldStorage(this.#listeners.signal);
     onPageLife(this.#listeners.signal, () => this.#wake(), () => this.#queue.saveRest());
     this.#isActive = whenActive(() => this.#wake());
@@ -97,6 +106,11 @@ export class Recovery extends EventTarget {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+  }
+
+  /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
+  beginWith(topic) {
+    if (this.token === null && !this.#isForgotten) this.#pageToken = takePageToken(topic);
   }
 
   /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
@@ -157,7 +171,8 @@ export class Recovery extends EventTarget {
 
   /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
   heard(event, payload) {
-    this.#pushed.dispatchEvent(new CustomEvent(event, { detail: payload }));
+    const detail = this.receive(payload);
+    if (detail !== null) this.#pushed.dispatchEvent(new CustomEvent(event, { detail }));
   }
 
   /** The size of the largest event that awaits its reply; 0 if none does. */
@@ -186,6 +201,7 @@ export class Recovery extends EventTarget {
   /** Remove the token and discard all events: the next join starts with a fresh state. */
   forget() {
     this.#isForgotten = true;
+    this.#pageToken = null;
     this.#tokens.remove();
     this.#queue.discardAll("forgotten");
   }
@@ -230,6 +246,7 @@ export class Recovery extends EventTarget {
    * @param {string} topic @param {Params} [params] @returns {C}
    */
   channel(socket, topic, params = {}) {
+    this.beginWith(topic);
     // the page continues with its fresh state, which another join would replace
     const onPush = () => {
       if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
@@ -251,25 +268,28 @@ export class Recovery extends EventTarget {
   joinPayload(params = {}) {
     this.connecting();
     this.#isForgotten = false;
-    const token = this.#isClosed ? null : this.#tokens.present();
+    const token = this.#isClosed ? null : (this.#tokens.present() ?? this.#pageToken);
     this.#showsToken = token !== null;
     const given = typeof params === "function" ? params() : params;
     if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
     const payload = { ...given };
     if (this.#transport !== null) payload._line = this.#queue.line;
+    if (this.#transport?.takesPushes) payload._recv = this.#pushes.newest;
     return token === null ? payload : { ...payload, _recovery: token };
   }
 
   /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
   joined(reply) {
     const { _recovery, ...response } = reply ?? {};
-    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], ...told } = _recovery ?? {};
+    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], missed = false, ...told } = _recovery ?? {};
     const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
     const isWaiting = this.#mustWait(outcome);
     this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
     const changes = this.#changes;
     this.#offlineSince = null;
     this.keep({ token });
+    if (!isWaiting) this.#pageToken = null;
+    const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
     this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
     const wasConnected = this.status === "connected";
@@ -277,6 +297,7 @@ export class Recovery extends EventTarget {
     this.#connectionState.markJoined();
     if (!isWaiting) this.#queue.handleJoin(outcome, seq, told);
     this.tell("outcome", { outcome, elapsedMs, ttl, response, isWaiting });
+    if (lacksPushes) this.tell("missed", {});
     // the page may have closed the connection in a listener
     if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
     if (changes !== this.#changes) return response;
@@ -314,6 +335,12 @@ export class Recovery extends EventTarget {
   keep({ token, owner }) {
     if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
     if (owner) this.#queue.setOwner(owner, true);
+  }
+
+  /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
+   * each push pass through here says so (`takesPushes`). @param {any} payload */
+  receive(payload) {
+    return this.#pushes.receive(payload);
   }
 
   /** Dispatch an event. @param {string} type @param {unknown} detail */

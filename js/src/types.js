@@ -81,6 +81,7 @@
  * @property {(event: string, payload: Payload, onReply: (reply: Reply) => void) => boolean} send returns false if it
  *   can't send now
  * @property {() => void} rejoin makes the joined channel join again
+ * @property {boolean} [takesPushes] whether each push of the server passes through `receive`
  * @property {() => boolean} [isBusy] whether what was sent is still leaving this machine
  * @property {() => void} [probe] finds out soon whether the connection is dead
  */
@@ -99,6 +100,7 @@
  * @typedef {object} PhoenixChannel the part used of the npm client's Channel
  * @property {(timeout?: number) => any} join
  * @property {(event: string, callback: (payload: any) => void) => unknown} on
+ * @property {(event: string, payload?: any, ...rest: any[]) => void} [trigger] what calls the callbacks of `on`
  * @property {(callback: () => void) => unknown} onError
  * @property {(callback: () => void) => unknown} onClose
  * @property {(...what: any) => any} push

@@ -16,6 +16,13 @@ export function phoenixChannel(view, channel, onPush) {
   channel.on("recovery:token", (pushed) => view.keep(pushed));
   channel.onError(() => view.dropped());
   channel.onClose(() => view.dropped(undefined, null));
+  const trigger = channel.trigger?.bind(channel);
+  if (trigger) {
+    channel.trigger = (event, payload, ...rest) => {
+      const told = view.receive(payload);
+      if (told !== null) trigger(event, told, ...rest);
+    };
+  }
   const { onMessage } = channel;
   channel.onMessage = (/** @type {any[]} */ ...message) => {
     if (!PROTOCOL_EVENT.test(message[0])) view.heard(message[0], message[1]);

@@ -60,6 +60,7 @@ export class Topic {
     this.#deadline = new Deadline(options.timeoutMs);
     view.on("outcome", ({ isWaiting }) => (this.#isWaiting = isWaiting));
     view.carry({
+      takesPushes: true,
       send: (event, payload, onReply) => {
         this.#replyCallbacks.set(connection.send(this.#joinRef, this.name, event, payload), onReply);
         return true;
@@ -82,6 +83,7 @@ export class Topic {
    * @returns {Promise<Payload>} */
   start() {
     if (!this.#isEnded) this.#connection.add(this);
+    this.view.beginWith(this.name);
     /** @type {Promise<Payload>} */
     const joined = new Promise((resolve, reject) => {
       this.#resolve = resolve;

@@ -174,6 +174,10 @@ export type Transport = {
      */
     rejoin: () => void;
     /**
+     * whether each push of the server passes through `receive`
+     */
+    takesPushes?: boolean | undefined;
+    /**
      * whether what was sent is still leaving this machine
      */
     isBusy?: (() => boolean) | undefined;
@@ -216,6 +220,10 @@ export type RecoveryOptions = {
 export type PhoenixChannel = {
     join: (timeout?: number) => any;
     on: (event: string, callback: (payload: any) => void) => unknown;
+    /**
+     * what calls the callbacks of `on`
+     */
+    trigger?: ((event: string, payload?: any, ...rest: any[]) => void) | undefined;
     onError: (callback: () => void) => unknown;
     onClose: (callback: () => void) => unknown;
     push: (...what: any) => any;
@@ -268,7 +276,8 @@ export type EventErrorName = "EventRefused" | "EventUnconfirmed" | "EventLost" |
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
  * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), and "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded).
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
+ * pushes of the server are gone.
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 export class Recovery extends EventTarget {
@@ -281,6 +290,8 @@ export class Recovery extends EventTarget {
     /** @type {Outcome | null} */ outcome: Outcome | null;
     /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
     nameView(viewId: string): void;
+    /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
+    beginWith(topic: string): void;
     /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
     get ready(): Promise<void>;
     get token(): string | null;
@@ -359,6 +370,9 @@ export class Recovery extends EventTarget {
         token?: string | null;
         owner?: string;
     }): void;
+    /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
+     * each push pass through here says so (`takesPushes`). @param {any} payload */
+    receive(payload: any): any;
     /** Dispatch an event. @param {string} type @param {unknown} detail */
     tell(type: string, detail: unknown): void;
     #private;

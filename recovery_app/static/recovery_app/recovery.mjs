@@ -302,6 +302,7 @@ var ConnectionState = class {
 function phoenixTransport(channel) {
   const send = channel.push.bind(channel);
   return {
+    takesPushes: typeof channel.trigger === "function",
     send(event, payload, onReply) {
       if (!channel.canPush()) return false;
       const push = send(event, payload);
@@ -329,6 +330,13 @@ function phoenixChannel(view, channel, onPush) {
   channel.on("recovery:token", (pushed) => view.keep(pushed));
   channel.onError(() => view.dropped());
   channel.onClose(() => view.dropped(void 0, null));
+  const trigger = channel.trigger?.bind(channel);
+  if (trigger) {
+    channel.trigger = (event, payload, ...rest) => {
+      const told = view.receive(payload);
+      if (told !== null) trigger(event, told, ...rest);
+    };
+  }
   const { onMessage } = channel;
   channel.onMessage = (...message) => {
     if (!PROTOCOL_EVENT.test(message[0])) view.heard(message[0], message[1]);
@@ -345,6 +353,10 @@ function phoenixChannel(view, channel, onPush) {
 
 // src/tokens/storage_keys.js
 /** Names in the browser's storages. */
+/** Return the key of the number of the newest push that a view has. @param {string} viewId */
+function receivedKeyOf(viewId) {
+  return `${keyOf(viewId)}:events:received`;
+}
 /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
  * @param {string} viewId */
 function keyOf(viewId) {
@@ -1165,6 +1177,65 @@ function closeView(closed) {
   for (const [viewId, opened] of openViews) if (opened === closed) openViews.delete(viewId);
 }
 
+// src/received_pushes.js
+/** After how many pushes the server is told that the page has them, so that it keeps them no longer. */
+var TOLD_AFTER = 32;
+/**
+ * The server's numbered pushes: each is told to the page once. Their number is stored with the token, as the state that
+ * this is for goes on with them.
+ */
+var ReceivedPushes = class {
+  #tokens;
+  #acknowledge;
+  #onMissed;
+  /** Whether the next one may leave some out, as the page knows of those. */
+  #mayLeaveOut = false;
+  /** @param {() => TokenStore} tokens @param {(payload: Payload) => void} acknowledge @param {() => void} onMissed */
+  constructor(tokens, acknowledge, onMissed) {
+    this.#tokens = tokens;
+    this.#acknowledge = acknowledge;
+    this.#onMissed = onMissed;
+  }
+  /** The newest one that the page has, for its joins. */
+  get newest() {
+    return this.#tokens().received || null;
+  }
+  /** Handle the reply to a join, before its pushes. Return whether the page lacks some that are gone.
+   * @param {Outcome | null} outcome @param {boolean} hasToken @param {boolean} missed */
+  handleJoin(outcome, hasToken, missed) {
+    // without a token, the page's own is still for a state whose pushes it has up to that number
+    if (outcome !== "recovered" && hasToken) this.#tokens().saveReceived(0);
+    this.#mayLeaveOut = missed;
+    return missed;
+  }
+  /** Return what the page is told of a push, without its number; null if it was told already. @param {any} payload */
+  receive(payload) {
+    if (typeof payload?._push !== "number") return payload;
+    const { _push: number, ...told } = payload;
+    const received = this.#tokens().received;
+    if (number <= received) return null;
+    if (number > received + 1 && !this.#mayLeaveOut) this.#onMissed();
+    this.#mayLeaveOut = false;
+    this.#tokens().saveReceived(number);
+    if (number % TOLD_AFTER === 0) this.#acknowledge({ _recv: number });
+    return told;
+  }
+};
+
+// src/tokens/page_tokens.js
+/** Tokens that are in the page's HTML: its view has stored the state that the page begins with. */
+var ELEMENT_ID = "recovery-state";
+/** Those that a view of this page uses. @type {Set<string>} */
+var taken = /* @__PURE__ */ new Set();
+/** Return the page's token for the first join of a topic, the first time that anybody asks. @param {string} topic */
+function takePageToken(topic) {
+  /** @type {unknown} */
+  const token = tryOrNull(() => JSON.parse(globalThis.document.getElementById(ELEMENT_ID)?.textContent ?? "")[topic]);
+  if (typeof token !== "string" || taken.has(token)) return null;
+  taken.add(token);
+  return token;
+}
+
 // src/tokens/page_lock.js
 /** A Web Lock that a page holds. */
 /** How long a reloaded page waits for the previous page to release its lock. */
@@ -1203,6 +1274,8 @@ var TokenStore = class _TokenStore {
   /** @type {StorageKind} */
   #storage;
   #key;
+  #receivedKey;
+  #received = 0;
   #isPresented = false;
   /** Whether the browser's storage has the token. */
   #isStored = false;
@@ -1216,8 +1289,10 @@ var TokenStore = class _TokenStore {
   /** @param {string} viewId @param {StorageKind} storage */
   constructor(viewId, storage) {
     this.#key = keyOf(viewId);
+    this.#receivedKey = receivedKeyOf(viewId);
     this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
     this.#token = this.#read();
+    this.#received = this.#readReceived();
     this.#isStored = this.#token !== null;
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -1236,18 +1311,33 @@ var TokenStore = class _TokenStore {
     tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
     this.#isStored = this.#read() === token;
   }
+  /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
+  get received() {
+    return this.#received;
+  }
+  /** @param {number} number of a push */
+  saveReceived(number) {
+    if (number === this.#received) return;
+    this.#received = number;
+    tryOrNull(() => this.#webStorage()?.setItem(this.#receivedKey, String(number)));
+  }
+  #readReceived() {
+    return Number(tryOrNull(() => this.#webStorage()?.getItem(this.#receivedKey))) || 0;
+  }
   /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
    * whether that page has removed it. */
   readAgain() {
     const stored = this.#read();
     if (stored === this.#token || stored === null && !this.#isStored) return false;
     this.#token = stored;
+    this.#received = this.#readReceived();
     this.#isStored = stored !== null;
     return true;
   }
   remove() {
     this.#token = null;
     tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
+    this.saveReceived(0);
   }
   /**
    * Become the owner of the token in localStorage, if no other tab is. A tab that has a token in sessionStorage, or
@@ -1260,6 +1350,7 @@ var TokenStore = class _TokenStore {
     if (release === null) return;
     this.#storage = "localStorage";
     this.#token = this.#read();
+    this.#received = this.#readReceived();
     this.#isStored = this.#token !== null;
   }
   #read() {
@@ -1280,18 +1371,22 @@ var MAX_WAIT_MS = 6e4;
 /** Outcomes by which the server tells that the token is this person's. */
 var CONTINUING_OUTCOMES = ["recovered", "copied"];
 /** The view's own events. What else `on` hears was pushed by the server. */
-var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "refused"];
+var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
 /**
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
  * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), and "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded).
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
+ * pushes of the server are gone.
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 var Recovery = class extends EventTarget {
   #tokens;
   #queue;
   #storage;
+  #pushes;
+  /** The token in the page's HTML, until a join has used it. @type {string | null} */
+  #pageToken = null;
   #listeners = new AbortController();
   #timeoutMs;
   #rejoinAfterMs;
@@ -1346,6 +1441,11 @@ var Recovery = class extends EventTarget {
       namesOfPage(given.owner),
       emit
     );
+    const acknowledge = (payload) => {
+      this.#transport?.send("recovery:received", payload, () => {
+      });
+    };
+    this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
     if (storage !== "none") refuseOldStorage(this.#listeners.signal);
     onPageLife(this.#listeners.signal, () => this.#wake(), () => this.#queue.saveRest());
     this.#isActive = whenActive(() => this.#wake());
@@ -1357,6 +1457,10 @@ var Recovery = class extends EventTarget {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+  }
+  /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
+  beginWith(topic) {
+    if (this.token === null && !this.#isForgotten) this.#pageToken = takePageToken(topic);
   }
   /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
   get ready() {
@@ -1410,7 +1514,8 @@ var Recovery = class extends EventTarget {
   }
   /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
   heard(event, payload) {
-    this.#pushed.dispatchEvent(new CustomEvent(event, { detail: payload }));
+    const detail = this.receive(payload);
+    if (detail !== null) this.#pushed.dispatchEvent(new CustomEvent(event, { detail }));
   }
   /** The size of the largest event that awaits its reply; 0 if none does. */
   get sentBytes() {
@@ -1436,6 +1541,7 @@ var Recovery = class extends EventTarget {
   /** Remove the token and discard all events: the next join starts with a fresh state. */
   forget() {
     this.#isForgotten = true;
+    this.#pageToken = null;
     this.#tokens.remove();
     this.#queue.discardAll("forgotten");
   }
@@ -1474,6 +1580,7 @@ var Recovery = class extends EventTarget {
    * @param {string} topic @param {Params} [params] @returns {C}
    */
   channel(socket, topic, params = {}) {
+    this.beginWith(topic);
     // the page continues with its fresh state, which another join would replace
     const onPush = () => {
       if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
@@ -1493,24 +1600,27 @@ var Recovery = class extends EventTarget {
   joinPayload(params = {}) {
     this.connecting();
     this.#isForgotten = false;
-    const token = this.#isClosed ? null : this.#tokens.present();
+    const token = this.#isClosed ? null : this.#tokens.present() ?? this.#pageToken;
     this.#showsToken = token !== null;
     const given = typeof params === "function" ? params() : params;
     if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
     const payload = { ...given };
     if (this.#transport !== null) payload._line = this.#queue.line;
+    if (this.#transport?.takesPushes) payload._recv = this.#pushes.newest;
     return token === null ? payload : { ...payload, _recovery: token };
   }
   /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
   joined(reply) {
     const { _recovery, ...response } = reply ?? {};
-    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], ...told } = _recovery ?? {};
+    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], missed = false, ...told } = _recovery ?? {};
     const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
     const isWaiting = this.#mustWait(outcome);
     this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
     const changes = this.#changes;
     this.#offlineSince = null;
     this.keep({ token });
+    if (!isWaiting) this.#pageToken = null;
+    const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
     this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
     const wasConnected = this.status === "connected";
@@ -1518,6 +1628,7 @@ var Recovery = class extends EventTarget {
     this.#connectionState.markJoined();
     if (!isWaiting) this.#queue.handleJoin(outcome, seq, told);
     this.tell("outcome", { outcome, elapsedMs, ttl, response, isWaiting });
+    if (lacksPushes) this.tell("missed", {});
     // the page may have closed the connection in a listener
     if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
     if (changes !== this.#changes) return response;
@@ -1552,6 +1663,11 @@ var Recovery = class extends EventTarget {
   keep({ token, owner }) {
     if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
     if (owner) this.#queue.setOwner(owner, true);
+  }
+  /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
+   * each push pass through here says so (`takesPushes`). @param {any} payload */
+  receive(payload) {
+    return this.#pushes.receive(payload);
   }
   /** Dispatch an event. @param {string} type @param {unknown} detail */
   tell(type, detail) {
@@ -1598,7 +1714,10 @@ var LiveViewRecovery = class {
   }
   /** Return the recovery of one view. @param {string} id of its element */
   view(id) {
-    const view = this.#views.get(id) ?? new Recovery(id, this.#options);
+    const known = this.#views.get(id);
+    if (known !== void 0) return known;
+    const view = new Recovery(id, this.#options);
+    view.beginWith(`lv:${id}`);
     this.#views.set(id, view);
     return view;
   }
@@ -2180,6 +2299,7 @@ var Topic = class {
     this.#deadline = new Deadline(options.timeoutMs);
     view.on("outcome", ({ isWaiting }) => this.#isWaiting = isWaiting);
     view.carry({
+      takesPushes: true,
       send: (event, payload, onReply) => {
         this.#replyCallbacks.set(connection.send(this.#joinRef, this.name, event, payload), onReply);
         return true;
@@ -2200,6 +2320,7 @@ var Topic = class {
    * @returns {Promise<Payload>} */
   start() {
     if (!this.#isEnded) this.#connection.add(this);
+    this.view.beginWith(this.name);
     /** @type {Promise<Payload>} */
     const joined = new Promise((resolve, reject) => {
       this.#resolve = resolve;
