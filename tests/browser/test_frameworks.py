@@ -86,7 +86,7 @@ async def test_a_killed_server_an_unmounted_component_and_a_reload_lose_nothing(
     await page.evaluate("unmountAll()")
     await expect(page.locator("form")).to_have_count(0)
     await page.evaluate("mountAll()")
-    await lists.say("Connecting…")
+    await lists.say("Connecting")
     server.start()
     await lists.have("tea", "milk")
     await lists.add("bread")
