@@ -40,7 +40,7 @@ def lists_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse(engines["django"].from_string(PAGE + MOUNTS).render({}, request))
 
 
-settings.STATICFILES_DIRS.append(FILES / "static")
+settings.STATICFILES_DIRS.append(str(FILES / "static"))
 urls.urlpatterns.append(path("lists/", lists_page))
 consumer: Any = run_path(str(FILES / "shop/consumers.py"))["ListConsumer"].as_asgi()
 routes: list[Any] = [path("ws/list/", consumer)]
