@@ -6,25 +6,39 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 ARGS ?=
 EXAMPLES ?= 2000
-WORKERS ?= 2
+# One more than there are cores, as each waits for servers and browsers half of the time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 8))')
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 DEV := .venv/py$(VERSION)
 DEMO := .venv/demo-py$(VERSION)
+# Which tests, and how they are spread over the processes.
+SELECTED = not slow
+DIST = worksteal
+LOWEST := .venv/lowest-py$(VERSION)
+INSTALL := python -m pip install -qq --disable-pip-version-check
+# What depends on other packages' versions, and needs no database server or browser.
+LOWEST_TESTS := tests/consumers tests/core/test_contract.py tests/core/test_encryption.py \
+	tests/test_checks.py tests/test_health.py tests/test_metrics.py tests/test_middleware.py \
+	tests/test_redis_options.py tests/test_serializers.py tests/test_tracing.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test announce test-suite test-full coverage model chaos bench lint types layers js docs build clean
+.PHONY: help demo superuser test announce test-suite test-slow test-full test-redis lowest coverage model chaos bench lint types layers js docs messages lock build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(DEV)/.installed: EXTRA = dev
-$(DEMO)/.installed: EXTRA = demo
-$(DEV)/.installed $(DEMO)/.installed: pyproject.toml
+$(DEV)/.installed: WHAT = --editable . --group dev
+$(DEMO)/.installed: WHAT = --editable '.[demo]'
+$(LOWEST)/.installed: WHAT = --editable . --group test --constraint requirements/lowest.txt
+$(LOWEST)/.installed: requirements/lowest.txt
+$(DEV)/.installed $(DEMO)/.installed $(LOWEST)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; $(PYTHON) is %d.%d." % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
 	@echo "Making the environment $(@D) ..."
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --editable '.[$(EXTRA)]'
+	@# Groups need pip 25.1, and an interpreter brings the pip of its own day.
+	@$(if $(findstring --group,$(WHAT)),$(@D)/bin/$(INSTALL) --upgrade 'pip>=25.1')
+	@$(@D)/bin/$(INSTALL) --upgrade $(WHAT)
 	@touch $@
 
 node_modules/.installed: package-lock.json
@@ -45,25 +59,36 @@ superuser: $(DEMO)/.installed ## Make somebody who may log in to the example's a
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0
 	@$(DEMO)/bin/python manage.py createsuperuser
 
-test: announce lint types layers test-suite ## Run every check, then the tests: twelve minutes or so (ARGS=... for pytest)
+test: announce lint types layers test-suite ## Run every check, then the tests: some minutes (ARGS=... for pytest)
 
 announce:
 	@printf '%s\n' \
-		'make test checks style, types and layers, and then runs about 5,800 tests in $(WORKERS) processes' \
+		'make test checks style, types and layers, and then runs about 5,900 tests in $(WORKERS) processes' \
 		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
-		'cores it takes about twelve minutes. "make help" lists the rest.'
+		'cores it takes about eight minutes. "make test-slow" runs what takes longer; "make help" lists the rest.'
 
-test-suite: PYTEST = -n $(WORKERS) --dist worksteal
 test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests, and no other check (WORKERS=0: in one process)
-	@$(DEV)/bin/python -m pytest $(PYTEST) $(ARGS)
+	@$(DEV)/bin/python -m pytest -n $(WORKERS) --dist $(DIST) -m '$(SELECTED)' $(ARGS)
 
+test-slow: DIST = loadfile
+test-slow: SELECTED = slow
+test-slow: test-suite ## Run what installs, builds, or runs servers for long: README and tutorial word for word, chaos, deploys
+
+test-full: SELECTED =
 test-full: export TESTS = full
 test-full: export RACE_PROCESSES = 4
 test-full: export RACE_TURNS = 200
 test-full: export RECOVERY_RACE_PROCESSES = 4
 test-full: export RECOVERY_RACE_SAVES = 300
 test-full: export THROWS = 50
-test-full: test-suite ## Run the tests on all storages in each way, with longer races
+test-full: test-suite ## Run all tests, on all storages in each way, with longer races
+
+test-redis: $(DEV)/.installed ## Run what speaks to Redis (REDIS_SERVER=valkey-server for another server)
+	@$(DEV)/bin/python -m pytest -n $(WORKERS) --dist worksteal -k redis \
+		tests/test_redis_*.py tests/core/test_contract.py $(ARGS)
+
+lowest: $(LOWEST)/.installed ## Run a part of the tests with the lowest version of each dependency
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(LOWEST_TESTS) $(ARGS)
 
 coverage: override ARGS := --cov $(ARGS)
 coverage: test-suite ## Run the tests with branch coverage, which takes two or three times as long
@@ -96,6 +121,13 @@ js: node_modules/.installed ## Build recovery.js, its types and its minified for
 docs: $(DEV)/.installed ## Build the documentation into docs/_build
 	@$(DEV)/bin/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
 	@echo "Open docs/_build/index.html"
+
+messages: $(DEV)/.installed ## Write the translations anew, after a change of a text, and say what they lack
+	@$(DEV)/bin/python -m tests.support.messages
+
+lock: $(DEV)/.installed ## Write uv.lock anew, after a change of the requirements
+	@$(DEV)/bin/$(INSTALL) uv
+	@$(DEV)/bin/uv lock --quiet
 
 build: $(DEV)/.installed ## Make the sdist and the wheel in dist/
 	@$(DEV)/bin/python -m build

@@ -1,4 +1,6 @@
-"""Monitoring: ``/metrics`` for Prometheus, and ``/health/`` for a load balancer.
+"""Monitoring: ``/metrics`` for Prometheus, and ``/health/`` for people and for probes.
+
+``/health/`` asks the storage; ``/health/live/`` and ``/health/ready/`` don't.
 
 The proxy in ``deploy`` doesn't pass ``/metrics`` on, as it is no business of visitors.
 Both use django-prometheus and django-health-check if these are installed.
@@ -52,4 +54,8 @@ def _health_path() -> URLPattern:
     return path("health/", view)
 
 
-urlpatterns = [_metrics_path(), _health_path()]
+urlpatterns = [
+    _metrics_path(),
+    _health_path(),
+    path("health/", include("recovery_app.urls")),
+]

@@ -66,6 +66,8 @@ _KEYS = {
     "REDACT": ("E013", 'Give a list of parts of names, such as ["password", "token"].'),
     "MAX_FRAME_BYTES": ("E014", "Give a whole number above 0, such as 262144."),
     "JOIN_RATE": ("E015", 'Give a rate such as "20/s" or "90/m", or None for no limit.'),
+    "JOURNAL_MAX_ENTRIES": ("E018", "Give a whole number such as 10000, or 0 for no journal."),
+    "JOURNAL_MAX_AGE": ("E019", "Give a number of seconds above 0, or timedelta(days=7)."),
 }
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
 _LAYER_WAITS_SECONDS = 5

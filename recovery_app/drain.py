@@ -7,12 +7,14 @@ import logging
 import random
 import signal
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from types import FrameType
 from typing import Any
 
 from recovery_app._live.connection import SERVICE_RESTART, Connection, open_connections
 from recovery_app.middleware import ASGIApp
+from recovery_app.signals import observers
 
 logger = logging.getLogger("recovery_app")
 
@@ -41,6 +43,7 @@ class RecoveryDrain:
         self._seconds = seconds
         self._grace_seconds = grace_seconds
         self._hook: _Hook | None = None
+        _drains.add(self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass the scope on, or refuse a WebSocket while draining."""
@@ -63,18 +66,33 @@ class RecoveryDrain:
         connections = _open_here()
         facts = {"connections": len(connections), "seconds": seconds}
         logger.info("The WebSockets are being closed.", extra={"event": "drain_begun", **facts})
+        observers.drain_begun()
+        try:
+            await self._close(connections, seconds)
+        finally:
+            observers.drain_ended()
+        left = len(_open_here())
+        logger.info("The WebSockets are closed.", extra={"event": "drained", "left": left})
+
+    async def _close(self, connections: set[Connection], seconds: float) -> None:
         closing = [
-            asyncio.create_task(connection.drain())
+            asyncio.create_task(_drain(connection))
             async for connection in _staggered(connections, seconds)
         ]
         # Some may have been about to be accepted when the drain began.
-        closing += [asyncio.create_task(late.drain()) for late in _open_here() - connections]
+        closing += [asyncio.create_task(_drain(late)) for late in _open_here() - connections]
         if closing:
             _, pending = await asyncio.wait(closing, timeout=self._grace_seconds)
             for task in pending:
                 task.cancel()
-        left = len(_open_here())
-        logger.info("The WebSockets are closed.", extra={"event": "drained", "left": left})
+
+
+_drains: weakref.WeakSet[RecoveryDrain] = weakref.WeakSet()
+
+
+def is_draining() -> bool:
+    """Return whether this process refuses WebSockets because it is about to end."""
+    return any(drain.is_draining for drain in _drains)
 
 
 class _Hook:
@@ -125,6 +143,11 @@ def _replaceable_handler() -> Any:
     # The callbacks of a loop's add_signal_handler() don't go through the handler seen here.
     is_event_loops = str(getattr(handler, "__module__", "")).startswith(_EVENT_LOOPS)
     return None if is_event_loops or handler is signal.SIG_IGN else handler
+
+
+async def _drain(connection: Connection) -> None:
+    await connection.drain()
+    observers.connection_drained()
 
 
 def _open_here() -> set[Connection]:

@@ -1,15 +1,22 @@
-"""The health check: a snapshot is saved, loaded and deleted under a key of its own."""
+"""The health check of the storage, and the endpoints for probes, which don't ask the storage.
+
+The check saves, loads and deletes a snapshot under a key of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app.clock import to_us
+from recovery_app.drain import is_draining
 from recovery_app.exceptions import StorageError
 from recovery_app.middleware import current_manager
 from recovery_app.snapshots import REVOKED, Header, Snapshot
@@ -47,9 +54,9 @@ async def acheck_storage(
     start = time.monotonic()
     name = ""
     try:
-        storage = (manager or current_manager()).storage
-        name = type(storage).__name__
-        problem = await asyncio.wait_for(_try(storage), timeout)
+        used = (manager or current_manager()).storage
+        name = type(used).__name__
+        problem = await asyncio.wait_for(_try(used), timeout)
     except asyncio.TimeoutError:
         problem = f"No answer within {timeout:g} s."
     except StorageError as error:
@@ -63,13 +70,41 @@ async def acheck_storage(
     return StorageHealth(storage=name, seconds=time.monotonic() - start, problem=problem)
 
 
-async def _try(storage: Storage) -> str:
+@never_cache
+async def live(_request: HttpRequest) -> HttpResponse:
+    """Answer the liveness probe: the process runs, and its event loop does."""
+    return HttpResponse("live\n", content_type="text/plain")
+
+
+@never_cache
+async def ready(_request: HttpRequest) -> HttpResponse:
+    """Answer the readiness probe: 503 while the process drains, whatever the storage does.
+
+    All nodes share the storage: without it each works on, and none would be left.
+    """
+    if is_draining():
+        return HttpResponse("draining\n", content_type="text/plain", status=503)
+    return HttpResponse("ready\n", content_type="text/plain")
+
+
+@never_cache
+async def storage(_request: HttpRequest) -> JsonResponse:
+    """Return whether the storage works, with status 503 if not: for people, not for probes."""
+    found = await acheck_storage()
+    return JsonResponse(asdict(found), status=200 if found.is_good else 503)
+
+
+async def _try(used: Storage) -> str:
     # As long as the hash of a socket id, which is the key of a real snapshot.
     key = secrets.token_hex(8)
-    data = _make_snapshot(binding=secrets.token_bytes(16))
-    await storage.asave(key, data, TTL_SECONDS)
-    found = await storage.aload(key)
-    was_there = await storage.adelete(key)
+    data = _make_snapshot(binding=secrets.token_bytes(16), now_us=to_us(used.clock()))
+    if used.supports_atomic_fence:
+        # As a page's state is saved: a server may allow plain commands, and no scripts.
+        await used.asave_fenced(key, data, TTL_SECONDS)
+    else:
+        await used.asave(key, data, TTL_SECONDS)
+    found = await used.aload(key)
+    was_there = await used.adelete(key)
     if found is None or not was_there:
         return "The snapshot just saved wasn't found."
     if found != data:
@@ -77,8 +112,15 @@ async def _try(storage: Storage) -> str:
     return ""
 
 
-def _make_snapshot(binding: bytes) -> bytes:
+def _make_snapshot(binding: bytes, now_us: int) -> bytes:
     """Return a snapshot that listings omit and no token can recover."""
-    header = Header(fence=0, floor=0, binding=binding, flags=REVOKED)
+    header = Header(
+        fence=now_us,
+        floor=now_us,
+        binding=binding,
+        flags=REVOKED,
+        created_us=now_us,
+        saved_us=now_us,
+    )
     snapshot = Snapshot(header=header, socket_id="", view="", topic="", serializer="", state=b"")
     return snapshot.to_bytes()

@@ -14,10 +14,12 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from recovery_app._core.manager import RecoveryManager
+from recovery_app._live.record import CRASHED
 from recovery_app._logins import FallbackAuthMiddleware
 from recovery_app._visitors import attach_visitor, visitor_of
 from recovery_app.conf import get_manager
 from recovery_app.origins import OriginMiddleware
+from recovery_app.signals import observers
 
 __all__ = [
     "RecoveryMiddleware",
@@ -31,6 +33,7 @@ __all__ = [
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[Any]]
 
+_HANDSHAKE = "recovery_app.handshake"
 _override: ContextVar[RecoveryManager | None] = ContextVar("recovery_app_manager", default=None)
 
 
@@ -103,7 +106,28 @@ class RecoveryScopeMiddleware:
         # Channels' communicators run the application outside of any `override_manager` block, so
         # tests can only pass a manager through the scope.
         manager = scope.get("recovery") or current_manager()
+        if _HANDSHAKE in scope:
+            scope[_HANDSHAKE].append(True)
         await self._inner({**scope, "recovery": manager}, receive, send)
+
+
+class _HandshakeMiddleware:
+    """ASGI middleware that announces each WebSocket over which the middleware inside raises.
+
+    That is what an outage of the database is: the consumers never hear of those connections.
+    """
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        passed: list[bool] = []
+        try:
+            await self._inner({**scope, _HANDSHAKE: passed}, receive, send)
+        except Exception:
+            if not passed and scope["type"] == "websocket":
+                observers.connection_unjoined(CRASHED)
+            raise
 
 
 def RecoveryMiddlewareStack(  # noqa: N802 - named like Channels' own
@@ -115,4 +139,5 @@ def RecoveryMiddlewareStack(  # noqa: N802 - named like Channels' own
     replaces the settings in that; ``["*"]`` switches the check off.
     """
     inner = FallbackAuthMiddleware(RecoveryScopeMiddleware(inner))
-    return OriginMiddleware(CookieMiddleware(SessionMiddleware(inner)), allowed_origins)
+    inner = _HandshakeMiddleware(CookieMiddleware(SessionMiddleware(inner)))
+    return OriginMiddleware(inner, allowed_origins)

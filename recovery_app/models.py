@@ -54,3 +54,29 @@ class Snapshot(StoredSnapshot):
         verbose_name_plural = _("snapshots")
         default_permissions = ("view", "delete")
         permissions = [("view_snapshot_state", "Can view the hidden values of a snapshot's state")]
+
+
+class JournalEntry(models.Model):
+    """One incident in the journal of the database storage; see `recovery_app.values.Incident`.
+
+    ``data`` is all of it, as JSON; the other columns are what it is searched by. The permissions
+    are for the journal in any storage.
+    """
+
+    uid = models.CharField(_("id"), max_length=16, primary_key=True)
+    at_us = models.BigIntegerField(_("time"), db_index=True)
+    kind = models.CharField(_("kind"), max_length=16)
+    reason = models.CharField(_("reason"), max_length=64)
+    person = models.CharField(_("digest of the person"), max_length=32, db_index=True)
+    user_pk = models.CharField(_("primary key of the user"), max_length=255, db_index=True)
+    view = models.CharField(_("view"), max_length=255)
+    data = models.TextField(_("data"))
+
+    class Meta:
+        verbose_name = _("journal entry")
+        verbose_name_plural = _("journal")
+        default_permissions = ("view",)
+        permissions = [("export_journalentry", "Can export the journal")]
+
+    def __str__(self) -> str:
+        return self.uid

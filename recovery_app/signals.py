@@ -48,6 +48,52 @@ class Observer:
     def connection_fenced(self) -> None:
         """Called when a connection was taken over and goes on with a copy of its state."""
 
+    def connection_opened(self) -> None:
+        """Called when the WebSocket of a consumer with recovery has been accepted."""
+
+    def connection_closed(self) -> None:
+        """Called when such a WebSocket has ended."""
+
+    def connection_unjoined(self, cause: str) -> None:
+        """Called when a connection has ended that joined nothing, or was never accepted.
+
+        ``cause``: ``crashed`` if code raised, ``refused`` if it was turned away on purpose,
+        else ``silent``.
+        """
+
+    def topic_opened(self, consumer: str, version: int) -> None:
+        """Called when a topic has been joined: of which consumer class, with which version."""
+
+    def topic_closed(self) -> None:
+        """Called when a topic has ended that was joined."""
+
+    def was_away(self, seconds: float) -> None:
+        """Called when a state came back at a join; ``seconds`` is its age since it was saved."""
+
+    def state_unsafe(self) -> None:
+        """Called when the state of an open topic couldn't be saved."""
+
+    def state_safe(self) -> None:
+        """Called when such a state has been saved, or its topic has ended."""
+
+    def application_failed(self, event: str) -> None:
+        """Called when the application's code raised; ``event`` is that of the log."""
+
+    def drain_begun(self) -> None:
+        """Called when a drain begins."""
+
+    def connection_drained(self) -> None:
+        """Called when a drain has closed a connection."""
+
+    def drain_ended(self) -> None:
+        """Called when a drain is done."""
+
+    def storage_down(self) -> None:
+        """Called when the calls of a storage have begun to fail."""
+
+    def storage_back(self) -> None:
+        """Called when such a storage answers again, or isn't used any more."""
+
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         """Called after each call of the storage; ``error`` is what it raised, if anything."""
 
@@ -114,6 +160,62 @@ class Observers(Observer):
     def connection_fenced(self) -> None:
         for observer in self._observers:
             observer.connection_fenced()
+
+    def connection_opened(self) -> None:
+        for observer in self._observers:
+            observer.connection_opened()
+
+    def connection_closed(self) -> None:
+        for observer in self._observers:
+            observer.connection_closed()
+
+    def connection_unjoined(self, cause: str) -> None:
+        for observer in self._observers:
+            observer.connection_unjoined(cause)
+
+    def topic_opened(self, consumer: str, version: int) -> None:
+        for observer in self._observers:
+            observer.topic_opened(consumer, version)
+
+    def topic_closed(self) -> None:
+        for observer in self._observers:
+            observer.topic_closed()
+
+    def was_away(self, seconds: float) -> None:
+        for observer in self._observers:
+            observer.was_away(seconds)
+
+    def state_unsafe(self) -> None:
+        for observer in self._observers:
+            observer.state_unsafe()
+
+    def state_safe(self) -> None:
+        for observer in self._observers:
+            observer.state_safe()
+
+    def application_failed(self, event: str) -> None:
+        for observer in self._observers:
+            observer.application_failed(event)
+
+    def drain_begun(self) -> None:
+        for observer in self._observers:
+            observer.drain_begun()
+
+    def connection_drained(self) -> None:
+        for observer in self._observers:
+            observer.connection_drained()
+
+    def drain_ended(self) -> None:
+        for observer in self._observers:
+            observer.drain_ended()
+
+    def storage_down(self) -> None:
+        for observer in self._observers:
+            observer.storage_down()
+
+    def storage_back(self) -> None:
+        for observer in self._observers:
+            observer.storage_back()
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         for call in self._storage_called:

@@ -120,3 +120,94 @@ class Inspection:
     fence: int = 0
     floor: int = 0
     is_revoked: bool = False
+
+
+# The journal of what was lost.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One entry of the journal: something that cost a page its state, or an event.
+
+    ``kind`` is ``recovery`` (a state didn't come back), ``event`` (a handler failed), ``unsaved``
+    (a connection ended before its last state was saved), ``fork`` (two pages go on from one
+    state), ``revocation``, or ``journal`` (entries that are missing). ``reason`` is one word;
+    ``part`` is the part of a rejected token that didn't fit; ``cause`` says more, such as the
+    type of an error. No token, no state and no binding is in any of them.
+    """
+
+    uid: str
+    """16 hexadecimal characters, different for each."""
+    at_us: int
+    """When it happened, in microseconds since 1970."""
+    kind: str
+    reason: str
+    part: str = ""
+    cause: str = ""
+    handling: str = ""
+    """The event or the handler that failed."""
+    person: str = ""
+    """The digest of the person, as in `SnapshotInfo`."""
+    user: str = ""
+    """The primary key of the user, only if the consumer has it logged."""
+    view: str = ""
+    topic: str = ""
+    shown_hash: str = ""
+    """The hash of the socket that the page showed a token of, or went on from."""
+    socket_hash: str = ""
+    """The hash of the socket that the page has now."""
+    node: str = ""
+    process: int = 0
+    token_seconds: float | None = None
+    """The seconds since the token was issued that the page showed."""
+    left_out: int = 0
+    """How many like it were left out since the last one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentQuery:
+    """A query for incidents, the newest first; what is empty selects all.
+
+    ``since_us`` is included and ``until_us`` is not. An incident is somebody's if it has one of
+    the digests ``persons``, or ``user`` as the primary key.
+    """
+
+    since_us: int = 0
+    until_us: int | None = None
+    persons: tuple[str, ...] = ()
+    user: str = ""
+    kind: str = ""
+    reason: str = ""
+    view: str = ""
+    cursor: str | None = None
+    limit: int = 100
+
+    def admits(self, incident: Incident) -> bool:
+        """Return whether an incident is among those that the query selects."""
+        if not (self.since_us <= incident.at_us) or self.kind not in ("", incident.kind):
+            return False
+        if self.until_us is not None and incident.at_us >= self.until_us:
+            return False
+        if self.reason not in ("", incident.reason) or self.view not in ("", incident.view):
+            return False
+        if not self.persons and not self.user:
+            return True
+        return incident.person in self.persons or bool(self.user and self.user == incident.user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentPage:
+    """Some incidents, and the cursor of the next page (``None`` after the last)."""
+
+    items: list[Incident]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalLimits:
+    """How many incidents a journal keeps, and how old they may be."""
+
+    max_entries: int
+    max_age_seconds: float
+    oldest_us: int
+    """The time before which an incident is too old now."""

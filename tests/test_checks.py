@@ -555,7 +555,7 @@ def test_cache_of_300_entries(
     [
         ("filebased.FileBasedCache", {"MAX_ENTRIES": 301}),
         ("db.DatabaseCache", {"MAX_ENTRIES": "100000"}),
-        ("redis.RedisCache", {}),
+        ("redis.RedisCache", {"socket_timeout": 3}),
         ("memcached.PyMemcacheCache", {"timeout": 3}),
     ],
 )
@@ -565,14 +565,15 @@ def test_cache_that_holds_enough(settings: Any, backend: str, options: dict[str,
 
 
 def test_cache_that_ignores_exceptions(settings: Any) -> None:
-    keep_in_cache(settings, "django_redis.cache.RedisCache", IGNORE_EXCEPTIONS=True)
+    limits = {"SOCKET_TIMEOUT": 3, "socket_timeout": 3}
+    keep_in_cache(settings, DJANGO_REDIS, IGNORE_EXCEPTIONS=True, **limits)
     assert numbers_of_cache() == {"W005"}
     settings.DJANGO_REDIS_IGNORE_EXCEPTIONS = True
-    keep_in_cache(settings, "django_redis.cache.RedisCache")
+    keep_in_cache(settings, DJANGO_REDIS, **limits)
     assert numbers_of_cache() == {"W005"}
-    keep_in_cache(settings, "django_redis.cache.RedisCache", IGNORE_EXCEPTIONS=False)
+    keep_in_cache(settings, DJANGO_REDIS, IGNORE_EXCEPTIONS=False, **limits)
     assert numbers_of_cache() == set()
-    keep_in_cache(settings, f"{CACHES}.redis.RedisCache", IGNORE_EXCEPTIONS=True)
+    keep_in_cache(settings, DJANGOS_REDIS, IGNORE_EXCEPTIONS=True, **limits)
     assert numbers_of_cache() == set()
 
 

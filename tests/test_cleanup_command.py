@@ -180,11 +180,32 @@ def test_dry_run_removes_nothing(clock: FakeClock) -> None:
     assert clean(storage, "--dry-run") == "3 expired snapshots would be removed.\n"
 
 
+def test_the_journal_is_pruned(clock: FakeClock) -> None:
+    storage = MemoryStorage(clock=clock)
+    manager = make_manager(storage=storage, clock=clock, journal_max_age=TTL)
+    with manager, override_manager(manager):
+        for number in range(3):
+            manager.journal.note("fork", "superseded", shown_hash=str(number))
+        assert len(manager.incidents().items) == 3
+        clock.advance(seconds=TTL + 1)
+        for arguments, removed in ((["--dry-run"], 0), ([], 3), ([], 0)):
+            output = io.StringIO()
+            call_command("cleanup_recovery", "--json", *arguments, stdout=output)
+            assert json.loads(output.getvalue())["journal_removed"] == removed
+        manager.journal.note("fork", "superseded")
+        assert manager.journal.flush()
+        clock.advance(seconds=TTL + 1)
+        output = io.StringIO()
+        call_command("cleanup_recovery", stdout=output)
+        assert "Removed 1 old entry of the journal." in output.getvalue()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_json_is_a_single_line(clock: FakeClock) -> None:
     storage = DatabaseStorage(clock=clock)
     put(storage, [1, 2, 3])
     common = {"storage": "DatabaseStorage", "complete": True, "note": "", "error": ""}
+    common |= {"journal_removed": 0}
     for arguments, expected in (
         (["--dry-run"], {"dry_run": True, "expired": 3, "removed": 0}),
         ([], {"dry_run": False, "expired": None, "removed": 3}),

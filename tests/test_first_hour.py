@@ -18,6 +18,8 @@ from tests.support.node import require_node, run_node
 from tests.support.processes import HOST, TOP, Process
 from tests.support.readme import BLOCKS, TUTORIAL, Newcomer, block, build_wheel, commands
 
+pytestmark = pytest.mark.slow
+
 INSTALL = block("console", "python -m pip install")
 START = block("console", "python manage.py migrate").splitlines()
 SERVERS = {

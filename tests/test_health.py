@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import re
+import signal
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from django.test import AsyncRequestFactory
 from django.utils.module_loading import import_string
+from websockets.asyncio.client import connect
 
 from recovery_app import RecoveryManager
 from recovery_app.exceptions import StorageUnavailable
@@ -20,7 +28,10 @@ from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage, Storage
 from tests.clock import FakeClock
 from tests.core.support import STORAGES, OwnStorage, make_manager
+from tests.support.asgi import AsgiServer
 from tests.support.needs import require
+from tests.support.processes import HOST, TOP
+from tests.support.redis import make_redis
 from tests.test_metrics import samples
 
 
@@ -204,3 +215,56 @@ async def test_plugin_has_a_time_out(check: Callable[..., Any]) -> None:
     status, text = await ask(make_manager(storage=Stuck()), check, **options)
     assert status == 500
     assert "Stuck: No answer within 0.05 s." in text
+
+
+# The endpoints
+
+
+def documented_probes() -> dict[str, dict[str, Any]]:
+    """Return the probes of the page on monitoring."""
+    page = (TOP / "docs/monitoring.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(livenessProbe:.*?)^```", page, re.MULTILINE | re.DOTALL)
+    probes: dict[str, dict[str, Any]] = yaml.safe_load(block)
+    return probes
+
+
+def probe(server: AsgiServer, name: str) -> int:
+    """Ask as the kubelet does, and return the status."""
+    asked = documented_probes()[f"{name}Probe"]["httpGet"]
+    headers = {each["name"]: each["value"] for each in asked["httpHeaders"]}
+    return status_of(server.url + asked["path"], headers)
+
+
+def status_of(url: str, headers: dict[str, str]) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+async def test_the_documented_probes_leave_a_node_alone_whose_storage_is_away(
+    asgi_server: Callable[..., AsgiServer], tmp_path: Path
+) -> None:
+    hosts = {"DEMO_HOSTS": "shop.example.com"}
+    with make_redis(tmp_path) as redis:
+        env = {"REDIS_URL": f"redis://{HOST}:{redis.port}/0", "DEMO_DEBUG": "0", **hosts}
+        server = asgi_server(env=env)
+        storage = f"{server.url}/health/storage/"
+        assert (probe(server, "liveness"), probe(server, "readiness")) == (200, 200)
+        assert status_of(storage, {}) == 200
+        redis.stop()
+        assert (probe(server, "liveness"), probe(server, "readiness")) == (200, 200)
+        assert status_of(storage, {}) == 503
+    async with (
+        connect(f"{server.ws_url}/ws/websocket") as one,
+        connect(f"{server.ws_url}/ws/websocket") as two,
+    ):
+        os.kill(server.pid, signal.SIGTERM)
+        # One of the two is closed at once, and the other some seconds later.
+        await asyncio.wait(
+            [asyncio.ensure_future(each.wait_closed()) for each in (one, two)],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        assert await asyncio.to_thread(probe, server, "readiness") == 503
+        assert await asyncio.to_thread(probe, server, "liveness") == 200

@@ -21,14 +21,22 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from recovery_app._core.telemetry import OPERATIONS
 from recovery_app._live.outcomes import Outcome
+from recovery_app._live.record import CRASHED, REFUSED, SILENT
 from recovery_app.exceptions import MalformedToken, StorageError, StorageUnavailable, TokenExpired
-from recovery_app.metrics.definitions import COUNTERS, HISTOGRAMS
+from recovery_app.metrics.definitions import APPLICATION_EVENTS, COUNTERS, GAUGES, HISTOGRAMS, INFOS
 from recovery_app.metrics.in_process import Histogram
 from recovery_app.metrics.observer import Metrics
 from recovery_app.signals import Observer
 from tests.test_metrics import PRINT_METRICS_OF_ALL, run
 
 BUCKETS = (0.1, 1.0, 10.0)
+COUNTER_INFO = {"consumer": "Counter", "state_version": "1"}
+LASTING = (
+    ("connection_opened", "connection_closed"),
+    ("state_unsafe", "state_safe"),
+    ("drain_begun", "drain_ended"),
+    ("storage_down", "storage_back"),
+)
 
 
 @pytest.fixture
@@ -57,7 +65,16 @@ def live_through(observer: Observer) -> None:
         if number % 5 == 0:
             observer.failed(MalformedToken("it is too short"))
             observer.event_repeated()
+            observer.connection_unjoined(dice.choice([CRASHED, REFUSED, SILENT]))
+            observer.application_failed(dice.choice([*APPLICATION_EVENTS, "unheard_of"]))
             observer.connection_fenced()
+        for opens, closes in LASTING:
+            getattr(observer, opens)()
+            if number % 7:
+                getattr(observer, closes)()
+        observer.was_away(dice.choice([0, 0.05, 0.3, 90, 10_000]))
+        observer.topic_opened("Counter", number % 3)
+    observer.connection_drained()
     observer.counted(7, shared=True)
     observer.counted(5, shared=True)
 
@@ -117,7 +134,7 @@ def test_one_metric_can_be_asked_for_alone(metrics: Metrics, registry: Collector
 
 
 def test_a_definition_is_either_a_counter_or_a_histogram() -> None:
-    assert not any(each.buckets for each in COUNTERS)
+    assert not any(each.buckets for each in (*COUNTERS, *GAUGES, *INFOS))
     assert all(each.buckets for each in HISTOGRAMS)
 
 
@@ -179,21 +196,25 @@ def test_a_finalizer_may_count_while_its_thread_counts() -> None:
 
 def test_a_forked_child_starts_at_zero(metrics: Metrics, registry: CollectorRegistry) -> None:
     def total() -> int:
-        names = ("tokens_created_total", "state_size_bytes_sum", "snapshots_live")
+        names = ("tokens_created_total", "state_size_bytes_sum", "snapshots_live", "topics_open")
         return sum(int(registry.get_sample_value(f"shop_recovery_{each}") or 0) for each in names)
 
     metrics.token_created()
     metrics.state_saved(10)
     metrics.counted(100, shared=False)
-    assert total() == 111
+    metrics.topic_opened("Counter", 1)
+    assert total() == 112
     child = os.fork()
     if not child:
+        metrics.topic_opened("Counter", 1)
+        is_told = registry.get_sample_value("shop_recovery_consumer_info", COUNTER_INFO)
+        metrics.topic_closed()
         metrics.token_created()
         metrics.token_created()
         metrics.state_saved(2)
-        os._exit(total())
+        os._exit(total() if is_told else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
-    assert total() == 111
+    assert total() == 112
 
 
 def test_a_child_can_count_though_another_thread_held_a_lock(metrics: Metrics) -> None:

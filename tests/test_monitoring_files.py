@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
 from recovery_app._core.telemetry import OPERATIONS
 from recovery_app._live.outcomes import Outcome
-from recovery_app.metrics.definitions import REASONS, STORAGE_REASONS
+from recovery_app.metrics.definitions import APPLICATION_EVENTS, REASONS, STORAGE_REASONS
 from recovery_app.metrics.observer import Metrics
 from tests.support.needs import require
 from tests.support.processes import TOP
@@ -23,7 +24,11 @@ from tests.support.processes import TOP
 DIRECTORY = TOP / "docs" / "monitoring"
 DASHBOARD = json.loads((DIRECTORY / "grafana-dashboard.json").read_text())
 ALERTS = (DIRECTORY / "alerts.yml").read_text()
+TARGET = {"job", "instance"}
+"""What Prometheus adds."""
 LABELS = {
+    "cause": {"crashed", "refused", "silent"},
+    "event": set(APPLICATION_EVENTS),
     "outcome": {each.value for each in Outcome},
     "operation": set(OPERATIONS),
     "reason": {*REASONS, *STORAGE_REASONS},
@@ -34,7 +39,9 @@ LABELS = {
 def exported() -> dict[str, set[str]]:
     """Return the names of all samples, each with its labels."""
     registry = CollectorRegistry()
-    Metrics("golivekit", registry).counted(1, shared=True)
+    metrics = Metrics("golivekit", registry)
+    metrics.counted(1, shared=True)
+    metrics.topic_opened("Counter", 1)
     found: dict[str, set[str]] = {}
     for family in registry.collect():
         for sample in family.samples:
@@ -44,30 +51,43 @@ def exported() -> dict[str, set[str]]:
 
 def dashboard_queries() -> Iterator[str]:
     for panel in DASHBOARD["panels"]:
-        for target in panel["targets"]:
+        for target in panel.get("targets", ()):
             yield target["expr"]
     for variable in DASHBOARD["templating"]["list"]:
         if variable["type"] == "query":
             yield variable["query"]["query"]
 
 
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load(ALERTS)["groups"] for rule in group["rules"]
+]
+RECORDED = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
+NAMES = [rule["alert"] for rule in RULES if "alert" in rule]
+
+
 def alert_queries() -> list[str]:
-    return re.findall(r"^ +expr: (.*?)^ +for:", ALERTS, re.MULTILINE | re.DOTALL)
+    return [rule["expr"] for rule in RULES]
 
 
 QUERIES = [*dashboard_queries(), *alert_queries()]
 
 
+def labels_of(recorded: str) -> set[str]:
+    """Return the labels by which a recording rule adds up, which its name begins with."""
+    return set(recorded.partition(":")[0].split("_"))
+
+
 @pytest.mark.parametrize("query", QUERIES)
 def test_each_query_names_what_is_exported(query: str, exported: dict[str, set[str]]) -> None:
-    selectors = re.findall(r"(golivekit_\w+)(?:\{([^}]*)\})?", query)
+    selectors = re.findall(r"((?:\w+:)?golivekit_\w+(?::\w+)?)(?:\{([^}]*)\})?", query)
     assert selectors
     for name, matchers in selectors:
-        assert name in exported
+        known = exported | {each: labels_of(each) for each in RECORDED}
+        assert name in known
         for label, _, values in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
-            assert label == "job" or label in exported[name]
-            assert label == "job" or set(values.split("|")) <= LABELS[label]
-    of_ours = exported[selectors[0][0]] | {"job", "le"}
+            assert label in TARGET or label in known[name]
+            assert label in TARGET or set(values.split("|")) <= LABELS[label]
+    of_ours = known[selectors[0][0]] | TARGET | {"le"}
     for labels in re.findall(r"by \(([^)]*)\)", query):
         assert set(labels.split(", ")) <= of_ours
 
@@ -93,6 +113,8 @@ def test_panels_fit_on_the_page_and_have_ids_of_their_own() -> None:
         assert not cells & taken
         taken |= cells
         assert panel["title"]
+        if panel["type"] == "row":
+            continue
         assert panel["description"]
         assert {target["datasource"]["uid"] for target in panel["targets"]} == {"${datasource}"}
 
@@ -113,9 +135,28 @@ def run(promtool: str, *arguments: str | Path) -> str:
 
 
 def test_alert_rules_are_good(promtool: str) -> None:
-    number = len(re.findall(r"^ +- alert: ", ALERTS, re.MULTILINE))
-    assert f"SUCCESS: {number} rules found" in run(promtool, "check", "rules", "alerts.yml")
-    assert len(alert_queries()) == number
+    assert f"SUCCESS: {len(RULES)} rules found" in run(promtool, "check", "rules", "alerts.yml")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert", "-"))
+def test_each_alert_has_a_section_in_the_runbook(rule: dict[str, Any]) -> None:
+    if "alert" not in rule:
+        return
+    page, _, anchor = rule["annotations"]["runbook_url"].rpartition("#")
+    # tomllib is new in Python 3.11.
+    project = (TOP / "pyproject.toml").read_text()
+    assert f'Documentation = "{page.removesuffix("runbook.html")}"' in project
+    assert anchor == rule["alert"].lower()
+    runbook = (TOP / "docs/runbook.md").read_text()
+    assert f"\n## {rule['alert']}\n" in runbook
+    assert f"](runbook.md#{anchor})" in (TOP / "docs/monitoring.md").read_text()
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+
+
+def test_the_runbook_has_no_section_of_an_alert_that_there_is_not() -> None:
+    runbook = (TOP / "docs/runbook.md").read_text()
+    assert re.findall(r"^## (Recovery\w+)$", runbook, re.MULTILINE) == NAMES
 
 
 def test_alerts_tell_a_bad_night_from_a_good_one(promtool: str) -> None:
@@ -145,7 +186,7 @@ def test_nodes_on_one_database_are_not_added_up(promtool: str, tmp_path: Path) -
         for job, instance in nodes
     ]
     asked = {
-        "expr": expr.replace("$job", ".*"),
+        "expr": expr.replace("$job", ".*").replace("$instance", ".*"),
         "eval_time": "0m",
         "exp_samples": [{"labels": "{}", "value": 14}],
     }
@@ -156,5 +197,5 @@ def test_nodes_on_one_database_are_not_added_up(promtool: str, tmp_path: Path) -
 
 def test_every_alert_was_seen_to_fire() -> None:
     tested = (DIRECTORY / "alerts.test.yml").read_text()
-    for name in re.findall(r"- alert: (\w+)", ALERTS):
+    for name in NAMES:
         assert f'alertname="{name}"' in tested

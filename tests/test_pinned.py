@@ -62,7 +62,7 @@ from recovery_app.consumers import (
 )
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.middleware import override_manager
-from recovery_app.models import Snapshot, StoredSnapshot
+from recovery_app.models import JournalEntry, Snapshot, StoredSnapshot
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
 from recovery_app.storages import Entry, MemoryStorage, MigratingStorage, Storage, describe
 from tests.support.needs import require
@@ -195,7 +195,7 @@ def make_manager(clock: Clock, **options: Any) -> RecoveryManager:
 
 PUBLIC = {
     "recovery_app": ["RecoveryManager", "__version__", "get_manager"],
-    "recovery_app.admin": ["SnapshotAdmin"],
+    "recovery_app.admin": ["JournalAdmin", "SnapshotAdmin"],
     "recovery_app.apps": ["RecoveryConfig"],
     "recovery_app.chaos": ["Kind", "Plan", "Process", "Proxy", "Storm"],
     "recovery_app.chaos.storages": ["failing_over", "stopping"],
@@ -243,7 +243,7 @@ PUBLIC = {
         "ensure_visitor",
         "override_manager",
     ],
-    "recovery_app.models": ["Snapshot", "StoredSnapshot"],
+    "recovery_app.models": ["JournalEntry", "Snapshot", "StoredSnapshot"],
     "recovery_app.serializers": [
         "BUILTIN",
         "JSONSerializer",
@@ -279,7 +279,18 @@ PUBLIC = {
         "recovery_options",
         "recovery_storage",
     ],
-    "recovery_app.values": ["Inspection", "Page", "Query", "Sample", "SnapshotInfo", "Takeover"],
+    "recovery_app.values": [
+        "Incident",
+        "IncidentPage",
+        "IncidentQuery",
+        "Inspection",
+        "JournalLimits",
+        "Page",
+        "Query",
+        "Sample",
+        "SnapshotInfo",
+        "Takeover",
+    ],
 }
 STAR = [
     "recovery_app",
@@ -361,7 +372,8 @@ MANAGER = [
     "atake_over", "touch", "atouch", "revoke", "arevoke", "renew", "arenew", "cleanup_expired",
     "acleanup_expired", "snapshots", "asnapshots", "count", "acount", "browse", "abrowse",
     "sample", "asample", "inspect", "ainspect", "revoke_socket", "arevoke_socket", "revoke_user",
-    "arevoke_user", "digests_of_user", "close", "aclose", "__init__",
+    "arevoke_user", "digests_of_user", "incidents", "aincidents", "prune_journal",
+    "aprune_journal", "close", "aclose", "__init__",
     "__enter__", "__exit__", "__aenter__", "__aexit__",
 ]  # fmt: skip
 HOOKS = [
@@ -433,7 +445,12 @@ CALLABLES = [
     "recovery_app.testing.RecoveryCommunicator.push_again",
     "recovery_app.testing.RecoveryCommunicator.token",
     "recovery_app.testing.temporary_manager",
+    "recovery_app.values.Incident",
+    "recovery_app.values.IncidentPage",
+    "recovery_app.values.IncidentQuery",
+    "recovery_app.values.IncidentQuery.admits",
     "recovery_app.values.Inspection",
+    "recovery_app.values.JournalLimits",
     "recovery_app.values.Page",
     "recovery_app.values.Query",
     "recovery_app.values.Query.admits",
@@ -487,6 +504,7 @@ def test_storage_capabilities(name: str) -> None:
     storage = load(f"recovery_app.storages.{name}")
     says = [
         "supports_atomic_fence", "supports_listing", "supports_native_async", "expires_by_itself",
+        "supports_journal",
         "keeps_expired", "sortable_by", "is_shared",
     ]  # fmt: skip
     compare(f"storage {name}", {each: member(storage, each) for each in says})
@@ -1483,7 +1501,10 @@ def print_metrics() -> None:
             "type": family.type,
             "samples": sorted({s.name for s in series}),
             "labels": {
+                # The version is another one with each release.
                 label: sorted({s.labels[label] for s in series if label in s.labels})
+                if label != "version"
+                else ["..."]
                 for label in sorted({label for s in series for label in s.labels})
             },
             "series": len(series),
@@ -1597,6 +1618,8 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "E015": key("JOIN_RATE", "often"),
     "E016": key("SERIALIZER_FALLBACKS", "nowhere"),
     "E017": key("SEAL", "on"),
+    "E018": key("JOURNAL_MAX_ENTRIES", -1),
+    "E019": key("JOURNAL_MAX_AGE", 0),
     "W001": {"RECOVERY": {}},
     "W002": {"RECOVERY": {"STORAGE": {"BACKEND": f"{__name__}.Unfenced"}}},
     "W003": cache(f"{CACHES}.locmem.LocMemCache", MAX_ENTRIES=100_000),
@@ -1766,7 +1789,7 @@ def as_any(value: object) -> Any:
 
 def test_tables() -> None:
     found: dict[str, Any] = {}
-    for model in (StoredSnapshot, Snapshot):
+    for model in (StoredSnapshot, Snapshot, JournalEntry):
         meta = model._meta
         found[model.__name__] = {
             "table": meta.db_table,
@@ -1805,6 +1828,21 @@ def test_admin() -> None:
             "sample_size": kind.sample_size,
             "named_users": kind.named_users,
             "registered": isinstance(admin.site._registry.get(Snapshot), kind),
+        },
+    )
+
+
+def test_journal_admin() -> None:
+    kind = load("recovery_app.admin.JournalAdmin")
+    site = kind(JournalEntry, admin.site)
+    compare(
+        "journal admin",
+        {
+            "urls": [[str(url.pattern), url.name] for url in site.get_urls()],
+            "list_per_page": kind.list_per_page,
+            "export_limit": kind.export_limit,
+            "named_users": kind.named_users,
+            "registered": isinstance(admin.site._registry.get(JournalEntry), kind),
         },
     )
 
@@ -1853,6 +1891,9 @@ TEMPLATES = [
         "base", "change_list", "chart", "cleanup", "detail", "person", "results", "revoke",
         "revoke_user", "search", "state", "summary", "unlistable",
     )
+] + [
+    f"admin/recovery_app/journalentry/{name}.html"
+    for name in ("absent", "change_list", "person", "results", "search", "timeline")
 ]  # fmt: skip
 STATIC = [
     "recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js",
@@ -1884,7 +1925,7 @@ const module = await import(process.argv[1]);
 const documented = process.argv[2].split(" ");
 const found = {};
 for (const [name, value] of Object.entries(module)) {
-  found[name] = { length: value.length, global: globalThis.RecoveryApp[name] === value };
+  found[name] = { length: typeof value === "string" ? 0 : value.length, global: globalThis.RecoveryApp[name] === value };
   if (/^class/.test(value)) {
     found[name].base = Object.getPrototypeOf(value).name;
     found[name].members = documented.filter((member) => member in value.prototype);
@@ -1893,8 +1934,9 @@ for (const [name, value] of Object.entries(module)) {
 console.log(JSON.stringify(found));
 """
 MEMBERS = [
-    "carry", "channel", "connect", "disconnect", "drop", "dropped", "forget", "giveUp", "join",
-    "joinPayload", "joined", "keep", "leave", "on", "params", "pending", "push", "ready", "watch",
+    "carry", "channel", "close", "connect", "connection", "disconnect", "drop", "dropped", "forget",
+    "giveUp", "heard", "join", "joinPayload", "joined", "keep", "leave", "on", "onPushed", "params",
+    "pending", "push", "pushVolatile", "ready", "watch",
 ]  # fmt: skip
 """Methods and getters that ``docs/client.md`` names, of whichever class."""
 OPTIONS = {

@@ -105,7 +105,17 @@ def is_installed(server: str) -> bool:
 
 @pytest.mark.parametrize(
     ("proxy_name", "server"),
-    [*((proxy, "uvicorn") for proxy in PROXIES), ("nginx", "gunicorn"), ("nginx", "daphne")],
+    [
+        ("nginx", "uvicorn"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (
+                *((proxy, "uvicorn") for proxy in PROXIES if proxy != "nginx"),
+                ("nginx", "gunicorn"),
+                ("nginx", "daphne"),
+            )
+        ),
+    ],
 )
 async def test_all_pages_are_back_soon_after_a_rolling_deploy(
     asgi_server: Callable[..., AsgiServer],

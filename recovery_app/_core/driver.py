@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeAlias, TypeVar
 
@@ -24,6 +25,11 @@ class Driver:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._monitor = StorageMonitor(type(storage).__name__)
+        weakref.finalize(self, self._monitor.close)
+
+    def close(self) -> None:
+        """Note that the storage isn't used any more."""
+        self._monitor.close()
 
     def run(self, flow: Flow[Result], name: str = "", span: Span | None = None) -> Result:
         """Run a flow with blocking calls, within a span called ``name`` if anybody takes it."""

@@ -6,14 +6,22 @@ import re
 from dataclasses import replace
 
 from recovery_app._core.driver import Flow
-from recovery_app._core.metadata import check_listing, check_name
+from recovery_app._core.journal import Journal
+from recovery_app._core.metadata import MAX_PAGE, check_listing, check_name, check_number
 from recovery_app._core.operations import Operations
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import SnapshotError, StorageUnavailable
 from recovery_app.fencing import Claim, Verdict
 from recovery_app.snapshots import DIGEST_SIZE, Header, Snapshot
 from recovery_app.storages import Entry, EntryPage, describe
-from recovery_app.values import Inspection, Page, Query, Sample
+from recovery_app.values import (
+    IncidentPage,
+    IncidentQuery,
+    Inspection,
+    Page,
+    Query,
+    Sample,
+)
 
 ATTEMPTS = 5
 _HASH = re.compile(r"[0-9a-f]{16}")
@@ -67,6 +75,24 @@ def count() -> Flow[int]:
 def clean_up() -> Flow[int]:
     """Remove what has expired; return how many."""
     removed: int = yield "cleanup", "cleanup_expired", (), {}
+    return removed
+
+
+def list_incidents(query: IncidentQuery, journal: Journal) -> Flow[IncidentPage]:
+    """Return a page of the journal; nothing that is too old is shown."""
+    check_number("limit", query.limit, MAX_PAGE, least=1)
+    check_name("view", query.view)
+    journal.check_kept()
+    oldest_us = max(query.since_us, journal.limits().oldest_us)
+    page: IncidentPage = yield (
+        "listing", "list_incidents", (replace(query, since_us=oldest_us),), {},
+    )  # fmt: skip
+    return page
+
+
+def prune_journal(journal: Journal) -> Flow[int]:
+    """Remove what is over the journal's limits; return how many."""
+    removed: int = yield "cleanup", "prune_incidents", (journal.limits(),), {}
     return removed
 
 

@@ -13,6 +13,7 @@ from recovery_app._core import defaults
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Driver
 from recovery_app._core.encryption import Cipher
+from recovery_app._core.journal import Journal
 from recovery_app._core.metadata import check_name, check_seconds, metadata_of
 from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
@@ -56,6 +57,8 @@ class RecoveryManager(OperatorCalls):
         join_rate: str | None = defaults.JOIN_RATE,
         seal: bool | None = None,
         encryption_keys: Iterable[bytes | str] | None = None,
+        journal_max_entries: int = defaults.JOURNAL_MAX_ENTRIES,
+        journal_max_age: float | timedelta = defaults.JOURNAL_MAX_AGE,
         clock: Clock = time.time,
     ) -> None:
         self.clock = clock
@@ -81,7 +84,14 @@ class RecoveryManager(OperatorCalls):
             cleanup=self._cleanup,
         )
         self.driver = Driver(self.storage)
-        self.notifier = Notifier(type(self), self.operations.find_socket_id)
+        self.journal = Journal(
+            self.storage,
+            max_entries=journal_max_entries,
+            max_age=journal_max_age,
+            clock=clock,
+        )
+        weakref.finalize(self, self.journal.abandon)
+        self.notifier = Notifier(type(self), self.operations.find_socket_id, self.journal)
 
     @property
     def touch_interval(self) -> float:
@@ -154,7 +164,7 @@ class RecoveryManager(OperatorCalls):
         try:
             found = self.driver.run(flow, "recovery.recover")
         except RecoveryError as error:
-            self.notifier.failed(error)
+            self.notifier.call_failed(error)
             raise
         self.notifier.recovered(found)
         return found.state
@@ -166,7 +176,7 @@ class RecoveryManager(OperatorCalls):
         try:
             found = await self.driver.arun(flow, "recovery.recover")
         except RecoveryError as error:
-            await self.notifier.afailed(error)
+            await self.notifier.acall_failed(error)
             raise
         announcing = self.notifier.arecovered(found)
         if announcing is not None:
@@ -186,7 +196,7 @@ class RecoveryManager(OperatorCalls):
         try:
             takeover, _ = self.driver.run(flow, "recovery.take_over")
         except RecoveryError as error:
-            self.notifier.failed(error)
+            self.notifier.call_failed(error)
             raise
         self.notifier.recovered(takeover)
         return takeover
@@ -200,7 +210,7 @@ class RecoveryManager(OperatorCalls):
         try:
             takeover, _ = await self.driver.arun(flow, "recovery.take_over")
         except RecoveryError as error:
-            await self.notifier.afailed(error)
+            await self.notifier.acall_failed(error)
             raise
         announcing = self.notifier.arecovered(takeover)
         if announcing is not None:
@@ -260,6 +270,8 @@ class RecoveryManager(OperatorCalls):
         """Stop the clean-up and release threads and connections. May be called again."""
         if self._cleanup is not None:
             self._cleanup.stop()
+        self.driver.close()
+        self.journal.close()
         self.storage.close()
 
     async def aclose(self) -> None:

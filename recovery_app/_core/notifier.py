@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
+from recovery_app._core.error_texts import describe_error
+from recovery_app._core.journal import Journal
 from recovery_app.exceptions import RecoveryError
 from recovery_app.signals import observers, recovery_failed, state_recovered
 
@@ -35,11 +37,15 @@ class Notifier:
     """Announces what came of recoveries, in the name of ``sender``.
 
     ``find_socket_id`` returns the socket id with a hash where it is known; elsewhere the hash
-    stands in for it.
+    stands in for it. ``journal`` is told of calls that failed; a page's connection tells it of its
+    own, as it knows more of them.
     """
 
-    def __init__(self, sender: type, find_socket_id: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, sender: type, find_socket_id: Callable[[str], str | None], journal: Journal
+    ) -> None:
         self._sender = sender
+        self._journal = journal
         self._find_socket_id = find_socket_id
 
     def recovered(self, recovery: Recovery) -> None:
@@ -55,6 +61,16 @@ class Notifier:
             return None
         return state_recovered.asend_robust(self._sender, **_facts(recovery))
 
+    def call_failed(self, error: RecoveryError) -> None:
+        """Announce that a call of the manager recovered nothing."""
+        self._note(error)
+        self.failed(error)
+
+    async def acall_failed(self, error: RecoveryError) -> None:
+        """Do the same from an event loop."""
+        self._note(error)
+        await self.afailed(error)
+
     def failed(self, error: RecoveryError) -> None:
         """Announce a recovery that failed."""
         observers.failed(error)
@@ -64,6 +80,10 @@ class Notifier:
         """Do the same from an event loop."""
         observers.failed(error)
         await recovery_failed.asend_robust(self._sender, socket_id=self._id_for(error), error=error)
+
+    def _note(self, error: RecoveryError) -> None:
+        cause, shown = describe_error(error), error.socket_hash or ""
+        self._journal.note("recovery", error.reason, cause=cause, shown_hash=shown)
 
     def _id_for(self, error: RecoveryError) -> str | None:
         key = error.socket_hash

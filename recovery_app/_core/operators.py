@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from recovery_app._core import inspection
 from recovery_app._core.driver import Driver
+from recovery_app._core.journal import Journal
 from recovery_app._core.operations import Operations
-from recovery_app.values import Inspection, Page, Query, Sample
+from recovery_app.values import (
+    IncidentPage,
+    IncidentQuery,
+    Inspection,
+    Page,
+    Query,
+    Sample,
+)
 
 EVERYTHING = Query()
+EVERY_INCIDENT = IncidentQuery()
 
 
 class OperatorCalls:
     """What the admin and `manage.py` ask of a manager."""
 
     driver: Driver
+    journal: Journal
     operations: Operations
     ttl: float
 
@@ -48,12 +60,18 @@ class OperatorCalls:
     def revoke_socket(self, socket_hash: str) -> bool:
         """Do as `revoke` without a token; return whether there was a snapshot. `StorageError`."""
         flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
-        return self.driver.run(flow)
+        revoked = self.driver.run(flow)
+        if revoked:
+            self.journal.write("revocation", "socket_revoked", shown_hash=socket_hash)
+        return revoked
 
     async def arevoke_socket(self, socket_hash: str) -> bool:
         """Async variant of `revoke_socket`."""
         flow = inspection.revoke_socket(socket_hash, self.operations, self.ttl)
-        return await self.driver.arun(flow)
+        revoked = await self.driver.arun(flow)
+        if revoked:
+            self.journal.note("revocation", "socket_revoked", shown_hash=socket_hash)
+        return revoked
 
     def revoke_user(self, user: object) -> None:
         """End every page of a user: no token issued to them so far takes over again.
@@ -63,10 +81,14 @@ class OperatorCalls:
         `ValueError` for a user without a key.
         """
         self.driver.run(self.operations.revoke_user(_pk_of(user)))
+        person = self.digests_of_user(user)[0]
+        self.journal.write("revocation", "user_revoked", person=person)
 
     async def arevoke_user(self, user: object) -> None:
         """Async variant of `revoke_user`."""
         await self.driver.arun(self.operations.revoke_user(_pk_of(user)))
+        person = self.digests_of_user(user)[0]
+        self.journal.note("revocation", "user_revoked", person=person)
 
     def digests_of_user(self, user: object) -> tuple[str, ...]:
         """Return the digests that a user's snapshots have as ``person``, for `Query.persons`.
@@ -75,6 +97,32 @@ class OperatorCalls:
         """
         digests = self.operations.digests_of_user(_pk_of(user))
         return tuple(digest.hex() for digest in digests)
+
+    # The journal of what was lost.
+
+    def incidents(self, query: IncidentQuery = EVERY_INCIDENT) -> IncidentPage:
+        """Return a page of the journal, the newest first.
+
+        Raises `StorageError` where the storage keeps none, or it is off, and `ValueError` for
+        what can't be asked.
+        """
+        flow = inspection.list_incidents(query, self.journal)
+        self.journal.flush()
+        return self.driver.run(flow)
+
+    async def aincidents(self, query: IncidentQuery = EVERY_INCIDENT) -> IncidentPage:
+        """Async variant of `incidents`."""
+        flow = inspection.list_incidents(query, self.journal)
+        await asyncio.to_thread(self.journal.flush)
+        return await self.driver.arun(flow)
+
+    def prune_journal(self) -> int:
+        """Remove what is too old or too much in the journal; return how many; `StorageError`."""
+        return self.driver.run(inspection.prune_journal(self.journal))
+
+    async def aprune_journal(self) -> int:
+        """Async variant of `prune_journal`."""
+        return await self.driver.arun(inspection.prune_journal(self.journal))
 
     # Looking after the storage.
 

@@ -56,13 +56,31 @@ class TokenBucket:
         return True
 
 
+class Buckets:
+    """A bucket for each of many keys; those that weren't used for long are forgotten."""
+
+    def __init__(self, rate: Rate, clock: Clock) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._buckets: LRUCache[object, TokenBucket] = LRUCache(REMEMBERED_PERSONS)
+
+    def take(self, key: object) -> bool:
+        """Take one out of the key's bucket; return whether there was one."""
+        now = self._clock()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = TokenBucket(self._rate, now)
+            self._buckets.put(key, bucket)
+        return bucket.take(now)
+
+
 class JoinLimiter:
     """Limits the joins of each connection, and of each person on this process."""
 
     def __init__(self, rate: Rate | None, clock: Clock) -> None:
         self._rate = rate
         self._clock = clock
-        self._persons: LRUCache[object, TokenBucket] = LRUCache(REMEMBERED_PERSONS)
+        self._persons = None if rate is None else Buckets(rate, clock)
 
     def new_bucket(self) -> TokenBucket | None:
         """Return the bucket of a new connection, ``None`` where nothing is limited."""
@@ -70,15 +88,8 @@ class JoinLimiter:
 
     def allows(self, connection: TokenBucket | None, person: object | None) -> bool:
         """Return whether one more join is allowed; ``person`` is ``None`` where nobody is known."""
-        if self._rate is None or connection is None:
+        if self._persons is None or connection is None:
             return True
-        now = self._clock()
-        if not connection.take(now):
+        if not connection.take(self._clock()):
             return False
-        if person is None:
-            return True
-        bucket = self._persons.get(person)
-        if bucket is None:
-            bucket = TokenBucket(self._rate, now)
-            self._persons.put(person, bucket)
-        return bucket.take(now)
+        return person is None or self._persons.take(person)

@@ -7,13 +7,15 @@ one when it begins and one when it is over, however many connections it hits.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from recovery_app._concurrency import LRUCache
+from recovery_app._concurrency import LRUCache, register_after_fork
+from recovery_app._core.error_texts import place_of
 from recovery_app.clock import Clock
 from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
 from recovery_app.signals import observers
@@ -84,25 +86,50 @@ class StorageMonitor:
     def __init__(self, storage: str, *, clock: Clock = time.perf_counter) -> None:
         self.clock = clock
         self._storage = storage
+        self.after_fork()
+        register_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the outage, which this process announces when it meets it."""
+        # Reentrant: the garbage collector may close a monitor at any time.
+        self._lock = threading.RLock()
         self.outage: Outage | None = None
 
     def recovered(self) -> None:
         """Note that a call went well while there is an outage, which may end it."""
         outage = self.outage
-        if outage is not None and outage.is_over(self.clock()):
-            self.outage = None
+        if outage is not None and outage.is_over(self.clock()) and self._end(outage):
             outage.log_end(self._storage)
+
+    def close(self) -> None:
+        """Forget an outage, if there is one: the storage isn't used any more."""
+        self._end(self.outage)
 
     def failed(self, operation: str, start: float, error: Exception) -> None:
         """Report a call that began at ``start`` and raised."""
         now = self.clock()
         observers.storage_called(operation, now - start, error if _is_of_storage(error) else None)
         if _is_outage(operation, error):
-            outage = self.outage
+            self._note_outage(now, operation, error)
+
+    def _note_outage(self, now: float, operation: str, error: Exception) -> None:
+        with self._lock:
+            outage, is_new = self.outage, self.outage is None
             if outage is None:
                 outage = self.outage = Outage(now)
-                _log_begin(self._storage, operation, error)
+                observers.storage_down()
             outage.count(now)
+        if is_new:
+            _log_begin(self._storage, operation, error)
+
+    def _end(self, outage: Outage | None) -> bool:
+        """End an outage, unless another thread has; return whether it was on."""
+        with self._lock:
+            is_on = outage is not None and self.outage is outage
+            if is_on:
+                self.outage = None
+                observers.storage_back()
+        return is_on
 
 
 class Outage:
@@ -214,7 +241,8 @@ def log_failure(
     ``source`` is the class whose code it is. Nothing that a client chooses may tell two errors
     apart, or it could fill the log. The line says what was handled, and of which topic.
     """
-    kind = extra["event"], source, type(error).__qualname__, _place_of(error)
+    observers.application_failed(extra["event"])
+    kind = extra["event"], source, type(error).__qualname__, place_of(error)
     left_out = throttle.count_left_out(*kind)
     if left_out is not None:
         message += " [%s]"
@@ -249,16 +277,6 @@ def release_frames(error: BaseException) -> None:
     collector.
     """
     traceback.clear_frames(error.__traceback__)
-
-
-def _place_of(error: BaseException) -> str:
-    """Return the line that raised an error."""
-    entry = error.__traceback__
-    if entry is None:
-        return ""
-    while entry.tb_next is not None:
-        entry = entry.tb_next
-    return f"{entry.tb_frame.f_code.co_filename}:{entry.tb_lineno}"
 
 
 class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a function

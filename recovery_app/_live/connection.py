@@ -14,6 +14,7 @@ from recovery_app._live.context import ConnectionContext
 from recovery_app._live.interfaces import ConnectedConsumer
 from recovery_app._live.limits import FRAMES_WAITING, Backlog, RepeatBudget, is_longer
 from recovery_app._live.protocol import Kind, Message, OtherFrame, WireProtocol, from_json
+from recovery_app._live.record import ConnectionRecord
 from recovery_app._live.started import StartedSockets
 from recovery_app._live.topic import Topic
 from recovery_app.signals import observers
@@ -22,6 +23,7 @@ logger = logging.getLogger("recovery_app")
 
 UNMATCHED = {"reason": "unmatched topic"}
 TOO_MANY_JOINS = {"reason": "too many joins"}
+TOO_MANY_TOPICS = {"reason": "too many topics"}
 MESSAGE_TOO_BIG = 1009
 SERVICE_RESTART = 1012
 
@@ -40,6 +42,7 @@ class Connection:
         manager: RecoveryManager,
         protocol: WireProtocol,
     ) -> None:
+        self.record = ConnectionRecord()
         self._consumer = consumer
         self._raw_send = send
         self._protocol = protocol
@@ -61,6 +64,7 @@ class Connection:
             backlog=Backlog(FRAMES_WAITING * manager.max_frame_bytes),
             repeats=RepeatBudget(),
             started=StartedSockets(manager, max_topics=consumer.max_topics, joined=self._topics),
+            record=self.record,
         )
 
     def open(self) -> None:
@@ -143,6 +147,7 @@ class Connection:
             topic.cancel()
         # It refers to this connection: memory must not wait for the garbage collector.
         del self._context
+        self.record.end()
 
     async def _pass_on(self, frame: OtherFrame) -> None:
         """Bring what isn't of the protocol to the application's own code.
@@ -213,16 +218,15 @@ class Connection:
                 self._consumer.source,
                 extra={"event": "unmatched", "topic": message.topic},
             )
-            await self.send(self._protocol.reply(message, UNMATCHED, ok=False))
+            await self._refuse_join(message, UNMATCHED)
             return
         if not self._join_limiter.allows(self._join_bucket, self._consumer.person):
             observers.join_limited()
-            await self.send(self._protocol.reply(message, TOO_MANY_JOINS, ok=False))
+            await self._refuse_join(message, TOO_MANY_JOINS)
             return
         old = self._topics.get(message.topic)
         if old is None and len(self._topics) >= self._consumer.max_topics:
-            refusal = {"reason": "too many topics"}
-            await self.send(self._protocol.reply(message, refusal, ok=False))
+            await self._refuse_join(message, TOO_MANY_TOPICS)
             return
         if len(self._ending) >= self._consumer.max_topics:
             await self._limit_endings()
@@ -233,6 +237,10 @@ class Connection:
             await old.replace()
         if not topic.try_join():
             await topic.join()
+
+    async def _refuse_join(self, message: Message, why: Mapping[str, Any]) -> None:
+        self.record.note_refused()
+        await self.send(self._protocol.reply(message, why, ok=False))
 
     async def _leave(self, message: Message) -> None:
         topic = self._topics.get(message.topic)

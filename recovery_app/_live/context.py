@@ -10,6 +10,7 @@ from recovery_app._core.manager import RecoveryManager
 from recovery_app._live.interfaces import ConnectedConsumer
 from recovery_app._live.limits import Backlog, RepeatBudget
 from recovery_app._live.protocol import WireProtocol
+from recovery_app._live.record import ConnectionRecord
 from recovery_app._live.started import StartedSockets
 
 if TYPE_CHECKING:
@@ -28,3 +29,4 @@ class ConnectionContext:
     backlog: Backlog
     repeats: RepeatBudget
     started: StartedSockets
+    record: ConnectionRecord

@@ -12,11 +12,13 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.persons import Person, check_person
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
+from recovery_app._live.incidents import note, note_fork
 from recovery_app._live.outcomes import Outcome
 from recovery_app._live.replies import ReplyCache
 from recovery_app.exceptions import (
@@ -70,6 +72,11 @@ class DurableState:
         """The client's numbered events: stored with the state, in one step."""
         self.last_state: bytes | None = None
         """The last consistent state, serialized: what a failed handler goes back to."""
+        self.log_name = ""
+        """The primary key of the user, where the application has it logged."""
+        self.unsaved_error: tuple[str, str] | None = None
+        """Why the last state isn't stored: the error's reason, and what it says."""
+        self._joined_hash = 0
         self._binding = binding
         self._metadata = metadata
         self._announce = announce
@@ -79,11 +86,24 @@ class DurableState:
         self._pending_socket: Socket | None = None
         self._saved: bytes | None = None
         self._dirty = False
+        self._is_open = False
         self._is_started_here = False
         self._unrestored: Grant | None = None
         self._preserves_client_token = False
         self._replied_us = 0
         self._confirmed_us = 0
+
+    def open(self) -> None:
+        """Announce from now on whether the state is unsafe."""
+        self._is_open = True
+        if self._dirty:
+            observers.state_unsafe()
+
+    def close(self) -> None:
+        """Announce no more: the topic has ended."""
+        if self._is_open and self._dirty:
+            observers.state_safe()
+        self._is_open = False
 
     @property
     def token(self) -> str | None:
@@ -105,6 +125,16 @@ class DurableState:
         if self._confirmed_us < self._replied_us:
             self._confirmed_us = self._replied_us
         self._preserves_client_token = False
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """View and topic."""
+        return self._metadata.view, self._metadata.topic
+
+    @property
+    def has_unsaved_changes(self) -> bool:
+        """Whether something that came after the join isn't stored."""
+        return not self.is_durable and hash(self.last_state) != self._joined_hash
 
     @property
     def is_durable(self) -> bool:
@@ -238,7 +268,9 @@ class DurableState:
             await self._end(error)
             return
         self._note_fenced(error)
+        fenced_hash = self.socket_hash
         await self._fork_socket(payload, announce=True)
+        note_fork(self, error, fenced_hash)
 
     async def _announce_unless_revoked(self, grant: Grant) -> None:
         # A token that was issued while the person was being revoked would take over later.
@@ -263,6 +295,7 @@ class DurableState:
 
     async def _end(self, error: RecoveryError) -> None:
         self.is_revoked = True
+        note(self, "revocation", "page_closed")
         logger.info("A topic was closed: %s", error, extra=self._facts("revoked", error))
         await self._close()
 
@@ -279,7 +312,11 @@ class DurableState:
 
     def _note_saved(self, payload: bytes, applied: int) -> None:
         self._saved = payload
-        self._dirty = False
+        if self._dirty:
+            self._dirty = False
+            if self._is_open:
+                observers.state_safe()
+        self.unsaved_error = None
         self.replies.safe = applied
 
     def _note_fenced(self, error: RecoveryError) -> None:
@@ -290,7 +327,10 @@ class DurableState:
         if not self._dirty:
             # There may be thousands of these; the outage itself has a warning of its own.
             logger.info("A state isn't safe: %s", error, extra=self._facts("unsafe", error))
+            if self._is_open:
+                observers.state_unsafe()
         self._dirty = True
+        self.unsaved_error = error.reason, describe_error(error)
 
     def _facts(self, event: str, error: RecoveryError) -> dict[str, Any]:
         return {

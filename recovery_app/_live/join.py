@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import metadata_of
 from recovery_app._core.telemetry import Tracer, log_failure, tracing
+from recovery_app._live.incidents import note
 from recovery_app._live.interfaces import Admission, Application, Extras
 from recovery_app._live.join_log import log_join
 from recovery_app._live.numbering import LINE, RECOVERY
@@ -67,6 +69,8 @@ class Join:
             close=self._close,
             person=person,
         )
+        session.log_name = self._application.log_name
+        session.shows_token = shows_token and admission.may_recover
         session.add_aliases(admission.aliases)
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:
@@ -77,6 +81,7 @@ class Join:
                 await session.start(await self._application.encode())
             except SnapshotError as error:
                 source = self._application.source
+                note(session, "unsaved", error.reason, cause=describe_error(error))
                 log_failure(
                     "A fresh state can't be kept.",
                     error,
@@ -84,7 +89,9 @@ class Join:
                     extra=self._facts("mount_unsaved"),
                 )
         observers.joined(session.outcome.value)
-        who = self._application.log_name
+        if session.unsaved_seconds is not None:
+            observers.was_away(session.unsaved_seconds)
+        who = session.log_name
         looking = log_join(session, admission, token=self._token, topic=self._topic, who=who)
         if looking is not None:
             await looking
@@ -107,11 +114,11 @@ class Join:
             # The client's token may still take over: nothing was saved under the new one.
             raise
         except Exception as error:
-            source = self._application.source
+            source, cause = self._application.source, describe_error(error)
             log_failure(
                 "A state couldn't be restored.", error, source, extra=self._facts("restore_failed")
             )
-            await session.discard(RestoreFailed())
+            await session.discard(RestoreFailed(cause))
             self._application.reset()
             return None
         announcing = self._manager.notifier.arecovered(takeover)

@@ -1,25 +1,24 @@
-"""One line in the log for each join: what came of it, for whom, and why."""
+"""What came of each join, for whom, and why: a line in the log, and an entry of the journal."""
 
 from __future__ import annotations
 
 import logging
-import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from recovery_app._core.diagnosis import UNKNOWN, failed_part
+from recovery_app._core.journal import NODE
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import key_of
+from recovery_app._live.incidents import admit_join, record_join
 from recovery_app._live.interfaces import Admission
 from recovery_app._live.outcomes import Outcome
 from recovery_app._live.session import Session
-from recovery_app.clock import MICROSECONDS
 from recovery_app.exceptions import RecoveryError, TokenError
 
 logger = logging.getLogger("recovery_app")
 
-NODE = socket.gethostname()
 LOST = ("not_found", "version", "failed")
 """Outcomes of pages that should have a state and have none. Not those that a client can forge."""
 _LOOK = wrap_unexpected_errors("load")
@@ -32,25 +31,38 @@ def log_join(
 
     For a rejected token it takes a look at the storage: then what is returned is to be awaited.
     """
-    if not logger.isEnabledFor(logging.WARNING if session.outcome in LOST else logging.INFO):
+    is_logged = logger.isEnabledFor(logging.WARNING if session.outcome in LOST else logging.INFO)
+    shown_hash = _shown_hash(session, token)
+    left_out = admit_join(session, shown_hash=shown_hash)
+    if not is_logged and left_out is None:
         return None
+
+    def tell(part: str = "") -> None:
+        if is_logged:
+            _log(session, admission, shown_hash=shown_hash, topic=topic, who=who, part=part)
+        if left_out is not None:
+            record_join(session, left_out=left_out, token=token, part=part, shown_hash=shown_hash)
+
     if session.outcome is Outcome.REJECTED:
-        return _log_rejected(session, admission, token=token, topic=topic, who=who)
-    is_copy = session.outcome is Outcome.COPIED
-    shown_hash = key_of(token) if is_copy else session.failure.socket_hash  # type: ignore[arg-type]
-    _log(session, admission, shown_hash=shown_hash, topic=topic, who=who)
+        return _tell_rejected(session, admission, token, tell)
+    tell()
     return None
 
 
-async def _log_rejected(
-    session: Session, admission: Admission, *, token: object, topic: str, who: str
+async def _tell_rejected(
+    session: Session, admission: Admission, token: object, tell: Callable[[str], None]
 ) -> None:
-    part, shown_hash = await _failed_part(session, admission, token), session.failure.socket_hash
-    with suppress(TokenError):
-        # Nothing proves it, but it is what to search for.
-        shown_hash = shown_hash or key_of(token)  # type: ignore[arg-type]
-    del token
-    _log(session, admission, shown_hash=shown_hash, topic=topic, who=who, part=part)
+    tell(await _failed_part(session, admission, token))
+
+
+def _shown_hash(session: Session, token: object) -> str | None:
+    if session.outcome is Outcome.REJECTED and session.failure.socket_hash is None:
+        with suppress(TokenError):
+            # Nothing proves it, but it is what to search for.
+            return key_of(token)  # type: ignore[arg-type]
+    if session.outcome is Outcome.COPIED:
+        return key_of(token)  # type: ignore[arg-type]
+    return session.failure.socket_hash
 
 
 def _log(
@@ -62,6 +74,7 @@ def _log(
     who: str,
     part: str = "",
 ) -> None:
+    unsaved = session.unsaved_seconds
     facts = {
         "outcome": session.outcome.value,
         "reason": session.failure.reason,
@@ -71,7 +84,7 @@ def _log(
         "topic": topic,
         "view": admission.view,
         "node": NODE,
-        "unsaved_seconds": _unsaved_seconds(session),
+        "unsaved_seconds": None if unsaved is None else round(unsaved, 1),
         "who": who,
     }
     told = _told(facts)
@@ -91,14 +104,6 @@ async def _failed_part(session: Session, admission: Admission, token: object) ->
     with suppress(RecoveryError), _LOOK:
         return await session.manager.driver.arun(flow)
     return UNKNOWN
-
-
-def _unsaved_seconds(session: Session) -> float | None:
-    """Return how long ago the recovered state was saved: the page was away for no longer."""
-    saved_us = session.recovered_us
-    if not saved_us:
-        return None
-    return round(max(0, session.manager.operations.now_us() - saved_us) / MICROSECONDS, 1)
 
 
 def _told(facts: dict[str, Any]) -> str:

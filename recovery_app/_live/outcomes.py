@@ -36,10 +36,14 @@ class Outcome(str, enum.Enum):
 
 
 class RestoreFailed(SnapshotCorrupt):
-    """The application's own code raised while it restored a state, which is left as it is."""
+    """The application's own code raised while it restored a state, which is left as it is.
 
-    def __init__(self) -> None:
+    ``cause`` says what it raised.
+    """
+
+    def __init__(self, cause: str = "") -> None:
         super().__init__("the application couldn't restore it")
+        self.cause = cause
 
 
 def outcome_of(error: RecoveryError) -> Outcome:

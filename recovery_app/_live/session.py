@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.rebinding import take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
 from recovery_app._live.durable_state import SOCKET_ID_BYTES, DurableState, Socket
 from recovery_app._live.outcomes import Outcome, outcome_of
 from recovery_app._live.replies import ReplyCache
+from recovery_app.clock import MICROSECONDS
 from recovery_app.exceptions import RecoveryError
 from recovery_app.values import Takeover
 
@@ -31,6 +33,7 @@ class Failure(NamedTuple):
 
     reason: str = ""
     socket_hash: str | None = None
+    cause: str = ""
 
 
 class Session(DurableState):
@@ -40,11 +43,20 @@ class Session(DurableState):
     """Which of the fallbacks the client's token was for, if it wasn't for the binding."""
     failure = Failure()
     """Why nothing was recovered."""
+    shows_token = False
+    """Whether the client showed a token that may be used."""
     recovered_us = 0
     """When the state that was recovered had been saved, in microseconds since 1970."""
     original: ReplyCache | None = None
     """The numbered events in a state that was copied from a newer connection's."""
     _aliases: tuple[str, ...] = ()
+
+    @property
+    def unsaved_seconds(self) -> float | None:
+        """How long ago the recovered state was saved: the page was away for no longer."""
+        if not self.recovered_us:
+            return None
+        return max(0, self.manager.operations.now_us() - self.recovered_us) / MICROSECONDS
 
     async def take_over(self, token: object, fallbacks: Sequence[bytes] = ()) -> Takeover | None:
         """Take over what the token stands for; ``None`` where `outcome` says why not.
@@ -97,7 +109,7 @@ class Session(DurableState):
             error.socket_hash = error.socket_hash or self._socket.grant.key
             if self.outcome is Outcome.FAILED:
                 self._unrestored = self._socket.grant
-        self.failure = Failure(error.reason, error.socket_hash)
+        self.failure = Failure(error.reason, error.socket_hash, describe_error(error))
         self.recovered_us = 0
         self._socket = self._pending_socket = self.last_state = self._saved = None
         self.original = None
@@ -107,6 +119,7 @@ class Session(DurableState):
 
     async def resume(self, payload: bytes) -> None:
         """Go on with the state that the application restored; store it unless it is."""
+        self._joined_hash = hash(payload)
         self.last_state = payload
         if self._socket is None:
             await self.start(payload)
@@ -118,6 +131,7 @@ class Session(DurableState):
 
         It is left unsaved where the client's own token may still be valid.
         """
+        self._joined_hash = hash(payload)
         self.last_state = payload
         if self.outcome.preserves_client_token:
             self._saved = payload

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.state_codec import trimmed
 from recovery_app._core.telemetry import log_failure, release_frames, warn_throttled
 from recovery_app._live.context import ConnectionContext
+from recovery_app._live.incidents import note, note_crashed_join, note_unsaved
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
@@ -38,6 +40,7 @@ class Topic:
         self._after = after
         self._application, self._channel = context.consumer.make_topic(self)
         self._session: Session | None = None
+        self._opened: Session | None = None
         self._has_new_owner = False
         self._saves = RequestedSaves(self.mailbox, self._save)
         self._timers = Timers(self.mailbox)
@@ -63,6 +66,7 @@ class Topic:
         person = self._context.manager.operations.person(name, self._application.user)
         self._has_new_owner |= person.owner != self._session.person.owner
         self._session.rename(person)
+        self._session.log_name = self._application.log_name
         await self._session.renew(binding)
 
     async def save(self) -> None:
@@ -145,20 +149,30 @@ class Topic:
             reply = self._protocol.reply(self.join_message, response, ok=True)
         except JoinRefused as refusal:
             reason = refusal.reason
+            self._context.record.note_refused()
             release_frames(refusal)
             await self._refuse(reason)
         except Exception as error:
             source = self._application.source
+            note_crashed_join(self._context.manager, self._application, self.name, error)
             log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
+            self._context.record.note_crashed()
             await self._refuse("join crashed")
         else:
             session = self._session
+            self._open(session)
             self._timers.start(session)
             await self._send(reply)
             if session.is_revoked:
                 await self._close_revoked()
             if self._context.started.is_too_many:
                 await self._context.started.delete_oldest()
+
+    def _open(self, session: Session) -> None:
+        self._context.record.has_joined = True
+        self._opened = session
+        session.open()
+        observers.topic_opened(self._application.source, self._application.version)
 
     async def _refuse(self, reason: str) -> None:
         self._session = None
@@ -287,6 +301,8 @@ class Topic:
 
     async def _roll_back(self, session: Session, error: Exception, handling: str) -> None:
         source = self._application.source
+        reason = error.reason if isinstance(error, SnapshotError) else "crashed"
+        note(session, "event", reason, cause=describe_error(error), handling=handling)
         log_failure(
             "A handler failed.",
             error,
@@ -327,6 +343,8 @@ class Topic:
             if is_gathering or session.token:
                 # Saves were gathered, or the storage was away and may be back.
                 await session.save()
+            if session.has_unsaved_changes and not session.is_revoked:
+                note_unsaved(session)
             if session.started is not None:
                 self._context.started.add(session.started)
         # What was posted behind this (a group message, a touch) comes too late.
@@ -341,6 +359,10 @@ class Topic:
         """Let go of the application, whose code may hold on to the topic."""
         self._timers.stop()
         self._session = None
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+            observers.topic_closed()
         self._saves.release()
         del self._application
 

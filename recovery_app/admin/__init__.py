@@ -1,4 +1,4 @@
-"""The page "Snapshots" in Django's admin, for any configured storage.
+"""The pages "Snapshots" and "Journal" in Django's admin, for any configured storage.
 
 - `options`: URLs, permissions and views;
 - `pages`: the template context of each page;
@@ -7,6 +7,11 @@
 - `detail`: the facts about one snapshot; `state_tree`: its state, with hidden values left out;
 - `summary`: totals, sizes and ages; `charts`: the same as bar charts;
 - `outcomes`: the outcomes of recoveries in this process;
+- `journal`: the URLs, permissions and views of the journal; `journal_page`: its template context,
+  and its export; `journal_list`: its parameters, rows and filters; `journal_words`: its words;
+- `timeline`: an hour of it as a bar chart;
+- `presence`: whether a snapshot's page is open;
+- `base`: what both pages share; `persons`: whose something is;
 - `error_messages`: storage errors as messages; `formatting`: numbers and durations as text.
 
 Django imports it only if ``django.contrib.admin`` is installed.
@@ -14,12 +19,14 @@ Django imports it only if ``django.contrib.admin`` is installed.
 
 from django.contrib import admin
 
+from recovery_app.admin.journal import JournalAdmin
 from recovery_app.admin.options import SnapshotAdmin
 from recovery_app.admin.outcomes import OUTCOMES
-from recovery_app.models import Snapshot
+from recovery_app.models import JournalEntry, Snapshot
 from recovery_app.signals import observers
 
-__all__ = ["SnapshotAdmin"]
+__all__ = ["JournalAdmin", "SnapshotAdmin"]
 
 admin.site.register(Snapshot, SnapshotAdmin)
+admin.site.register(JournalEntry, JournalAdmin)
 observers.add(OUTCOMES)

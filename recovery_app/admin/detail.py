@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from recovery_app.admin import formatting
 from recovery_app.admin.persons import Person
+from recovery_app.admin.presence import Presence
 from recovery_app.storages.browsing import moment
 from recovery_app.values import Inspection
 
@@ -27,7 +28,7 @@ class Fact:
     """The digest of a person whose snapshots can be searched for."""
 
 
-def facts(inspection: Inspection, person: Person) -> list[Fact]:
+def facts(inspection: Inspection, person: Person, presence: Presence) -> list[Fact]:
     """Return the known facts about a snapshot of a person, in display order."""
     info = inspection.info
     expires = Fact(
@@ -46,6 +47,7 @@ def facts(inspection: Inspection, person: Person) -> list[Fact]:
         Fact(name=_("View"), text=info.view),
         Fact(name=_("Topic"), text=info.topic),
         _person(person),
+        _page(presence),
         Fact(name=_("Saved"), time=info.saved_at),
         Fact(name=_("Created"), time=info.created_at),
         expires,
@@ -70,6 +72,16 @@ def _person(person: Person) -> Fact:
     else:
         text, note = person.text, ""
     return Fact(name=_("Person"), text=text, note=note, digest=person.digest)
+
+
+def _page(presence: Presence) -> Fact:
+    ago = presence.seconds_ago
+    if ago is None:
+        return Fact(name=_("Page"), text=str(_("unknown")))
+    note = _("last sign of life %(time)s ago") % {"time": formatting.duration(ago)}
+    return Fact(
+        name=_("Page"), text=str(_("open") if presence.is_open else _("away")), note=str(note)
+    )
 
 
 def _fences(inspection: Inspection) -> list[Fact]:

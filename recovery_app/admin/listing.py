@@ -13,6 +13,7 @@ from recovery_app._core.inspection import hashes_meant, is_hash
 from recovery_app._core.manager import RecoveryManager
 from recovery_app.admin import formatting
 from recovery_app.admin.persons import NOBODY, Person
+from recovery_app.admin.presence import UNKNOWN, Lifetimes, Presence, presence_of
 from recovery_app.snapshots import is_marker
 from recovery_app.storages import Storage, describe
 from recovery_app.values import Page, Query, SnapshotInfo
@@ -110,6 +111,7 @@ class SnapshotRow:
     info: SnapshotInfo
     url: str
     person: Person = NOBODY
+    presence: Presence = UNKNOWN
 
     @property
     def name(self) -> str:
@@ -204,12 +206,18 @@ def _header(params: ListParams, name: str, text: Promise, is_sortable: bool) -> 
 
 
 def make_rows(
-    items: list[SnapshotInfo], url_of: Callable[[str], str], persons: Mapping[str, Person]
+    items: list[SnapshotInfo],
+    url_of: Callable[[str], str],
+    persons: Mapping[str, Person],
+    lifetimes: Lifetimes,
 ) -> list[SnapshotRow]:
     """Return the rows for some snapshots, with the ``persons`` that digests stand for."""
     return [
         SnapshotRow(
-            info=info, url=url_of(info.socket_hash), person=persons.get(info.person, NOBODY)
+            info=info,
+            url=url_of(info.socket_hash),
+            person=persons.get(info.person, NOBODY),
+            presence=presence_of(info, lifetimes),
         )
         for info in items
     ]

@@ -3,57 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
-import django
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import NoReverseMatch, path, reverse
 from django.utils.translation import gettext as _
 
 from recovery_app.admin import actions, pages
-from recovery_app.admin.persons import Persons
+from recovery_app.admin.base import StoragePage
 from recovery_app.middleware import current_manager
 from recovery_app.models import Snapshot
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Snapshot]
-else:
-    _ModelAdmin = admin.ModelAdmin
-
 REVOKE = "revoke_selected"
+JOURNAL_PERMISSION = "recovery_app.view_journalentry"
 STATE_PERMISSION = "recovery_app.view_snapshot_state"
-_HAS_BREADCRUMB_LIST = django.VERSION >= (6, 1)
 
 
-class SnapshotAdmin(_ModelAdmin):
+class SnapshotAdmin(StoragePage):
     """The admin of the current manager's storage; the model itself is never queried."""
 
     list_per_page = 100
     sample_size = 500
     """How many snapshots the summary reads; with more stored, it shows estimates."""
-    named_users = 1000
-    """How many users are recognized by the snapshots that they have: who logged in last."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def may_see_hidden_values(self, request: HttpRequest) -> bool:
         """Return whether the user may see the values hidden by ``REDACT``."""
         return request.user.has_perm(STATE_PERMISSION)
 
     def get_urls(self) -> list[Any]:
-        def named(route: str, view: Any, name: str) -> Any:
-            return path(route, self.admin_site.admin_view(view), name=self._name(name))
-
+        named = self._named_path
         return [
             named("", self.changelist_view, "changelist"),
             named("cleanup/", self.cleanup_view, "cleanup"),
@@ -90,6 +74,7 @@ class SnapshotAdmin(_ModelAdmin):
             "may_clean_up": self._may_clean_up(request),
             "may_revoke": self.has_delete_permission(request),
             "revoke_user_url": self._reverse("revoke_user"),
+            "journal_url": self._journal_url(request),
             "action_name": REVOKE,
             "checkbox_name": ACTION_CHECKBOX_NAME,
         }
@@ -192,9 +177,6 @@ class SnapshotAdmin(_ModelAdmin):
         }
         return self._render(request, "revoke_user", context)
 
-    def _persons(self, request: HttpRequest) -> Persons:
-        return Persons(current_manager(), request.user, max_users=self.named_users)
-
     def _revoke_if_confirmed(self, request: HttpRequest, keys: Sequence[str]) -> HttpResponse:
         manager = current_manager()
         if request.method == "POST" and request.POST.get("post"):
@@ -219,18 +201,6 @@ class SnapshotAdmin(_ModelAdmin):
         is_useful = not current_manager().storage.expires_by_itself
         return is_useful and self.has_delete_permission(request)
 
-    def _render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        common = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "subtitle": None,
-            "parents": [],
-            "has_breadcrumb_list": _HAS_BREADCRUMB_LIST,
-        }
-        name = f"admin/recovery_app/snapshot/{template}.html"
-        return TemplateResponse(request, name, {**common, **context})
-
     def _list_link(self, request: HttpRequest) -> dict[str, str]:
         url = self._list_url() if self.has_view_permission(request) else ""
         return {"text": _("Snapshots"), "url": url}
@@ -244,11 +214,13 @@ class SnapshotAdmin(_ModelAdmin):
     def _list_url(self) -> str:
         return self._reverse("changelist")
 
+    def _journal_url(self, request: HttpRequest) -> str:
+        """Return the URL of the journal for who may see it, "" if this site has none."""
+        if not request.user.has_perm(JOURNAL_PERMISSION):
+            return ""
+        with suppress(NoReverseMatch):
+            return reverse(f"{self.admin_site.name}:recovery_app_journalentry_changelist")
+        return ""
+
     def _url_of(self, key: str) -> str:
         return self._reverse("change", quote(key))
-
-    def _reverse(self, name: str, *arguments: str) -> str:
-        return reverse(f"{self.admin_site.name}:{self._name(name)}", args=arguments)
-
-    def _name(self, name: str) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}_{name}"

@@ -12,6 +12,7 @@ from recovery_app.admin import formatting, listing
 from recovery_app.admin.detail import facts
 from recovery_app.admin.error_messages import InvalidInput, collect_errors
 from recovery_app.admin.persons import Persons, PersonSearch
+from recovery_app.admin.presence import presence_of
 from recovery_app.admin.sensitive_names import Redactor
 from recovery_app.admin.state_tree import build_tree
 from recovery_app.admin.summary import Contents, summarize_contents, summarize_history
@@ -54,7 +55,7 @@ def list_page(
         "history": summarize_history(),
         "headers": listing.column_headers(params, storage.sortable_by),
         "rows": listing.make_rows(
-            page.items, url_of, persons.find(info.person for info in page.items)
+            page.items, url_of, persons.find(info.person for info in page.items), manager
         ),
         "is_search_unfinished": bool(params.is_search and page.looked_at and page.next_cursor),
         "looked_at": formatting.number(page.looked_at),
@@ -82,7 +83,7 @@ def detail_page(
     return {
         "title": _("Snapshot %(name)s") % {"name": name},
         "found": found,
-        "facts": facts(found, person) if found else [],
+        "facts": facts(found, person, presence_of(found.info, manager)) if found else [],
         "person": person,
         "can_list": manager.storage.supports_listing,
         "tree": tree,
@@ -102,7 +103,7 @@ def revoke_page(
         items = [info for info in found if info is not None]
     return {
         "title": _("Revoke snapshots"),
-        "rows": listing.make_rows(items, url_of, {}),
+        "rows": listing.make_rows(items, url_of, {}, manager),
         "within": formatting.duration(manager.touch_interval),
         "errors": errors,
     }
@@ -154,7 +155,7 @@ def cleanup_page(manager: RecoveryManager, *, sample_size: int) -> Context:
 def _summarize(manager: RecoveryManager, sample_size: int) -> Contents | None:
     if not manager.storage.supports_listing:
         return None
-    return summarize_contents(manager.sample(sample_size), now=manager.clock())
+    return summarize_contents(manager.sample(sample_size), manager, now=manager.clock())
 
 
 def _search_person(

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from recovery_app.admin import formatting
 from recovery_app.admin.charts import Chart, histogram
 from recovery_app.admin.outcomes import OUTCOMES, Failure
+from recovery_app.admin.presence import Lifetimes, count_open
 from recovery_app.values import Sample, SnapshotInfo
 
 MAX_VIEWS = 12
@@ -44,6 +45,7 @@ class Contents:
     count: str
     size: str
     expired: str
+    open: str
     charts: list[Chart]
     looked_at: str
     is_exact: bool
@@ -59,16 +61,17 @@ class History:
     failures: list[Failure] = field(default_factory=list)
 
 
-def summarize_contents(sample: Sample, *, now: float) -> Contents:
+def summarize_contents(sample: Sample, lifetimes: Lifetimes, *, now: float) -> Contents:
     """Return the contents of a storage, extrapolated from a sample."""
     items = sample.items
-    size_bytes = sum(info.size_bytes for info in items)
-    if items and not sample.is_exact:
-        size_bytes = round(size_bytes / len(items) * sample.total)
+    share = sample.total / len(items) if items and not sample.is_exact else 1
+    size_bytes = round(sum(info.size_bytes for info in items) * share)
+    open_pages = round(count_open(items, lifetimes) * share)
     return Contents(
         count=formatting.number(sample.total, is_exact=sample.is_exact),
         size=formatting.size(size_bytes, is_exact=sample.is_exact),
         expired=formatting.number(sample.expired, is_exact=sample.is_exact),
+        open=formatting.number(open_pages, is_exact=sample.is_exact),
         charts=_charts(items, now, in_percent=not sample.is_exact) if items else [],
         looked_at=formatting.number(len(items)),
         is_exact=sample.is_exact,

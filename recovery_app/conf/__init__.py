@@ -51,6 +51,8 @@ class Settings:
     seal: bool | None = None
     serializer_fallbacks: tuple[Serializer, ...] = ()
     redact: tuple[str, ...] = DEFAULT_REDACT
+    journal_max_entries: int = defaults.JOURNAL_MAX_ENTRIES
+    journal_max_age: float = defaults.JOURNAL_MAX_AGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,8 @@ def build_manager(found: Settings, **changes: Any) -> RecoveryManager:
         "join_rate": found.join_rate,
         "seal": found.seal,
         "encryption_keys": found.encryption_keys,
+        "journal_max_entries": found.journal_max_entries,
+        "journal_max_age": found.journal_max_age,
         **changes,
     }
     if "storage" not in arguments:

@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 from recovery_app import serializers, storages
 from recovery_app._core import encryption
 from recovery_app._core.encryption import MIN_KEY_BYTES
+from recovery_app._core.journal import MAX_ENTRIES
 from recovery_app._core.metadata import MAX_SECONDS
 from recovery_app._core.rates import parse_rate
 from recovery_app._core.tokens import MIN_SECRET_BYTES
@@ -189,6 +190,14 @@ def _size(value: Any) -> int:
     return value
 
 
+def _number_of_entries(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ENTRIES:
+        raise ValueError(
+            f"must be a whole number of entries, {MAX_ENTRIES} at most, or 0 for no journal"
+        )
+    return value
+
+
 def parse_namespace(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", value):
         raise ValueError("must be a word of letters, digits and underscores")
@@ -264,4 +273,6 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "REDACT": _names,
     "MAX_FRAME_BYTES": _size,
     "JOIN_RATE": _rate,
+    "JOURNAL_MAX_ENTRIES": _number_of_entries,
+    "JOURNAL_MAX_AGE": _seconds,
 }

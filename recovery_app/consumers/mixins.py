@@ -87,9 +87,8 @@ class RecoveryMixin(Base):
         if mixin is not None:
             check_class(cls, mixin, is_sync=cls._recovery_table_class is SyncHookTable)
 
-    @cached_property
-    def channel_name(self) -> str:  # type: ignore[override]
-        """The channel of this topic, which listens from the moment that anybody asks for it.
+    def _find_channel_name(self) -> str:
+        """Return the channel of this topic, which listens from the moment that anybody asks for it.
 
         What Channels gives to the connected consumer stands before this.
         """
@@ -97,6 +96,12 @@ class RecoveryMixin(Base):
         if not name:
             raise AttributeError("There is no channel layer.", name="channel_name", obj=self)
         return name
+
+    # To a type checker it is what Channels' consumers have.
+    if TYPE_CHECKING:
+        channel_name: str
+    else:
+        channel_name = cached_property(_find_channel_name)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         foreign_origin_warning.check(scope)
@@ -131,8 +136,12 @@ class RecoveryMixin(Base):
             return message
 
         try:
-            accepting = choose_subprotocol(scope, self._recovery_protocol.subprotocol, send)
+            watched = connection.record.watch(send)
+            accepting = choose_subprotocol(scope, self._recovery_protocol.subprotocol, watched)
             await super().__call__(scope, receive_from_client, accepting)
+        except Exception:
+            connection.record.note_crashed()
+            raise
         finally:
             connection.cancel()
             # They refer to each other: memory must not wait for the garbage collector.

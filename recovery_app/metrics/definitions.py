@@ -6,13 +6,27 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recovery_app import exceptions
+from recovery_app import __version__, exceptions
 from recovery_app._core.telemetry import OPERATIONS
+from recovery_app._live import record
 from recovery_app._live.outcomes import Outcome
 
 SUBSYSTEM = "recovery"
 SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+AWAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+MAX_CONSUMERS = 100
+"""How many consumer classes and versions one process tells of, whatever makes classes."""
+APPLICATION_EVENTS = (
+    "join_crashed",
+    "restore_failed",
+    "mount_unsaved",
+    "handler_failed",
+    "rollback_failed",
+    "receiver_failed",
+    "work_failed",
+)
+"""The events of the log that are errors of the application's code."""
 OTHER_REASON = exceptions.RecoveryError.reason
 """The label of an error whose own ``reason`` isn't one of the values below."""
 STORAGE_REASONS = (
@@ -33,7 +47,7 @@ REASONS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Definition:
-    """A metric with all values of its labels; a histogram has buckets, a counter none.
+    """A metric with all values of its labels; only a histogram has buckets.
 
     Each series is exported from the start: a rate over a series that starts at 1 misses the
     first event.
@@ -85,6 +99,34 @@ STORAGE_SECONDS = Definition(
 SNAPSHOTS_LIVE = Definition(
     "snapshots_live", "About how many snapshots there are, as of the last clean-up."
 )
+CONNECTIONS_UNJOINED = Definition(
+    "connections_unjoined",
+    "Connections that ended without a join.",
+    {"cause": (record.CRASHED, record.REFUSED, record.SILENT)},
+)
+APPLICATION_ERRORS = Definition(
+    "application_errors",
+    "Errors of the application's own code, by their event in the log.",
+    {"event": APPLICATION_EVENTS},
+)
+DRAINS = Definition("drains", "Drains that have begun.")
+CONNECTIONS_DRAINED = Definition("connections_drained", "Connections that a drain has closed.")
+AWAY_SECONDS = Definition(
+    "away_seconds",
+    "Age of each state that came back at a join: the page was away for no longer.",
+    buckets=AWAY_BUCKETS,
+)
+CONNECTIONS_OPEN = Definition("connections_open", "WebSockets that are open.")
+TOPICS_OPEN = Definition("topics_open", "Topics that are joined.")
+TOPICS_UNSAFE = Definition("topics_unsafe", "Joined topics whose state couldn't be saved.")
+DRAINING = Definition("draining", "Processes that close their WebSockets, to end.")
+STORAGE_DOWN = Definition("storage_down", "Processes whose calls of the storage fail.")
+INFO = Definition("info", "The version of this package; always 1.", {"version": (__version__,)})
+CONSUMER_INFO = Definition(
+    "consumer_info",
+    "Consumer classes that were joined, and the versions of their states; always 1.",
+    {"consumer": (), "state_version": ()},
+)
 
 COUNTERS = (
     TOKENS_CREATED,
@@ -96,5 +138,13 @@ COUNTERS = (
     EVENTS_REPEATED,
     CONNECTIONS_FENCED,
     STORAGE_ERRORS,
+    CONNECTIONS_UNJOINED,
+    APPLICATION_ERRORS,
+    DRAINS,
+    CONNECTIONS_DRAINED,
 )
-HISTOGRAMS = (STATE_SIZE, STORAGE_SECONDS)
+HISTOGRAMS = (STATE_SIZE, STORAGE_SECONDS, AWAY_SECONDS)
+GAUGES = (CONNECTIONS_OPEN, TOPICS_OPEN, TOPICS_UNSAFE, DRAINING, STORAGE_DOWN)
+"""What is the case in each process, to be added up over all of them."""
+INFOS = (INFO, CONSUMER_INFO)
+"""Facts in labels. Without values of its labels, a series is there once it is set."""

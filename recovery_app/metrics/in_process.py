@@ -43,6 +43,17 @@ class Counter:
         self.value = 0
 
 
+class Gauge(Counter):
+    """One series of a gauge."""
+
+    __slots__ = ()
+
+    def dec(self) -> None:
+        """Take one off."""
+        with self._lock:
+            self.value -= 1
+
+
 class Histogram:
     """One series of a histogram."""
 
@@ -88,6 +99,10 @@ class InProcessMetrics(Collector):
             each: {values: Histogram(each.buckets) for values in each.series}
             for each in definitions.HISTOGRAMS
         }
+        self._gauges = {
+            each: {values: Gauge() for values in each.series} for each in definitions.GAUGES
+        }
+        self._infos = _make_infos()
         self._live: int | None = None
         self._probe = _make_probe()
         register_after_fork(self)
@@ -101,6 +116,14 @@ class InProcessMetrics(Collector):
         """Return the series of a histogram by their label values."""
         return self._histograms[definition]
 
+    def gauge(self, definition: Definition) -> Gauge:
+        """Return the only series of a gauge."""
+        return self._gauges[definition][()]
+
+    def set_info(self, definition: Definition, values: tuple[str, ...]) -> None:
+        """Export a series of an info from now on."""
+        self._infos[definition][values] = None
+
     def set_live(self, snapshots: int, *, shared: bool) -> None:
         """Set the number of live snapshots; its series is exported from then on."""
         self._live = snapshots
@@ -109,19 +132,24 @@ class InProcessMetrics(Collector):
         """Yield each metric without samples, for the registry."""
         yield from (core.CounterMetricFamily(*self._named(each)) for each in self._counters)
         yield from (core.HistogramMetricFamily(*self._named(each)) for each in self._histograms)
-        yield core.GaugeMetricFamily(*self._named(SNAPSHOTS_LIVE))
+        for each in (*self._gauges, *self._infos, SNAPSHOTS_LIVE):
+            yield core.GaugeMetricFamily(*self._named(each))
 
     def collect(self) -> Iterator[core.Metric]:
         """Yield each metric with its samples."""
         created = self._created()
         yield from (self._collect_counter(each, created) for each in self._counters)
         yield from (self._collect_histogram(each, created) for each in self._histograms)
+        for each, series in self._gauges.items():
+            yield core.GaugeMetricFamily(*self._named(each), value=series[()].value)
+        yield from map(self._collect_info, self._infos)
         if self._live is not None:
             yield core.GaugeMetricFamily(*self._named(SNAPSHOTS_LIVE), value=self._live)
 
     def after_fork(self) -> None:
         """Forget what the parent has counted, as each series does itself."""
         self._live = None
+        self._infos = _make_infos()
         self._probe = _make_probe()
 
     def _collect_counter(self, definition: Definition, created: float | None) -> core.Metric:
@@ -142,6 +170,12 @@ class InProcessMetrics(Collector):
                 family.samples.append(core.Sample(f"{family.name}_created", labels, created))
         return family
 
+    def _collect_info(self, definition: Definition) -> core.Metric:
+        family = core.GaugeMetricFamily(*self._named(definition), labels=[*definition.labels])
+        for values in list(self._infos[definition]):
+            family.add_metric(values, 1)
+        return family
+
     def _created(self) -> float | None:
         """Return the time for ``_created`` series, or ``None`` if they are disabled."""
         (family,) = self._probe.collect()
@@ -149,6 +183,10 @@ class InProcessMetrics(Collector):
 
     def _named(self, definition: Definition) -> tuple[str, str]:
         return self._prefix + definition.name, definition.help
+
+
+def _make_infos() -> dict[Definition, dict[tuple[str, ...], None]]:
+    return {each: dict.fromkeys(each.series) for each in definitions.INFOS}
 
 
 def _make_probe() -> prometheus_client.Counter:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from recovery_app._concurrency import register_after_fork
 from recovery_app.exceptions import RecoveryError, TokenExpired
 from recovery_app.metrics import definitions
-from recovery_app.metrics.definitions import OTHER_REASON, REASONS, STORAGE_REASONS
+from recovery_app.metrics.definitions import (
+    APPLICATION_EVENTS,
+    MAX_CONSUMERS,
+    OTHER_REASON,
+    REASONS,
+    STORAGE_REASONS,
+)
 from recovery_app.metrics.in_process import InProcessMetrics
 from recovery_app.metrics.multiprocess import MultiprocessMetrics, is_multiprocess
 from recovery_app.signals import Observer
@@ -31,7 +38,25 @@ class Metrics(Observer):
         self._joins_limited = metrics.counter(definitions.JOINS_LIMITED)[()]
         self._events_repeated = metrics.counter(definitions.EVENTS_REPEATED)[()]
         self._connections_fenced = metrics.counter(definitions.CONNECTIONS_FENCED)[()]
+        self._unjoined = metrics.counter(definitions.CONNECTIONS_UNJOINED)
+        self._application_errors = metrics.counter(definitions.APPLICATION_ERRORS)
+        self._drains = metrics.counter(definitions.DRAINS)[()]
+        self._connections_drained = metrics.counter(definitions.CONNECTIONS_DRAINED)[()]
+        self._away_seconds = metrics.histogram(definitions.AWAY_SECONDS)[()]
+        self._connections_open = metrics.gauge(definitions.CONNECTIONS_OPEN)
+        self._topics_open = metrics.gauge(definitions.TOPICS_OPEN)
+        self._topics_unsafe = metrics.gauge(definitions.TOPICS_UNSAFE)
+        self._draining = metrics.gauge(definitions.DRAINING)
+        self._storage_down = metrics.gauge(definitions.STORAGE_DOWN)
+        self._set_info = metrics.set_info
         self._set_live = metrics.set_live
+        self._set_info(definitions.INFO, definitions.INFO.series[0])
+        self.after_fork()
+        register_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget which consumers the parent has told of."""
+        self._consumers: set[tuple[str, int]] = set()
 
     def token_created(self) -> None:
         self._tokens_created.inc()
@@ -60,6 +85,55 @@ class Metrics(Observer):
 
     def connection_fenced(self) -> None:
         self._connections_fenced.inc()
+
+    def connection_opened(self) -> None:
+        self._connections_open.inc()
+
+    def connection_closed(self) -> None:
+        self._connections_open.dec()
+
+    def connection_unjoined(self, cause: str) -> None:
+        self._unjoined[cause,].inc()
+
+    def topic_opened(self, consumer: str, version: int) -> None:
+        self._topics_open.inc()
+        found = consumer, version
+        if found not in self._consumers and len(self._consumers) < MAX_CONSUMERS:
+            self._consumers.add(found)
+            self._set_info(definitions.INFO, definitions.INFO.series[0])
+            self._set_info(definitions.CONSUMER_INFO, (consumer, str(version)))
+
+    def topic_closed(self) -> None:
+        self._topics_open.dec()
+
+    def was_away(self, seconds: float) -> None:
+        self._away_seconds.observe(seconds)
+
+    def state_unsafe(self) -> None:
+        self._topics_unsafe.inc()
+
+    def state_safe(self) -> None:
+        self._topics_unsafe.dec()
+
+    def application_failed(self, event: str) -> None:
+        if event in APPLICATION_EVENTS:
+            self._application_errors[event,].inc()
+
+    def drain_begun(self) -> None:
+        self._drains.inc()
+        self._draining.inc()
+
+    def connection_drained(self) -> None:
+        self._connections_drained.inc()
+
+    def drain_ended(self) -> None:
+        self._draining.dec()
+
+    def storage_down(self) -> None:
+        self._storage_down.inc()
+
+    def storage_back(self) -> None:
+        self._storage_down.dec()
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         self._storage_seconds[operation].observe(seconds)

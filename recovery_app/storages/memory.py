@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from django.core.checks import CheckMessage
@@ -23,9 +23,18 @@ from recovery_app.fencing import (
 from recovery_app.snapshots import MAX_US, is_marker, read_fencing, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage, describe
 from recovery_app.storages.browsing import SORTABLE, KeysetCursor, is_behind, value_of
+from recovery_app.storages.memory_journal import MemoryJournal
 from recovery_app.storages.memory_table import EntryTable, Name, key_of, name_of
 from recovery_app.storages.system_checks import check_memory
-from recovery_app.values import Page, Query, Sample
+from recovery_app.values import (
+    Incident,
+    IncidentPage,
+    IncidentQuery,
+    JournalLimits,
+    Page,
+    Query,
+    Sample,
+)
 
 DEFAULT_MAX_ENTRIES = 10_000
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
@@ -47,6 +56,7 @@ class MemoryStorage(Storage):
     supports_atomic_fence = True
     supports_listing = True
     supports_native_async = True
+    supports_journal = True
     keeps_expired = True
     sortable_by = SORTABLE
     is_shared = False
@@ -65,6 +75,7 @@ class MemoryStorage(Storage):
         self.max_bytes = max_bytes
         self.clock = clock
         self._table = EntryTable(max_entries, max_bytes)
+        self._journal = MemoryJournal()
         self._lock = threading.RLock()
         kind = type(self)
         # The fenced steps of a subclass go through its own ``save`` and ``load``.
@@ -199,6 +210,15 @@ class MemoryStorage(Storage):
                 return None
             data, expires_at = found
             return Entry(key=key, data=data, expires_in=expires_at - self.clock())
+
+    def add_incidents(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
+        self._journal.add(incidents, limits)
+
+    def list_incidents(self, query: IncidentQuery) -> IncidentPage:
+        return self._journal.page(query)
+
+    def prune_incidents(self, limits: JournalLimits) -> int:
+        return self._journal.prune(limits)
 
     def check(self) -> list[CheckMessage]:
         return check_memory()

@@ -51,7 +51,9 @@ def test_a_row_has_all_columns(
         *("size_bytes", "saved_at", "expires_in_seconds", "version"),
     ]
     row = text_of(response).split("Version ")[1]
-    assert re.match(r"mine cart lv:cart:7 – 4\.9 KB \d{4}-\d\d-\d\d \d\d:\d\d:\d\d 4:09 3 ", row)
+    assert re.match(
+        r"mine cart lv:cart:7 – 4\.9 KB \d{4}-\d\d-\d\d \d\d:\d\d:\d\d 4:09 open 3 ", row
+    )
     assert 'data-recovery-seconds="249.0"' in response.content.decode()
 
 

@@ -130,7 +130,13 @@ def test_a_superuser_may_do_everything(db: None) -> None:
 
 def test_there_is_one_set_of_permissions(db: None) -> None:
     found = Permission.objects.filter(content_type__app_label="recovery_app")
-    assert sorted(found.values_list("codename", flat=True)) == [DELETE, VIEW, STATE]
+    assert sorted(found.values_list("codename", flat=True)) == [
+        DELETE,
+        "export_journalentry",
+        "view_journalentry",
+        VIEW,
+        STATE,
+    ]
 
 
 @pytest.mark.parametrize("address", [f"{LIST}add/", f"{MINE}password/"])

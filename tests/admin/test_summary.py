@@ -45,7 +45,8 @@ def _fresh_outcomes() -> Iterator[None]:
 def test_how_many_and_how_large(operator: Client, manager: RecoveryManager) -> None:
     save(manager, *(f"socket {n}" for n in range(3)), state={"text": "x" * 1013})
     seen = text_of(operator.get(LIST))
-    assert "Snapshots 3 Total size 3.0 KB Expired, not yet removed 0 Storage MemoryStorage" in seen
+    open_pages = "Of pages that are open 3 Expired, not yet removed 0 Storage MemoryStorage"
+    assert f"Snapshots 3 Total size 3.0 KB {open_pages}" in seen
     assert "Estimated" not in seen
 
 
@@ -64,6 +65,7 @@ def test_an_estimate_is_marked(operator: Client, clock: FakeClock) -> None:
     seen = text_of(response)
     assert re.search(r"Snapshots about 120,000 Total size about 1\d\d\.\d MB", seen)
     assert "not yet removed about 7,700" in seen
+    assert "Of pages that are open about 120,000" in seen
     assert "Estimated from a sample of 2 snapshots" in seen
     assert "100 %" in seen
 

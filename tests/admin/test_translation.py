@@ -13,13 +13,18 @@ from django.utils import translation
 from django.utils.translation import trans_real
 
 from recovery_app import RecoveryManager
+from recovery_app._core.journal import NODE
+from recovery_app.admin.journal_words import REASONS_OF
 from recovery_app.admin.outcomes import OUTCOMES
 from recovery_app.middleware import override_manager
+from recovery_app.storages import MemoryStorage
+from tests.admin.conftest import MakeClient
 from tests.admin.support import CLEANUP, LIST, REVOKE_USER, detail_of, hash_of, revocation_of, save
 from tests.clock import FakeClock
 from tests.core.support import OwnStorage, make_manager
 from tests.support.users import save_for
 
+JOURNAL = "/admin/recovery_app/journalentry/"
 STATE = {"1": 1, "2": [0] * 300, "3": "0" * 3000, "4": {}, "token": 5}
 DATA = {
     *("0001", "0002", "0003", "token", "int", "str", "list", "dict", "json"),
@@ -79,6 +84,46 @@ def test_each_text_on_persons_is_marked(operator: Client, manager: RecoveryManag
         assert untranslated(operator, f"{REVOKE_USER}{query}") == set(), query
     assert untranslated(named, detail_of("0005")) == set()
     assert untranslated(operator, detail_of("0005")) <= digests
+
+
+def test_each_text_of_the_journal_is_marked(client_of: MakeClient, clock: FakeClock) -> None:
+    reader = client_of("view_journalentry", "export_journalentry")
+    named = Client()
+    named.force_login(User.objects.create_superuser("0003"))
+    storage = MemoryStorage(clock=clock)
+    with make_manager(storage=storage, clock=clock) as manager, override_manager(manager):
+        digest = manager.digests_of_user(User.objects.create_user("0004"))[0]
+        data = {digest, f"{digest[:8]}…", NODE}
+        addresses = [JOURNAL, f"{JOURNAL}?user=0004", f"{JOURNAL}?user=a", f"{JOURNAL}?since=a"]
+        addresses += [f"{JOURNAL}?cursor=9", f"{JOURNAL}?cursor=1.{0:016}", f"{JOURNAL}?view=0"]
+        for address in (*addresses, f"{JOURNAL}?person={digest}"):
+            assert untranslated(named, address) <= data, address
+        for kind, reasons in REASONS_OF.items():
+            for reason in reasons:
+                manager.journal.record(
+                    kind=kind,
+                    reason=reason,
+                    part="person",
+                    person=digest,
+                    user="7",
+                    token_seconds=2.0,
+                    left_out=1,
+                    shown_hash=hash_of("0001"),
+                )
+        assert manager.journal.flush()
+        for address in (*addresses, f"{JOURNAL}?person={digest}"):
+            assert untranslated(named, address) <= data, address
+            assert untranslated(reader, address) <= data, address
+
+
+def test_each_text_is_marked_if_there_is_no_journal(
+    client_of: MakeClient, clock: FakeClock
+) -> None:
+    reader = client_of("view_journalentry")
+    for storage, entries in ((OwnStorage(clock), 9), (MemoryStorage(clock=clock), 0)):
+        made = make_manager(storage=storage, journal_max_entries=entries)
+        with made, override_manager(made):
+            assert untranslated(reader, JOURNAL) == set()
 
 
 def test_each_text_is_marked_if_there_is_no_list(operator: Client, clock: FakeClock) -> None:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 from websockets.asyncio.client import connect
 
 from recovery_app.models import StoredSnapshot
 from tests.browser.desk import Monitor
 from tests.support.asgi import AsgiServer, manage
 
+OpenList = Callable[..., AbstractAsyncContextManager[Page]]
 LIST = "/admin/recovery_app/snapshot/"
 JOIN = ["1", "1", "quote", "phx_join", {}]
 FILL_IN = ["1", "2", "quote", "fill_in", {}]
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 375, "height": 800}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 375, "height": 800}
 CONTRAST = """(selector) => {
     const luminance = (colour) => {
         const [r, g, b] = colour.match(/[\\d.]+/g).map((part) => {
@@ -39,10 +41,11 @@ CONTRAST = """(selector) => {
         return (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
     });
 }"""
-SAVE = """
+SOCKET_ID = "x" * 255
+SAVE = f"""
 from recovery_app import get_manager
 manager = get_manager()
-manager.save(manager.create_token("{socket_id}"), {{}})
+manager.save(manager.create_token("{SOCKET_ID}"), {{}})
 """
 OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 
@@ -75,26 +78,40 @@ async def server(admin_server: AsgiServer) -> AsgiServer:
     return admin_server
 
 
-@asynccontextmanager
-async def open_list(chromium: Browser, server: AsgiServer, **options: Any) -> AsyncIterator[Page]:
-    """Open the list in a new context; check for errors and requests to other hosts."""
-    async with await chromium.new_context(**{"viewport": DESKTOP, **options}) as context:
-        monitor = Monitor(context)
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def logged_in(chromium: Browser, admin_server: AsgiServer) -> Any:
+    """Return what a browser keeps of a login."""
+    async with await chromium.new_context() as context:
         page = await context.new_page()
-        await page.goto(f"{server.url}/admin/login/?next={LIST}")
+        await page.goto(f"{admin_server.url}/admin/login/?next={LIST}")
         await page.get_by_label("Username").fill("admin")
         await page.get_by_label("Password").fill("admin")
         await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("heading", name="Snapshots", exact=True)).to_be_visible()
+        return await context.storage_state()
+
+
+@pytest.fixture
+def open_list(chromium: Browser, server: AsgiServer, logged_in: Any) -> OpenList:
+    """Return a function that opens the list in a new context of the browser."""
+    return partial(_open_list, chromium, server, storage_state=logged_in)
+
+
+@asynccontextmanager
+async def _open_list(chromium: Browser, server: AsgiServer, **options: Any) -> AsyncIterator[Page]:
+    """Open the list; check for errors and requests to other hosts."""
+    async with await chromium.new_context(**{"viewport": DESKTOP, **options}) as context:
+        monitor = Monitor(context)
+        page = await context.new_page()
+        await page.goto(f"{server.url}{LIST}")
         await expect(page.get_by_role("heading", name="Snapshots", exact=True)).to_be_visible()
         yield page
         assert [error for error in monitor.errors if "404" not in error] == []
         assert {url.split("/")[2] for url in monitor.urls} == {server.url.split("/")[2]}
 
 
-async def test_an_operator_finds_and_revokes_a_snapshot(
-    chromium: Browser, server: AsgiServer
-) -> None:
-    async with open_list(chromium, server) as page:
+async def test_an_operator_finds_and_revokes_a_snapshot(open_list: OpenList) -> None:
+    async with open_list() as page:
         rows = page.locator("#result_list tbody tr")
         await expect(rows).to_have_count(3)
         left = page.locator("[data-recovery-seconds]").first
@@ -113,8 +130,8 @@ async def test_an_operator_finds_and_revokes_a_snapshot(
         await expect(rows).to_have_count(2)
 
 
-async def test_the_tree_works_by_the_keyboard(chromium: Browser, server: AsgiServer) -> None:
-    async with open_list(chromium, server) as page:
+async def test_the_tree_works_by_the_keyboard(open_list: OpenList) -> None:
+    async with open_list() as page:
         await page.locator("#result_list tbody a").first.click()
         item = page.locator(".recovery-tree details details details").first
         await expect(item).not_to_have_attribute("open", "")
@@ -126,10 +143,8 @@ async def test_the_tree_works_by_the_keyboard(chromium: Browser, server: AsgiSer
         await expect(item).not_to_have_attribute("open", "")
 
 
-async def test_all_rows_of_a_page_are_selected_at_once(
-    chromium: Browser, server: AsgiServer
-) -> None:
-    async with open_list(chromium, server) as page:
+async def test_all_rows_of_a_page_are_selected_at_once(open_list: OpenList) -> None:
+    async with open_list() as page:
         everything = page.get_by_label("Select all snapshots on this page")
         await everything.check()
         boxes = page.locator("input.action-select")
@@ -143,8 +158,8 @@ async def test_all_rows_of_a_page_are_selected_at_once(
         await expect(page.get_by_text("Revoke these 2 snapshots?")).to_be_visible()
 
 
-async def test_without_scripts_nothing_is_missing(chromium: Browser, server: AsgiServer) -> None:
-    async with open_list(chromium, server, java_script_enabled=False) as page:
+async def test_without_scripts_nothing_is_missing(open_list: OpenList) -> None:
+    async with open_list(java_script_enabled=False) as page:
         await page.locator("input.action-select").first.check()
         await page.get_by_role("button", name="Revoke selected …").click()
         await page.get_by_role("button", name="Yes, revoke").click()
@@ -152,8 +167,8 @@ async def test_without_scripts_nothing_is_missing(chromium: Browser, server: Asg
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_both_themes_can_be_read(chromium: Browser, server: AsgiServer, theme: Any) -> None:
-    async with open_list(chromium, server, color_scheme=theme) as page:
+async def test_both_themes_can_be_read(open_list: OpenList, theme: Any) -> None:
+    async with open_list(color_scheme=theme) as page:
         bars = await page.evaluate(CONTRAST, "svg.recovery-chart rect")
         texts = await page.evaluate(CONTRAST, "svg.recovery-chart text, .recovery-summary dt")
         assert len(bars) == 2
@@ -163,20 +178,18 @@ async def test_both_themes_can_be_read(chromium: Browser, server: AsgiServer, th
         assert min(await page.evaluate(CONTRAST, ".recovery-type, .recovery-value")) >= 4.5
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_a_long_socket_id_is_broken(
-    chromium: Browser, server: AsgiServer, viewport: Any
-) -> None:
-    socket_id = "x" * 255
-    manage("shell", "-c", SAVE.format(socket_id=socket_id), data=server.log.parent)
-    async with open_list(chromium, server, viewport=viewport) as page:
-        await page.get_by_role("link", name=socket_id).click()
-        await expect(page.get_by_role("heading", name=socket_id)).to_be_visible()
-        assert await page.evaluate(OVERFLOW) <= 0
+async def test_a_long_socket_id_is_broken(server: AsgiServer, open_list: OpenList) -> None:
+    manage("shell", "-c", SAVE, data=server.log.parent)
+    async with open_list() as page:
+        await page.get_by_role("link", name=SOCKET_ID).click()
+        await expect(page.get_by_role("heading", name=SOCKET_ID)).to_be_visible()
+        for viewport in (DESKTOP, PHONE):
+            await page.set_viewport_size(viewport)
+            assert await page.evaluate(OVERFLOW) <= 0
 
 
-async def test_a_phone_scrolls_in_one_direction_only(chromium: Browser, server: AsgiServer) -> None:
-    async with open_list(chromium, server, viewport=PHONE) as page:
+async def test_a_phone_scrolls_in_one_direction_only(open_list: OpenList) -> None:
+    async with open_list(viewport=PHONE) as page:
         assert await page.evaluate(OVERFLOW) <= 0
         await page.locator("#result_list tbody a").first.click()
         await expect(page.locator(".recovery-tree")).to_be_visible()
@@ -184,3 +197,37 @@ async def test_a_phone_scrolls_in_one_direction_only(chromium: Browser, server: 
         await page.get_by_role("link", name="Revoke …").click()
         await expect(page.get_by_role("button", name="Yes, revoke")).to_be_visible()
         assert await page.evaluate(OVERFLOW) <= 0
+
+
+LOSE = """
+from recovery_app import get_manager
+manager = get_manager()
+for number in range(3):
+    manager.journal.note(
+        "recovery",
+        "unavailable",
+        cause="Connection refused (10.0.0.5:6379)",
+        view="form",
+        topic="x" * 255,
+        shown_hash=f"{number:016}",
+    )
+assert manager.journal.flush(60)
+"""
+
+
+async def test_the_journal_can_be_read_on_a_desk_and_a_phone(
+    chromium: Browser, server: AsgiServer
+) -> None:
+    manage("shell", "-c", LOSE, data=server.log.parent)
+    for options in ({"color_scheme": "dark"}, {"viewport": PHONE}):
+        async with open_list(chromium, server, **options) as page:
+            await page.get_by_role("link", name="Journal", exact=True).last.click()
+            await expect(page.locator("#result_list tbody tr")).to_have_count(3)
+            await expect(page.locator(".recovery-timeline rect")).not_to_have_count(0)
+            assert await page.evaluate(OVERFLOW) <= 0
+            assert min(await page.evaluate(CONTRAST, ".recovery-timeline rect")) >= 3
+            texts = ".recovery-timeline text, .recovery-why, .recovery-journal .quiet"
+            assert min(await page.evaluate(CONTRAST, texts)) >= 4.5
+            await page.get_by_label("View").fill("elsewhere")
+            await page.get_by_role("button", name="Search").click()
+            await expect(page.get_by_text("No entries match.")).to_be_visible()

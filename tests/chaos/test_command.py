@@ -58,6 +58,7 @@ def pattern_for(text: str) -> str:
     return re.sub(r"(?<=1:)\d{5}", "[0-9]{5}", pattern)
 
 
+@pytest.mark.slow
 def test_the_page_s_example_finds_nothing_lost(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text(blocks("text")[0])
     done = run(blocks("console")[1], tmp_path)
@@ -75,16 +76,18 @@ def test_the_page_s_example_without_a_script_ends_in_time(tmp_path: Path) -> Non
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_page_s_example_on_redis_finds_nothing_lost(tmp_path: Path) -> None:
     needs.require("redis-server", redis.find_redis_server())
     (tmp_path / "events.jsonl").write_text(blocks("text")[0])
     done = run(blocks("console")[2], tmp_path)
     *_, faults, comparison = done.stdout.strip().splitlines()
-    assert faults.endswith(", 3 redis-stop"), done.stdout + done.stderr
+    assert faults.endswith(", 2 redis-stop"), done.stdout + done.stderr
     assert comparison == "0 lost, 0 applied twice (seed 7)"
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_page_s_failover_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_faulty_server_is_detected(
     assert status == (1 if flaw else 0)
 
 
+@pytest.mark.slow
 def test_an_application_with_a_save_interval_loses_nothing(
     tmp_path: Path,
     store: Store,

@@ -11,8 +11,8 @@ from channels.routing import URLRouter
 from django.urls import path
 
 from recovery_app import RecoveryManager
+from recovery_app._core.journal import NODE
 from recovery_app._core.tokens import key_of
-from recovery_app._live.join_log import NODE
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import MemoryStorage
 from tests.clock import FakeClock
@@ -200,7 +200,7 @@ async def test_nobody_looks_where_nothing_is_logged(
             loads.append(key)
             return await super().aload(key)
 
-    manager = make_manager(storage=Counting())
+    manager = make_manager(storage=Counting(), journal_max_entries=0)
     token = (await join(manager))["token"]
     for level, expected in ((logging.WARNING, 0), (logging.INFO, 1)):
         caplog.set_level(level, "recovery_app")

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -26,8 +27,10 @@ from recovery_app.storages import MemoryStorage
 from tests.clock import FakeClock
 from tests.consumers.apps import COUNTERS, Counter
 from tests.consumers.wire import TOPIC, connected, recovery_of
+from tests.support.scale import scaled
 
-CONNECTIONS = 1_000
+CONNECTIONS = scaled(100, full=1_000)
+FLOOD = scaled(2_000, full=12_000)
 TOO_MANY = {"status": "error", "response": {"reason": "too many joins"}}
 
 
@@ -174,11 +177,11 @@ async def test_a_flood_of_joins_is_refused_before_it_costs_anything(
         for number in range(100):
             recovery_of(await client.join(f"room:{number}"))
         calls, lines = len(tally.calls), len(caplog.records)
-        for _ in range(12_000):
+        for _ in range(FLOOD):
             await client.send(TOPIC, "phx_join", {}, ref="1", join_ref="1")
             assert await client.reply() == TOO_MANY
         assert (len(tally.calls), len(caplog.records)) == (calls, lines)
-        assert tally.limited == 12_000
+        assert tally.limited == FLOOD
 
 
 async def test_joins_are_possible_again_after_a_while(
@@ -308,6 +311,12 @@ async def _come_and_go(manager: RecoveryManager, consumer: Any, number: int) -> 
             await client.hear()
 
 
+left_to_the_collector = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="asyncio of Python 3.10 keeps cancelled tasks in a cycle."
+)
+
+
+@left_to_the_collector
 @pytest.mark.parametrize("consumer", COUNTERS)
 async def test_closed_connections_leave_nothing_to_the_garbage_collector(
     make_manager: Callable[..., RecoveryManager], consumer: Any
@@ -339,6 +348,7 @@ def _is_ours(each: object) -> bool:
     return _name(each).startswith(("recovery_app.", "tests.consumers."))
 
 
+@left_to_the_collector
 async def test_a_connection_that_is_cut_amid_its_work_leaves_nothing_either(
     manager: RecoveryManager,
 ) -> None:

@@ -263,6 +263,7 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
     recovery_save_interval = 600
     count = 0
     task: asyncio.Task[None]
+    over: asyncio.Event
 
     async def after_recover(self, takeover: Any) -> dict[str, Any]:
         return {"count": self.count}
@@ -281,7 +282,7 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         await self.save_recovery()
         self.count += 100
         await self.send_json("saved")
-        await asyncio.get_running_loop().create_future()
+        await self.over.wait()
 
     async def _count_later(self) -> None:
         self.count += 1
@@ -335,10 +336,15 @@ async def test_without_it_saves_are_gathered(manager: RecoveryManager) -> None:
 
 
 async def test_in_a_receiver_it_saves_at_once(manager: RecoveryManager) -> None:
-    async def act(client: Client) -> None:
-        assert await tell(client, "1") == '"saved"'
+    class Held(Gathering):
+        over = asyncio.Event()
 
-    assert await stored(manager, Gathering, act) == 1
+    async with connected(Held, manager) as client:
+        token = recovery_of(await client.join(TOPIC))["token"]
+        assert await tell(client, "1") == '"saved"'
+        async with connected(Held, manager) as other:
+            assert (await other.join(TOPIC, token))["response"]["count"] == 1
+        Held.over.set()
 
 
 async def test_in_a_task_it_saves_in_its_turn(manager: RecoveryManager) -> None:

@@ -24,7 +24,7 @@ from tests.support.redis import SERVICE, Cluster, SentinelTrio, client
 
 SCALE = 100_000
 MOVE = """
-for _, key in ipairs(redis.call('KEYS', '*')) do
+for _, key in ipairs(redis.call('KEYS', '*}')) do
   local left = redis.call('PTTL', key) - ARGV[1]
   redis.call('PEXPIRE', key, left)
 end

@@ -8,14 +8,13 @@ One that is marked with ``every_storage`` runs on all, as does every test in ``m
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 
 from tests.core.support import STORAGES, calls_of_async_variants
+from tests.support.scale import IS_FULL
 
-IS_FULL = os.environ.get("TESTS") == "full"
 SYNC = {
     "memory",
     "sqlite",

@@ -126,7 +126,12 @@ CALLS = [
 
 
 def make_manager(**options: Any) -> RecoveryManager:
-    """Build a manager without a thread for the clean-up."""
+    """Build a manager without a thread for the clean-up, nor one that writes to a database.
+
+    That would have a connection of its own, outside of the test's transaction.
+    """
+    if isinstance(options.get("storage"), DatabaseStorage):
+        options.setdefault("journal_max_entries", 0)
     return RecoveryManager(**{"secret": SECRET, "cleanup_interval": None, **options})
 
 

@@ -8,6 +8,7 @@ from recovery_app.storages import Storage
 from recovery_app.testing import StorageContract
 from recovery_app.testing.contract.decisions import DecisionTests
 from recovery_app.testing.contract.fenced import FencedTests
+from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
 from recovery_app.testing.contract.plain import PlainTests
 from recovery_app.testing.contract.races import RaceTests
@@ -22,7 +23,7 @@ class TestBytes(PlainTests):
         return any_storage
 
 
-class TestSteps(DecisionTests, FencedTests, RaceTests, ListingTests):
+class TestSteps(DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests):
     """The rest of the contract."""
 
     @pytest.fixture

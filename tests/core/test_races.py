@@ -24,8 +24,8 @@ from tests.core.racer import HASH, stored_in, token_of
 from tests.core.support import make_manager
 from tests.support.processes import TOP
 
-PROCESSES = int(os.environ.get("RACE_PROCESSES", "3"))
-TURNS = int(os.environ.get("RACE_TURNS", "100"))
+PROCESSES = int(os.environ.get("RACE_PROCESSES", "2"))
+TURNS = int(os.environ.get("RACE_TURNS", "60"))
 TOTAL = PROCESSES * TURNS
 START_US = 1_790_000_000_000_000
 START_US -= START_US % PROCESSES

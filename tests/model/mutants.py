@@ -274,8 +274,8 @@ CLIENT: dict[str, tuple[str, str]] = {
         "this.#handleReply(queued, reply, round);",
     ),
     "ignore a pushed token": (
-        'if (event === "recovery:token") this.keep(payload);\n    this.#serverEvents',
-        "this.#serverEvents",
+        'if (event === "recovery:token") this.view.keep(payload);',
+        "",
     ),
 }
 """Replacements in the sources of recovery.js, in js/src."""

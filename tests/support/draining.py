@@ -23,6 +23,8 @@ from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
 
 BEGAN = "A handler that takes its time began."
 SECONDS = float(os.environ.get("DRAIN_SECONDS", "3"))
+IS_BROKEN = os.environ.get("BROKEN_RESTORE") == "1"
+"""Whether the code can't restore what it has stored."""
 GRACE_SECONDS = float(os.environ.get("DRAIN_GRACE_SECONDS", "5"))
 
 
@@ -36,6 +38,8 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         self.count = 0
 
     async def after_recover(self, takeover: Any) -> dict[str, Any]:
+        if IS_BROKEN:
+            raise RuntimeError("a bug of a deploy")
         return {"count": self.count}
 
     async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:

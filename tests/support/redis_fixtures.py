@@ -25,7 +25,7 @@ Manage = Callable[..., RecoveryManager]
 
 @pytest.fixture(scope="session")
 def redis_directory() -> Iterator[Path]:
-    """Yield a directory for the servers, if ``redis-server`` is there."""
+    """Yield a directory for the servers, if a Redis or Valkey is there."""
     require("redis-server", redis.find_redis_server())
     with tempfile.TemporaryDirectory(prefix="recovery-redis-") as directory:
         yield Path(directory)

@@ -140,3 +140,15 @@ async def test_a_user_in_a_real_database():
             joined = await page.come_back()
     assert joined.outcome == "recovered"
     assert await StoredSnapshot.objects.acount() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_user_is_loaded_from_the_database(recovery_manager):
+    user = await User.objects.acreate(username="ann")
+    async with RecoveryCommunicator(CartConsumer, scope={"user": user}) as page:
+        await page.join("cart")
+        await page.drop()
+        assert (await page.come_back()).outcome == "recovered"
+        await user.adelete()
+        await page.drop()
+        assert (await page.come_back()).outcome == "rejected"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from selenium.webdriver import Remote, WebKitGTKOptions
-from selenium.webdriver.common.bidi.browser import Browser as BidiBrowser
 from selenium.webdriver.common.bidi.browsing_context import BrowsingContext
 from selenium.webdriver.common.bidi.session import Session
 from selenium.webdriver.remote.client_config import ClientConfig
@@ -103,12 +103,13 @@ def running_firefox(directory: Path) -> Iterator[Browser]:
         *("--profile", profile, "--remote-debugging-port", str(port)),
     ]
     log, env = directory / "firefox.log", {"HOME": str(directory)}
-    with Process("Firefox", command, port=port, log=log, env=env):
+    with Process("Firefox", command, port=port, log=log, env=env, stop_signal=signal.SIGKILL):
         url = f"ws://{HOST}:{port}/session"
         with closing(WebSocketConnection(url, PATIENCE_SECONDS, interval=0.01)) as connection:
             Session(connection).new(capabilities={"alwaysMatch": {}})
+            # It is killed, and not asked to close: it would close the connection as well, and the
+            # client leaves a socket open that the other end has closed.
             yield Firefox(connection)
-            BidiBrowser(connection).close()
 
 
 @contextmanager

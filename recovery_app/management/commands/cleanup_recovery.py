@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recovery_app.management.batches import BatchCommand, BatchReport
+from recovery_app.middleware import current_manager
 from recovery_app.storages import Storage
 
 _NOT_NEEDED = "{storage} removes expired snapshots automatically. There is nothing to do."
@@ -21,6 +22,8 @@ class Report(BatchReport):
 
     removed: int = 0
     expired: int | None = None
+    journal_removed: int = 0
+    """How many entries of the journal were too old, or too many."""
 
 
 class Command(BatchCommand[Report]):
@@ -42,6 +45,8 @@ class Command(BatchCommand[Report]):
             report.expired = storage.count_expired()
         else:
             self._clean_up(storage, report, size, with_bar=with_bar)
+        if report.complete and not report.dry_run:
+            report.journal_removed = _prune_journal(storage)
 
     def _clean_up(self, storage: Storage, report: Report, size: int, *, with_bar: bool) -> None:
         with self.progress_bar(storage.count_expired, with_bar=with_bar) as bar:
@@ -59,6 +64,8 @@ class Command(BatchCommand[Report]):
             sentences.append(f"{_snapshots(report.expired)} would be removed.")
         elif not report.dry_run:
             sentences.append(f"Removed {_snapshots(report.removed)}.")
+        if report.journal_removed:
+            sentences.append(f"Removed {_entries(report.journal_removed)} of the journal.")
         if not report.complete:
             sentences.append("Stopped before the end.")
         self.stdout.write(" ".join(sentences))
@@ -75,6 +82,18 @@ def _note_for(storage: Storage) -> str:
     ):
         return _NOT_SUPPORTED
     return "" if storage.is_shared else _NOT_SHARED
+
+
+def _prune_journal(storage: Storage) -> int:
+    # Those that expire by themselves are cut back with each write.
+    manager = current_manager()
+    if storage.expires_by_itself or not manager.journal.is_on:
+        return 0
+    return manager.prune_journal()
+
+
+def _entries(count: int) -> str:
+    return f"{count} old {'entry' if count == 1 else 'entries'}"
 
 
 def _snapshots(count: int) -> str:

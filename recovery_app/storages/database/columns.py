@@ -59,6 +59,11 @@ def narrowed_texts(columns: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in narrow.items() if text != columns[name]}
 
 
+def storable_text(text: str) -> str:
+    """Return a text as every table can store it, always the same: it may be compared then."""
+    return _WIDE.sub("\ufffd", _text(text))
+
+
 def bytes_of(row: StoredSnapshot) -> bytes:
     """Return the bytes of a row, with the values of its columns in the header."""
     data = bytes(row.data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -59,9 +59,18 @@ from recovery_app.storages.database.columns import (
 )
 from recovery_app.storages.database.deadlines import Deadlines
 from recovery_app.storages.database.errors import translated_errors
+from recovery_app.storages.database.journal import DatabaseJournal
 from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
-from recovery_app.values import Page, Query, Sample
+from recovery_app.values import (
+    Incident,
+    IncidentPage,
+    IncidentQuery,
+    JournalLimits,
+    Page,
+    Query,
+    Sample,
+)
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredSnapshot
@@ -86,6 +95,7 @@ class DatabaseStorage(Storage):
 
     supports_atomic_fence = True
     supports_listing = True
+    supports_journal = True
     keeps_expired = True
     sortable_by = SORTABLE
 
@@ -102,6 +112,7 @@ class DatabaseStorage(Storage):
             raise ValueError(f"timeout is {timeout} and must be a number of seconds above 0.")
         self.database = database
         self.clock = clock
+        self._journal = DatabaseJournal(database)
         self._timeout = timeout
         self._deadlines = Deadlines(self._name, seconds=timeout, threads=self.threads)
 
@@ -220,6 +231,18 @@ class DatabaseStorage(Storage):
         with self._errors("load"):
             row = self._rows.filter(key=key).first()
         return None if row is None else entry_of(row, self._now_us())
+
+    def add_incidents(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
+        with self._errors("journal"):
+            self._journal.add(incidents, limits)
+
+    def list_incidents(self, query: IncidentQuery) -> IncidentPage:
+        with self._errors("listing"):
+            return self._journal.page(query)
+
+    def prune_incidents(self, limits: JournalLimits) -> int:
+        with self._errors("clean-up"):
+            return self._journal.prune(limits)
 
     def check(self) -> list[CheckMessage]:
         return check_database(self.database, threads=self.threads)

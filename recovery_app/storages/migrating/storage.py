@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,11 +19,20 @@ from recovery_app.storages.base import Entry, EntryPage, Result, Storage
 from recovery_app.storages.migrating import listing
 from recovery_app.storages.migrating.finding import Remaining
 from recovery_app.storages.migrating.flows import arun, run
+from recovery_app.storages.migrating.journal import MigratingJournal
 from recovery_app.storages.migrating.moving import InRace
 from recovery_app.storages.migrating.steps import Steps
 from recovery_app.storages.migrating.tombstones import fence_of, read_held
 from recovery_app.storages.system_checks import check_old_storage
-from recovery_app.values import Page, Query, Sample
+from recovery_app.values import (
+    Incident,
+    IncidentPage,
+    IncidentQuery,
+    JournalLimits,
+    Page,
+    Query,
+    Sample,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +67,9 @@ class MigratingStorage(Storage):
         self.expires_by_itself = new.expires_by_itself and old.expires_by_itself
         self.keeps_expired = new.keeps_expired and old.keeps_expired
         self.supports_listing = new.supports_listing
+        self.supports_journal = new.supports_journal
         self.is_shared = new.is_shared
+        self._journal = MigratingJournal(new, old)
         self._steps = Steps(new, old, clock)
 
     def save(self, key: str, data: bytes, ttl: float) -> None:
@@ -220,6 +231,20 @@ class MigratingStorage(Storage):
 
     async def alook_up(self, key: str) -> Entry | None:
         return await arun(self._steps.describe(key))
+
+    # The journal.
+
+    def add_incidents(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
+        self._journal.add(incidents, limits)
+
+    def list_incidents(self, query: IncidentQuery) -> IncidentPage:
+        return self._journal.page(query)
+
+    async def alist_incidents(self, query: IncidentQuery) -> IncidentPage:
+        return await self._journal.apage(query)
+
+    def prune_incidents(self, limits: JournalLimits) -> int:
+        return self._journal.prune(limits)
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
         return self.new.on_thread(partial(self.old.on_thread, call))

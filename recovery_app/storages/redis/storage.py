@@ -14,7 +14,7 @@ from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import Clock
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage
-from recovery_app.storages.redis import listing
+from recovery_app.storages.redis import journal, listing
 from recovery_app.storages.redis.async_client import AsyncClient
 from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.eviction import check_eviction, evicting_policies
@@ -33,7 +33,15 @@ from recovery_app.storages.redis.scanning import Cursor
 from recovery_app.storages.redis.sync_client import SyncClient
 from recovery_app.storages.redis.topology import Address, Topology
 from recovery_app.storages.system_checks import check_blocking_timeout
-from recovery_app.values import Page, Query, Sample
+from recovery_app.values import (
+    Incident,
+    IncidentPage,
+    IncidentQuery,
+    JournalLimits,
+    Page,
+    Query,
+    Sample,
+)
 
 Result = TypeVar("Result")
 Coming = Coroutine[Any, Any, Result]
@@ -61,6 +69,7 @@ class RedisStorage(Storage):
     supports_atomic_fence = True
     supports_listing = True
     supports_native_async = True
+    supports_journal = True
     expires_by_itself = True
 
     def __init__(
@@ -88,6 +97,7 @@ class RedisStorage(Storage):
         self.prefix = prefix
         self.cache = cache
         self._keys = Keys(prefix=prefix)
+        self._journal_key = journal.name_of(prefix)
         self._requests = RequestFactory(self._keys, clock)
         self._write_options = WriteOptions(
             multi_key=not cluster, replicas=wait_replicas, wait_ms=math.ceil(wait_timeout * 1000)
@@ -226,6 +236,29 @@ class RedisStorage(Storage):
     async def alook_up(self, key: str) -> Entry | None:
         data = await self.aload(key)
         return listing.to_entry(key, data, await self._async.send(self._requests.time_left(key)))
+
+    # The journal. What writes it has a thread of its own.
+
+    def add_incidents(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
+        for request in journal.additions(self._journal_key, incidents, limits):
+            self._sync.send(request)
+
+    def prune_incidents(self, limits: JournalLimits) -> int:
+        return sum(map(self._sync.send, journal.removals(self._journal_key, limits)))
+
+    def list_incidents(self, query: IncidentQuery) -> IncidentPage:
+        finding = journal.find(self._journal_key, query)
+        reply: Any = None
+        while not isinstance(request := journal.following(finding, reply), IncidentPage):
+            reply = self._sync.send(request)
+        return request
+
+    async def alist_incidents(self, query: IncidentQuery) -> IncidentPage:
+        finding = journal.find(self._journal_key, query)
+        reply: Any = None
+        while not isinstance(request := journal.following(finding, reply), IncidentPage):
+            reply = await self._async.send(request)
+        return request
 
     def close(self) -> None:
         """Close all connections but a cache's; later calls open new ones."""

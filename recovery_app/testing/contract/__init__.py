@@ -6,19 +6,23 @@ Each module has the tests of one part of the contract:
 - `decisions`: each fenced step decides as `recovery_app.fencing` does;
 - `fenced`: what a fenced step leaves behind, such as the TTL and the header;
 - `races`: fenced steps at the same time, where ``supports_atomic_fence`` is true;
-- `listing`: lists, counts, browsing and clean-up, where they are supported.
+- `listing`: lists, counts, browsing and clean-up, where they are supported;
+- `journal`: the journal of what was lost, where ``supports_journal`` is true.
 """
 
 from __future__ import annotations
 
 from recovery_app.testing.contract.decisions import DecisionTests
 from recovery_app.testing.contract.fenced import FencedTests
+from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
 from recovery_app.testing.contract.plain import PlainTests
 from recovery_app.testing.contract.races import RaceTests
 
 
-class StorageContract(PlainTests, DecisionTests, FencedTests, RaceTests, ListingTests):
+class StorageContract(
+    PlainTests, DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests
+):
     """The contract test suite; subclass it in a pytest module to run it on a storage.
 
     Override `make_storage`, or the fixture ``storage`` if the storage needs other fixtures.

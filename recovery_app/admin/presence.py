@@ -1,0 +1,53 @@
+"""Whether a snapshot's page is open, as far as the storage can tell.
+
+An open page touches its snapshot at least every touch interval, which restarts the time to live.
+So what is left of that tells when the last sign of life came. A page that has just been closed
+looks open until it has missed a touch. Which process has it, no snapshot says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from recovery_app.values import SnapshotInfo
+
+ROUNDING_SECONDS = 1
+LATE_SECONDS = 5
+"""How late a touch may come before a page counts as away."""
+
+
+class Lifetimes(Protocol):
+    """The part of a manager that says how long snapshots live, in seconds."""
+
+    @property
+    def ttl(self) -> float: ...
+    @property
+    def touch_interval(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """When a page last showed that it lives; ``seconds_ago`` is ``None`` if that isn't known."""
+
+    seconds_ago: float | None = None
+    is_open: bool = False
+
+
+UNKNOWN = Presence()
+
+
+def presence_of(info: SnapshotInfo, lifetimes: Lifetimes) -> Presence:
+    """Return what the rest of a snapshot's time to live says of its page."""
+    left = info.expires_in_seconds
+    # It is unknown (NaN), over, or more than this site's own: then another wrote it.
+    if info.problem or not 0 < left <= lifetimes.ttl + ROUNDING_SECONDS:
+        return UNKNOWN
+    ago = max(0.0, lifetimes.ttl - left)
+    return Presence(seconds_ago=ago, is_open=ago <= lifetimes.touch_interval + LATE_SECONDS)
+
+
+def count_open(items: Iterable[SnapshotInfo], lifetimes: Lifetimes) -> int:
+    """Return how many snapshots are those of open pages."""
+    return sum(presence_of(info, lifetimes).is_open for info in items)

@@ -1,0 +1,12 @@
+"""How much of a test is run: ``make test-full`` runs all, ``make test`` what tells as much."""
+
+from __future__ import annotations
+
+import os
+
+IS_FULL = os.environ.get("TESTS") == "full"
+
+
+def scaled(usual: int, *, full: int) -> int:
+    """Return how often something is repeated."""
+    return full if IS_FULL else usual
