@@ -72,8 +72,6 @@ async def test_a_killed_server_an_unmounted_component_and_a_reload_lose_nothing(
 ) -> None:
     server = asgi_server(application=PAGE, env={"FRAMEWORKS": str(files)})
     lists = Lists(page)
-    # A visitor has a name from the second page on, under which early events are kept.
-    await page.request.get(f"{server.url}/lists/")
     await page.goto(f"{server.url}/lists/")
     await lists.have()
     # StrictMode has closed the socket that this one was pushed to.

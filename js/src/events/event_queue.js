@@ -261,6 +261,7 @@ export class EventQueue {
     this.#storage = storage;
     this.#setAside = storage.load().map((stored) => this.#orphan(stored));
     this.#takeBack();
+    this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
   }
 
   /** Leave all events to the storage, and accept no more. */
@@ -269,6 +270,7 @@ export class EventQueue {
     this.save();
     this.#isClosed = true;
     const left = this.events;
+    this.#storage.leave(left);
     this.events = [];
     this.#setAside = [];
     this.#storage = new EventStorage("", "none");

@@ -468,6 +468,11 @@
   /** How many events of other pages, and how many characters of their replies, are remembered as settled. */
   var MAX_SETTLED = 100;
   var MAX_SETTLED_CHARS = 1e5;
+  /** What closed views of this page have left, and the tab's storage doesn't have: what was pushed before anybody had joined,
+   * or with the storage "none". By the key of the view. @type {Map<string, StoredEvent[]>} */
+  var leftInMemory = /* @__PURE__ */ new Map();
+  /** Forget it on a page that comes back from the back/forward cache: somebody else may be there. @param {any} shown */
+  var forgetLeft = ({ persisted }) => persisted && leftInMemory.clear();
   /** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
   /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
   var EventStorage = class {
@@ -481,6 +486,18 @@
     /** @returns {StoredEvent[]} */
     load() {
       return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+    }
+    /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
+    leave(events) {
+      const stored = new Set(this.load().map(({ id }) => id));
+      leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
+      globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
+    }
+    /** Return what was left, for one `Recovery`. @returns {StoredEvent[]} */
+    takeLeft() {
+      const left = leftInMemory.get(this.#key) ?? [];
+      leftInMemory.delete(this.#key);
+      return left;
     }
     /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */
     loadSettled() {
@@ -913,6 +930,7 @@
       this.#storage = storage;
       this.#setAside = storage.load().map((stored) => this.#orphan(stored));
       this.#takeBack();
+      this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
     }
     /** Leave all events to the storage, and accept no more. */
     handOver() {
@@ -920,6 +938,7 @@
       this.save();
       this.#isClosed = true;
       const left = this.events;
+      this.#storage.leave(left);
       this.events = [];
       this.#setAside = [];
       this.#storage = new EventStorage("", "none");
