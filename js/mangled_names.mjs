@@ -12,15 +12,19 @@ export const MANGLED_NAMES = [
   // events/ownership.js
   "forgetAliases", "isEarlyAndUnowned", "isEarlyFor", "isOwn", "ownerOfPage",
   // events/queued_event.js
-  "chars", "handleReply", "isAppliedIn", "isStored", "isTakenIn", "isUpTo", "markLost", "onLost", "sizeBytes", "stage",
+  "chars", "handleReply", "isAppliedIn", "isStored", "isTakenIn", "isUpTo", "onLost", "sizeBytes", "stage",
   // events/sender.js
   "flush", "hasLines", "isNumbered",
   // events/suspects.js
   "absolve", "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "takeTooLarge", "takeUndeliverable",
   // tokens/token_store.js
-  "forView", "present",
+  "forView", "present", "received", "saveReceived",
+  // received_pushes.js
+  "newest",
   // connection/
-  "areDenial", "deny", "hear", "intervalMs", "listen", "onDead", "retryAfterMs",
+  "areDenial", "begin", "deny", "extend", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isOnly", "isPrepared",
+  "isWanted", "isWorking", "joinNext", "listen", "lose", "markGood", "markJoined", "markLost", "markTrying", "meet", "nextRef",
+  "onDead", "retryAfterMs", "settle", "startAs",
   // timer.js
   "isSet",
 ];

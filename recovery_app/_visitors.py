@@ -78,8 +78,11 @@ class PageVisitor:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
+        self.states: dict[str, str] = {}
+        """The tokens of the states that the page begins with, by topic."""
         self._required: Visitor | None = None
         self._is_answered = False
+        self._is_never_stored = False
 
     @cached_property
     def shown(self) -> Visitor | None:
@@ -95,14 +98,26 @@ class PageVisitor:
             if self._is_answered:
                 return None
             self._required = self.shown or Visitor(make_visitor(), False)
-            # The page names a person. A cache around the view alone never sees the headers that
-            # are added below; this is what Django's own caches look at before they store a page.
-            self._request._cache_update_cache = False  # type: ignore[attr-defined]
+            self._keep_from_django_caches()
         return self._required.id
+
+    def hold_back_from_caches(self) -> None:
+        """Have no cache store the page, not even the browser's: it has a token in it."""
+        if self._is_answered:
+            raise RuntimeError("The response has been returned: call start_state() in the view.")
+        self._is_never_stored = True
+        self._keep_from_django_caches()
+
+    def _keep_from_django_caches(self) -> None:
+        # The page is for one person. A cache around the view alone never sees the headers that
+        # `finish` adds; this is what Django's own caches look at before they store a page.
+        self._request._cache_update_cache = False  # type: ignore[attr-defined]
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:
         """Set the cookie, if the page has required it and the browser's isn't current."""
         self._is_answered = True
+        if self._is_never_stored:
+            patch_cache_control(response, no_store=True)
         if self._required is None:
             return response
         patch_vary_headers(response, ["Cookie"])

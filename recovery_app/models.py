@@ -1,4 +1,4 @@
-"""The table of `recovery_app.storages.DatabaseStorage`."""
+"""The tables of `recovery_app.storages.DatabaseStorage`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,42 @@ class Snapshot(StoredSnapshot):
         verbose_name_plural = _("snapshots")
         default_permissions = ("view", "delete")
         permissions = [("view_snapshot_state", "Can view the hidden values of a snapshot's state")]
+
+
+class StoredGroup(models.Model):
+    """A durable group of the database storage, and the number of its newest message."""
+
+    name = models.CharField(_("name"), max_length=255, primary_key=True)
+    newest = models.BigIntegerField(_("newest message"))
+
+    class Meta:
+        verbose_name = _("durable group")
+        verbose_name_plural = _("durable groups")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StoredMessage(models.Model):
+    """A message to a durable group: a JSON object."""
+
+    id = models.BigAutoField(_("id"), primary_key=True)
+    group = models.CharField(_("group"), max_length=255)
+    number = models.BigIntegerField(_("number"))
+    data = models.BinaryField(_("data"))
+    published_us = models.BigIntegerField(_("published"), db_index=True)
+
+    class Meta:
+        verbose_name = _("group message")
+        verbose_name_plural = _("group messages")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=("group", "number"), name="recovery_app_message_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.number}"
 
 
 class JournalEntry(models.Model):

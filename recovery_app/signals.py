@@ -48,6 +48,9 @@ class Observer:
     def connection_fenced(self) -> None:
         """Called when a connection was taken over and goes on with a copy of its state."""
 
+    def messages_missed(self) -> None:
+        """Called when a page comes back to a durable group that has lost what it lacks."""
+
     def connection_opened(self) -> None:
         """Called when the WebSocket of a consumer with recovery has been accepted."""
 
@@ -160,6 +163,10 @@ class Observers(Observer):
     def connection_fenced(self) -> None:
         for observer in self._observers:
             observer.connection_fenced()
+
+    def messages_missed(self) -> None:
+        for observer in self._observers:
+            observer.messages_missed()
 
     def connection_opened(self) -> None:
         for observer in self._observers:

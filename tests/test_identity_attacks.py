@@ -62,7 +62,9 @@ class Visitor:
         return cookie and cookie[1], owner and owner[1]
 
     def connect(self, address: str) -> connect:
-        return connect(self._server.ws_url + address, additional_headers=self._headers)
+        url = self._server.ws_url + address
+        # A busy machine may take longer than a ping is waited for.
+        return connect(url, additional_headers=self._headers, ping_interval=None)
 
     async def visit(self, address: str, token: str | None = None) -> dict[str, Any]:
         """Join, write an x, and return what was told."""

@@ -16,17 +16,14 @@ from tests.support.proxy import RoundRobin
 SCENARIOS = 15
 
 
-@pytest.mark.parametrize(("server", "vsn"), [("uvicorn", "2.0.0"), ("daphne", "1.0.0")])
-def test_phoenix_client(asgi_server, server, vsn):
-    require_node("phoenix", "ws")
-    running = asgi_server(server)
-    env = {**os.environ, "DEMO_URL": running.ws_url, "DEMO_VSN": vsn, "NODE_ENV": "test"}
+def run_client(running, script: str, **env: str) -> str:
+    """Run a client in Node.js, with the restarts it asks for; return what it prints."""
     printed = []
     with subprocess.Popen(
         # Else it would wait for the timers of the clients.
-        ["node", "--test-force-exit", "tests/npm/phoenix.mjs"],
+        ["node", "--test-force-exit", script],
         cwd=TOP,
-        env=env,
+        env={**os.environ, "DEMO_URL": running.ws_url, "NODE_ENV": "test", **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -42,7 +39,20 @@ def test_phoenix_client(asgi_server, server, vsn):
         patience.cancel()
     output = "".join(printed)
     assert node.returncode == 0, output
+    return output
+
+
+@pytest.mark.parametrize(("server", "vsn"), [("uvicorn", "2.0.0"), ("daphne", "1.0.0")])
+def test_phoenix_client(asgi_server, server, vsn):
+    require_node("phoenix", "ws")
+    output = run_client(asgi_server(server), "tests/npm/phoenix.mjs", DEMO_VSN=vsn)
     assert f"pass {SCENARIOS}" in output, output
+
+
+def test_two_topics_on_one_socket(asgi_server):
+    require_node("ws")
+    output = run_client(asgi_server("uvicorn"), "tests/npm/channels.mjs")
+    assert "done" in output, output
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "daphne"])

@@ -194,7 +194,14 @@ def make_manager(clock: Clock, **options: Any) -> RecoveryManager:
 # Import paths.
 
 PUBLIC = {
-    "recovery_app": ["RecoveryManager", "__version__", "get_manager"],
+    "recovery_app": [
+        "RecoveryManager",
+        "__version__",
+        "astart_state",
+        "get_manager",
+        "groups",
+        "start_state",
+    ],
     "recovery_app.admin": ["JournalAdmin", "SnapshotAdmin"],
     "recovery_app.apps": ["RecoveryConfig"],
     "recovery_app.chaos": ["Kind", "Plan", "Process", "Proxy", "Storm"],
@@ -233,6 +240,7 @@ PUBLIC = {
         "decide_takeover",
         "decide_touch",
     ],
+    "recovery_app.groups": ["apublish", "publish"],
     "recovery_app.health": ["StorageHealth", "acheck_storage"],
     "recovery_app.health_plugin": ["RecoveryStorage"],
     "recovery_app.middleware": [
@@ -379,13 +387,16 @@ MANAGER = [
 HOOKS = [
     "mount", "handle_event", "authorize_join", "should_recover", "get_recoverable_state",
     "restore_state", "after_recover", "get_recovery_binding", "get_recovery_view",
-    "migrate_state", "push", "renew_recovery", "recovery_topics", "recovery_fields",
+    "migrate_state", "missed_messages", "join_group", "leave_group", "push", "renew_recovery",
+    "recovery_topics", "recovery_fields",
     "recovery_version", "recovery_save_interval", "recovery_max_topics", "recovery_topic",
     "recovery_keep_on_login",
     "save_recovery",
 ]  # fmt: skip
 CALLABLES = [
     "recovery_app.get_manager",
+    "recovery_app.astart_state",
+    "recovery_app.start_state",
     "recovery_app.chaos.storages.failing_over",
     "recovery_app.chaos.storages.stopping",
     "recovery_app.drain.RecoveryDrain",
@@ -399,6 +410,8 @@ CALLABLES = [
     "recovery_app.fencing.decide_save",
     "recovery_app.fencing.decide_takeover",
     "recovery_app.fencing.decide_touch",
+    "recovery_app.groups.apublish",
+    "recovery_app.groups.publish",
     "recovery_app.health.StorageHealth",
     "recovery_app.health.acheck_storage",
     "recovery_app.health_plugin.RecoveryStorage",
@@ -1905,10 +1918,17 @@ STATIC = [
 def test_template_tags() -> None:
     """The tags with their arguments, and the cookie that they have pages set."""
     from recovery_app._visitors import COOKIE_NAME
-    from recovery_app.templatetags.recovery import recovery_owner, recovery_script, register
+    from recovery_app.templatetags.recovery import (
+        recovery_owner,
+        recovery_script,
+        recovery_state,
+        register,
+    )
 
-    assert {"recovery_owner", "recovery_script"} <= set(register.tags)
-    calls = {call.__name__: signature(call) for call in (recovery_owner, recovery_script)}
+    assert {"recovery_owner", "recovery_script", "recovery_state"} <= set(register.tags)
+    calls = {
+        call.__name__: signature(call) for call in (recovery_owner, recovery_script, recovery_state)
+    }
     compare("template_tags", {**calls, "cookie": COOKIE_NAME})
 
 
@@ -1925,7 +1945,8 @@ const module = await import(process.argv[1]);
 const documented = process.argv[2].split(" ");
 const found = {};
 for (const [name, value] of Object.entries(module)) {
-  found[name] = { length: value.length, global: globalThis.RecoveryApp[name] === value };
+  const length = typeof value === "string" ? 0 : value.length;
+  found[name] = { length, global: globalThis.RecoveryApp[name] === value };
   if (/^class/.test(value)) {
     found[name].base = Object.getPrototypeOf(value).name;
     found[name].members = documented.filter((member) => member in value.prototype);
@@ -1934,8 +1955,9 @@ for (const [name, value] of Object.entries(module)) {
 console.log(JSON.stringify(found));
 """
 MEMBERS = [
-    "carry", "channel", "connect", "disconnect", "drop", "dropped", "forget", "giveUp", "join",
-    "joinPayload", "joined", "keep", "leave", "on", "params", "pending", "push", "ready", "watch",
+    "beginWith", "carry", "channel", "close", "connect", "connection", "disconnect", "drop",
+    "dropped", "forget", "giveUp", "heard", "join", "joinPayload", "joined", "keep", "leave", "on",
+    "onPushed", "params", "pending", "push", "pushVolatile", "ready", "receive", "watch",
 ]  # fmt: skip
 """Methods and getters that ``docs/client.md`` names, of whichever class."""
 OPTIONS = {

@@ -22,9 +22,30 @@ export function namesOfPage(given) {
   return names.split(" ").filter((name) => name !== "");
 }
 
-/** Return whether the page is being prepared and isn't shown yet: its storage may be a copy. */
-export function isPrerendering() {
-  return Boolean(/** @type {any} */ (globalThis.document)?.prerendering);
+/** Resolves when the page is no longer being prepared: until it is shown, its storage may be a copy.
+ * @param {() => void} wake called when it is shown, unless it is already @returns {Promise<void>} */
+export function whenActive(wake) {
+  const page = /** @type {any} */ (globalThis.document);
+  if (!page?.prerendering) return Promise.resolve();
+  return new Promise((resolve) => page.addEventListener("prerenderingchange", () => resolve(wake()), { once: true }));
+}
+
+/** Call a function when the page comes back from the back/forward cache, and one when it may be left for good.
+ * @param {AbortSignal} signal ends that @param {() => void} wake @param {() => void} save */
+export function onPageLife(signal, wake, save) {
+  const listening = { capture: true, signal };
+  const show = (/** @type {any} */ { persisted }) => persisted && wake();
+  globalThis.addEventListener?.("pageshow", show, listening);
+  for (const type of ["pagehide", "visibilitychange"]) globalThis.addEventListener?.(type, save, listening);
+}
+
+/** Call a function with the detail of each event of a type. Return a function that ends that.
+ * @param {EventTarget} target @param {string} type @param {(detail: any) => void} callback */
+export function listen(target, type, callback) {
+  if (typeof callback !== "function") throw new TypeError(`on(${JSON.stringify(type)}, …) needs a function to call`);
+  const listener = (/** @type {Event} */ event) => callback(/** @type {CustomEvent} */ (event).detail);
+  target.addEventListener(type, listener);
+  return () => target.removeEventListener(type, listener);
 }
 
 /**

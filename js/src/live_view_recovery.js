@@ -1,3 +1,4 @@
+import { checkOptions } from "./options.js";
 import { Recovery } from "./recovery.js";
 /** @import { Params, Payload, PhoenixSocket, StorageKind } from "./types.js" */
 
@@ -8,12 +9,15 @@ export class LiveViewRecovery {
 
   /** @param {{ storage?: StorageKind, owner?: string }} [options] */
   constructor(options = {}) {
-    this.#options = options;
+    this.#options = checkOptions("LiveViewRecovery", options);
   }
 
   /** Return the recovery of one view. @param {string} id of its element */
   view(id) {
-    const view = this.#views.get(id) ?? new Recovery(id, this.#options);
+    const known = this.#views.get(id);
+    if (known !== undefined) return known;
+    const view = new Recovery(id, this.#options);
+    view.beginWith(`lv:${id}`);
     this.#views.set(id, view);
     return view;
   }
@@ -50,7 +54,8 @@ export class LiveViewRecovery {
   /** @param {Recovery} view @param {string} event @param {any} payload */
   #handleMessage(view, event, payload) {
     if (event === "recovery:token") view.keep(payload);
-    else if (event === "phx_error" || event === "phx_close") view.dropped();
+    else if (event === "phx_error") view.dropped();
+    else if (event === "phx_close") view.dropped(undefined, null);
     else if (event === "phx_reply" && payload?.response?._recovery?.outcome) view.joined(payload.response);
   }
 }

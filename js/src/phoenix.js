@@ -2,4 +2,5 @@
 export { fullJitter, reconnectAfterMs, rejoinAfterMs } from "./backoff.js";
 export { EventError } from "./event_error.js";
 export { Recovery } from "./recovery.js";
+export { version } from "./version.js";
 export * from "./types.js";

@@ -1,15 +1,21 @@
 import { rejoinAfterMs } from "./backoff.js";
-import { isPrerendering, namesOfPage, refuseOldStorage } from "./browser.js";
-import { CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
-import { phoenixTransport } from "./connection/phoenix_transport.js";
+import { listen, namesOfPage, onPageLife, refuseOldStorage, whenActive } from "./browser.js";
+import { CLOSE_DEAD, CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
+import { ConnectionState } from "./connection/connection_state.js";
+import { phoenixChannel } from "./connection/phoenix_channel.js";
 import { EventQueue } from "./events/event_queue.js";
 import { copyEvent, toPageEvent } from "./events/page_event.js";
 import { EventStorage } from "./events/event_storage.js";
 import { Sender } from "./events/sender.js";
+import { shareSocket } from "./events/shared_socket.js";
+import { logTo } from "./logger.js";
 import { closeView, openView } from "./open_views.js";
+import { checkOptions } from "./options.js";
+import { ReceivedPushes } from "./received_pushes.js";
 import { Timer } from "./timer.js";
+import { takePageToken } from "./tokens/page_tokens.js";
 import { TokenStore } from "./tokens/token_store.js";
-/** @import { Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport } from "./types.js" */
+/** @import { ConnectionDetail, Log, Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport, ViewEvents } from "./types.js" */
 
 /** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
  * join does so, or until it has waited for long enough. */
@@ -21,20 +27,23 @@ const MAX_WAIT_MS = 60_000;
 /** Outcomes by which the server tells that the token is this person's. */
 const CONTINUING_OUTCOMES = ["recovered", "copied"];
 
-/** The queues of all views on a socket of the npm client. @type {WeakMap<object, EventQueue[]>} */
-const queuesOn = new WeakMap();
+/** The view's own events. What else `on` hears was pushed by the server. */
+const OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
 
 /**
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
- * Dispatches "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
- * ReplyDetail, for an event that was pushed before the page was reloaded).
- * Other clients call `joinPayload`, `joined`, `dropped`, `keep` and, to send events, `carry`.
+ * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
+ * pushes of the server are gone.
+ * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 export class Recovery extends EventTarget {
   #tokens;
   #queue;
   #storage;
+  #pushes;
+  /** The token in the page's HTML, until a join has used it. @type {string | null} */ #pageToken = null;
   #listeners = new AbortController();
   #timeoutMs;
   #rejoinAfterMs;
@@ -47,6 +56,9 @@ export class Recovery extends EventTarget {
   /** Until when to wait for the state. @type {number | null} */ #waitUntil = null;
   /** Counts what happens to the connection. */ #changes = 0;
   #isActive;
+  #pushed = new EventTarget();
+  #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
+  /** @type {Log} */ #log;
   /** @type {number | null} */ #offlineSince = null;
   /** @type {Status} */ status = "disconnected";
   /** @type {Outcome | null} */ outcome = null;
@@ -57,34 +69,34 @@ export class Recovery extends EventTarget {
    */
   constructor(viewId, options = {}) {
     super();
+    if (viewId !== null && typeof viewId !== "string") throw new TypeError("Recovery: the viewId must be a string");
+    const given = checkOptions("Recovery", options);
     // half of what browsers allow, as the page may use the same storage
-    const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = options;
+    const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = given;
     const limits = { maxKept, maxKeptChars };
-    if (!["sessionStorage", "localStorage", "none"].includes(storage)) {
-      throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
-    }
+    this.#log = logTo(given.logger);
+    this.#timeoutMs = given.timeoutMs ?? 10_000;
+    this.#rejoinAfterMs = given.rejoinAfterMs ?? rejoinAfterMs;
     this.#storage = storage;
     if (viewId !== null) openView(viewId, this);
     this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
-    const emit = (/** @type {string} */ type, /** @type {unknown} */ detail) => this.tell(type, detail);
+    const emit = (/** @type {string} */ type, /** @type {any} */ detail) => {
+      if (type === "lost") this.#log("warn", "events lost", { reason: detail.reason, count: detail.events.length });
+      this.tell(type, detail);
+    };
     this.#queue = new EventQueue(
       new EventStorage(viewId ?? "", viewId === null ? "none" : storage),
       limits,
-      namesOfPage(options.owner),
+      namesOfPage(given.owner),
       emit,
     );
+    const acknowledge = (/** @type {Payload} */ payload) => {
+      this.#transport?.send("recovery:received", payload, () => {});
+    };
+    this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
     if (storage !== "none") refuseOldStorage(this.#listeners.signal);
-    const listening = { capture: true, signal: this.#listeners.signal };
-    const show = (/** @type {any} */ { persisted }) => persisted && this.#wake();
-    globalThis.addEventListener?.("pageshow", show, listening);
-    for (const type of ["pagehide", "visibilitychange"]) {
-      globalThis.addEventListener?.(type, () => this.#queue.saveRest(), listening);
-    }
-    const activated = (/** @type {(value?: unknown) => void} */ resolve) =>
-      globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
-    this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
-    this.#timeoutMs = options.timeoutMs ?? 10_000;
-    this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
+    onPageLife(this.#listeners.signal, () => this.#wake(), () => this.#queue.saveRest());
+    this.#isActive = whenActive(() => this.#wake());
   }
 
   /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
@@ -94,6 +106,11 @@ export class Recovery extends EventTarget {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+  }
+
+  /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
+  beginWith(topic) {
+    if (this.token === null && !this.#isForgotten) this.#pageToken = takePageToken(topic);
   }
 
   /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
@@ -119,6 +136,50 @@ export class Recovery extends EventTarget {
     return this.#queue.pending.map(toPageEvent);
   }
 
+  /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
+   * @returns {ConnectionDetail} */
+  get connection() {
+    return this.#connectionState.current;
+  }
+
+  /**
+   * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
+   * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+   * @template {keyof ViewEvents} T
+   * @overload
+   * @param {T} type
+   * @param {(detail: ViewEvents[T]) => void} callback
+   * @returns {() => void}
+   */
+  /**
+   * @overload
+   * @param {string} type
+   * @param {(payload: any) => void} callback
+   * @returns {() => void}
+   */
+  /** @param {string} type @param {(detail: any) => void} callback @returns {() => void} */
+  on(type, callback) {
+    return listen(OWN_EVENTS.includes(type) ? this : this.#pushed, type, callback);
+  }
+
+  /** Call a function with the payload of each event of this name that the server pushes, also if a view has an event of
+   * that name itself. Return a function that ends that.
+   * @param {string} event @param {(payload: any) => void} callback @returns {() => void} */
+  onPushed(event, callback) {
+    return listen(this.#pushed, event, callback);
+  }
+
+  /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
+  heard(event, payload) {
+    const detail = this.receive(payload);
+    if (detail !== null) this.#pushed.dispatchEvent(new CustomEvent(event, { detail }));
+  }
+
+  /** The size of the largest event that awaits its reply; 0 if none does. */
+  get sentBytes() {
+    return this.#queue.sentBytes;
+  }
+
   /** Send an event, now or after the next join, in order. Return a promise for the response, which
    * rejects with an EventError if there is none.
    * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
@@ -140,25 +201,30 @@ export class Recovery extends EventTarget {
   /** Remove the token and discard all events: the next join starts with a fresh state. */
   forget() {
     this.#isForgotten = true;
+    this.#pageToken = null;
     this.#tokens.remove();
     this.#queue.discardAll("forgotten");
   }
 
   /** Discard the events without a reply, and all that are pushed later. */
   giveUp() {
-    closeView(this);
-    this.#listeners.abort();
+    this.#stop();
     this.#queue.close();
   }
 
   /** Stop, and leave the events without a reply to the next `Recovery` of this view, in this page or after a reload.
    * Their promises are rejected with the reason "closed". */
   close() {
-    closeView(this);
+    this.#stop();
     this.#isClosed = true;
-    this.#listeners.abort();
     this.#rejoinTimer.clear();
     this.#queue.handOver();
+  }
+
+  #stop() {
+    closeView(this);
+    this.#listeners.abort();
+    this.#connectionState.stop();
   }
 
   /** Close, as the page has made another `Recovery` for this view. */
@@ -180,35 +246,13 @@ export class Recovery extends EventTarget {
    * @param {string} topic @param {Params} [params] @returns {C}
    */
   channel(socket, topic, params = {}) {
-    const channel = socket.channel(topic, () => this.joinPayload(params));
-    const join = channel.join.bind(channel);
-    channel.join = (timeout) =>
-      join(timeout).receive("ok", (/** @type {Payload} */ reply) => this.joined(reply));
-    channel.on("recovery:token", (pushed) => this.keep(pushed));
-    this.#shareSocket(socket);
-    channel.onError(() => this.dropped());
-    channel.onClose(() => this.dropped());
-    this.carry(phoenixTransport(channel));
-    const push = channel.push.bind(channel);
-    channel.push = (/** @type {any[]} */ ...what) => {
-      // the page continues with its fresh state, which another join would replace
+    this.beginWith(topic);
+    // the page continues with its fresh state, which another join would replace
+    const onPush = () => {
       if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
-      return push(...what);
     };
-    return channel;
-  }
-
-  /** Have one event given up, of all views on the socket, if it is closed over a message's size. @param {any} socket */
-  #shareSocket(socket) {
-    const queues = queuesOn.get(socket) ?? [];
-    queuesOn.set(socket, queues);
-    if (queues.push(this.#queue) > 1) return;
-    socket.onClose?.((/** @type {any} */ event) => {
-      if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.suspects.absolve();
-      if (event?.code !== CLOSE_TOO_LARGE) return;
-      const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
-      largest?.suspects.blameLargest();
-    });
+    shareSocket(socket, this.#queue);
+    return phoenixChannel(this, socket.channel(topic, () => this.joinPayload(params)), onPush);
   }
 
   /** Record that a connection or a join is being tried. */
@@ -216,6 +260,7 @@ export class Recovery extends EventTarget {
     this.#changes += 1;
     this.#queue.stopSending();
     this.#offlineSince ??= performance.now();
+    this.#connectionState.markTrying();
     this.#setStatus("connecting");
   }
 
@@ -223,28 +268,36 @@ export class Recovery extends EventTarget {
   joinPayload(params = {}) {
     this.connecting();
     this.#isForgotten = false;
-    const token = this.#isClosed ? null : this.#tokens.present();
+    const token = this.#isClosed ? null : (this.#tokens.present() ?? this.#pageToken);
     this.#showsToken = token !== null;
-    const payload = { ...(typeof params === "function" ? params() : params) };
+    const given = typeof params === "function" ? params() : params;
+    if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
+    const payload = { ...given };
     if (this.#transport !== null) payload._line = this.#queue.line;
+    if (this.#transport?.takesPushes) payload._recv = this.#pushes.newest;
     return token === null ? payload : { ...payload, _recovery: token };
   }
 
   /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
   joined(reply) {
     const { _recovery, ...response } = reply ?? {};
-    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], ...told } = _recovery ?? {};
+    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], missed = false, ...told } = _recovery ?? {};
     const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
     const isWaiting = this.#mustWait(outcome);
+    this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
     const changes = this.#changes;
     this.#offlineSince = null;
     this.keep({ token });
+    if (!isWaiting) this.#pageToken = null;
+    const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
     this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
     const wasConnected = this.status === "connected";
     this.status = "connected";
+    this.#connectionState.markJoined();
     if (!isWaiting) this.#queue.handleJoin(outcome, seq, told);
     this.tell("outcome", { outcome, elapsedMs, ttl, response, isWaiting });
+    if (lacksPushes) this.tell("missed", {});
     // the page may have closed the connection in a listener
     if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
     if (changes !== this.#changes) return response;
@@ -263,13 +316,16 @@ export class Recovery extends EventTarget {
     return this.#showsToken && performance.now() < this.#waitUntil;
   }
 
-  /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
-  dropped(closeCode) {
+  /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known
+   * @param {number | null} [nextDelayMs] how long until the next try, if known; null if there is none
+   * @param {boolean} [isBlamed] whether it may have been closed over the size of an event of this view */
+  dropped(closeCode, nextDelayMs, isBlamed = true) {
     this.#changes += 1;
     this.#rejoinTimer.clear();
-    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
-    if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
+    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+    if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
+    this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
     this.#setStatus("disconnected");
   }
 
@@ -279,6 +335,12 @@ export class Recovery extends EventTarget {
   keep({ token, owner }) {
     if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
     if (owner) this.#queue.setOwner(owner, true);
+  }
+
+  /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
+   * each push pass through here says so (`takesPushes`). @param {any} payload */
+  receive(payload) {
+    return this.#pushes.receive(payload);
   }
 
   /** Dispatch an event. @param {string} type @param {unknown} detail */

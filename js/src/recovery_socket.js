@@ -1,300 +1,125 @@
 import { reconnectAfterMs, rejoinAfterMs } from "./backoff.js";
-import { CLOSE_DEAD, CLOSE_DROPPED, CLOSE_NORMAL, isDenial } from "./connection/close_codes.js";
-import { decodeFrame, encodeFrame } from "./connection/frames.js";
-import { Heartbeat } from "./connection/heartbeat.js";
-import { Refusals } from "./connection/refusals.js";
-import { WakeUps } from "./connection/wake_ups.js";
+import { CLOSE_DROPPED } from "./connection/close_codes.js";
+import { Connection } from "./connection/connection.js";
+import { checkJoin, Topic } from "./connection/topic.js";
+import { logTo } from "./logger.js";
+import { checkOptions } from "./options.js";
 import { Recovery } from "./recovery.js";
-import { Timer } from "./timer.js";
-/** @import { Params, Payload, Reply, SocketOptions } from "./types.js" */
-
-/** How long a connection has to hold after its join until it counts as good. */
-const GOOD_AFTER_MS = 5_000;
-
-/** How many times longer than `timeoutMs` a slow join may take, once shorter times were too short. */
-const MAX_PATIENCE = 8;
+import { RecoveryChannel } from "./recovery_channel.js";
+/** @import { ChannelOptions, Payload, SocketOptions, SocketParams, SocketUrl } from "./types.js" */
 
 /**
- * One topic on a WebSocket that reconnects automatically.
+ * A WebSocket that reconnects automatically, with one topic that is joined by `join`, or several by `channel`.
  *
- * Dispatches the events of Recovery, and "refused". Its detail is the error response of a join, or
- * `{ reason: "closed", code, tries }` if the server closes the connection with a code that means so (4xxx, 1008), or
- * `{ reason: "handshake", code, tries }` if the connection can't be opened again and again. All is tried again, less
- * and less often.
+ * Dispatches the events of Recovery, and "refused", as its channels do: with the error response of a join; with
+ * `{ reason: "closed", code, tries }` if the server closes the connection with a code that means so (4xxx, 1008); with
+ * `{ reason: "handshake", code, tries }` if the connection can't be opened again and again; and with
+ * `{ reason, error, tries }` if a function of the page's fails: "url", "protocols" or "params". All is tried again,
+ * less and less often.
  */
 export class RecoverySocket extends Recovery {
-  #url;
-  /** Path and query: the default name of the view, together with the topic. */ #place;
+  #connection;
+  #topic;
   #options;
-  #serverEvents = new EventTarget();
-  #leaveController = new AbortController();
-  #wakeUps = new WakeUps(() => this.#handleWake());
+  #topicOptions;
+  #hasJoined = false;
 
-  #topic = "";
-  /** @type {Params} */ #params = {};
-  /** @type {WebSocket | null} */ #connection = null;
-  /** @type {string | null} */ #joinRef = null;
-  /** @type {(response: Payload) => void} */ #resolveJoin = () => {};
-  /** @type {(error: Error) => void} */ #rejectJoin = () => {};
-  /** @type {Map<string, (reply: Reply) => void>} */ #replyCallbacks = new Map();
-  #shouldConnect = false;
-  #lastRef = 0;
-  /** Tries since a connection has held. */ #tries = 0;
-  #refusals = new Refusals();
-  #isOpen = false;
-  #joinedAt = 0;
-  /** How many times `timeoutMs` a connection or a join may take. */ #patience = 1;
-  #goodTimer = new Timer();
-  #timer = new Timer();
-  #heartbeat;
-
-  /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
+  /** @param {SocketUrl} url as for a WebSocket, or a path on this page's host; or a function that returns or promises one,
+   * called for each connection @param {SocketOptions} [options] */
   constructor(url, options = {}) {
-    const address = new URL(url, globalThis.location?.href);
-    address.protocol = address.protocol.replace("http", "ws");
-    super(options.viewId ?? null, options);
-    this.#place = address.pathname + address.search;
-    this.#url = address.href;
-    this.#options = { heartbeatMs: 30_000, timeoutMs: 10_000, reconnectAfterMs, rejoinAfterMs, ...options };
-    this.#heartbeat = new Heartbeat({
-      intervalMs: this.#options.heartbeatMs,
-      send: () => this.#send("phoenix", "heartbeat", {}),
-      bufferedAmount: () => this.#bufferedAmount,
-      onDead: () => this.#lose(CLOSE_DEAD),
-    });
-    this.carry({
-      send: (event, payload, onReply) => {
-        this.#replyCallbacks.set(this.#send(this.#topic, event, payload), onReply);
-        return true;
-      },
-      rejoin: () => {
-        this.#closeConnection(CLOSE_DROPPED);
-        this.#open(); // a new connection may reach another node
-      },
-      isBusy: () => this.#bufferedAmount > 0,
-      // a little longer than until the next resend: its reply may arrive together with those to the events
-      probe: () => this.#heartbeat.send(this.#options.timeoutMs * 1.1),
-    });
+    const given = checkOptions("RecoverySocket", options);
+    const log = logTo(given.logger);
+    const settings = { heartbeatMs: 30_000, timeoutMs: 10_000, reconnectAfterMs, rejoinAfterMs, ...given, log };
+    const connection = new Connection(url, settings);
+    super(given.viewId ?? null, given);
+    this.#options = given;
+    this.#topicOptions = settings;
+    this.#connection = connection;
+    this.#topic = new Topic(this, connection, "", {}, settings);
   }
 
   /**
    * Connect and join, and do so again after every disconnect. Return a promise for the response of the first join;
    * "outcome" has that of each.
-   * @param {string} topic @param {Params} [params] @returns {Promise<Payload>}
+   * @param {string} topic @param {SocketParams} [params] called for each join, if it is a function
+   * @returns {Promise<Payload>}
    */
   join(topic, params = {}) {
-    if (this.#topic) throw new Error(`this socket has already joined ${this.#topic}: one topic on one socket`);
-    this.#topic = topic;
-    this.#params = params;
-    if (this.#options.viewId === undefined) this.nameView(`${this.#place} ${topic}`);
-    /** @type {Promise<Payload>} */
-    const joined = new Promise((resolve, reject) => {
-      this.#resolveJoin = resolve;
-      this.#rejectJoin = reject;
-    });
-    joined.catch(() => {}); // a page that leaves before it has joined may not wait for it
-    if (this.#leaveController.signal.aborted) this.#rejectJoin(new Error("the socket was closed"));
-    this.connect();
+    if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, more by its channel()`);
+    checkJoin(topic, params);
+    if (this.#options.viewId === undefined) this.nameView(this.#defaultName(topic));
+    const joined = this.#topic.startAs(topic, params);
+    this.#hasJoined = true;
     return joined;
   }
 
-  /** Call a function whenever the server pushes an event of this name. Return a function that removes it.
-   * @param {string} event @param {(payload: any) => void} callback */
-  on(event, callback) {
-    const listener = (/** @type {Event} */ pushed) => callback(/** @type {CustomEvent} */ (pushed).detail);
-    this.#serverEvents.addEventListener(event, listener);
-    return () => this.#serverEvents.removeEventListener(event, listener);
+  /**
+   * Return a view for another topic on this connection, which opens when the first one joins and closes when the last
+   * one has left. Its options are those of the socket unless it has its own.
+   * @overload
+   * @param {string} topic
+   * @param {SocketParams} [params]
+   * @param {ChannelOptions} [options]
+   * @returns {RecoveryChannel}
+   */
+  /**
+   * @overload
+   * @param {object} socket of an npm client: only for a `Recovery`
+   * @param {string} topic
+   * @param {any} [params]
+   * @returns {never}
+   */
+  /** @param {any} topic @param {any} [params] @param {any} [options] @returns {any} */
+  channel(topic, params = {}, options = {}) {
+    checkJoin(topic, params);
+    const { viewId, ...own } = checkOptions("channel", options);
+    const settings = { ...this.#options, ...own, viewId: viewId ?? this.#defaultName(topic) };
+    const topicOptions = { ...this.#topicOptions, ...own, log: logTo(settings.logger) };
+    return new RecoveryChannel(settings, (view) => new Topic(view, this.#connection, topic, params, topicOptions));
+  }
+
+  /** @param {string} topic */
+  #defaultName(topic) {
+    const { place } = this.#connection;
+    if (place !== null) return `${place} ${topic}`;
+    throw new TypeError(
+      `a socket whose URL is a function can't name the view of ${topic}: add the option viewId, the same after a reload`,
+    );
   }
 
   /** Connect again after `disconnect`. */
   connect() {
-    this.#shouldConnect = !this.#leaveController.signal.aborted;
-    if (this.#shouldConnect && this.#topic) this.#wakeUps.listen();
-    this.ready.then(() => this.#open());
+    this.#connection.connect();
   }
 
   /** Close the connection until `connect`. Events pushed meanwhile are queued. */
   disconnect() {
-    this.#shouldConnect = false;
-    this.#wakeUps.stop();
-    this.#closeConnection(CLOSE_NORMAL);
+    this.#connection.disconnect();
   }
 
   /** Close the connection as a network failure would, and reconnect. */
   drop() {
-    this.#lose(CLOSE_DROPPED);
+    this.#connection.lose(CLOSE_DROPPED);
   }
 
-  /** Reconnect after a lost connection, at the latest after the time that its refusals ask for.
-   * @param {number} code of the server, or of this file */
-  #lose(code) {
-    this.#closeConnection(CLOSE_DROPPED, code);
-    if (!this.#shouldConnect) return;
-    const ms = Math.max(this.#options.reconnectAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#timer.set(ms, () => this.#open());
-  }
-
-  /** Count a refusal, and tell the page. @param {Payload} detail */
-  #refused(detail) {
-    this.#refusals.count += 1;
-    this.tell("refused", detail);
-  }
-
-  /** Leave the topic permanently. The token stays; `forget` removes it. */
+  /** Leave all topics permanently. The tokens stay; `forget` removes them. */
   leave() {
-    this.#leaveController.abort();
-    if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
-    this.disconnect();
+    this.#end("leave");
+    this.#topic.end(true);
     this.giveUp();
-    this.#rejectJoin(new Error("the socket has left its topic"));
   }
 
-  /** Close the connection permanently, and keep the events without a reply for the next socket of this view: as a
+  /** Close the connection permanently, and keep the events without a reply for the next sockets of these views: as a
    * component of a single-page app does that may be mounted again. */
   close() {
-    this.#leaveController.abort();
-    this.disconnect();
+    this.#end("close");
+    this.#topic.end(false);
     super.close();
-    this.#rejectJoin(new Error("the socket was closed"));
   }
 
-  // Connection
-
-  #open() {
-    if (!this.#shouldConnect || !this.#topic || this.#connection) return;
-    this.connecting();
-    const connection = new globalThis.WebSocket(this.#url);
-    this.#connection = connection;
-    connection.onerror = () => {}; // "close" follows
-    connection.onopen = () => this.#handleOpen();
-    connection.onmessage = ({ data }) => this.#handleFrame(data);
-    connection.onclose = ({ code }) => this.#handleClose(code);
-    this.#isOpen = false;
-    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
-  }
-
-  /** @param {number} code */
-  #handleClose(code) {
-    const tries = this.#refusals.count + 1;
-    if (isDenial(code)) {
-      this.#refusals.deny();
-      this.#refused({ reason: "closed", code, tries });
-    } else if (!this.#isOpen && this.#refusals.areDenial) this.#refused({ reason: "handshake", code, tries });
-    else if (!this.#isOpen) this.#refusals.count += 1;
-    this.#lose(code);
-  }
-
-  /** Give the next connection more time, as the line or the server may only be slow. */
-  #handleTimeout() {
-    this.#patience = Math.min(MAX_PATIENCE, this.#patience * 2);
-    this.#lose(CLOSE_DEAD);
-  }
-
-  #handleOpen() {
-    this.#isOpen = true;
-    this.#heartbeat.start();
-    this.#join();
-  }
-
-  get #bufferedAmount() {
-    return this.#connection?.bufferedAmount ?? 0;
-  }
-
-  /** Close the connection without waiting for the server. @param {number} code
-   * @param {number} [lostCode] why it is lost */
-  #closeConnection(code, lostCode = code) {
-    this.#timer.clear();
-    this.#goodTimer.clear();
-    this.#heartbeat.stop();
-    const connection = this.#connection;
-    if (!connection) return;
-    this.#connection = null;
-    connection.onopen = connection.onmessage = connection.onclose = null;
-    connection.close(code);
-    this.#markDropped(lostCode);
-  }
-
-  /** Check the connection when the page wakes up or is online again, as its timers may have been suspended. */
-  #handleWake() {
-    // the browser may have closed it while the page slept, without telling
-    if (this.#connection !== null && this.#connection.readyState > 1) this.#closeConnection(CLOSE_DROPPED);
-    if (this.status === "connected") return this.#heartbeat.send(this.#options.timeoutMs);
-    if (this.#shouldConnect) this.connect();
-  }
-
-  // Channel
-
-  #join() {
-    this.#joinRef = String(this.#lastRef + 1);
-    this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
-    this.#joinedAt = performance.now();
-    // a late reply to this join can't arrive on a new connection
-    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
-  }
-
-  /** @param {unknown} data */
-  #handleFrame(data) {
-    this.#heartbeat.hear();
-    const frame = decodeFrame(data);
-    if (frame === null) return;
-    const [joinRef, ref, topic, event, payload] = frame;
-    if (topic !== this.#topic || (joinRef !== null && joinRef !== this.#joinRef)) return;
-    if (event === "phx_reply" && ref === this.#joinRef) this.#handleJoinReply(payload);
-    else if (event === "phx_reply") this.#handleEventReply(ref, payload);
-    else if (event === "phx_error") this.#scheduleJoin();
-    else if (event === "phx_close") this.disconnect();
-    else this.#handleServerEvent(event, payload);
-  }
-
-  /** @param {string | null} ref @param {Reply} reply to an event */
-  #handleEventReply(ref, reply) {
-    const onReply = this.#replyCallbacks.get(ref ?? "");
-    this.#replyCallbacks.delete(ref ?? "");
-    onReply?.(reply);
-  }
-
-  /** @param {string} event @param {any} payload */
-  #handleServerEvent(event, payload) {
-    if (event === "recovery:token") this.keep(payload);
-    this.#serverEvents.dispatchEvent(new CustomEvent(event, { detail: payload }));
-  }
-
-  /** @param {{ status: string, response: Payload }} reply to the join */
-  #handleJoinReply({ status, response }) {
-    if (status !== "ok") {
-      this.#refused(response);
-      return this.#scheduleJoin();
-    }
-    this.#timer.clear();
-    this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
-    if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
-    this.#resolveJoin(this.joined(response));
-  }
-
-  /** Begin the backoff anew, as the connection has held. */
-  #handleGood() {
-    this.#tries = this.#refusals.count = 0;
-  }
-
-  #scheduleJoin() {
-    this.#markDropped();
-    this.#goodTimer.clear();
-    const ms = Math.max(this.#options.rejoinAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#timer.set(ms, () => this.#join());
-  }
-
-  /** @param {number} [code] */
-  #markDropped(code) {
-    this.#joinRef = null;
-    this.#replyCallbacks.clear();
-    this.dropped(code);
-  }
-
-  /** @param {string} topic @param {string} event @param {Payload} payload */
-  #send(topic, event, payload) {
-    const ref = String(++this.#lastRef);
-    const joinRef = topic === this.#topic ? this.#joinRef : null;
-    this.#connection?.send(encodeFrame([joinRef, ref, topic, event, payload]));
-    return ref;
+  /** @param {"leave" | "close"} how the channels end */
+  #end(how) {
+    this.#connection.isClosed = true;
+    for (const { view } of this.#connection.topics) if (view instanceof RecoveryChannel) view[how]();
   }
 }

@@ -1,8 +1,10 @@
 /** The plain script: everything that the package exports, as the global `RecoveryApp`. */
 import {
-  EventError, LiveViewRecovery, Recovery, RecoverySocket, fullJitter, reconnectAfterMs, rejoinAfterMs,
+  EventError, LiveViewRecovery, Recovery, RecoveryChannel, RecoverySocket, fullJitter, reconnectAfterMs, rejoinAfterMs, version,
 } from "./index.js";
 
-const RecoveryApp = { EventError, LiveViewRecovery, Recovery, RecoverySocket, fullJitter, reconnectAfterMs, rejoinAfterMs };
+const RecoveryApp = {
+  EventError, LiveViewRecovery, Recovery, RecoveryChannel, RecoverySocket, fullJitter, reconnectAfterMs, rejoinAfterMs, version,
+};
 
 Object.assign(globalThis, { RecoveryApp });

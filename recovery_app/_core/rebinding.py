@@ -1,4 +1,8 @@
-"""Takeovers at a join: with tokens for what a person was known by before, and with older ones."""
+"""Takeovers at a join: with tokens for what a person was known by before, and with older ones.
+
+The token in a page that was made over HTTP (`recovery_app.start_state`) has a binding of its own,
+for the first join. The takeover by that join binds the snapshot as any other.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,18 @@ from dataclasses import replace
 from recovery_app._core.copying import copy_state
 from recovery_app._core.driver import Flow
 from recovery_app._core.operations import Operations
-from recovery_app._core.persons import Person, check_person, markers_for
+from recovery_app._core.persons import Person, check_person, combine, markers_for
 from recovery_app._core.tokens import Grant
 from recovery_app.exceptions import InvalidSignature, TokenSuperseded
 from recovery_app.values import Takeover
 
 MAX_ATTEMPTS = 3
+_FIRST_JOIN = combine("first join")
+
+
+def bind_to_first_join(binding: bytes) -> bytes:
+    """Return the binding of a token that is good for the first join of a page only."""
+    return binding + _FIRST_JOIN
 
 
 def verify_any(
@@ -37,14 +47,14 @@ def take_over_as(
     target: Grant,
     newest_version: int | None,
     person: Person,
-    copy_id: str,
+    copy_id: str | None,
 ) -> Flow[tuple[Takeover, Grant, bool]]:
     """Take over with a verified token, whose binding may be an earlier one.
 
     ``target`` is the same token for the binding that both snapshot and new token have in the
     end; it may be ``grant``. A token that a newer connection has superseded gets a copy of the
-    state for a socket called ``copy_id``, which is to be stored. The last value says whether it
-    is one.
+    state for a socket called ``copy_id``, which is to be stored; without one it is refused. The
+    last value says whether it is a copy.
     """
     try:
         if target is grant:
@@ -52,7 +62,7 @@ def take_over_as(
         else:
             taken = yield from _rebind(operations, grant, target, newest_version, person)
     except TokenSuperseded as error:
-        if error.revoked:
+        if error.revoked or copy_id is None:
             raise
     else:
         return (*taken, False)

@@ -30,6 +30,8 @@ OPERATIONS = (
     "takeover",
     "renewal",
     "revocation",
+    "publish",
+    "group",
     "cleanup",
     "listing",
     "count",

@@ -6,10 +6,9 @@ What becomes of it is told by the storage: saved, fenced by a newer connection, 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from recovery_app._core.driver import Flow
 from recovery_app._core.error_texts import describe_error
@@ -18,9 +17,11 @@ from recovery_app._core.metadata import SnapshotMetadata
 from recovery_app._core.persons import Person, check_person
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
+from recovery_app._live.exchange import Exchange
 from recovery_app._live.incidents import note, note_fork
 from recovery_app._live.outcomes import Outcome
 from recovery_app._live.replies import ReplyCache
+from recovery_app._live.sockets import Socket
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotError,
@@ -33,16 +34,8 @@ from recovery_app.signals import observers
 
 logger = logging.getLogger("recovery_app")
 
-SOCKET_ID_BYTES = 16
 NO_PERSON = Person()
 _SAVE, _TOUCH, _RENEWAL = map(wrap_unexpected_errors, ("save", "touch", "renewal"))
-
-
-class Socket(NamedTuple):
-    """A socket id with the token that may save its state."""
-
-    id: str
-    grant: Grant
 
 
 class DurableState:
@@ -61,6 +54,7 @@ class DurableState:
         announce: Callable[[str], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
         person: Person = NO_PERSON,
+        exchange: Exchange | None = None,
     ) -> None:
         self.manager = manager
         self.person = person
@@ -70,6 +64,8 @@ class DurableState:
         self.outcome = Outcome.NEW
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
+        self.exchange = exchange or Exchange()
+        """Pushes and places in groups: stored in the same step."""
         self.last_state: bytes | None = None
         """The last consistent state, serialized: what a failed handler goes back to."""
         self.log_name = ""
@@ -139,19 +135,29 @@ class DurableState:
     @property
     def is_durable(self) -> bool:
         """Whether the last attempt to store a state, and its number, went well."""
-        return not self._dirty and self.replies.is_safe
+        return not self._dirty and self.replies.is_safe and self.exchange.is_safe
 
     @property
     def is_saved(self) -> bool:
         """Whether the last consistent state is the one that is stored, with its number."""
         return self.last_state == self._saved and self.is_durable
 
-    async def save(self, *, force: bool = False) -> None:
+    def save(self, *, force: bool = False) -> Awaitable[None]:
         """Make the last consistent state durable, unless it is already or there is none.
 
         Refused, because a newer connection took over, it goes on under a socket id of its
-        own. An outage leaves it dirty until the next save or touch.
+        own. An outage leaves it dirty until the next save or touch. Pushes that are safe then
+        go out.
         """
+        saving = self._save(force=force)
+        return saving if self.exchange.pushes is None else self._push_after(saving)
+
+    async def _push_after(self, saving: Awaitable[None]) -> None:
+        await saving
+        if self.exchange.pushes is not None:
+            await self.exchange.pushes.release(has_snapshot=self._socket is not None)
+
+    async def _save(self, *, force: bool) -> None:
         payload = self.last_state
         if self.is_revoked:
             return
@@ -240,9 +246,7 @@ class DurableState:
         """Store the state as the first of a socket that is this connection's alone."""
         # An outage may last for many attempts: they are all for one socket.
         if self._pending_socket is None or self._is_half_spent(self._pending_socket.grant):
-            socket_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
-            grant = self.manager.operations.create(socket_id, self._binding)
-            self._pending_socket = Socket(socket_id, grant)
+            self._pending_socket = Socket.begin(self.manager.operations, self._binding)
         socket, applied = self._pending_socket, self.replies.applied
         flow = self._saving(socket, payload, 0)
         try:
@@ -307,10 +311,11 @@ class DurableState:
             metadata=self._metadata,
             applied_seq=self.replies.applied or None,
             confirmed_us=confirmed_us,
-            replies=self.replies.pack(),
+            replies=self.exchange.pack(self.replies.pack()),
         )
 
     def _note_saved(self, payload: bytes, applied: int) -> None:
+        self.exchange.note_saved()
         self._saved = payload
         if self._dirty:
             self._dirty = False

@@ -9,16 +9,19 @@ from recovery_app._core.error_texts import describe_error
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import metadata_of
 from recovery_app._core.telemetry import Tracer, log_failure, tracing
+from recovery_app._live.exchange import Exchange
 from recovery_app._live.incidents import note
 from recovery_app._live.interfaces import Admission, Application, Extras
 from recovery_app._live.join_log import log_join
 from recovery_app._live.numbering import LINE, RECOVERY
 from recovery_app._live.outcomes import RestoreFailed
-from recovery_app._live.protocol import Message, Payload, to_json
+from recovery_app._live.protocol import Message, to_json
+from recovery_app._live.pushes import RECEIVED, PushLog, as_received
 from recovery_app._live.session import Session
 from recovery_app.exceptions import JoinRefused, SnapshotError
 from recovery_app.signals import observers
 
+_OWN_KEYS = (RECOVERY, LINE, RECEIVED)
 Joined: TypeAlias = "tuple[Session, dict[str, Any]]"
 
 
@@ -33,10 +36,17 @@ class Join:
         manager: RecoveryManager,
         announce: Callable[[str], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
+        push: Callable[[str, bytes], Awaitable[None]],
+        exchange: Exchange,
     ) -> None:
         self._application = application
         self._topic = message.topic
-        self._token, self._params, self._has_line = _split_params(message.payload)
+        payload = message.payload if isinstance(message.payload, dict) else {}
+        self._token, self._params = _split_params(payload)
+        self._has_line = LINE in payload
+        self._exchange = exchange
+        if RECEIVED in payload:
+            exchange.pushes = PushLog(push, as_received(payload[RECEIVED]))
         self._manager = manager
         self._announce = announce
         self._close = close
@@ -68,6 +78,7 @@ class Join:
             announce=self._announce,
             close=self._close,
             person=person,
+            exchange=self._exchange,
         )
         session.log_name = self._application.log_name
         session.shows_token = shows_token and admission.may_recover
@@ -77,6 +88,7 @@ class Join:
             extras = await self._application.mount(self._params)
             # A reply that can't be sent must leave no snapshot behind.
             to_json(extras)
+            self._exchange.commit()
             try:
                 await session.start(await self._application.encode())
             except SnapshotError as error:
@@ -124,6 +136,7 @@ class Join:
         announcing = self._manager.notifier.arecovered(takeover)
         if announcing is not None:
             await announcing
+        self._exchange.commit()
         await session.resume(payload)
         return extras
 
@@ -131,17 +144,12 @@ class Join:
         return {"event": event, "topic": self._topic}
 
 
-def _split_params(payload: Payload) -> tuple[object, dict[str, Any], bool]:
-    """Take the token out of a join's payload, or out of the page's params in it.
-
-    Say also whether the client numbers its events in lines.
-    """
-    if not isinstance(payload, dict):
-        return None, {}, False
-    params = {key: value for key, value in payload.items() if key not in (RECOVERY, LINE)}
+def _split_params(payload: dict[str, Any]) -> tuple[object, dict[str, Any]]:
+    """Take the token out of a join's payload, or out of the page's params in it."""
+    params = {key: value for key, value in payload.items() if key not in _OWN_KEYS}
     token = payload.get(RECOVERY)
     inner = params.get("params")
     if isinstance(inner, Mapping) and RECOVERY in inner:
         params["params"] = {key: value for key, value in inner.items() if key != RECOVERY}
         token = inner[RECOVERY] if token is None else token
-    return token, params, LINE in payload
+    return token, params

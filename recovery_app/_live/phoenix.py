@@ -82,16 +82,17 @@ class PhoenixProtocol:
         payload = {"status": "ok" if ok else "error", "response": body}
         return _write(message, message.ref, REPLY, payload)
 
-    def push(self, join: Message, event: str, payload: Mapping[str, Any]) -> str:
-        """Write an event for the topic that ``join`` has joined."""
-        return _write(join, None, event, payload)
+    def push(self, join: Message, event: str, payload: Mapping[str, Any] | bytes) -> str:
+        """Write an event for the topic that ``join`` has joined; bytes are from `to_json`."""
+        body = orjson.Fragment(payload) if isinstance(payload, bytes) else payload
+        return _write(join, None, event, body)
 
     def close(self, join: Message) -> str:
         """Write that the topic which ``join`` has joined is closed."""
         return _write(join, join.join_ref, CLOSE, {})
 
 
-def _write(message: Message, ref: Ref, event: str, payload: Mapping[str, Any]) -> str:
+def _write(message: Message, ref: Ref, event: str, payload: object) -> str:
     """Write a frame for the topic of a message, in its shape."""
     if message.shape is Shape.V2:
         return to_json([message.join_ref, ref, message.topic, event, payload]).decode()

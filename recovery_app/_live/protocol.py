@@ -85,8 +85,8 @@ class WireProtocol(Protocol):
     def reply(self, message: Message, response: Mapping[str, Any] | bytes, *, ok: bool) -> str:
         """Write the answer to a message. A response in bytes is what `to_json` returned."""
 
-    def push(self, join: Message, event: str, payload: Mapping[str, Any]) -> str:
-        """Write an event for the topic that ``join`` has joined."""
+    def push(self, join: Message, event: str, payload: Mapping[str, Any] | bytes) -> str:
+        """Write an event for the topic that ``join`` has joined; bytes are from `to_json`."""
 
     def close(self, join: Message) -> str:
         """Write that the topic which ``join`` has joined is closed."""

@@ -7,18 +7,18 @@ except for `Session.keep_alive`.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from recovery_app._core.driver import Flow
 from recovery_app._core.error_texts import describe_error
-from recovery_app._core.rebinding import take_over_as, verify_any
+from recovery_app._core.rebinding import bind_to_first_join, take_over_as, verify_any
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
-from recovery_app._live.durable_state import SOCKET_ID_BYTES, DurableState, Socket
+from recovery_app._live.durable_state import DurableState
 from recovery_app._live.outcomes import Outcome, outcome_of
 from recovery_app._live.replies import ReplyCache
+from recovery_app._live.sockets import Socket, new_id
 from recovery_app.clock import MICROSECONDS
 from recovery_app.exceptions import RecoveryError
 from recovery_app.values import Takeover
@@ -76,7 +76,8 @@ class Session(DurableState):
             return None
         self.failure = Failure(socket_hash=grant.key)
         self.recovered_us = takeover.saved_us
-        replies = ReplyCache(takeover.applied_seq or 0, takeover.replies)
+        stored_replies = self.exchange.restore(takeover.replies, is_copy=is_copy)
+        replies = ReplyCache(takeover.applied_seq or 0, stored_replies)
         self.last_state = takeover.payload
         if is_copy:
             # Its numbers start again, and what it has applied is told with the join.
@@ -95,11 +96,14 @@ class Session(DurableState):
         self, token: object, fallbacks: Sequence[bytes]
     ) -> Flow[tuple[Takeover, Grant, bool]]:
         operations, version = self.manager.operations, self._metadata.version
-        grant, index = verify_any(operations, token, (self._binding, *fallbacks))
-        del token, fallbacks
-        self.matched_fallback = index - 1 if index else None
+        first_join = bind_to_first_join(self._binding)
+        grant, index = verify_any(operations, token, (self._binding, *fallbacks, first_join))
+        is_first_join = index > len(fallbacks)
+        del token, fallbacks, first_join
+        self.matched_fallback = index - 1 if index and not is_first_join else None
         target = operations.bind(grant, self._binding) if index else grant
-        copy_id = secrets.token_urlsafe(SOCKET_ID_BYTES)
+        # Whoever has the page's HTML, from a cache say, gets no state out of it later.
+        copy_id = None if is_first_join else new_id()
         return (yield from take_over_as(operations, grant, target, version, self.person, copy_id))
 
     async def discard(self, error: RecoveryError) -> None:
@@ -114,6 +118,7 @@ class Session(DurableState):
         self._socket = self._pending_socket = self.last_state = self._saved = None
         self.original = None
         self.replies = ReplyCache()
+        self.exchange.reset()
         logger.info("A recovery failed: %s", error, extra=self._facts("recovery_failed", error))
         await self.manager.notifier.afailed(error)
 
@@ -155,6 +160,8 @@ class Session(DurableState):
         }
         if self._aliases:
             reply["aliases"] = self._aliases
+        if self.exchange.pushes is not None:
+            reply["missed"] = self.exchange.pushes.missed
         if tells_lines:
             reply["lines"] = self.replies.lines
             if self.outcome is Outcome.COPIED and self.original is not None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from recovery_app._core.error_texts import describe_error
-from recovery_app._core.state_codec import trimmed
-from recovery_app._core.telemetry import log_failure, release_frames, warn_throttled
+from recovery_app._core.telemetry import log_failure, release_frames
 from recovery_app._live.context import ConnectionContext
-from recovery_app._live.incidents import note, note_crashed_join, note_unsaved
+from recovery_app._live.exchange import Exchange
+from recovery_app._live.group_reader import reader_of
+from recovery_app._live.groups import TopicGroups
+from recovery_app._live.handlers import Handlers, refusal
+from recovery_app._live.incidents import note_crashed_join, note_unsaved
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
-from recovery_app._live.numbering import Numbers, take_numbers, with_numbers
-from recovery_app._live.protocol import TOKEN_EVENT, Message, OtherFrame, to_json
-from recovery_app._live.replies import Reply
+from recovery_app._live.numbering import take_numbers, with_numbers
+from recovery_app._live.protocol import TOKEN_EVENT, Message, OtherFrame
+from recovery_app._live.pushes import RECEIVED_EVENT, PushLog
 from recovery_app._live.requested_saves import RequestedSaves
 from recovery_app._live.session import Session
 from recovery_app._live.timers import Timers
-from recovery_app.exceptions import JoinRefused, SnapshotError
+from recovery_app.exceptions import JoinRefused
 from recovery_app.signals import observers
 
 
@@ -44,6 +46,15 @@ class Topic:
         self._has_new_owner = False
         self._saves = RequestedSaves(self.mailbox, self._save)
         self._timers = Timers(self.mailbox)
+        self._exchange = Exchange(self._make_groups)
+        self._handlers = Handlers(
+            self._application,
+            self._saves,
+            self._timers,
+            exchange=self._exchange,
+            repeats=context.repeats,
+            topic=join.topic,
+        )
 
     # What others may ask for.
 
@@ -53,7 +64,59 @@ class Topic:
         return self.join_message.topic
 
     async def push(self, event: str, payload: Mapping[str, Any]) -> None:
-        """Send an event to the client, in the shape of its messages."""
+        """Send an event to the client, in the shape of its messages.
+
+        Numbered, it goes out once it is stored with the state.
+        """
+        pushes = self._exchange.pushes
+        if pushes is None:
+            await self._send_push(event, payload)
+        elif pushes.is_in_handler:
+            pushes.add(event, payload)
+        else:
+            # From a task of the application's own.
+            await self.mailbox.perform(partial(self._push_now, pushes, event, payload))
+
+    async def _push_now(self, pushes: PushLog, event: str, payload: Mapping[str, Any]) -> None:
+        if self._session is not None:
+            pushes.add(event, payload)
+            pushes.commit()
+            await self._session.save()
+
+    async def join_group(self, group: str) -> None:
+        """Be in a durable group; what a failing handler joins, it doesn't."""
+        await self._change_groups(self._exchange.use_groups().join, group)
+
+    async def leave_group(self, group: str) -> None:
+        """Be in a durable group no more; what a failing handler leaves, it doesn't."""
+        await self._change_groups(self._exchange.use_groups().leave, group)
+
+    async def _change_groups(self, change: Callable[[str], Awaitable[None]], group: str) -> None:
+        if self._session is None or self._saves.is_in_event or self._saves.is_in_handler:
+            await change(group)
+        else:
+            # From a task of the application's own.
+            await self.mailbox.perform(partial(self._change_groups_now, change, group))
+
+    async def _change_groups_now(
+        self, change: Callable[[str], Awaitable[None]], group: str
+    ) -> None:
+        if self._session is not None:
+            await change(group)
+            self._exchange.commit()
+            await self._session.save()
+
+    def _make_groups(self, stored: bytes) -> TopicGroups:
+        return TopicGroups(reader_of(self._context.manager.driver), self._post_group, stored)
+
+    def _post_group(self, group: str) -> bool:
+        return self.mailbox.try_post(partial(self._handle_group, group))
+
+    async def _handle_group(self, group: str) -> None:
+        if self._session is not None and self._exchange.groups is not None:
+            await self._handlers.handle_group(self._session, self._exchange.groups, group)
+
+    async def _send_push(self, event: str, payload: Mapping[str, Any] | bytes) -> None:
         await self._send(self._protocol.push(self.join_message, event, payload))
 
     async def renew(self) -> None:
@@ -78,6 +141,7 @@ class Topic:
     async def _save(self) -> None:
         if self._session is not None:
             self._session.last_state = await self._application.encode()
+            self._exchange.commit()
             await self._session.save()
 
     def listen(self) -> str:
@@ -140,12 +204,14 @@ class Topic:
             manager=self._context.manager,
             announce=self._announce,
             close=self._close_revoked,
+            push=self._send_push,
+            exchange=self._exchange,
         )
         # A page may stay for days, and its payload is of use only now.
         self.join_message.payload = {}
         try:
             await self._channel.open()
-            self._session, response = await join.carry_out()
+            self._session, response = await self._handlers.join(join)
             reply = self._protocol.reply(self.join_message, response, ok=True)
         except JoinRefused as refusal:
             reason = refusal.reason
@@ -163,6 +229,9 @@ class Topic:
             self._open(session)
             self._timers.start(session)
             await self._send(reply)
+            pushing = self._exchange.open(has_snapshot=session.token is not None)
+            if pushing is not None:
+                await pushing
             if session.is_revoked:
                 await self._close_revoked()
             if self._context.started.is_too_many:
@@ -193,7 +262,7 @@ class Topic:
         if self._has_new_owner and self._session is not None:
             payload["owner"] = self._session.person.owner
             self._has_new_owner = False
-        await self.push(TOKEN_EVENT, payload)
+        await self._send_push(TOKEN_EVENT, payload)
 
     # Living.
 
@@ -204,77 +273,32 @@ class Topic:
             await self._send(self._protocol.reply(message, unmatched, ok=False))
             return
         session.acknowledge_token()
+        if self._exchange.pushes is not None:
+            self._exchange.pushes.take_acknowledgement(message.payload)
+            if message.event == RECEIVED_EVENT:
+                await self._send(self._protocol.reply(message, {}, ok=True))
+                return
         try:
             numbers = take_numbers(message.payload)
         except ValueError:
-            reply = with_numbers(_refusal(reason="bad_seq"), safe=session.replies.safe)
+            reply = with_numbers(refusal(reason="bad_seq"), safe=session.replies.safe)
         else:
             if numbers is None:
-                reply = await self._apply(session, message)
-                if not self._gathers_save():
+                reply = await self._handlers.apply(session, message)
+                if not self._handlers.gathers_save():
                     await session.save()
             else:
-                reply = await self._apply_once(session, message, numbers)
+                reply = await self._handlers.apply_once(session, message, numbers)
         await self._send(self._protocol.reply(message, reply.response, ok=reply.is_ok))
-
-    async def _apply_once(self, session: Session, message: Message, numbers: Numbers) -> Reply:
-        """Apply an event unless it was, or another is due; its number is stored with the state."""
-        replies = session.replies
-        replies.acknowledge(numbers.ack)
-        if numbers.seq > replies.applied + 1:
-            gap = _refusal(reason="seq_gap", seq=replies.applied)
-            return with_numbers(gap, safe=replies.safe)
-        is_repeat = numbers.seq <= replies.applied
-        if is_repeat and replies.is_taken(numbers.seq, numbers.line):
-            taken = _refusal(reason="seq_taken", seq=replies.applied)
-            return with_numbers(taken, safe=replies.safe)
-        if is_repeat:
-            observers.event_repeated()
-            found = replies.find(numbers.seq)
-            reply = self._context.repeats.repeat(found, sent_bytes=message.size_bytes)
-        else:
-            reply = await self._apply(session, message)
-            replies.add(reply, numbers.line)
-        if not self._gathers_save():
-            await session.save()
-        return with_numbers(reply, safe=replies.safe, is_repeat=is_repeat)
-
-    async def _apply(self, session: Session, message: Message) -> Reply:
-        """Handle an event; after an error go back to the last consistent state."""
-        self._saves.is_in_event = True
-        try:
-            response, state = await self._application.handle_event(message.event, message.payload)
-            if not isinstance(response, (Mapping, type(None))):
-                raise TypeError(
-                    f"handle_event returned {type(response).__name__}, not a dict or None."
-                )
-            reply = Reply(is_ok=True, response=trimmed(to_json(response or {})))
-            session.last_state = state
-        except Exception as error:
-            await self._roll_back(session, error, message.event)
-            if isinstance(error, SnapshotError):
-                return _refusal(reason=error.reason)
-            return _refusal(reason="event crashed")
-        finally:
-            self._saves.is_in_event = False
-        return reply
 
     async def handle_message(self, message: dict[str, Any]) -> None:
         """Handle a group message, where the application has a handler for it."""
         handler = self._application.find_handler(message)
         session = self._session
         if handler is None:
-            warn_throttled(
-                "A group message has no handler.",
-                self._application.source,
-                extra={
-                    "event": "unhandled",
-                    "topic": self.name,
-                    "handling": str(message.get("type")),
-                },
-            )
+            self._handlers.warn_unhandled(message)
         elif session is not None:
-            await self._change(
+            await self._handlers.change(
                 session, self._application.handle_message(handler, message), handling=handler
             )
 
@@ -285,38 +309,8 @@ class Topic:
             await self._context.consumer.handle_frame(frame)
             return
         session.acknowledge_token()
-        await self._change(session, self._application.handle_frame(frame), handling="receive")
-
-    async def _change(self, session: Session, handled: Awaitable[bytes], *, handling: str) -> None:
-        """Save what a handler makes of the state; after an error go back to the last state."""
-        self._saves.is_in_handler = True
-        try:
-            session.last_state = await handled
-        except Exception as error:
-            await self._roll_back(session, error, handling)
-        finally:
-            self._saves.is_in_handler = False
-        if not self._gathers_save():
-            await session.save()
-
-    async def _roll_back(self, session: Session, error: Exception, handling: str) -> None:
-        source = self._application.source
-        reason = error.reason if isinstance(error, SnapshotError) else "crashed"
-        note(session, "event", reason, cause=describe_error(error), handling=handling)
-        log_failure(
-            "A handler failed.",
-            error,
-            source,
-            extra={"event": "handler_failed", "topic": self.name, "handling": handling},
-        )
-        await self._application.roll_back(session.last_state)
-
-    def _gathers_save(self) -> bool:
-        """Leave the save to a later flush, where saves are gathered; return whether they are."""
-        if self._saves.take_due() or not self._application.save_interval:
-            return False
-        self._timers.gather_save(self._application.save_interval)
-        return True
+        handled = self._application.handle_frame(frame)
+        await self._handlers.change(session, handled, handling="receive")
 
     # Ending.
 
@@ -339,6 +333,8 @@ class Topic:
     async def _finish(self, texts: tuple[str, ...]) -> None:
         is_gathering = self._timers.stop()
         session = self._session
+        if self._exchange.groups is not None:
+            self._exchange.groups.close()
         if session is not None:
             if is_gathering or session.token:
                 # Saves were gathered, or the storage was away and may be back.
@@ -364,8 +360,5 @@ class Topic:
             self._opened = None
             observers.topic_closed()
         self._saves.release()
+        self._handlers.release()
         del self._application
-
-
-def _refusal(**facts: str | int) -> Reply:
-    return Reply(is_ok=False, response=to_json(facts))

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.metadata import check_name
-from recovery_app._core.persons import combine
 from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Extras, Params, TopicHandle
 from recovery_app._live.protocol import OtherFrame, Payload
-from recovery_app._logins import login_session, refuse_login
+from recovery_app.consumers.admission import AdmissionCheck, is_topic_of
 from recovery_app.consumers.groups import TopicChannel
 from recovery_app.consumers.hooks import HookTable
-from recovery_app.consumers.identity import (
-    FormerPerson,
-    bind_to_person,
-    bind_to_route,
-    bind_to_view,
-    former_persons,
-    identify_client,
-    name_person,
-    person_of,
-    try_load_session,
-    user_of,
-)
+from recovery_app.consumers.identity import bind_to_route, identify_client, user_of
 from recovery_app.consumers.mistakes import warn_of_unset_fields, warn_without_state
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
     from recovery_app.consumers.mixins import RecoveryMixin
 
-_IDENTIFYING = ("get_recovery_view", "get_recovery_binding")
 _MUTABLE = (list, dict, set, bytearray)
 
 
@@ -67,14 +53,7 @@ class ConsumerApplication:
 
     def accepts(self, topic: str) -> bool:
         """Return whether a topic may be joined."""
-        try:
-            check_name("topic", topic)
-        except ValueError:
-            return False
-        return topic == "" or any(
-            topic.startswith(pattern[:-1]) if pattern.endswith("*") else topic == pattern
-            for pattern in self._consumer.recovery_topics
-        )
+        return is_topic_of(self._consumer.recovery_topics, topic)
 
     def make_topic(self, topic: TopicHandle) -> tuple[TopicApplication, TopicChannel]:
         """Return the application's code for a topic, and the channel that groups reach it on."""
@@ -161,70 +140,16 @@ class TopicApplication:
 
     # Joining.
 
-    async def admit(self, params: Params, *, shows_token: bool) -> Admission:
+    def admit(self, params: Params, *, shows_token: bool) -> Coroutine[Any, Any, Admission]:
         """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
-        own = self._hooks.own
-        if "authorize_join" in own:
-            await self._call("authorize_join", self._topic.name, params)
-        if own.isdisjoint(_IDENTIFYING) and (person := person_of(self.consumer.scope)) is not None:
-            view = self._topic.name
-            binding = self._binding(view, person)
-            person = name_person(self.consumer.scope, person)
-        else:
-            view, binding, person = await self.identify()
-        scope = self.consumer.scope
-        # A page knows nothing of the application's own names for persons.
-        aliases = [identify_client(scope)] if "get_recovery_binding" in own else []
-        may_recover = shows_token
-        if shows_token and "should_recover" in own:
-            may_recover = bool(await self._call("should_recover", self._topic.name, params))
-        if not may_recover:
-            return Admission(view, binding, False, person, self.user, aliases=aliases)
-        session = login_session(scope)
-        refusal = None if session is None else await refuse_login(session, scope["user"])
-        refusal = refusal or await try_load_session(scope)
-        former = former_persons(scope, keep_on_login=self.consumer.recovery_keep_on_login)
-        if "get_recovery_binding" in own:
-            former = await self._bind_to_former(former)
-        return Admission(
-            view,
-            binding,
-            True,
-            person,
-            self.user,
-            fallback_bindings=[self._binding(view, each.part) for each in former],
-            fallback_names=[each.name for each in former],
-            aliases=aliases,
-            refusal=refusal,
-        )
+        return self._admission_check().admit(params, shows_token=shows_token)
 
-    async def identify(self) -> tuple[str, bytes, bytes]:
+    def identify(self) -> Coroutine[Any, Any, tuple[str, bytes, bytes]]:
         """Return the view that a token is for, the binding to it and a person, and the person."""
-        view = self._topic.name
-        if "get_recovery_view" in self._hooks.own:
-            view = str(await self._call("get_recovery_view", view))
-        if "get_recovery_binding" in self._hooks.own:
-            person = await self._call_for_binding()
-        else:
-            person = await bind_to_person(self.consumer.scope)
-        return view, self._binding(view, person), name_person(self.consumer.scope, person)
+        return self._admission_check().identify()
 
-    async def _bind_to_former(self, former: list[FormerPerson]) -> list[FormerPerson]:
-        """Return what the application's own hook makes of former persons, if it uses any."""
-        if not self.consumer._recovery_default_used:
-            return []
-        parts = [await self._call_for_binding(each.part) for each in former]
-        return [
-            FormerPerson(own, each.name and own) for own, each in zip(parts, former, strict=True)
-        ]
-
-    async def _call_for_binding(self, person: bytes | None = None) -> bytes:
-        """Return what the application's own hook returns, with ``person`` as its default."""
-        self.consumer._recovery_person = person
-        try:
-            return combine("own", await self._call("get_recovery_binding") or b"")
-        finally:
-            self.consumer._recovery_person = None
+    def _admission_check(self) -> AdmissionCheck:
+        return AdmissionCheck(self.consumer, self._hooks, topic=self._topic.name, route=self._route)
 
     async def mount(self, params: Params) -> Extras:
         """Start afresh."""
@@ -268,6 +193,11 @@ class TopicApplication:
         await self._call(handler, message)
         return self._encode_fields() or await self.encode()
 
+    async def missed_messages(self, group: str) -> bytes:
+        """Load afresh what a durable group has lost; return the state as `encode` does."""
+        await self._call("missed_messages", group)
+        return self._encode_fields() or await self.encode()
+
     async def handle_frame(self, frame: OtherFrame) -> bytes:
         """Handle a frame that isn't of the protocol; return the state as `encode` does."""
         await self._hooks.call_receiver(self.consumer, frame)
@@ -308,10 +238,6 @@ class TopicApplication:
                 self.source,
                 extra={"event": "rollback_failed", "topic": self._topic.name},
             )
-
-    def _binding(self, view: str, person: bytes) -> bytes:
-        kind: type = type(self.consumer)
-        return bind_to_view(kind, view) + self._route + combine(person)
 
     def _call(self, name: str, *arguments: object) -> Awaitable[Any]:
         return self._hooks.call(self.consumer, name, *arguments)

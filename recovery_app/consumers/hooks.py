@@ -28,6 +28,7 @@ HOOKS = (
     "get_recovery_binding",
     "get_recovery_view",
     "migrate_state",
+    "missed_messages",
 )
 _RESTORING = ("migrate_state", "restore_state", "after_recover", "get_recoverable_state")
 _RECEIVING = ("websocket_receive", "receive", "decode_json", "receive_json")

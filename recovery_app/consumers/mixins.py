@@ -257,6 +257,17 @@ class RecoveryConsumerMixin(RecoveryMixin):
         """Return the state of an older ``version`` as one of `recovery_version`."""
         return state
 
+    async def missed_messages(self, group: str) -> None:
+        """Load afresh what ``group`` told: its log has lost messages that this page lacks."""
+
+    async def join_group(self, group: str) -> None:
+        """Be in a durable group: its messages from now on are handled once each, in order."""
+        await self._joined_topic().join_group(group)
+
+    async def leave_group(self, group: str) -> None:
+        """Be in a durable group no more."""
+        await self._joined_topic().leave_group(group)
+
     async def push(self, event: str, payload: Mapping[str, Any]) -> None:
         """Send an event to this topic's client."""
         await self._joined_topic().push(event, payload)
@@ -320,6 +331,17 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
     def migrate_state(self, state: State, version: int) -> State:
         """Return the state of an older ``version`` as one of `recovery_version`."""
         return state
+
+    def missed_messages(self, group: str) -> None:
+        """Load afresh what ``group`` told: its log has lost messages that this page lacks."""
+
+    def join_group(self, group: str) -> None:
+        """Be in a durable group: its messages from now on are handled once each, in order."""
+        async_to_sync(self._joined_topic().join_group)(group)
+
+    def leave_group(self, group: str) -> None:
+        """Be in a durable group no more."""
+        async_to_sync(self._joined_topic().leave_group)(group)
 
     def push(self, event: str, payload: Mapping[str, Any]) -> None:
         """Send an event to this topic's client."""

@@ -82,6 +82,9 @@ EVENTS_REPEATED = Definition(
 CONNECTIONS_FENCED = Definition(
     "connections_fenced", "Connections that were taken over, and went on with a copy."
 )
+MESSAGES_MISSED = Definition(
+    "messages_missed", "Times that a page came back to a group whose log was trimmed beyond it."
+)
 STORAGE_ERRORS = Definition(
     "storage_errors",
     "Calls on the storage that fail.",
@@ -137,6 +140,7 @@ COUNTERS = (
     JOINS_LIMITED,
     EVENTS_REPEATED,
     CONNECTIONS_FENCED,
+    MESSAGES_MISSED,
     STORAGE_ERRORS,
     CONNECTIONS_UNJOINED,
     APPLICATION_ERRORS,

@@ -38,6 +38,7 @@ class Metrics(Observer):
         self._joins_limited = metrics.counter(definitions.JOINS_LIMITED)[()]
         self._events_repeated = metrics.counter(definitions.EVENTS_REPEATED)[()]
         self._connections_fenced = metrics.counter(definitions.CONNECTIONS_FENCED)[()]
+        self._messages_missed = metrics.counter(definitions.MESSAGES_MISSED)[()]
         self._unjoined = metrics.counter(definitions.CONNECTIONS_UNJOINED)
         self._application_errors = metrics.counter(definitions.APPLICATION_ERRORS)
         self._drains = metrics.counter(definitions.DRAINS)[()]
@@ -85,6 +86,9 @@ class Metrics(Observer):
 
     def connection_fenced(self) -> None:
         self._connections_fenced.inc()
+
+    def messages_missed(self) -> None:
+        self._messages_missed.inc()
 
     def connection_opened(self) -> None:
         self._connections_open.inc()

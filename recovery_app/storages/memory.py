@@ -24,7 +24,9 @@ from recovery_app.snapshots import MAX_US, is_marker, read_fencing, socket_id_in
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage, describe
 from recovery_app.storages.browsing import SORTABLE, KeysetCursor, is_behind, value_of
 from recovery_app.storages.memory_journal import MemoryJournal
+from recovery_app.storages.memory_messages import MemoryMessages
 from recovery_app.storages.memory_table import EntryTable, Name, key_of, name_of
+from recovery_app.storages.messages import Messages
 from recovery_app.storages.system_checks import check_memory
 from recovery_app.values import (
     Incident,
@@ -55,6 +57,7 @@ class MemoryStorage(Storage):
 
     supports_atomic_fence = True
     supports_listing = True
+    supports_groups = True
     supports_native_async = True
     supports_journal = True
     keeps_expired = True
@@ -75,6 +78,7 @@ class MemoryStorage(Storage):
         self.max_bytes = max_bytes
         self.clock = clock
         self._table = EntryTable(max_entries, max_bytes)
+        self._messages = MemoryMessages()
         self._journal = MemoryJournal()
         self._lock = threading.RLock()
         kind = type(self)
@@ -96,6 +100,15 @@ class MemoryStorage(Storage):
             found = self._table.find(name)
             self._table.remove(name)
             return found is not None and found[1] > self.clock()
+
+    def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
+        self._messages.append(group, data, self.clock(), published)
+
+    def newest_position(self, group: str) -> str:
+        return self._messages.newest(group)
+
+    def read_messages(self, group: str, after: str, limit: int) -> Messages:
+        return self._messages.read(group, after, limit)
 
     def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
         if self._has_own_bytes:
@@ -149,6 +162,7 @@ class MemoryStorage(Storage):
         return self._lock
 
     def cleanup_expired(self) -> int:
+        self._messages.cleanup(self.clock())
         with self._lock:
             expired = self._table.expired(self.clock())
             for name in expired:

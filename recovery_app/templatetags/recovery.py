@@ -16,7 +16,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest
 from django.template.context import Context
 from django.templatetags.static import static
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html, format_html_join, json_script
 from django.utils.safestring import SafeString
 
 from recovery_app import RecoveryManager, __version__
@@ -27,6 +27,7 @@ register = template.Library()
 logger = logging.getLogger("recovery_app")
 
 _SCRIPT = "recovery_app/recovery.js"
+_STATE_ID = "recovery-state"
 _NO_REQUEST = (
     "A template with a tag of recovery_app was rendered without a request, so visitors get no "
     "cookie and their tokens are bearer tokens. Render it with render(request, …), or pass the "
@@ -69,6 +70,22 @@ def recovery_owner(context: Context) -> str:
     It has the page set the visitor's cookie, too.
     """
     return _find_owner(_find_request(context))
+
+
+@register.simple_tag(takes_context=True)
+def recovery_state(context: Context) -> SafeString:
+    """Return the element that passes `start_state`'s tokens to ``recovery.js``, by topic.
+
+    It is empty where the view stored no state. Put it before the script that joins.
+    """
+    request = _find_request(context)
+    visitor = None if request is None else visitor_of(request)
+    if visitor is None:
+        _warn_once(_NO_REQUEST if request is None else _NO_MIDDLEWARE)
+    if visitor is None or not visitor.states:
+        return SafeString()
+    # In the content, which no selector of a style sheet can read.
+    return json_script(visitor.states, _STATE_ID)
 
 
 def _find_request(context: Context) -> HttpRequest | None:

@@ -21,6 +21,8 @@ class Counter(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
     async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
         self.count = params.get("start", 0)
         self.items: list[Any] = []
+        if "group" in params:
+            await self.join_group(params["group"])
         await self.channel_layer.group_add("everyone", self.channel_name)
         return {"mounted": topic, "params": params}
 
@@ -81,6 +83,8 @@ class SyncCounter(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
     def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
         self.count = params.get("start", 0)
         self.items: list[Any] = []
+        if "group" in params:
+            self.join_group(params["group"])
         self._join_everyone()
         return {"mounted": topic, "params": params}
 

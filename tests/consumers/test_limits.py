@@ -304,6 +304,9 @@ async def _come_and_go(manager: RecoveryManager, consumer: Any, number: int) -> 
         await client.push("add", {"_seq": 1})
         await client.cast("break", {})
         await client.hear()
+        await client.join("room:3", _recv=None, group=f"group {number}")
+        await client.cast("break", {}, topic="room:3")
+        await client.hear()
         if number % 2:
             await client.join("room:1", refuse=True)
             await client.join("room:2", token=token)

@@ -5,7 +5,8 @@ import { createContext, runInContext } from "node:vm";
 import { FILE, SOURCE } from "./support/browser.js";
 
 const NAMES = [
-  "EventError", "LiveViewRecovery", "Recovery", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
+  "EventError", "LiveViewRecovery", "Recovery", "RecoveryChannel", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
+  "version",
 ];
 
 const page = () => createContext({ EventTarget, CustomEvent, URL, AbortController, setTimeout, clearTimeout });

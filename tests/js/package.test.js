@@ -1,7 +1,7 @@
 /** The npm package, as a project has it that has installed the tarball. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -11,13 +11,18 @@ import { build } from "esbuild";
 
 const SOURCE = fileURLToPath(new URL("../../js/", import.meta.url));
 const PROGRAM = fileURLToPath(new URL("support/program.ts", import.meta.url));
+/** The kind and the code of each example in the README that imports something. */
+const EXAMPLES = [...readFileSync(join(SOURCE, "README.md"), "utf8").matchAll(/^```(jsx?|ts)\n(import .*?)^```$/gms)].map(
+  ([, kind, code]) => [kind, code],
+);
 const TSC = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
 const EXPORTS = {
   "django-recovery-app": [
-    "EventError", "LiveViewRecovery", "Recovery", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
+    "EventError", "LiveViewRecovery", "Recovery", "RecoveryChannel", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
+    "version",
   ],
-  "django-recovery-app/phoenix": ["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs"],
-  "django-recovery-app/liveview": ["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs"],
+  "django-recovery-app/phoenix": ["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
+  "django-recovery-app/liveview": ["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
 };
 
 const project = mkdtempSync(join(tmpdir(), "recovery-npm-"));
@@ -40,12 +45,22 @@ for (const [path, names] of Object.entries(EXPORTS)) {
 for (const [resolution, module] of [["nodenext", "nodenext"], ["bundler", "esnext"]]) {
   test(`a strict TypeScript program type-checks with the module resolution ${resolution}`, () => {
     copyFileSync(PROGRAM, join(project, "program.ts"));
+    writeFileSync(join(project, "readme.ts"), EXAMPLES.find(([kind]) => kind === "ts")[1]);
     const options = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022"];
-    const words = [TSC, ...options, "--module", module, "--moduleResolution", resolution, "program.ts"];
+    const words = [TSC, ...options, "--module", module, "--moduleResolution", resolution, "program.ts", "readme.ts"];
     const { status, stdout } = spawnSync(process.execPath, words, { cwd: project, encoding: "utf8" });
     assert.equal(status, 0, stdout);
   });
 }
+
+test("what the README imports is there", async () => {
+  assert.ok(EXAMPLES.length >= 5);
+  for (const [loader, contents] of EXAMPLES) {
+    const external = ["react", "phoenix", "phoenix_live_view"];
+    const stdin = { contents, loader, resolveDir: project };
+    await build({ stdin, bundle: true, format: "esm", target: "es2022", external, logLevel: "error", write: false });
+  }
+});
 
 /** Return the size of a bundle of a program. */
 async function sizeOf(contents) {

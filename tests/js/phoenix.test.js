@@ -5,11 +5,11 @@ import { Socket } from "phoenix";
 import { FakeBrowser, record, dispatched } from "./support/browser.js";
 import { TIMEOUT_MS, TestServer } from "./support/server.js";
 
-const SOON = { timeout: 1000, reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
+const SOON = { reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
 
 /** Connect an npm Socket with a recovered channel. */
 function connect(t, server, tab = new FakeBrowser().open(), params = {}) {
-  const socket = new Socket(`${server.origin}/socket`, { transport: tab.WebSocket, ...SOON });
+  const socket = new Socket(`${server.origin}/socket`, { transport: tab.WebSocket, timeout: 1000, ...SOON });
   const recovery = new tab.app.Recovery("form", SOON);
   const channel = recovery.channel(socket, "lv:form", params);
   socket.connect();

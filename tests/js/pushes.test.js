@@ -28,16 +28,6 @@ onEachTransport(test, "an event for which the page no longer waits is withdrawn,
   assert.deepEqual([items(server), lost], [["kept"], []]);
 });
 
-onEachTransport(test, "a page may wait for as long as it likes", async (page) => {
-  await page.joined();
-  page.goOffline();
-  const pushed = [Infinity, 2 ** 31].map((timeoutMs) => page.view.push("add", { item: "a" }, { timeoutMs }));
-  await page.view.push("add", { item: "b" }, { timeoutMs: 20 }).catch(() => {});
-  assert.equal(page.view.pending.length, 2);
-  await page.back();
-  await Promise.all(pushed);
-});
-
 onEachTransport(test, "an event that is on its way is delivered, and its response is told by `reply`", async (page, server) => {
   await page.joined();
   server.isSlow = true;
@@ -164,3 +154,45 @@ onEachTransport(test, "a view that was closed makes room for the next without a 
   const next = new Page(t, server, page.way, { ...page.options, tab: page.tab });
   assert.equal((await next.joined()).outcome, "recovered");
 });
+
+onEachTransport(test, "what was pushed before any join goes to the page's next of the view, and is told by `reply`", async (page, server, t) => {
+  const early = page.view.push("add", { item: "early" });
+  page.view.close();
+  await assert.rejects(early, lostAs("EventUnconfirmed", "closed"));
+  assert.deepEqual(page.stored, []);
+  const next = new Page(t, server, page.way, { ...page.options, tab: page.tab });
+  const told = dispatched(next.view, "reply");
+  const late = next.view.push("add", { item: "late" });
+  await next.joined();
+  assert.deepEqual((await told).payload, { item: "early" });
+  await late;
+  assert.deepEqual(items(server), ["early", "late"]);
+  const third = new Page(t, server, page.way, { ...page.options, tab: page.tab });
+  assert.deepEqual(third.view.pending, []);
+});
+
+onEachTransport(test, "what was pushed before any join isn't left to a page that comes back from the back/forward cache", async (page, server, t) => {
+  page.view.push("add", { item: "early" });
+  page.view.close();
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  const next = new Page(t, server, page.way, { ...page.options, tab: page.tab });
+  await next.joined();
+  await next.add("late")[0];
+  assert.deepEqual(items(server), ["late"]);
+});
+
+onEachTransport(
+  test,
+  "without a storage, too, a closed view leaves its events to the next",
+  async (page, server, t) => {
+    await page.joined();
+    page.goOffline();
+    page.view.push("add", { item: "kept" });
+    page.view.close();
+    const next = new Page(t, server, page.way, { ...page.options, tab: page.tab });
+    const told = dispatched(next.view, "reply");
+    assert.equal((await next.joined()).outcome, "recovered");
+    assert.deepEqual((await told).response.state, ["kept"]);
+  },
+  () => ({ timeoutMs: 3_600_000, storage: "none" }),
+);

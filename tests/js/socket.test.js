@@ -44,7 +44,7 @@ test("frames are like the npm client's: V2 arrays, string refs, and the join's r
   const { server, socket } = await joined(t);
   await socket.push("add", { item: "a" });
   const [join, add] = server.frames;
-  assert.deepEqual(join, { joinRef: "1", ref: "1", topic: "form:1", event: "phx_join", payload: { id: 1, _line: server.line } });
+  assert.deepEqual(join, { joinRef: "1", ref: "1", topic: "form:1", event: "phx_join", payload: { id: 1, _line: server.line, _recv: null } });
   assert.deepEqual(add, { joinRef: "1", ref: "2", topic: "form:1", event: "add", payload: { item: "a", _seq: 1, _ack: 0, _line: server.line } });
 });
 

@@ -1,5 +1,5 @@
 /** Usage of the client, type-checked by types.test.js. */
-import { EventError, fullJitter, LiveViewRecovery, Recovery, RecoverySocket } from "../../recovery_app/static/recovery_app/recovery.js";
+import { EventError, fullJitter, LiveViewRecovery, Recovery, RecoverySocket, version } from "../../recovery_app/static/recovery_app/recovery.js";
 
 /** @param {{ channel(topic: string, params: object): { join(): any, push(): any, on(): void, onError(): void, onClose(): void, leave(): void } }} npm */
 export function withPhoenix(npm) {
@@ -45,4 +45,26 @@ export async function withNothing() {
   stop();
   // @ts-expect-error there is no such storage
   return new RecoverySocket("/ws/form/", { storage: "cookie" });
+}
+
+/** @param {() => Promise<string>} getTicket */
+export async function withChannels(getTicket) {
+  const socket = new RecoverySocket(async () => `/ws/form/?ticket=${await getTicket()}`, { protocols: ["one"], logger: console });
+  const form = socket.channel("form", async () => ({ id: 1 }), { viewId: "form" });
+  const stops = [
+    form.on("connection", ({ status, code, attempt, nextDelayMs }) => [status, code?.toFixed(), attempt.toFixed(), nextDelayMs?.toFixed()]),
+    form.on("outcome", ({ outcome, elapsedMs }) => [outcome, elapsedMs.toFixed()]),
+    form.on("refused", ({ reason, code }) => [reason, code?.toFixed()]),
+    form.on("changed", ({ items }) => items.length),
+    form.onPushed("outcome", (payload) => payload.anything),
+  ];
+  // @ts-expect-error a detail has no such field
+  form.on("outcome", ({ items }) => items);
+  // @ts-expect-error there is no such status
+  if (form.connection.status === "open") return version;
+  await form.join();
+  for (const stop of stops) stop();
+  form.close();
+  // @ts-expect-error there is no such option
+  return socket.channel("other", {}, { viewID: "other" });
 }

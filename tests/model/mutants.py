@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from recovery_app import fencing
-from recovery_app._live import numbering, topic
+from recovery_app._live import handlers, numbering
 from recovery_app._live.replies import Reply, ReplyCache
 from recovery_app._live.session import Session
 from recovery_app.consumers.application import TopicApplication
@@ -40,11 +40,11 @@ def trim_replies_that_are_wanted(patch: Any) -> None:
 
 
 def apply_repeats(patch: Any) -> None:
-    patch.setattr(topic.Topic, "_apply_once", apply_anything)
+    patch.setattr(handlers.Handlers, "apply_once", apply_anything)
 
 
 async def apply_anything(self: Any, session: Session, message: Any, numbers: Any) -> Reply:
-    reply = await self._apply(session, message)
+    reply = await self.apply(session, message)
     session.replies.applied = numbers.seq - 1
     session.replies.add(reply)
     await session.save()
@@ -274,8 +274,8 @@ CLIENT: dict[str, tuple[str, str]] = {
         "this.#handleReply(queued, reply, round);",
     ),
     "ignore a pushed token": (
-        'if (event === "recovery:token") this.keep(payload);\n    this.#serverEvents',
-        "this.#serverEvents",
+        'if (event === "recovery:token") this.view.keep(payload);',
+        "",
     ),
 }
 """Replacements in the sources of recovery.js, in js/src."""

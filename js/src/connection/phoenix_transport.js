@@ -8,6 +8,7 @@
 export function phoenixTransport(channel) {
   const send = channel.push.bind(channel);
   return {
+    takesPushes: typeof channel.trigger === "function",
     send(event, payload, onReply) {
       if (!channel.canPush()) return false;
       const push = send(event, payload);

@@ -1,10 +1,11 @@
 import { randomWord } from "../browser.js";
+import { checkPushOptions } from "../options.js";
 import { Timer } from "../timer.js";
 import { EventStorage } from "./event_storage.js";
 import { orphanListener, promiseListener } from "./listeners.js";
 import { Ownership } from "./ownership.js";
 import { copyEvent, toPageEvent } from "./page_event.js";
-import { checkPatience, onImpatience } from "./patience.js";
+import { onImpatience } from "./patience.js";
 import { QueuedEvent } from "./queued_event.js";
 import { Suspects } from "./suspects.js";
 /** @import { LostReason, Outcome, PageEvent, Payload, PushOptions } from "../types.js" */
@@ -54,6 +55,11 @@ export class EventQueue {
     return this.events.filter((queued) => !queued.isAnswered && this.#ownership.isOwn(queued));
   }
 
+  /** The size of the largest event that awaits its reply; 0 if none does. */
+  get sentBytes() {
+    return Math.max(0, ...this.events.filter(({ stage }) => stage === "sent").map(({ sizeBytes }) => sizeBytes));
+  }
+
   /** Whether events are sent now. */
   get isSending() {
     return this.#sender !== null;
@@ -65,7 +71,7 @@ export class EventQueue {
     /** @type {PageEvent} */ let copy;
     try {
       copy = copyEvent(event, payload);
-      checkPatience(options);
+      checkPushOptions(options);
     } catch (error) {
       return Promise.reject(error); // a mistake of the page's, which the console shows unless it is caught
     }
@@ -255,6 +261,7 @@ export class EventQueue {
     this.#storage = storage;
     this.#setAside = storage.load().map((stored) => this.#orphan(stored));
     this.#takeBack();
+    this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
   }
 
   /** Leave all events to the storage, and accept no more. */
@@ -263,6 +270,7 @@ export class EventQueue {
     this.save();
     this.#isClosed = true;
     const left = this.events;
+    this.#storage.leave(left);
     this.events = [];
     this.#setAside = [];
     this.#storage = new EventStorage("", "none");

@@ -8,6 +8,13 @@ import { isStoredEvent } from "./queued_event.js";
 const MAX_SETTLED = 100;
 const MAX_SETTLED_CHARS = 100_000;
 
+/** What closed views of this page have left, and the tab's storage doesn't have: what was pushed before anybody had joined,
+ * or with the storage "none". By the key of the view. @type {Map<string, StoredEvent[]>} */
+const leftInMemory = new Map();
+
+/** Forget it on a page that comes back from the back/forward cache: somebody else may be there. @param {any} shown */
+const forgetLeft = ({ persisted }) => persisted && leftInMemory.clear();
+
 /** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
 
 /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
@@ -24,6 +31,20 @@ export class EventStorage {
   /** @returns {StoredEvent[]} */
   load() {
     return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+  }
+
+  /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
+  leave(events) {
+    const stored = new Set(this.load().map(({ id }) => id));
+    leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
+    globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
+  }
+
+  /** Return what was left, for one `Recovery`. @returns {StoredEvent[]} */
+  takeLeft() {
+    const left = leftInMemory.get(this.#key) ?? [];
+    leftInMemory.delete(this.#key);
+    return left;
   }
 
   /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */

@@ -1,21 +1,10 @@
 /** How long a page waits for the response to an event. */
 /** @import { PushOptions } from "../types.js" */
 
-/** The longest time of a timer. With a longer one, or Infinity, it would end at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
-/** Throw a TypeError for options that mean nothing. @param {PushOptions} options */
-export function checkPatience({ signal, timeoutMs }) {
-  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
-    throw new TypeError("signal must be an AbortSignal");
-  }
-  if (timeoutMs !== undefined && !(timeoutMs > 0)) throw new TypeError("timeoutMs must be a positive number");
-}
-
 /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
  * @param {PushOptions} options @param {() => void} giveUp @returns {() => void} */
 export function onImpatience({ signal, timeoutMs }, giveUp) {
-  const timer = timeoutMs === undefined || timeoutMs > MAX_TIMER_MS ? undefined : setTimeout(giveUp, timeoutMs);
+  const timer = timeoutMs === undefined ? undefined : setTimeout(giveUp, timeoutMs);
   signal?.addEventListener("abort", giveUp, { once: true });
   return () => {
     clearTimeout(timer);

@@ -1,7 +1,7 @@
 /** Tokens: secrets, which are kept in the tab's storage and never put into a URL or a log line. */
 import { tryOrNull } from "../browser.js";
 import { acquirePageLock } from "./page_lock.js";
-import { keyOf } from "./storage_keys.js";
+import { keyOf, receivedKeyOf } from "./storage_keys.js";
 /** @import { StorageKind } from "../types.js" */
 
 /** @type {Map<string, TokenStore>} */
@@ -12,6 +12,8 @@ export class TokenStore {
   /** @type {string | null} */ #token;
   /** @type {StorageKind} */ #storage;
   #key;
+  #receivedKey;
+  #received = 0;
   #isPresented = false;
   /** Whether the browser's storage has the token. */ #isStored = false;
 
@@ -26,8 +28,10 @@ export class TokenStore {
   /** @param {string} viewId @param {StorageKind} storage */
   constructor(viewId, storage) {
     this.#key = keyOf(viewId);
+    this.#receivedKey = receivedKeyOf(viewId);
     this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
     this.#token = this.#read();
+    this.#received = this.#readReceived();
     this.#isStored = this.#token !== null;
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -50,12 +54,29 @@ export class TokenStore {
     this.#isStored = this.#read() === token;
   }
 
+  /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
+  get received() {
+    return this.#received;
+  }
+
+  /** @param {number} number of a push */
+  saveReceived(number) {
+    if (number === this.#received) return;
+    this.#received = number;
+    tryOrNull(() => this.#webStorage()?.setItem(this.#receivedKey, String(number)));
+  }
+
+  #readReceived() {
+    return Number(tryOrNull(() => this.#webStorage()?.getItem(this.#receivedKey))) || 0;
+  }
+
   /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
    * whether that page has removed it. */
   readAgain() {
     const stored = this.#read();
     if (stored === this.#token || (stored === null && !this.#isStored)) return false;
     this.#token = stored;
+    this.#received = this.#readReceived();
     this.#isStored = stored !== null;
     return true;
   }
@@ -63,6 +84,7 @@ export class TokenStore {
   remove() {
     this.#token = null;
     tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
+    this.saveReceived(0);
   }
 
   /**
@@ -76,6 +98,7 @@ export class TokenStore {
     if (release === null) return;
     this.#storage = "localStorage";
     this.#token = this.#read();
+    this.#received = this.#readReceived();
     this.#isStored = this.#token !== null;
   }
 

@@ -6,6 +6,37 @@ export type StorageKind = "sessionStorage" | "localStorage" | "none";
 export type Outcome = "new" | "recovered" | "copied" | "expired" | "not_found" | "superseded" | "rejected" | "version" | "failed" | "unavailable";
 export type Payload = Record<string, any>;
 export type Params = Payload | (() => Payload);
+export type SocketParams = Params | (() => Promise<Payload>);
+export type SocketUrl = string | URL | (() => string | URL | Promise<string | URL>);
+export type Protocols = string | string[] | (() => string | string[] | Promise<string | string[]>);
+export type ConnectionStatus = "connecting" | "connected" | "reconnecting" | "disconnected";
+/**
+ * detail of the event "connection", and the property of that name
+ */
+export type ConnectionDetail = {
+    /**
+     * "connecting" until the first join, "reconnecting" after it; "disconnected" if nothing is tried
+     */
+    status: ConnectionStatus;
+    /**
+     * with which the last connection was closed, if that is known
+     */
+    code: number | null;
+    /**
+     * how many times it was tried since the view was joined
+     */
+    attempt: number;
+    /**
+     * how long the next try was put off when the last one had failed; null while it runs
+     */
+    nextDelayMs: number | null;
+};
+export type Log = (level: "debug" | "info" | "warn", message: string, data?: object) => void;
+export type Logger = Log | {
+    debug?: (...what: any[]) => void;
+    info?: (...what: any[]) => void;
+    warn?: (...what: any[]) => void;
+};
 /**
  * returns the milliseconds to wait before try 1, 2, 3, …
  */
@@ -79,6 +110,14 @@ export type LostDetail = {
     events: PageEvent[];
 };
 /**
+ * what a channel joins, made by its socket
+ */
+export type ChannelTopic = {
+    start(): Promise<Payload>;
+    want(): void;
+    end(isLeave: boolean): void;
+};
+/**
  * status: "ok", "error", or "timeout" if there is no reply
  */
 export type Reply = {
@@ -89,6 +128,38 @@ export type Reply = {
  * detail of the event "reply"
  */
 export type ReplyDetail = PageEvent & Reply;
+/**
+ * detail of the event "refused": one of these, or the error response of a join
+ */
+export type RefusedDetail = {
+    /**
+     * "closed", "handshake", "url", "protocols", "params", "replaced", or what the server says
+     */
+    reason?: any;
+    /**
+     * with which the connection was closed
+     */
+    code?: number | undefined;
+    /**
+     * how many were refused in a row
+     */
+    tries?: number | undefined;
+    /**
+     * of a function of the page's
+     */
+    error?: any;
+};
+/**
+ * the details of a view's own events
+ */
+export type ViewEvents = {
+    status: Status;
+    connection: ConnectionDetail;
+    outcome: OutcomeDetail;
+    lost: LostDetail;
+    reply: ReplyDetail;
+    refused: RefusedDetail & Payload;
+};
 /**
  * sends the events of a view; it must not buffer or resend them
  */
@@ -102,6 +173,10 @@ export type Transport = {
      * makes the joined channel join again
      */
     rejoin: () => void;
+    /**
+     * whether each push of the server passes through `receive`
+     */
+    takesPushes?: boolean | undefined;
     /**
      * whether what was sent is still leaving this machine
      */
@@ -134,6 +209,10 @@ export type RecoveryOptions = {
      */
     timeoutMs?: number | undefined;
     rejoinAfterMs?: Backoff | undefined;
+    /**
+     * is told what happens, without payloads, tokens and URLs: a function, or an object such as console
+     */
+    logger?: Logger | undefined;
 };
 /**
  * the part used of the npm client's Channel
@@ -141,9 +220,14 @@ export type RecoveryOptions = {
 export type PhoenixChannel = {
     join: (timeout?: number) => any;
     on: (event: string, callback: (payload: any) => void) => unknown;
+    /**
+     * what calls the callbacks of `on`
+     */
+    trigger?: ((event: string, payload?: any, ...rest: any[]) => void) | undefined;
     onError: (callback: () => void) => unknown;
     onClose: (callback: () => void) => unknown;
     push: (...what: any) => any;
+    onMessage?: ((...what: any) => any) | undefined;
 };
 /**
  * the part used of the npm client's Socket
@@ -154,7 +238,7 @@ export type PhoenixSocket<C = any> = {
 };
 export type RecoverySocketOptions = {
     /**
-     * default: the path and the query of the URL, and the topic
+     * default: the path and the query of the URL, and the topic; required if the URL is a function
      */
     viewId?: string | undefined;
     /**
@@ -166,8 +250,15 @@ export type RecoverySocketOptions = {
      */
     timeoutMs?: number | undefined;
     reconnectAfterMs?: Backoff | undefined;
+    /**
+     * subprotocols of the WebSocket
+     */
+    protocols?: Protocols | undefined;
 };
 export type SocketOptions = RecoveryOptions & RecoverySocketOptions;
+export type ChannelOptions = RecoveryOptions & {
+    viewId?: string;
+};
 
 /** Why an event has no reply, or an error as its reply. `name` tells the cases apart. */
 export class EventError extends Error {
@@ -184,9 +275,10 @@ export type EventErrorName = "EventRefused" | "EventUnconfirmed" | "EventLost" |
 /**
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
- * Dispatches "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
- * ReplyDetail, for an event that was pushed before the page was reloaded).
- * Other clients call `joinPayload`, `joined`, `dropped`, `keep` and, to send events, `carry`.
+ * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
+ * pushes of the server are gone.
+ * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 export class Recovery extends EventTarget {
     /**
@@ -198,12 +290,42 @@ export class Recovery extends EventTarget {
     /** @type {Outcome | null} */ outcome: Outcome | null;
     /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
     nameView(viewId: string): void;
+    /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
+    beginWith(topic: string): void;
     /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
     get ready(): Promise<void>;
     get token(): string | null;
     /** The events without a reply, oldest first. Those from before a reload are here once it is known that the same
      * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
     get pending(): PageEvent[];
+    /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
+     * @returns {ConnectionDetail} */
+    get connection(): ConnectionDetail;
+    /**
+     * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
+     * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+     * @template {keyof ViewEvents} T
+     * @overload
+     * @param {T} type
+     * @param {(detail: ViewEvents[T]) => void} callback
+     * @returns {() => void}
+     */
+    on<T extends keyof ViewEvents>(type: T, callback: (detail: ViewEvents[T]) => void): () => void;
+    /**
+     * @overload
+     * @param {string} type
+     * @param {(payload: any) => void} callback
+     * @returns {() => void}
+     */
+    on(type: string, callback: (payload: any) => void): () => void;
+    /** Call a function with the payload of each event of this name that the server pushes, also if a view has an event of
+     * that name itself. Return a function that ends that.
+     * @param {string} event @param {(payload: any) => void} callback @returns {() => void} */
+    onPushed(event: string, callback: (payload: any) => void): () => void;
+    /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
+    heard(event: string, payload: unknown): void;
+    /** The size of the largest event that awaits its reply; 0 if none does. */
+    get sentBytes(): number;
     /** Send an event, now or after the next join, in order. Return a promise for the response, which
      * rejects with an EventError if there is none.
      * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
@@ -237,8 +359,10 @@ export class Recovery extends EventTarget {
     joinPayload(params?: Params): Payload;
     /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
     joined(reply?: Payload | null): Payload;
-    /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
-    dropped(closeCode?: number): void;
+    /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known
+     * @param {number | null} [nextDelayMs] how long until the next try, if known; null if there is none
+     * @param {boolean} [isBlamed] whether it may have been closed over the size of an event of this view */
+    dropped(closeCode?: number, nextDelayMs?: number | null, isBlamed?: boolean): void;
     /** Store a new token, from a join or from the event `recovery:token`. Without one, the old token stays. A token of
      * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
      * @param {{ token?: string | null, owner?: string }} pushed */
@@ -246,6 +370,9 @@ export class Recovery extends EventTarget {
         token?: string | null;
         owner?: string;
     }): void;
+    /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
+     * each push pass through here says so (`takesPushes`). @param {any} payload */
+    receive(payload: any): any;
     /** Dispatch an event. @param {string} type @param {unknown} detail */
     tell(type: string, detail: unknown): void;
     #private;
@@ -278,36 +405,73 @@ export class LiveViewRecovery {
     #private;
 }
 
+/** @import { ChannelTopic, Payload, RecoveryOptions } from "./types.js" */
+/** A view with a topic of its own on a shared `RecoverySocket`, made by its `channel`. */
+export class RecoveryChannel extends Recovery {
+    /** @param {RecoveryOptions & { viewId: string }} options @param {(view: Recovery) => ChannelTopic} makeTopic */
+    constructor(options: RecoveryOptions & {
+        viewId: string;
+    }, makeTopic: (view: Recovery) => ChannelTopic);
+    /** Join, and do so again after every disconnect. Return a promise for the response of the first join, also if it is
+     * called again. @returns {Promise<Payload>} */
+    join(): Promise<Payload>;
+    /** Leave the topic permanently, and discard the events without a reply. The token stays; `forget` removes it. */
+    leave(): void;
+    #private;
+}
+
+/** @import { ChannelOptions, Payload, SocketOptions, SocketParams, SocketUrl } from "./types.js" */
 /**
- * One topic on a WebSocket that reconnects automatically.
+ * A WebSocket that reconnects automatically, with one topic that is joined by `join`, or several by `channel`.
  *
- * Dispatches the events of Recovery, and "refused". Its detail is the error response of a join, or
- * `{ reason: "closed", code, tries }` if the server closes the connection with a code that means so (4xxx, 1008), or
- * `{ reason: "handshake", code, tries }` if the connection can't be opened again and again. All is tried again, less
- * and less often.
+ * Dispatches the events of Recovery, and "refused", as its channels do: with the error response of a join; with
+ * `{ reason: "closed", code, tries }` if the server closes the connection with a code that means so (4xxx, 1008); with
+ * `{ reason: "handshake", code, tries }` if the connection can't be opened again and again; and with
+ * `{ reason, error, tries }` if a function of the page's fails: "url", "protocols" or "params". All is tried again,
+ * less and less often.
  */
 export class RecoverySocket extends Recovery {
-    /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
-    constructor(url: string, options?: SocketOptions);
+    /** @param {SocketUrl} url as for a WebSocket, or a path on this page's host; or a function that returns or promises one,
+     * called for each connection @param {SocketOptions} [options] */
+    constructor(url: SocketUrl, options?: SocketOptions);
     /**
      * Connect and join, and do so again after every disconnect. Return a promise for the response of the first join;
      * "outcome" has that of each.
-     * @param {string} topic @param {Params} [params] @returns {Promise<Payload>}
+     * @param {string} topic @param {SocketParams} [params] called for each join, if it is a function
+     * @returns {Promise<Payload>}
      */
-    join(topic: string, params?: Params): Promise<Payload>;
-    /** Call a function whenever the server pushes an event of this name. Return a function that removes it.
-     * @param {string} event @param {(payload: any) => void} callback */
-    on(event: string, callback: (payload: any) => void): () => void;
+    join(topic: string, params?: SocketParams): Promise<Payload>;
+    /**
+     * Return a view for another topic on this connection, which opens when the first one joins and closes when the last
+     * one has left. Its options are those of the socket unless it has its own.
+     * @overload
+     * @param {string} topic
+     * @param {SocketParams} [params]
+     * @param {ChannelOptions} [options]
+     * @returns {RecoveryChannel}
+     */
+    channel(topic: string, params?: SocketParams | undefined, options?: ChannelOptions | undefined): RecoveryChannel;
+    /**
+     * @overload
+     * @param {object} socket of an npm client: only for a `Recovery`
+     * @param {string} topic
+     * @param {any} [params]
+     * @returns {never}
+     */
+    channel(socket: object, topic: string, params?: any): never;
     /** Connect again after `disconnect`. */
     connect(): void;
     /** Close the connection until `connect`. Events pushed meanwhile are queued. */
     disconnect(): void;
     /** Close the connection as a network failure would, and reconnect. */
     drop(): void;
-    /** Leave the topic permanently. The token stays; `forget` removes it. */
+    /** Leave all topics permanently. The tokens stay; `forget` removes them. */
     leave(): void;
     #private;
 }
+
+/** The version of the package, which is also that of the Python package. */
+export const version: "0.1.0";
 
 /** Waiting times between tries. */
 /** @import { Backoff } from "./types.js" */

@@ -48,6 +48,84 @@ var EventError = class extends Error {
   }
 };
 
+// src/options.js
+/** The options of a page, checked: a wrong one must not show weeks later, in an outage. */
+var MAX_MS = 2 ** 31 - 1;
+/** @typedef {[isRight: (value: any) => boolean, what: string]} Kind */
+/** @param {string} type @param {any} value */
+var is = (type, value) => typeof value === type;
+/** @type {Kind} */
+var TEXT = [(value) => is("string", value), "a string"];
+/** @type {Kind} */
+var FUNCTION = [(value) => is("function", value), "a function"];
+/** @type {Kind} */
+var COUNT = [(value) => is("number", value) && value >= 0, "a number"];
+/** @type {Kind} */
+var MS = [
+  (value) => is("number", value) && value > 0 && value <= MAX_MS,
+  `a positive number of milliseconds, such as 10000, and at most ${MAX_MS}`
+];
+/** @type {Kind} */
+var SIGNAL = [(value) => is("function", value?.addEventListener), "an AbortSignal"];
+/** @param {any} value */
+var isText = (value) => is("string", value) || Array.isArray(value) && value.every((each) => is("string", each));
+/** @type {Record<string, Kind>} */
+var VIEW_OPTIONS = {
+  viewId: TEXT,
+  storage: [(value) => ["sessionStorage", "localStorage", "none"].includes(value), '"sessionStorage", "localStorage" or "none"'],
+  owner: TEXT,
+  maxKept: COUNT,
+  maxKeptChars: COUNT,
+  timeoutMs: MS,
+  heartbeatMs: MS,
+  reconnectAfterMs: FUNCTION,
+  rejoinAfterMs: FUNCTION,
+  protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns one"],
+  logger: [(value) => is("function", value) || is("object", value) && value !== null, "a function, or an object such as console"]
+};
+/** @type {Record<string, Kind>} */
+var PUSH_OPTIONS = { signal: SIGNAL, timeoutMs: MS };
+/** Return how many letters two names differ by. @param {string} one @param {string} other */
+function distance(one, other) {
+  let row = [...other, ""].map((_, column) => column);
+  [...one].forEach((letter, line) => {
+    const next = [line + 1];
+    for (const [column, each] of [...other].entries()) {
+      next.push(Math.min(row[column] + Number(letter !== each), row[column + 1] + 1, next[column] + 1));
+    }
+    row = next;
+  });
+  return row[other.length];
+}
+/** Return the options that the page has given: undefined is none. Throw a TypeError for one that means nothing.
+ * @template {object} T @param {string} where @param {T} options @param {Record<string, Kind>} kinds @returns {T} */
+function check(where, options, kinds) {
+  if (options === null || !is("object", options)) throw new TypeError(`${where}: the options must be an object`);
+  const given = Object.entries(options).filter(([, value]) => value !== void 0);
+  for (const [name, value] of given) {
+    const kind = Object.hasOwn(kinds, name) ? kinds[name] : void 0;
+    if (kind === void 0) {
+      const far = (known) => distance(name.toLowerCase(), known.toLowerCase());
+      const [nearest] = Object.keys(kinds).sort((a, b) => far(a) - far(b));
+      throw new TypeError(`${where}: there is no option ${name}. Did you mean ${nearest}?`);
+    }
+    const shown = is("string", value) || is("number", value) ? value : value === null ? "null" : typeof value;
+    if (!kind[0](value)) throw new TypeError(`${where}: ${name} must be ${kind[1]}, not ${shown}. Leave it out for the default.`);
+  }
+  return (
+    /** @type {T} */
+    Object.fromEntries(given)
+  );
+}
+/** Check the options of a view or a socket. @template {object} T @param {string} where @param {T} options */
+function checkOptions(where, options) {
+  return check(where, options, VIEW_OPTIONS);
+}
+/** Check the options of a push. @template {object} T @param {T} options */
+function checkPushOptions(options) {
+  return check("push", options, PUSH_OPTIONS);
+}
+
 // src/browser.js
 /** What the page asks of its browser. */
 /** Return the result of `action`, or null if it throws, as any access to a storage may.
@@ -70,12 +148,34 @@ function namesOfPage(given) {
   element?.dataset.recoveryOwner || "";
   return names.split(" ").filter((name) => name !== "");
 }
-/** Return whether the page is being prepared and isn't shown yet: its storage may be a copy. */
-function isPrerendering() {
-  return Boolean(
+/** Resolves when the page is no longer being prepared: until it is shown, its storage may be a copy.
+ * @param {() => void} wake called when it is shown, unless it is already @returns {Promise<void>} */
+function whenActive(wake) {
+  const page = (
     /** @type {any} */
-    globalThis.document?.prerendering
+    globalThis.document
   );
+  if (!page?.prerendering) return Promise.resolve();
+  return new Promise((resolve) => page.addEventListener("prerenderingchange", () => resolve(wake()), { once: true }));
+}
+/** Call a function when the page comes back from the back/forward cache, and one when it may be left for good.
+ * @param {AbortSignal} signal ends that @param {() => void} wake @param {() => void} save */
+function onPageLife(signal, wake, save) {
+  const listening = { capture: true, signal };
+  const show = ({ persisted }) => persisted && wake();
+  globalThis.addEventListener?.("pageshow", show, listening);
+  for (const type of ["pagehide", "visibilitychange"]) globalThis.addEventListener?.(type, save, listening);
+}
+/** Call a function with the detail of each event of a type. Return a function that ends that.
+ * @param {EventTarget} target @param {string} type @param {(detail: any) => void} callback */
+function listen(target, type, callback) {
+  if (typeof callback !== "function") throw new TypeError(`on(${JSON.stringify(type)}, …) needs a function to call`);
+  const listener = (event) => callback(
+    /** @type {CustomEvent} */
+    event.detail
+  );
+  target.addEventListener(type, listener);
+  return () => target.removeEventListener(type, listener);
 }
 /**
  * Have Firefox load this page again when somebody comes back to it. From its back/forward cache, a page would come with
@@ -108,28 +208,6 @@ function isDenial(code) {
   return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
 }
 
-// src/connection/phoenix_transport.js
-/**
- * Return a transport for a channel of the npm `phoenix` client. It bypasses the channel's buffer, which is sent after
- * the next join, when the queue resends the same events.
- * @param {any} channel @returns {Transport}
- */
-function phoenixTransport(channel) {
-  const send = channel.push.bind(channel);
-  return {
-    send(event, payload, onReply) {
-      if (!channel.canPush()) return false;
-      const push = send(event, payload);
-      for (const status of ["ok", "error", "timeout"]) {
-        push.receive(status, (response) => onReply({ status, response }));
-      }
-      return true;
-    },
-    // as if the server had reported a crash: the only way to make the client rejoin by its own rules
-    rejoin: () => channel.trigger("phx_error")
-  };
-}
-
 // src/timer.js
 /** A function that is called later, at most one at a time. */
 var Timer = class {
@@ -150,8 +228,135 @@ var Timer = class {
   }
 };
 
+// src/connection/connection_state.js
+/** How long a change has to last until the page is told: what is shorter would only flicker. */
+var SETTLED_AFTER_MS = 1e3;
+/** @type {ConnectionDetail} */
+var NOTHING = { status: "disconnected", code: null, attempt: 0, nextDelayMs: null };
+/**
+ * The state of a view's connection, and what the page has been told of it.
+ *
+ * A first "connected" and each "disconnected", which the page or the server has asked for, are told at once. An
+ * outage is told once it has lasted for a second, and its end once that has. So an outage of many tries, or of
+ * connections that don't hold, is told as one.
+ */
+var ConnectionState = class {
+  current = NOTHING;
+  /** @type {ConnectionStatus} */
+  #told = "disconnected";
+  #hasJoined = false;
+  #isTrying = false;
+  #timer = new Timer();
+  #tell;
+  /** @param {(detail: ConnectionDetail) => void} tell */
+  constructor(tell) {
+    this.#tell = tell;
+  }
+  /** Note that a connection, or a join, is being tried. */
+  markTrying() {
+    const attempt = this.current.attempt + Number(!this.#isTrying);
+    this.#isTrying = true;
+    this.#set({ ...this.current, status: this.#lack, attempt, nextDelayMs: null });
+  }
+  markJoined() {
+    this.#isTrying = false;
+    this.#hasJoined = true;
+    this.#set({ ...NOTHING, status: "connected" });
+  }
+  /** @param {number | null} code @param {number | null | undefined} nextDelayMs until the next try; null if there is none */
+  markLost(code, nextDelayMs) {
+    this.#isTrying = false;
+    if (nextDelayMs !== null) return this.#set({ ...this.current, status: this.#lack, code, nextDelayMs: nextDelayMs ?? null });
+    this.#hasJoined = false;
+    this.#set({ ...NOTHING, code });
+  }
+  /** Tell the page nothing more. */
+  stop() {
+    this.#timer.clear();
+  }
+  /** @returns {ConnectionStatus} */
+  get #lack() {
+    return this.#hasJoined ? "reconnecting" : "connecting";
+  }
+  /** @param {ConnectionDetail} next */
+  #set(next) {
+    this.current = Object.freeze(next);
+    const isAtOnce = next.status === "disconnected" || next.status === "connected" && this.#told !== "reconnecting";
+    if (next.status === this.#told) this.#timer.clear();
+    else if (isAtOnce) this.#announce();
+    else if (!this.#timer.isSet) this.#timer.set(SETTLED_AFTER_MS, () => this.#announce());
+  }
+  #announce() {
+    this.#timer.clear();
+    this.#told = this.current.status;
+    this.#tell(this.current);
+  }
+};
+
+// src/connection/phoenix_transport.js
+/**
+ * Return a transport for a channel of the npm `phoenix` client. It bypasses the channel's buffer, which is sent after
+ * the next join, when the queue resends the same events.
+ * @param {any} channel @returns {Transport}
+ */
+function phoenixTransport(channel) {
+  const send = channel.push.bind(channel);
+  return {
+    takesPushes: typeof channel.trigger === "function",
+    send(event, payload, onReply) {
+      if (!channel.canPush()) return false;
+      const push = send(event, payload);
+      for (const status of ["ok", "error", "timeout"]) {
+        push.receive(status, (response) => onReply({ status, response }));
+      }
+      return true;
+    },
+    // as if the server had reported a crash: the only way to make the client rejoin by its own rules
+    rejoin: () => channel.trigger("phx_error")
+  };
+}
+
+// src/connection/phoenix_channel.js
+/** The events of a channel that no server has pushed. */
+var PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
+/**
+ * Have a view told what happens to a channel of the npm `phoenix` client, and send its events. Return the channel.
+ * @template {PhoenixChannel} C @param {Recovery} view @param {C} channel
+ * @param {() => void} onPush called when the page uses the channel's own `push`
+ */
+function phoenixChannel(view, channel, onPush) {
+  const join = channel.join.bind(channel);
+  channel.join = (timeout) => join(timeout).receive("ok", (reply) => view.joined(reply));
+  channel.on("recovery:token", (pushed) => view.keep(pushed));
+  channel.onError(() => view.dropped());
+  channel.onClose(() => view.dropped(void 0, null));
+  const trigger = channel.trigger?.bind(channel);
+  if (trigger) {
+    channel.trigger = (event, payload, ...rest) => {
+      const told = view.receive(payload);
+      if (told !== null) trigger(event, told, ...rest);
+    };
+  }
+  const { onMessage } = channel;
+  channel.onMessage = (...message) => {
+    if (!PROTOCOL_EVENT.test(message[0])) view.heard(message[0], message[1]);
+    return onMessage ? onMessage.apply(channel, message) : message[1];
+  };
+  view.carry(phoenixTransport(channel));
+  const push = channel.push.bind(channel);
+  channel.push = (...what) => {
+    onPush();
+    return push(...what);
+  };
+  return channel;
+}
+
 // src/tokens/storage_keys.js
 /** Names in the browser's storages. */
+/** Return the key of the number of the newest push that a view has. @param {string} viewId */
+function receivedKeyOf(viewId) {
+  return `${keyOf(viewId)}:events:received`;
+}
 /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
  * @param {string} viewId */
 function keyOf(viewId) {
@@ -262,6 +467,11 @@ function isStoredEvent(stored) {
 /** How many events of other pages, and how many characters of their replies, are remembered as settled. */
 var MAX_SETTLED = 100;
 var MAX_SETTLED_CHARS = 1e5;
+/** What closed views of this page have left, and the tab's storage doesn't have: what was pushed before anybody had joined,
+ * or with the storage "none". By the key of the view. @type {Map<string, StoredEvent[]>} */
+var leftInMemory = /* @__PURE__ */ new Map();
+/** Forget it on a page that comes back from the back/forward cache: somebody else may be there. @param {any} shown */
+var forgetLeft = ({ persisted }) => persisted && leftInMemory.clear();
 /** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
 /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
 var EventStorage = class {
@@ -275,6 +485,18 @@ var EventStorage = class {
   /** @returns {StoredEvent[]} */
   load() {
     return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+  }
+  /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
+  leave(events) {
+    const stored = new Set(this.load().map(({ id }) => id));
+    leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
+    globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
+  }
+  /** Return what was left, for one `Recovery`. @returns {StoredEvent[]} */
+  takeLeft() {
+    const left = leftInMemory.get(this.#key) ?? [];
+    leftInMemory.delete(this.#key);
+    return left;
   }
   /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */
   loadSettled() {
@@ -393,19 +615,10 @@ var Ownership = class {
 
 // src/events/patience.js
 /** How long a page waits for the response to an event. */
-/** The longest time of a timer. With a longer one, or Infinity, it would end at once. */
-var MAX_TIMER_MS = 2 ** 31 - 1;
-/** Throw a TypeError for options that mean nothing. @param {PushOptions} options */
-function checkPatience({ signal, timeoutMs }) {
-  if (signal !== void 0 && typeof signal?.addEventListener !== "function") {
-    throw new TypeError("signal must be an AbortSignal");
-  }
-  if (timeoutMs !== void 0 && !(timeoutMs > 0)) throw new TypeError("timeoutMs must be a positive number");
-}
 /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
  * @param {PushOptions} options @param {() => void} giveUp @returns {() => void} */
 function onImpatience({ signal, timeoutMs }, giveUp) {
-  const timer = timeoutMs === void 0 || timeoutMs > MAX_TIMER_MS ? void 0 : setTimeout(giveUp, timeoutMs);
+  const timer = timeoutMs === void 0 ? void 0 : setTimeout(giveUp, timeoutMs);
   signal?.addEventListener("abort", giveUp, { once: true });
   return () => {
     clearTimeout(timer);
@@ -526,6 +739,10 @@ var EventQueue = class {
   get pending() {
     return this.events.filter((queued) => !queued.isAnswered && this.#ownership.isOwn(queued));
   }
+  /** The size of the largest event that awaits its reply; 0 if none does. */
+  get sentBytes() {
+    return Math.max(0, ...this.events.filter(({ stage }) => stage === "sent").map(({ sizeBytes }) => sizeBytes));
+  }
   /** Whether events are sent now. */
   get isSending() {
     return this.#sender !== null;
@@ -537,7 +754,7 @@ var EventQueue = class {
     let copy;
     try {
       copy = copyEvent(event, payload);
-      checkPatience(options);
+      checkPushOptions(options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -712,6 +929,7 @@ var EventQueue = class {
     this.#storage = storage;
     this.#setAside = storage.load().map((stored) => this.#orphan(stored));
     this.#takeBack();
+    this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
   }
   /** Leave all events to the storage, and accept no more. */
   handOver() {
@@ -719,6 +937,7 @@ var EventQueue = class {
     this.save();
     this.#isClosed = true;
     const left = this.events;
+    this.#storage.leave(left);
     this.events = [];
     this.#setAside = [];
     this.#storage = new EventStorage("", "none");
@@ -934,6 +1153,33 @@ var Sender = class {
   }
 };
 
+// src/events/shared_socket.js
+/** The queues of all views on a socket of the npm client. @type {WeakMap<object, EventQueue[]>} */
+var queuesOn = /* @__PURE__ */ new WeakMap();
+/** Have one event given up, of all views on a socket of the npm client, if it is closed over a message's size.
+ * @param {any} socket @param {EventQueue} added */
+function shareSocket(socket, added) {
+  const queues = queuesOn.get(socket) ?? [];
+  queuesOn.set(socket, queues);
+  if (queues.push(added) > 1) return;
+  socket.onClose?.((event) => {
+    if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.suspects.absolve();
+    if (event?.code !== CLOSE_TOO_LARGE) return;
+    const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
+    largest?.suspects.blameLargest();
+  });
+}
+
+// src/logger.js
+/** Return a function that writes to the page's logger, if it has one. What is written has no payload, token or URL.
+ * @param {Logger | undefined} logger @returns {Log} */
+function logTo(logger) {
+  if (logger === void 0) return () => {
+  };
+  const write = typeof logger === "function" ? logger : (...[level, ...what]) => logger[level]?.(...what);
+  return (...what) => tryOrNull(() => write(...what));
+}
+
 // src/open_views.js
 /** The views of the page that have a `Recovery`: one each, or two would send the same events. */
 /** @typedef {{ giveWay(): void }} OpenView */
@@ -948,6 +1194,65 @@ function openView(viewId, opened) {
 /** @param {OpenView} closed */
 function closeView(closed) {
   for (const [viewId, opened] of openViews) if (opened === closed) openViews.delete(viewId);
+}
+
+// src/received_pushes.js
+/** After how many pushes the server is told that the page has them, so that it keeps them no longer. */
+var TOLD_AFTER = 32;
+/**
+ * The server's numbered pushes: each is told to the page once. Their number is stored with the token, as the state that
+ * this is for goes on with them.
+ */
+var ReceivedPushes = class {
+  #tokens;
+  #acknowledge;
+  #onMissed;
+  /** Whether the next one may leave some out, as the page knows of those. */
+  #mayLeaveOut = false;
+  /** @param {() => TokenStore} tokens @param {(payload: Payload) => void} acknowledge @param {() => void} onMissed */
+  constructor(tokens, acknowledge, onMissed) {
+    this.#tokens = tokens;
+    this.#acknowledge = acknowledge;
+    this.#onMissed = onMissed;
+  }
+  /** The newest one that the page has, for its joins. */
+  get newest() {
+    return this.#tokens().received || null;
+  }
+  /** Handle the reply to a join, before its pushes. Return whether the page lacks some that are gone.
+   * @param {Outcome | null} outcome @param {boolean} hasToken @param {boolean} missed */
+  handleJoin(outcome, hasToken, missed) {
+    // without a token, the page's own is still for a state whose pushes it has up to that number
+    if (outcome !== "recovered" && hasToken) this.#tokens().saveReceived(0);
+    this.#mayLeaveOut = missed;
+    return missed;
+  }
+  /** Return what the page is told of a push, without its number; null if it was told already. @param {any} payload */
+  receive(payload) {
+    if (typeof payload?._push !== "number") return payload;
+    const { _push: number, ...told } = payload;
+    const received = this.#tokens().received;
+    if (number <= received) return null;
+    if (number > received + 1 && !this.#mayLeaveOut) this.#onMissed();
+    this.#mayLeaveOut = false;
+    this.#tokens().saveReceived(number);
+    if (number % TOLD_AFTER === 0) this.#acknowledge({ _recv: number });
+    return told;
+  }
+};
+
+// src/tokens/page_tokens.js
+/** Tokens that are in the page's HTML: its view has stored the state that the page begins with. */
+var ELEMENT_ID = "recovery-state";
+/** Those that a view of this page uses. @type {Set<string>} */
+var taken = /* @__PURE__ */ new Set();
+/** Return the page's token for the first join of a topic, the first time that anybody asks. @param {string} topic */
+function takePageToken(topic) {
+  /** @type {unknown} */
+  const token = tryOrNull(() => JSON.parse(globalThis.document.getElementById(ELEMENT_ID)?.textContent ?? "")[topic]);
+  if (typeof token !== "string" || taken.has(token)) return null;
+  taken.add(token);
+  return token;
 }
 
 // src/tokens/page_lock.js
@@ -988,6 +1293,8 @@ var TokenStore = class _TokenStore {
   /** @type {StorageKind} */
   #storage;
   #key;
+  #receivedKey;
+  #received = 0;
   #isPresented = false;
   /** Whether the browser's storage has the token. */
   #isStored = false;
@@ -1001,8 +1308,10 @@ var TokenStore = class _TokenStore {
   /** @param {string} viewId @param {StorageKind} storage */
   constructor(viewId, storage) {
     this.#key = keyOf(viewId);
+    this.#receivedKey = receivedKeyOf(viewId);
     this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
     this.#token = this.#read();
+    this.#received = this.#readReceived();
     this.#isStored = this.#token !== null;
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -1021,18 +1330,33 @@ var TokenStore = class _TokenStore {
     tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
     this.#isStored = this.#read() === token;
   }
+  /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
+  get received() {
+    return this.#received;
+  }
+  /** @param {number} number of a push */
+  saveReceived(number) {
+    if (number === this.#received) return;
+    this.#received = number;
+    tryOrNull(() => this.#webStorage()?.setItem(this.#receivedKey, String(number)));
+  }
+  #readReceived() {
+    return Number(tryOrNull(() => this.#webStorage()?.getItem(this.#receivedKey))) || 0;
+  }
   /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
    * whether that page has removed it. */
   readAgain() {
     const stored = this.#read();
     if (stored === this.#token || stored === null && !this.#isStored) return false;
     this.#token = stored;
+    this.#received = this.#readReceived();
     this.#isStored = stored !== null;
     return true;
   }
   remove() {
     this.#token = null;
     tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
+    this.saveReceived(0);
   }
   /**
    * Become the owner of the token in localStorage, if no other tab is. A tab that has a token in sessionStorage, or
@@ -1045,6 +1369,7 @@ var TokenStore = class _TokenStore {
     if (release === null) return;
     this.#storage = "localStorage";
     this.#token = this.#read();
+    this.#received = this.#readReceived();
     this.#isStored = this.#token !== null;
   }
   #read() {
@@ -1064,19 +1389,23 @@ var RETRY_OUTCOMES = ["version", "unavailable"];
 var MAX_WAIT_MS = 6e4;
 /** Outcomes by which the server tells that the token is this person's. */
 var CONTINUING_OUTCOMES = ["recovered", "copied"];
-/** The queues of all views on a socket of the npm client. @type {WeakMap<object, EventQueue[]>} */
-var queuesOn = /* @__PURE__ */ new WeakMap();
+/** The view's own events. What else `on` hears was pushed by the server. */
+var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
 /**
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
- * Dispatches "status" (detail: a Status), "outcome" (an OutcomeDetail), "lost" (a LostDetail), and "reply" (a
- * ReplyDetail, for an event that was pushed before the page was reloaded).
- * Other clients call `joinPayload`, `joined`, `dropped`, `keep` and, to send events, `carry`.
+ * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
+ * pushes of the server are gone.
+ * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 var Recovery = class extends EventTarget {
   #tokens;
   #queue;
   #storage;
+  #pushes;
+  /** The token in the page's HTML, until a join has used it. @type {string | null} */
+  #pageToken = null;
   #listeners = new AbortController();
   #timeoutMs;
   #rejoinAfterMs;
@@ -1094,6 +1423,10 @@ var Recovery = class extends EventTarget {
   /** Counts what happens to the connection. */
   #changes = 0;
   #isActive;
+  #pushed = new EventTarget();
+  #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
+  /** @type {Log} */
+  #log;
   /** @type {number | null} */
   #offlineSince = null;
   /** @type {Status} */
@@ -1106,33 +1439,35 @@ var Recovery = class extends EventTarget {
    */
   constructor(viewId, options = {}) {
     super();
+    if (viewId !== null && typeof viewId !== "string") throw new TypeError("Recovery: the viewId must be a string");
+    const given = checkOptions("Recovery", options);
     // half of what browsers allow, as the page may use the same storage
-    const { storage = "sessionStorage", maxKept = 1e3, maxKeptChars = 25e5 } = options;
+    const { storage = "sessionStorage", maxKept = 1e3, maxKeptChars = 25e5 } = given;
     const limits = { maxKept, maxKeptChars };
-    if (!["sessionStorage", "localStorage", "none"].includes(storage)) {
-      throw new TypeError(`storage must be "sessionStorage", "localStorage" or "none", not ${storage}`);
-    }
+    this.#log = logTo(given.logger);
+    this.#timeoutMs = given.timeoutMs ?? 1e4;
+    this.#rejoinAfterMs = given.rejoinAfterMs ?? rejoinAfterMs;
     this.#storage = storage;
     if (viewId !== null) openView(viewId, this);
     this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
-    const emit = (type, detail) => this.tell(type, detail);
+    const emit = (type, detail) => {
+      if (type === "lost") this.#log("warn", "events lost", { reason: detail.reason, count: detail.events.length });
+      this.tell(type, detail);
+    };
     this.#queue = new EventQueue(
       new EventStorage(viewId ?? "", viewId === null ? "none" : storage),
       limits,
-      namesOfPage(options.owner),
+      namesOfPage(given.owner),
       emit
     );
+    const acknowledge = (payload) => {
+      this.#transport?.send("recovery:received", payload, () => {
+      });
+    };
+    this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
     if (storage !== "none") refuseOldStorage(this.#listeners.signal);
-    const listening = { capture: true, signal: this.#listeners.signal };
-    const show = ({ persisted }) => persisted && this.#wake();
-    globalThis.addEventListener?.("pageshow", show, listening);
-    for (const type of ["pagehide", "visibilitychange"]) {
-      globalThis.addEventListener?.(type, () => this.#queue.saveRest(), listening);
-    }
-    const activated = (resolve) => globalThis.document.addEventListener("prerenderingchange", () => resolve(this.#wake()), { once: true });
-    this.#isActive = isPrerendering() ? new Promise(activated) : Promise.resolve();
-    this.#timeoutMs = options.timeoutMs ?? 1e4;
-    this.#rejoinAfterMs = options.rejoinAfterMs ?? rejoinAfterMs;
+    onPageLife(this.#listeners.signal, () => this.#wake(), () => this.#queue.saveRest());
+    this.#isActive = whenActive(() => this.#wake());
   }
   /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
   nameView(viewId) {
@@ -1141,6 +1476,10 @@ var Recovery = class extends EventTarget {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+  }
+  /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
+  beginWith(topic) {
+    if (this.token === null && !this.#isForgotten) this.#pageToken = takePageToken(topic);
   }
   /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
   get ready() {
@@ -1162,6 +1501,45 @@ var Recovery = class extends EventTarget {
   get pending() {
     return this.#queue.pending.map(toPageEvent);
   }
+  /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
+   * @returns {ConnectionDetail} */
+  get connection() {
+    return this.#connectionState.current;
+  }
+  /**
+   * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
+   * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+   * @template {keyof ViewEvents} T
+   * @overload
+   * @param {T} type
+   * @param {(detail: ViewEvents[T]) => void} callback
+   * @returns {() => void}
+   */
+  /**
+   * @overload
+   * @param {string} type
+   * @param {(payload: any) => void} callback
+   * @returns {() => void}
+   */
+  /** @param {string} type @param {(detail: any) => void} callback @returns {() => void} */
+  on(type, callback) {
+    return listen(OWN_EVENTS.includes(type) ? this : this.#pushed, type, callback);
+  }
+  /** Call a function with the payload of each event of this name that the server pushes, also if a view has an event of
+   * that name itself. Return a function that ends that.
+   * @param {string} event @param {(payload: any) => void} callback @returns {() => void} */
+  onPushed(event, callback) {
+    return listen(this.#pushed, event, callback);
+  }
+  /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
+  heard(event, payload) {
+    const detail = this.receive(payload);
+    if (detail !== null) this.#pushed.dispatchEvent(new CustomEvent(event, { detail }));
+  }
+  /** The size of the largest event that awaits its reply; 0 if none does. */
+  get sentBytes() {
+    return this.#queue.sentBytes;
+  }
   /** Send an event, now or after the next join, in order. Return a promise for the response, which
    * rejects with an EventError if there is none.
    * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
@@ -1182,23 +1560,27 @@ var Recovery = class extends EventTarget {
   /** Remove the token and discard all events: the next join starts with a fresh state. */
   forget() {
     this.#isForgotten = true;
+    this.#pageToken = null;
     this.#tokens.remove();
     this.#queue.discardAll("forgotten");
   }
   /** Discard the events without a reply, and all that are pushed later. */
   giveUp() {
-    closeView(this);
-    this.#listeners.abort();
+    this.#stop();
     this.#queue.close();
   }
   /** Stop, and leave the events without a reply to the next `Recovery` of this view, in this page or after a reload.
    * Their promises are rejected with the reason "closed". */
   close() {
-    closeView(this);
+    this.#stop();
     this.#isClosed = true;
-    this.#listeners.abort();
     this.#rejoinTimer.clear();
     this.#queue.handOver();
+  }
+  #stop() {
+    closeView(this);
+    this.#listeners.abort();
+    this.#connectionState.stop();
   }
   /** Close, as the page has made another `Recovery` for this view. */
   giveWay() {
@@ -1217,66 +1599,55 @@ var Recovery = class extends EventTarget {
    * @param {string} topic @param {Params} [params] @returns {C}
    */
   channel(socket, topic, params = {}) {
-    const channel = socket.channel(topic, () => this.joinPayload(params));
-    const join = channel.join.bind(channel);
-    channel.join = (timeout) => join(timeout).receive("ok", (reply) => this.joined(reply));
-    channel.on("recovery:token", (pushed) => this.keep(pushed));
-    this.#shareSocket(socket);
-    channel.onError(() => this.dropped());
-    channel.onClose(() => this.dropped());
-    this.carry(phoenixTransport(channel));
-    const push = channel.push.bind(channel);
-    channel.push = (...what) => {
-      // the page continues with its fresh state, which another join would replace
+    this.beginWith(topic);
+    // the page continues with its fresh state, which another join would replace
+    const onPush = () => {
       if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
-      return push(...what);
     };
-    return channel;
-  }
-  /** Have one event given up, of all views on the socket, if it is closed over a message's size. @param {any} socket */
-  #shareSocket(socket) {
-    const queues = queuesOn.get(socket) ?? [];
-    queuesOn.set(socket, queues);
-    if (queues.push(this.#queue) > 1) return;
-    socket.onClose?.((event) => {
-      if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.suspects.absolve();
-      if (event?.code !== CLOSE_TOO_LARGE) return;
-      const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
-      largest?.suspects.blameLargest();
-    });
+    shareSocket(socket, this.#queue);
+    return phoenixChannel(this, socket.channel(topic, () => this.joinPayload(params)), onPush);
   }
   /** Record that a connection or a join is being tried. */
   connecting() {
     this.#changes += 1;
     this.#queue.stopSending();
     this.#offlineSince ??= performance.now();
+    this.#connectionState.markTrying();
     this.#setStatus("connecting");
   }
   /** Return the payload of a join that starts now. @param {Params} [params] @returns {Payload} */
   joinPayload(params = {}) {
     this.connecting();
     this.#isForgotten = false;
-    const token = this.#isClosed ? null : this.#tokens.present();
+    const token = this.#isClosed ? null : this.#tokens.present() ?? this.#pageToken;
     this.#showsToken = token !== null;
-    const payload = { ...typeof params === "function" ? params() : params };
+    const given = typeof params === "function" ? params() : params;
+    if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
+    const payload = { ...given };
     if (this.#transport !== null) payload._line = this.#queue.line;
+    if (this.#transport?.takesPushes) payload._recv = this.#pushes.newest;
     return token === null ? payload : { ...payload, _recovery: token };
   }
   /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
   joined(reply) {
     const { _recovery, ...response } = reply ?? {};
-    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], ...told } = _recovery ?? {};
+    const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], missed = false, ...told } = _recovery ?? {};
     const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
     const isWaiting = this.#mustWait(outcome);
+    this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
     const changes = this.#changes;
     this.#offlineSince = null;
     this.keep({ token });
+    if (!isWaiting) this.#pageToken = null;
+    const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
     this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
     const wasConnected = this.status === "connected";
     this.status = "connected";
+    this.#connectionState.markJoined();
     if (!isWaiting) this.#queue.handleJoin(outcome, seq, told);
     this.tell("outcome", { outcome, elapsedMs, ttl, response, isWaiting });
+    if (lacksPushes) this.tell("missed", {});
     // the page may have closed the connection in a listener
     if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
     if (changes !== this.#changes) return response;
@@ -1293,13 +1664,16 @@ var Recovery = class extends EventTarget {
     this.#waitUntil ??= performance.now() + MAX_WAIT_MS;
     return this.#showsToken && performance.now() < this.#waitUntil;
   }
-  /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known */
-  dropped(closeCode) {
+  /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known
+   * @param {number | null} [nextDelayMs] how long until the next try, if known; null if there is none
+   * @param {boolean} [isBlamed] whether it may have been closed over the size of an event of this view */
+  dropped(closeCode, nextDelayMs, isBlamed = true) {
     this.#changes += 1;
     this.#rejoinTimer.clear();
-    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? 1006));
-    if (closeCode === CLOSE_TOO_LARGE) this.#queue.suspects.blameLargest();
+    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+    if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
+    this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
     this.#setStatus("disconnected");
   }
   /** Store a new token, from a join or from the event `recovery:token`. Without one, the old token stays. A token of
@@ -1308,6 +1682,11 @@ var Recovery = class extends EventTarget {
   keep({ token, owner }) {
     if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
     if (owner) this.#queue.setOwner(owner, true);
+  }
+  /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
+   * each push pass through here says so (`takesPushes`). @param {any} payload */
+  receive(payload) {
+    return this.#pushes.receive(payload);
   }
   /** Dispatch an event. @param {string} type @param {unknown} detail */
   tell(type, detail) {
@@ -1350,11 +1729,14 @@ var LiveViewRecovery = class {
   #views = /* @__PURE__ */ new Map();
   /** @param {{ storage?: StorageKind, owner?: string }} [options] */
   constructor(options = {}) {
-    this.#options = options;
+    this.#options = checkOptions("LiveViewRecovery", options);
   }
   /** Return the recovery of one view. @param {string} id of its element */
   view(id) {
-    const view = this.#views.get(id) ?? new Recovery(id, this.#options);
+    const known = this.#views.get(id);
+    if (known !== void 0) return known;
+    const view = new Recovery(id, this.#options);
+    view.beginWith(`lv:${id}`);
     this.#views.set(id, view);
     return view;
   }
@@ -1388,8 +1770,109 @@ var LiveViewRecovery = class {
   /** @param {Recovery} view @param {string} event @param {any} payload */
   #handleMessage(view, event, payload) {
     if (event === "recovery:token") view.keep(payload);
-    else if (event === "phx_error" || event === "phx_close") view.dropped();
+    else if (event === "phx_error") view.dropped();
+    else if (event === "phx_close") view.dropped(void 0, null);
     else if (event === "phx_reply" && payload?.response?._recovery?.outcome) view.joined(payload.response);
+  }
+};
+
+// src/recovery_channel.js
+/** A view with a topic of its own on a shared `RecoverySocket`, made by its `channel`. */
+var RecoveryChannel = class extends Recovery {
+  #topic;
+  /** @type {Promise<Payload> | null} */
+  #joined = null;
+  /** @param {RecoveryOptions & { viewId: string }} options @param {(view: Recovery) => ChannelTopic} makeTopic */
+  constructor(options, makeTopic) {
+    super(options.viewId, options);
+    this.#topic = makeTopic(this);
+  }
+  /** Join, and do so again after every disconnect. Return a promise for the response of the first join, also if it is
+   * called again. @returns {Promise<Payload>} */
+  join() {
+    this.#joined ??= this.#topic.start();
+    this.#topic.want();
+    return this.#joined;
+  }
+  /** Leave the topic permanently, and discard the events without a reply. The token stays; `forget` removes it. */
+  leave() {
+    this.#topic.end(true);
+    this.giveUp();
+  }
+  /** Leave the topic permanently, and keep the events without a reply for the next view of this name. */
+  close() {
+    this.#topic.end(false);
+    super.close();
+  }
+};
+
+// src/supply.js
+/** Values that the page gives, or a function that returns or promises them. */
+/** How long such a function may take. It may ask a server. */
+var SUPPLY_MS = 6e4;
+/**
+ * Call `then` with what `read` makes of a value, or of what a function returns or promises; at once, unless it is a
+ * promise. Call `fail` with the error if there is none.
+ * @template T @param {any} source @param {(value: any) => T} read @param {(value: T) => void} then
+ * @param {(error: unknown) => void} fail
+ */
+function supply(source, read, then, fail) {
+  const deliver = (value) => {
+    /** @type {T} */
+    let given;
+    try {
+      given = read(value);
+    } catch (error) {
+      return fail(error);
+    }
+    then(given);
+  };
+  try {
+    const value = typeof source === "function" ? source() : source;
+    if (typeof value?.then === "function") Promise.resolve(value).then(deliver, fail);
+    else deliver(value);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+// src/connection/address.js
+/** Where a WebSocket connects to. */
+/** Return the address that a page means by a URL, or by a path on its host. Throw a TypeError if it is none.
+ * @param {unknown} url @returns {URL} */
+function addressOf(url) {
+  if (typeof url !== "string" && !(url instanceof URL)) {
+    throw new TypeError("the URL of a RecoverySocket must be a string, a URL, or a function that returns or promises one");
+  }
+  const address = new URL(url, globalThis.location?.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  return address;
+}
+
+// src/connection/deadline.js
+/** How many times longer than usual a slow connection or join may take, once shorter times were too short. */
+var MAX_FACTOR = 8;
+/** How long a connection or a join may take: longer with each try that takes too long, as it may only be slow. */
+var Deadline = class {
+  #timeoutMs;
+  #factor = 1;
+  #startedAt = 0;
+  /** @param {number} timeoutMs */
+  constructor(timeoutMs) {
+    this.#timeoutMs = timeoutMs;
+  }
+  /** Return how long what begins now may take. */
+  begin() {
+    this.#startedAt = performance.now();
+    return this.#timeoutMs * this.#factor;
+  }
+  /** Note that it took too long. */
+  extend() {
+    this.#factor = Math.min(MAX_FACTOR, this.#factor * 2);
+  }
+  /** Note that it is done. */
+  meet() {
+    if (performance.now() - this.#startedAt < this.#timeoutMs / 2) this.#factor = 1;
   }
 };
 
@@ -1524,282 +2007,592 @@ var WakeUps = class {
   }
 };
 
-// src/recovery_socket.js
-/** How long a connection has to hold after its join until it counts as good. */
-var GOOD_AFTER_MS = 5e3;
-/** How many times longer than `timeoutMs` a slow join may take, once shorter times were too short. */
-var MAX_PATIENCE = 8;
-/**
- * One topic on a WebSocket that reconnects automatically.
- *
- * Dispatches the events of Recovery, and "refused". Its detail is the error response of a join, or
- * `{ reason: "closed", code, tries }` if the server closes the connection with a code that means so (4xxx, 1008), or
- * `{ reason: "handshake", code, tries }` if the connection can't be opened again and again. All is tried again, less
- * and less often.
- */
-var RecoverySocket = class extends Recovery {
+// src/connection/connection.js
+/** @typedef {{ heartbeatMs: number, timeoutMs: number, reconnectAfterMs: Backoff, protocols?: any, log: Log }} ConnectionOptions */
+/** A WebSocket that reconnects, and the topics that share it. It is open as long as one of them is wanted. */
+var Connection = class {
+  /** Whether the page has closed it for ever. */
+  isClosed = false;
+  isOpen = false;
   #url;
-  /** Path and query: the default name of the view, together with the topic. */
-  #place;
   #options;
-  #serverEvents = new EventTarget();
-  #leaveController = new AbortController();
-  #wakeUps = new WakeUps(() => this.#handleWake());
-  #topic = "";
-  /** @type {Params} */
-  #params = {};
-  /** @type {WebSocket | null} */
-  #connection = null;
-  /** @type {string | null} */
-  #joinRef = null;
-  /** @type {(response: Payload) => void} */
-  #resolveJoin = () => {
-  };
-  /** @type {(error: Error) => void} */
-  #rejectJoin = () => {
-  };
-  /** @type {Map<string, (reply: Reply) => void>} */
-  #replyCallbacks = /* @__PURE__ */ new Map();
+  #log;
+  /** @type {Map<string, Topic>} */
+  #topics = /* @__PURE__ */ new Map();
   #shouldConnect = false;
+  /** The try, or the connection, that there is: what belongs to an earlier one is ignored. @type {object | null} */
+  #attempt = null;
+  /** @type {WebSocket | null} */
+  #webSocket = null;
   #lastRef = 0;
   /** Tries since a connection has held. */
   #tries = 0;
   #refusals = new Refusals();
-  #isOpen = false;
-  #joinedAt = 0;
-  /** How many times `timeoutMs` a connection or a join may take. */
-  #patience = 1;
-  #goodTimer = new Timer();
+  /** Topics that join one after the other. @type {Topic[]} */
+  #toJoin = [];
+  /** Whose events are being sent alone, to find out over whose the connection is cut. @type {Topic | undefined} */
+  #tested;
+  #isCareful = false;
+  #deadline;
   #timer = new Timer();
   #heartbeat;
-  /** @param {string} url as for a WebSocket, or a path on this page's host @param {SocketOptions} [options] */
-  constructor(url, options = {}) {
-    const address = new URL(url, globalThis.location?.href);
-    address.protocol = address.protocol.replace("http", "ws");
-    super(options.viewId ?? null, options);
-    this.#place = address.pathname + address.search;
-    this.#url = address.href;
-    this.#options = { heartbeatMs: 3e4, timeoutMs: 1e4, reconnectAfterMs, rejoinAfterMs, ...options };
+  #wakeUps = new WakeUps(() => this.#handleWake());
+  /** @param {any} url a value or a function @param {ConnectionOptions} options */
+  constructor(url, options) {
+    this.#url = typeof url === "function" ? url : addressOf(url);
+    this.#options = options;
+    this.#log = options.log;
+    this.#deadline = new Deadline(options.timeoutMs);
     this.#heartbeat = new Heartbeat({
-      intervalMs: this.#options.heartbeatMs,
-      send: () => this.#send("phoenix", "heartbeat", {}),
-      bufferedAmount: () => this.#bufferedAmount,
-      onDead: () => this.#lose(CLOSE_DEAD)
-    });
-    this.carry({
-      send: (event, payload, onReply) => {
-        this.#replyCallbacks.set(this.#send(this.#topic, event, payload), onReply);
-        return true;
-      },
-      rejoin: () => {
-        this.#closeConnection(CLOSE_DROPPED);
-        this.#open();
-      },
-      isBusy: () => this.#bufferedAmount > 0,
-      // a little longer than until the next resend: its reply may arrive together with those to the events
-      probe: () => this.#heartbeat.send(this.#options.timeoutMs * 1.1)
+      intervalMs: options.heartbeatMs,
+      send: () => this.send(null, "phoenix", "heartbeat", {}),
+      bufferedAmount: () => this.bufferedAmount,
+      onDead: () => this.lose(CLOSE_DEAD)
     });
   }
-  /**
-   * Connect and join, and do so again after every disconnect. Return a promise for the response of the first join;
-   * "outcome" has that of each.
-   * @param {string} topic @param {Params} [params] @returns {Promise<Payload>}
-   */
-  join(topic, params = {}) {
-    if (this.#topic) throw new Error(`this socket has already joined ${this.#topic}: one topic on one socket`);
-    this.#topic = topic;
-    this.#params = params;
-    if (this.#options.viewId === void 0) this.nameView(`${this.#place} ${topic}`);
-    /** @type {Promise<Payload>} */
-    const joined = new Promise((resolve, reject) => {
-      this.#resolveJoin = resolve;
-      this.#rejectJoin = reject;
-    });
-    joined.catch(() => {
-    });
-    if (this.#leaveController.signal.aborted) this.#rejectJoin(new Error("the socket was closed"));
-    this.connect();
-    return joined;
+  /** Path and query, if they are known. @returns {string | null} */
+  get place() {
+    return typeof this.#url === "function" ? null : this.#url.pathname + this.#url.search;
   }
-  /** Call a function whenever the server pushes an event of this name. Return a function that removes it.
-   * @param {string} event @param {(payload: any) => void} callback */
-  on(event, callback) {
-    const listener = (pushed) => callback(
-      /** @type {CustomEvent} */
-      pushed.detail
-    );
-    this.#serverEvents.addEventListener(event, listener);
-    return () => this.#serverEvents.removeEventListener(event, listener);
+  get bufferedAmount() {
+    return this.#webSocket?.bufferedAmount ?? 0;
   }
-  /** Connect again after `disconnect`. */
-  connect() {
-    this.#shouldConnect = !this.#leaveController.signal.aborted;
-    if (this.#shouldConnect && this.#topic) this.#wakeUps.listen();
-    this.ready.then(() => this.#open());
+  get nextRef() {
+    return String(this.#lastRef + 1);
   }
-  /** Close the connection until `connect`. Events pushed meanwhile are queued. */
+  get topics() {
+    return [...this.#topics.values()];
+  }
+  // Topics
+  /** @param {Topic} topic */
+  add(topic) {
+    const { name } = topic;
+    if (this.#topics.has(name)) throw new Error(`this socket has already joined ${name}: each topic once`);
+    this.#topics.set(name, topic);
+  }
+  /** @param {Topic} topic */
+  remove(topic) {
+    if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);
+    this.release(topic);
+  }
+  /** Close the connection if nobody wants it any more. @param {Topic} topic that doesn't */
+  release(topic) {
+    if (!this.topics.some(({ isWanted }) => isWanted)) this.disconnect();
+    else if (topic === this.#tested) this.#joinNext();
+  }
+  /** Join a topic, now or when the connection is open. @param {Topic} topic */
+  request(topic) {
+    if (!topic.isWanted || !topic.isIdle) return;
+    if (!this.isOpen) return this.#open();
+    if (this.#tested === void 0) topic.join();
+    else if (!this.#toJoin.includes(topic)) this.#toJoin.push(topic);
+  }
+  /** Whether there are no others. @param {Topic} topic */
+  isOnly(topic) {
+    return this.topics.every((each) => each === topic);
+  }
+  /** Whether others work, which would be disturbed by another connection. @param {Topic} topic */
+  hasOthers(topic) {
+    return this.topics.some((each) => each !== topic && each.isWorking);
+  }
+  /** Note that a topic has joined, or was refused, or that its events have replies. @param {Topic} topic */
+  settle(topic) {
+    if (topic === this.#tested && topic.view.sentBytes === 0) this.#joinNext();
+  }
+  #joinNext() {
+    this.#tested = this.#toJoin.shift();
+    if (this.#tested === void 0) this.#isCareful = false;
+    else this.#tested.join();
+  }
+  // Connection
+  /** Connect, also for topics that the server has ended. @param {Topic} [only] */
+  connect(only) {
+    if (this.isClosed) return;
+    this.#shouldConnect = true;
+    this.#wakeUps.listen();
+    for (const topic of only ? [only] : this.topics) topic.want();
+  }
   disconnect() {
     this.#shouldConnect = false;
     this.#wakeUps.stop();
-    this.#closeConnection(CLOSE_NORMAL);
+    this.#end(CLOSE_NORMAL, CLOSE_NORMAL, null);
   }
-  /** Close the connection as a network failure would, and reconnect. */
-  drop() {
-    this.#lose(CLOSE_DROPPED);
+  /** Replace the connection by another one at once. */
+  renew() {
+    this.#end(CLOSE_DROPPED, CLOSE_DROPPED, 0);
+    this.#open();
   }
   /** Reconnect after a lost connection, at the latest after the time that its refusals ask for.
-   * @param {number} code of the server, or of this file */
-  #lose(code) {
-    this.#closeConnection(CLOSE_DROPPED, code);
-    if (!this.#shouldConnect) return;
+   * @param {number} code of the server, or of this client */
+  lose(code) {
+    if (!this.#shouldConnect) return this.#end(CLOSE_DROPPED, code, null);
     const ms = Math.max(this.#options.reconnectAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#timer.set(ms, () => this.#open());
+    this.#log("warn", "connection lost", { code, nextDelayMs: ms });
+    this.#end(CLOSE_DROPPED, code, ms);
+    // the page may have done otherwise in a listener
+    if (this.#shouldConnect && this.#attempt === null) this.#timer.set(ms, () => this.#open());
   }
-  /** Count a refusal, and tell the page. @param {Payload} detail */
-  #refused(detail) {
-    this.#refusals.count += 1;
-    this.tell("refused", detail);
+  /** Begin the backoff anew, as the connection has held. */
+  markGood() {
+    this.#tries = this.#refusals.count = 0;
   }
-  /** Leave the topic permanently. The token stays; `forget` removes it. */
-  leave() {
-    this.#leaveController.abort();
-    if (this.status === "connected") this.#send(this.#topic, "phx_leave", {});
-    this.disconnect();
-    this.giveUp();
-    this.#rejectJoin(new Error("the socket has left its topic"));
+  /** Find out soon whether the connection is dead. @param {number} withinMs */
+  probe(withinMs) {
+    this.#heartbeat.send(withinMs);
   }
-  /** Close the connection permanently, and keep the events without a reply for the next socket of this view: as a
-   * component of a single-page app does that may be mounted again. */
-  close() {
-    this.#leaveController.abort();
-    this.disconnect();
-    super.close();
-    this.#rejectJoin(new Error("the socket was closed"));
+  /** @param {string | null} joinRef @param {string} topic @param {string} event @param {Payload} payload */
+  send(joinRef, topic, event, payload) {
+    const ref = String(++this.#lastRef);
+    this.#webSocket?.send(encodeFrame([joinRef, ref, topic, event, payload]));
+    return ref;
   }
-  // Connection
   #open() {
-    if (!this.#shouldConnect || !this.#topic || this.#connection) return;
-    this.connecting();
-    const connection = new globalThis.WebSocket(this.#url);
-    this.#connection = connection;
-    connection.onerror = () => {
+    const topics = this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
+    if (!this.#shouldConnect || this.#attempt !== null || topics.length === 0) return;
+    const attempt = {};
+    this.#attempt = attempt;
+    const isCurrent = () => this.#attempt === attempt;
+    for (const { view } of topics) view.connecting();
+    this.#timer.set(SUPPLY_MS, () => this.#fail("url", new Error("the URL took too long")));
+    /** @type {(source: any, read: (value: any) => any, reason: string, then: (value: any) => void) => void} */
+    const ask = (source, read, reason, then) => {
+      const fail = (error) => isCurrent() && this.#fail(reason, error);
+      supply(source, read, (value) => isCurrent() && then(value), fail);
     };
-    connection.onopen = () => this.#handleOpen();
-    connection.onmessage = ({ data }) => this.#handleFrame(data);
-    connection.onclose = ({ code }) => this.#handleClose(code);
-    this.#isOpen = false;
-    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    ask(
+      this.#url,
+      addressOf,
+      "url",
+      ({ href }) => ask(
+        this.#options.protocols,
+        (value) => value,
+        "protocols",
+        (protocols) => ask(protocols, () => new globalThis.WebSocket(href, protocols), "protocols", (made) => this.#use(made))
+      )
+    );
   }
-  /** @param {number} code */
-  #handleClose(code) {
-    const tries = this.#refusals.count + 1;
-    if (isDenial(code)) {
-      this.#refusals.deny();
-      this.#refused({ reason: "closed", code, tries });
-    } else if (!this.#isOpen && this.#refusals.areDenial) this.#refused({ reason: "handshake", code, tries });
-    else if (!this.#isOpen) this.#refusals.count += 1;
-    this.#lose(code);
-  }
-  /** Give the next connection more time, as the line or the server may only be slow. */
-  #handleTimeout() {
-    this.#patience = Math.min(MAX_PATIENCE, this.#patience * 2);
-    this.#lose(CLOSE_DEAD);
+  /** @param {WebSocket} webSocket */
+  #use(webSocket) {
+    this.#log("debug", "connecting");
+    this.#webSocket = webSocket;
+    webSocket.onerror = () => {
+    };
+    webSocket.onopen = () => this.#handleOpen();
+    webSocket.onmessage = ({ data }) => this.#handleFrame(data);
+    webSocket.onclose = ({ code }) => this.#handleClose(code);
+    this.#timer.set(this.#deadline.begin(), () => {
+      this.#deadline.extend();
+      this.lose(CLOSE_DEAD);
+    });
   }
   #handleOpen() {
-    this.#isOpen = true;
-    this.#heartbeat.start();
-    this.#join();
-  }
-  get #bufferedAmount() {
-    return this.#connection?.bufferedAmount ?? 0;
-  }
-  /** Close the connection without waiting for the server. @param {number} code
-   * @param {number} [lostCode] why it is lost */
-  #closeConnection(code, lostCode = code) {
+    this.isOpen = true;
     this.#timer.clear();
-    this.#goodTimer.clear();
-    this.#heartbeat.stop();
-    const connection = this.#connection;
-    if (!connection) return;
-    this.#connection = null;
-    connection.onopen = connection.onmessage = connection.onclose = null;
-    connection.close(code);
-    this.#markDropped(lostCode);
-  }
-  /** Check the connection when the page wakes up or is online again, as its timers may have been suspended. */
-  #handleWake() {
-    // the browser may have closed it while the page slept, without telling
-    if (this.#connection !== null && this.#connection.readyState > 1) this.#closeConnection(CLOSE_DROPPED);
-    if (this.status === "connected") return this.#heartbeat.send(this.#options.timeoutMs);
-    if (this.#shouldConnect) this.connect();
-  }
-  // Channel
-  #join() {
-    this.#joinRef = String(this.#lastRef + 1);
-    this.#send(this.#topic, "phx_join", this.joinPayload(this.#params));
-    this.#joinedAt = performance.now();
-    // a late reply to this join can't arrive on a new connection
-    this.#timer.set(this.#options.timeoutMs * this.#patience, () => this.#handleTimeout());
+    this.#deadline.meet();
+    this.#heartbeat.start();
+    this.#toJoin = this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
+    if (this.#isCareful) return this.#joinNext();
+    for (const topic of this.#toJoin.splice(0)) topic.join();
   }
   /** @param {unknown} data */
   #handleFrame(data) {
     this.#heartbeat.hear();
     const frame = decodeFrame(data);
-    if (frame === null) return;
-    const [joinRef, ref, topic, event, payload] = frame;
-    if (topic !== this.#topic || joinRef !== null && joinRef !== this.#joinRef) return;
+    if (frame !== null) this.#topics.get(frame[2])?.handleFrame(frame);
+  }
+  /** @param {number} code */
+  #handleClose(code) {
+    const tries = this.#refusals.count + 1;
+    const isDenied = isDenial(code);
+    if (isDenied) this.#refusals.deny();
+    if (isDenied || !this.isOpen && this.#refusals.areDenial) {
+      return this.#refuse({ reason: isDenied ? "closed" : "handshake", code, tries });
+    }
+    if (!this.isOpen) this.#refusals.count += 1;
+    this.lose(code);
+  }
+  /** @param {string} reason @param {unknown} error of a function of the page's, or of what it has given */
+  #fail(reason, error) {
+    this.#refuse({ reason, error, tries: this.#refusals.count + 1 });
+  }
+  /** Count a refusal, tell the page, and try again. @param {{ reason: string, tries: number, code?: number, error?: unknown }} detail */
+  #refuse(detail) {
+    const attempt = this.#attempt;
+    const { error, ...told } = detail;
+    this.#refusals.count += 1;
+    this.#log("warn", "refused", told);
+    for (const { view, isWanted } of this.topics) if (isWanted) view.tell("refused", detail);
+    if (attempt === this.#attempt) this.lose(told.code ?? CLOSE_DROPPED);
+  }
+  /** End the connection without waiting for the server. @param {number} closeCode
+   * @param {number} lostCode why it is lost @param {number | null} nextDelayMs */
+  #end(closeCode, lostCode, nextDelayMs) {
+    this.#timer.clear();
+    this.#heartbeat.stop();
+    const webSocket = this.#webSocket;
+    this.#attempt = this.#webSocket = null;
+    this.isOpen = false;
+    if (webSocket) {
+      webSocket.onopen = webSocket.onmessage = webSocket.onclose = null;
+      webSocket.close(closeCode);
+    }
+    this.#toJoin = [];
+    this.#tested = void 0;
+    this.#tellLost(lostCode, nextDelayMs);
+  }
+  /** Tell the topics that the connection is lost. If that may be over an event and several views had sent some, they
+   * send them one view after the other next time: those of one must not be given up over those of another.
+   * @param {number} code @param {number | null} nextDelayMs */
+  #tellLost(code, nextDelayMs) {
+    const topics = this.topics;
+    const sizes = topics.map(({ view }) => view.sentBytes);
+    const busy = sizes.filter((bytes) => bytes > 0).length;
+    this.#isCareful = CUT_CODES.includes(code) && busy > (this.#isCareful ? 0 : 1);
+    const largest = topics[sizes.indexOf(Math.max(...sizes))];
+    for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
+  }
+  /** Check the connection when the page wakes up or is online again, as its timers may have been suspended. */
+  #handleWake() {
+    // the browser may have closed it while the page slept, without telling
+    if (this.#webSocket !== null && this.#webSocket.readyState > 1) this.#end(CLOSE_DROPPED, CLOSE_DROPPED, 0);
+    if (this.isOpen) return this.probe(this.#options.timeoutMs);
+    for (const topic of this.topics) if (topic.isWanted) topic.want();
+  }
+};
+
+// src/connection/topic.js
+/** How long a view has to stay joined until its connection counts as good. */
+var GOOD_AFTER_MS = 5e3;
+/** @typedef {{ timeoutMs: number, rejoinAfterMs: Backoff, log: Log }} TopicOptions */
+/** Return the params that a page gives for a join. @param {any} params @returns {Payload} */
+function checkParams(params = {}) {
+  if (params === null || typeof params !== "object" || Array.isArray(params)) {
+    throw new TypeError("the params of a join must be an object, or a function that returns or promises one");
+  }
+  return params;
+}
+/** Throw a TypeError for what can't be joined. @param {unknown} name @param {unknown} params */
+function checkJoin(name, params) {
+  if (typeof name !== "string" || name === "") throw new TypeError("a topic must be a string that isn't empty");
+  if (typeof params !== "function") checkParams(params);
+}
+/** One view's topic on a connection: its joins, and what is sent and received for it. */
+var Topic = class {
+  /** Whether the page wants to be joined, and the server hasn't ended that. */
+  isWanted = false;
+  /** Whether the view may join: it knows its token. */
+  isPrepared = false;
+  #params;
+  #connection;
+  #options;
+  #log;
+  /** The try to join that is going on, if any: one that is over must not send. @type {object | null} */
+  #joining = null;
+  /** @type {string | null} */
+  #joinRef = null;
+  /** @type {Map<string, (reply: Reply) => void>} */
+  #replyCallbacks = /* @__PURE__ */ new Map();
+  /** @type {(response: Payload) => void} */
+  #resolve = () => {
+  };
+  /** @type {(error: Error) => void} */
+  #reject = () => {
+  };
+  #isWaiting = false;
+  #isEnded = false;
+  /** Tries since a join has held. */
+  #tries = 0;
+  #refusals = new Refusals();
+  #deadline;
+  #timer = new Timer();
+  #goodTimer = new Timer();
+  /** @param {Recovery} view @param {Connection} connection @param {string} name @param {SocketParams} params
+   * @param {TopicOptions} options */
+  constructor(view, connection, name, params, options) {
+    this.view = view;
+    this.name = name;
+    this.#params = params;
+    this.#connection = connection;
+    this.#options = options;
+    this.#log = options.log;
+    this.#deadline = new Deadline(options.timeoutMs);
+    view.on("outcome", ({ isWaiting }) => this.#isWaiting = isWaiting);
+    view.carry({
+      takesPushes: true,
+      send: (event, payload, onReply) => {
+        this.#replyCallbacks.set(connection.send(this.#joinRef, this.name, event, payload), onReply);
+        return true;
+      },
+      rejoin: () => this.#rejoin(),
+      isBusy: () => connection.bufferedAmount > 0,
+      // a little longer than until the next resend: its reply may arrive together with those to the events
+      probe: () => connection.probe(options.timeoutMs * 1.1)
+    });
+  }
+  /** Start to join a topic that was not known before. @param {string} name @param {SocketParams} params */
+  startAs(name, params) {
+    this.name = name;
+    this.#params = params;
+    return this.start();
+  }
+  /** Join, now or when there is a connection, and after each disconnect. Return a promise for the first response.
+   * @returns {Promise<Payload>} */
+  start() {
+    if (!this.#isEnded) this.#connection.add(this);
+    this.view.beginWith(this.name);
+    /** @type {Promise<Payload>} */
+    const joined = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    joined.catch(() => {
+    });
+    if (this.#isEnded || this.#connection.isClosed) this.#reject(new Error("the socket was closed"));
+    else this.#connection.connect(this);
+    return joined;
+  }
+  /** Ask the connection to be joined, once the view may do that. */
+  want() {
+    if (this.#isEnded) return;
+    this.isWanted = true;
+    this.view.ready.then(() => {
+      this.isPrepared = true;
+      this.#connection.request(this);
+    });
+  }
+  /** Stop for ever. @param {boolean} isLeave whether the server is told, though the connection may be closed */
+  end(isLeave) {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    if (this.#joinRef !== null && (isLeave || !this.#connection.isOnly(this))) this.#sendLeave();
+    this.#drop(CLOSE_NORMAL, null);
+    this.isWanted = false;
+    this.#connection.remove(this);
+    this.#reject(new Error("the socket was closed before it had joined"));
+  }
+  /** Whether the view works: a lost connection would disturb it. */
+  get isWorking() {
+    return this.view.status === "connected" && !this.#isWaiting;
+  }
+  /** Whether nothing is being tried. */
+  get isIdle() {
+    return this.#joining === null && !this.#timer.isSet;
+  }
+  /** Join on the open connection. */
+  join() {
+    const joining = {};
+    this.#joining = joining;
+    this.view.connecting();
+    this.#timer.set(SUPPLY_MS, () => this.#fail(new Error("the params took too long")));
+    const isCurrent = () => this.#joining === joining;
+    const send = (params) => isCurrent() && this.#sendJoin(params);
+    supply(this.#params, checkParams, send, (error) => isCurrent() && this.#fail(error));
+  }
+  /** @param {Payload} params */
+  #sendJoin(params) {
+    this.#log("debug", "joining", { topic: this.name });
+    this.#joinRef = this.#connection.nextRef;
+    this.#connection.send(this.#joinRef, this.name, "phx_join", this.view.joinPayload(params));
+    this.#timer.set(this.#deadline.begin(), () => this.#handleTimeout());
+  }
+  #sendLeave() {
+    this.#connection.send(this.#joinRef, this.name, "phx_leave", {});
+  }
+  /** @param {unknown} error of the page's function */
+  #fail(error) {
+    this.#refuse({ reason: "params", error, tries: this.#refusals.count + 1 });
+  }
+  /** Give the next join more time. If others work on this connection, it isn't the line that is slow. */
+  #handleTimeout() {
+    this.#deadline.extend();
+    if (!this.#connection.hasOthers(this)) return this.#connection.lose(CLOSE_DEAD);
+    this.#sendLeave();
+    this.#scheduleJoin();
+  }
+  #rejoin() {
+    if (!this.#connection.hasOthers(this)) return this.#connection.renew();
+    this.#sendLeave();
+    this.#drop(CLOSE_DROPPED, 0);
+    this.join();
+  }
+  /** @param {Frame} frame */
+  handleFrame([joinRef, ref, , event, payload]) {
+    if (joinRef !== null && joinRef !== this.#joinRef) return;
     if (event === "phx_reply" && ref === this.#joinRef) this.#handleJoinReply(payload);
-    else if (event === "phx_reply") this.#handleEventReply(ref, payload);
+    else if (event === "phx_reply") this.#handleEventReply(ref ?? "", payload);
     else if (event === "phx_error") this.#scheduleJoin();
-    else if (event === "phx_close") this.disconnect();
-    else this.#handleServerEvent(event, payload);
+    else if (event === "phx_close") this.#handleClose();
+    else {
+      if (event === "recovery:token") this.view.keep(payload);
+      this.view.heard(event, payload);
+    }
   }
-  /** @param {string | null} ref @param {Reply} reply to an event */
+  /** @param {string} ref @param {Reply} reply to an event */
   #handleEventReply(ref, reply) {
-    const onReply = this.#replyCallbacks.get(ref ?? "");
-    this.#replyCallbacks.delete(ref ?? "");
+    const onReply = this.#replyCallbacks.get(ref);
+    this.#replyCallbacks.delete(ref);
     onReply?.(reply);
-  }
-  /** @param {string} event @param {any} payload */
-  #handleServerEvent(event, payload) {
-    if (event === "recovery:token") this.keep(payload);
-    this.#serverEvents.dispatchEvent(new CustomEvent(event, { detail: payload }));
+    this.#connection.settle(this);
   }
   /** @param {{ status: string, response: Payload }} reply to the join */
   #handleJoinReply({ status, response }) {
-    if (status !== "ok") {
-      this.#refused(response);
-      return this.#scheduleJoin();
-    }
+    if (status !== "ok") return this.#refuse(response);
     this.#timer.clear();
     this.#goodTimer.set(GOOD_AFTER_MS, () => this.#handleGood());
-    if (performance.now() - this.#joinedAt < this.#options.timeoutMs / 2) this.#patience = 1;
-    this.#resolveJoin(this.joined(response));
+    this.#deadline.meet();
+    this.#resolve(this.view.joined(response));
+    this.#connection.settle(this);
   }
-  /** Begin the backoff anew, as the connection has held. */
+  /** Begin the backoff anew, as the join has held. */
   #handleGood() {
     this.#tries = this.#refusals.count = 0;
+    this.#connection.markGood();
+  }
+  /** Count a refusal, tell the page, and try again. @param {Payload} detail */
+  #refuse(detail) {
+    this.#refusals.count += 1;
+    this.#log("warn", "join refused", { topic: this.name, tries: this.#refusals.count });
+    this.view.tell("refused", detail);
+    if (this.isWanted && this.#joining) this.#scheduleJoin();
   }
   #scheduleJoin() {
-    this.#markDropped();
-    this.#goodTimer.clear();
     const ms = Math.max(this.#options.rejoinAfterMs(++this.#tries), this.#refusals.retryAfterMs);
-    this.#timer.set(ms, () => this.#join());
+    this.#drop(void 0, ms);
+    if (!this.isWanted || !this.#connection.isOpen) return;
+    this.#timer.set(ms, () => this.join());
+    this.#connection.settle(this);
   }
-  /** @param {number} [code] */
-  #markDropped(code) {
-    this.#joinRef = null;
+  /** Stay out, as the server has ended this, until the page connects again. */
+  #handleClose() {
+    this.#log("warn", "closed by the server", { topic: this.name });
+    this.#drop(CLOSE_NORMAL, null);
+    this.isWanted = false;
+    this.#connection.release(this);
+  }
+  /** Note that the connection is lost. @param {number} code @param {number | null} nextDelayMs @param {boolean} isBlamed */
+  handleLost(code, nextDelayMs, isBlamed) {
+    if (this.isWanted) this.#drop(code, nextDelayMs, isBlamed);
+  }
+  /** @param {number | undefined} code @param {number | null} nextDelayMs @param {boolean} [isBlamed] */
+  #drop(code, nextDelayMs, isBlamed) {
+    this.#joining = this.#joinRef = null;
+    this.#timer.clear();
+    this.#goodTimer.clear();
     this.#replyCallbacks.clear();
-    this.dropped(code);
-  }
-  /** @param {string} topic @param {string} event @param {Payload} payload */
-  #send(topic, event, payload) {
-    const ref = String(++this.#lastRef);
-    const joinRef = topic === this.#topic ? this.#joinRef : null;
-    this.#connection?.send(encodeFrame([joinRef, ref, topic, event, payload]));
-    return ref;
+    this.view.dropped(code, nextDelayMs, isBlamed);
   }
 };
+
+// src/recovery_socket.js
+/**
+ * A WebSocket that reconnects automatically, with one topic that is joined by `join`, or several by `channel`.
+ *
+ * Dispatches the events of Recovery, and "refused", as its channels do: with the error response of a join; with
+ * `{ reason: "closed", code, tries }` if the server closes the connection with a code that means so (4xxx, 1008); with
+ * `{ reason: "handshake", code, tries }` if the connection can't be opened again and again; and with
+ * `{ reason, error, tries }` if a function of the page's fails: "url", "protocols" or "params". All is tried again,
+ * less and less often.
+ */
+var RecoverySocket = class extends Recovery {
+  #connection;
+  #topic;
+  #options;
+  #topicOptions;
+  #hasJoined = false;
+  /** @param {SocketUrl} url as for a WebSocket, or a path on this page's host; or a function that returns or promises one,
+   * called for each connection @param {SocketOptions} [options] */
+  constructor(url, options = {}) {
+    const given = checkOptions("RecoverySocket", options);
+    const log = logTo(given.logger);
+    const settings = { heartbeatMs: 3e4, timeoutMs: 1e4, reconnectAfterMs, rejoinAfterMs, ...given, log };
+    const connection = new Connection(url, settings);
+    super(given.viewId ?? null, given);
+    this.#options = given;
+    this.#topicOptions = settings;
+    this.#connection = connection;
+    this.#topic = new Topic(this, connection, "", {}, settings);
+  }
+  /**
+   * Connect and join, and do so again after every disconnect. Return a promise for the response of the first join;
+   * "outcome" has that of each.
+   * @param {string} topic @param {SocketParams} [params] called for each join, if it is a function
+   * @returns {Promise<Payload>}
+   */
+  join(topic, params = {}) {
+    if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, more by its channel()`);
+    checkJoin(topic, params);
+    if (this.#options.viewId === void 0) this.nameView(this.#defaultName(topic));
+    const joined = this.#topic.startAs(topic, params);
+    this.#hasJoined = true;
+    return joined;
+  }
+  /**
+   * Return a view for another topic on this connection, which opens when the first one joins and closes when the last
+   * one has left. Its options are those of the socket unless it has its own.
+   * @overload
+   * @param {string} topic
+   * @param {SocketParams} [params]
+   * @param {ChannelOptions} [options]
+   * @returns {RecoveryChannel}
+   */
+  /**
+   * @overload
+   * @param {object} socket of an npm client: only for a `Recovery`
+   * @param {string} topic
+   * @param {any} [params]
+   * @returns {never}
+   */
+  /** @param {any} topic @param {any} [params] @param {any} [options] @returns {any} */
+  channel(topic, params = {}, options = {}) {
+    checkJoin(topic, params);
+    const { viewId, ...own } = checkOptions("channel", options);
+    const settings = { ...this.#options, ...own, viewId: viewId ?? this.#defaultName(topic) };
+    const topicOptions = { ...this.#topicOptions, ...own, log: logTo(settings.logger) };
+    return new RecoveryChannel(settings, (view) => new Topic(view, this.#connection, topic, params, topicOptions));
+  }
+  /** @param {string} topic */
+  #defaultName(topic) {
+    const { place } = this.#connection;
+    if (place !== null) return `${place} ${topic}`;
+    throw new TypeError(
+      `a socket whose URL is a function can't name the view of ${topic}: add the option viewId, the same after a reload`
+    );
+  }
+  /** Connect again after `disconnect`. */
+  connect() {
+    this.#connection.connect();
+  }
+  /** Close the connection until `connect`. Events pushed meanwhile are queued. */
+  disconnect() {
+    this.#connection.disconnect();
+  }
+  /** Close the connection as a network failure would, and reconnect. */
+  drop() {
+    this.#connection.lose(CLOSE_DROPPED);
+  }
+  /** Leave all topics permanently. The tokens stay; `forget` removes them. */
+  leave() {
+    this.#end("leave");
+    this.#topic.end(true);
+    this.giveUp();
+  }
+  /** Close the connection permanently, and keep the events without a reply for the next sockets of these views: as a
+   * component of a single-page app does that may be mounted again. */
+  close() {
+    this.#end("close");
+    this.#topic.end(false);
+    super.close();
+  }
+  /** @param {"leave" | "close"} how the channels end */
+  #end(how) {
+    this.#connection.isClosed = true;
+    for (const { view } of this.#connection.topics) if (view instanceof RecoveryChannel) view[how]();
+  }
+};
+
+// src/version.js
+/** The version of the package, which is also that of the Python package. */
+var version = "0.1.0";
 
 // src/index.js
 /** The package `django-recovery-app`: everything that it exports. */
@@ -1807,8 +2600,10 @@ export {
   EventError,
   LiveViewRecovery,
   Recovery,
+  RecoveryChannel,
   RecoverySocket,
   fullJitter,
   reconnectAfterMs,
-  rejoinAfterMs
+  rejoinAfterMs,
+  version
 };

@@ -61,7 +61,9 @@ from recovery_app.storages.database.deadlines import Deadlines
 from recovery_app.storages.database.errors import translated_errors
 from recovery_app.storages.database.journal import DatabaseJournal
 from recovery_app.storages.database.lock_wait import limit_lock_wait
+from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
+from recovery_app.storages.messages import Messages
 from recovery_app.values import (
     Incident,
     IncidentPage,
@@ -95,6 +97,7 @@ class DatabaseStorage(Storage):
 
     supports_atomic_fence = True
     supports_listing = True
+    supports_groups = True
     supports_journal = True
     keeps_expired = True
     sortable_by = SORTABLE
@@ -112,6 +115,7 @@ class DatabaseStorage(Storage):
             raise ValueError(f"timeout is {timeout} and must be a number of seconds above 0.")
         self.database = database
         self.clock = clock
+        self._messages = DatabaseMessages(database)
         self._journal = DatabaseJournal(database)
         self._timeout = timeout
         self._deadlines = Deadlines(self._name, seconds=timeout, threads=self.threads)
@@ -190,8 +194,31 @@ class DatabaseStorage(Storage):
 
         return self._attempt("revocation", key, write, decide).verdict
 
+    def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
+        """Publish a message, with the caller's transaction if there is one."""
+        with self._errors("publish"):
+            self._messages.append(group, data, self._now_us(), published)
+
+    def newest_position(self, group: str) -> str:
+        with self._errors("group"):
+            return self._messages.newest(group, self._now_us())
+
+    def changed_groups(self, positions: dict[str, str]) -> list[str]:
+        with self._errors("group"):
+            return self._messages.changed(positions)
+
+    async def achanged_groups(self, positions: dict[str, str]) -> list[str]:
+        return await self.run(partial(self.changed_groups, positions))
+
+    def read_messages(self, group: str, after: str, limit: int) -> Messages:
+        with self._errors("group"):
+            return self._messages.read(group, after, limit)
+
     def cleanup_expired(self) -> int:
-        return sum(self.cleanup_batches(cleanup.DELETE_BATCH))
+        removed = sum(self.cleanup_batches(cleanup.DELETE_BATCH))
+        with self._errors("clean-up"):
+            self._messages.cleanup(self._now_us())
+        return removed
 
     def cleanup_batches(self, size: int) -> Iterator[int]:
         """Remove what has expired by now, oldest first, each step in one statement."""

@@ -20,6 +20,7 @@ from recovery_app.storages.migrating import listing
 from recovery_app.storages.migrating.finding import Remaining
 from recovery_app.storages.migrating.flows import arun, run
 from recovery_app.storages.migrating.journal import MigratingJournal
+from recovery_app.storages.migrating.messages import NewMessageLogs
 from recovery_app.storages.migrating.moving import InRace
 from recovery_app.storages.migrating.steps import Steps
 from recovery_app.storages.migrating.tombstones import fence_of, read_held
@@ -43,7 +44,7 @@ class Migrated:
     left: int = 0
 
 
-class MigratingStorage(Storage):
+class MigratingStorage(NewMessageLogs, Storage):
     """Snapshots in ``new``, where each is taken over from ``old`` at its first use.
 
     Pages stay open while a site moves, and for a while some processes may know ``old`` only.
@@ -69,6 +70,7 @@ class MigratingStorage(Storage):
         self.supports_listing = new.supports_listing
         self.supports_journal = new.supports_journal
         self.is_shared = new.is_shared
+        self.supports_groups = new.supports_groups
         self._journal = MigratingJournal(new, old)
         self._steps = Steps(new, old, clock)
 

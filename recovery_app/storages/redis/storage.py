@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -12,14 +14,17 @@ from django.core.checks import CheckMessage
 
 from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import Clock
+from recovery_app.exceptions import StorageError
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage
+from recovery_app.storages.messages import Messages
 from recovery_app.storages.redis import journal, listing
 from recovery_app.storages.redis.async_client import AsyncClient
 from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.eviction import check_eviction, evicting_policies
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
+from recovery_app.storages.redis.messages import StreamRequests, messages_of
 from recovery_app.storages.redis.options import (
     check_options,
     limits_of,
@@ -69,6 +74,7 @@ class RedisStorage(Storage):
     supports_atomic_fence = True
     supports_listing = True
     supports_native_async = True
+    supports_groups = True
     supports_journal = True
     expires_by_itself = True
 
@@ -99,6 +105,7 @@ class RedisStorage(Storage):
         self._keys = Keys(prefix=prefix)
         self._journal_key = journal.name_of(prefix)
         self._requests = RequestFactory(self._keys, clock)
+        self._streams = StreamRequests(prefix)
         self._write_options = WriteOptions(
             multi_key=not cluster, replicas=wait_replicas, wait_ms=math.ceil(wait_timeout * 1000)
         )
@@ -189,6 +196,39 @@ class RedisStorage(Storage):
 
     def arevoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Coming[Verdict]:
         return self._async.send(self._requests.revoke(key, claim, ttl, now_us))
+
+    # Durable groups.
+
+    def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
+        self._sync.send(self._streams.append(group, data))
+        # A message that is there isn't published again for this one's sake.
+        with suppress(StorageError):
+            self._sync.send(self._streams.expire(group))
+        published()
+
+    async def aappend_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
+        # They travel together. A message that is there isn't published again for the other's sake.
+        expiring = self._async.send(self._streams.expire(group))
+        found = await asyncio.gather(
+            self._async.send(self._streams.append(group, data)), expiring, return_exceptions=True
+        )
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        published()
+
+    def newest_position(self, group: str) -> str:
+        found = self._sync.send(self._streams.newest(group))
+        return found[0][0] if found else self._sync.send(self._streams.begin(group))
+
+    async def anewest_position(self, group: str) -> str:
+        found = await self._async.send(self._streams.newest(group))
+        return found[0][0] if found else await self._async.send(self._streams.begin(group))
+
+    def read_messages(self, group: str, after: str, limit: int) -> Messages:
+        return messages_of(self._sync.send(self._streams.read(group, after, limit)), after)
+
+    async def aread_messages(self, group: str, after: str, limit: int) -> Messages:
+        return messages_of(await self._async.send(self._streams.read(group, after, limit)), after)
 
     # Looking after what is stored.
 

@@ -7,24 +7,24 @@ from typing import Any
 
 from recovery_app._live import numbering
 from recovery_app._live.durable_state import DurableState
+from recovery_app._live.handlers import Handlers
 from recovery_app._live.session import Session
-from recovery_app._live.topic import Topic
 
 SAVE_EVERY = 8
 
 
 def _apply_repeats() -> None:
     """Apply an event that comes again a second time."""
-    apply_once = Topic._apply_once
+    apply_once = Handlers.apply_once
 
-    async def forget(self: Topic, session: Session, message: Any, numbers: Any) -> Any:
+    async def forget(self: Handlers, session: Session, message: Any, numbers: Any) -> Any:
         if numbers.seq > session.replies.applied:
             return await apply_once(self, session, message, numbers)
-        reply = await self._apply(session, message)
+        reply = await self.apply(session, message)
         await session.save()
         return numbering.with_numbers(reply, safe=session.replies.safe)
 
-    Topic._apply_once = forget  # type: ignore[method-assign]
+    Handlers.apply_once = forget  # type: ignore[method-assign]
 
 
 def _save_later() -> None:

@@ -8,12 +8,12 @@ export const SOON = { reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
 export const KEY = "lv_recovery_form";
 
 const OPENERS = {
-  "its own socket": (t, server, tab, options) => {
+  "its own socket": (t, server, tab, { clock, tries, ...options }) => {
     const view = new tab.app.RecoverySocket(`${server.origin}/ws/form/`, { viewId: "form", ...SOON, ...options });
     t.after(() => view.disconnect());
     return { view, join: () => view.join("form:1"), goOffline: () => view.disconnect(), goOnline: () => view.connect() };
   },
-  "the npm client": (t, server, tab, options) => {
+  "the npm client": (t, server, tab, { clock, tries, ...options }) => {
     const socket = new Socket(`${server.origin}/socket`, { transport: tab.WebSocket, timeout: TIMEOUT_MS, ...SOON });
     const view = new tab.app.Recovery("form", { ...SOON, ...options });
     const channel = view.channel(socket, "form:1");

@@ -1,6 +1,6 @@
 /** A program that uses the npm package, as a strict TypeScript project does: checked by package.test.js, not run. */
-import { EventError, LiveViewRecovery as FromIndex, Recovery as Same, RecoverySocket } from "django-recovery-app";
-import type { LostDetail, Outcome, OutcomeDetail, SocketOptions, Status } from "django-recovery-app";
+import { EventError, LiveViewRecovery as FromIndex, Recovery as Same, RecoveryChannel, RecoverySocket, version } from "django-recovery-app";
+import type { ConnectionDetail, LostDetail, Outcome, OutcomeDetail, SocketOptions, Status } from "django-recovery-app";
 import { LiveViewRecovery } from "django-recovery-app/liveview";
 import { Recovery, reconnectAfterMs, rejoinAfterMs } from "django-recovery-app/phoenix";
 
@@ -35,6 +35,14 @@ export function withPhoenix(): Channel {
 export function withLiveView(el: Element): Record<string, unknown> {
   const views: FromIndex = new LiveViewRecovery();
   return views.params(el, { _csrf_token: "c" });
+}
+
+export function withChannels(url: () => Promise<URL>): RecoveryChannel {
+  const socket = new RecoverySocket(url, { logger: (level, message, data) => console.log(level, message, data, version) });
+  const form: RecoveryChannel = socket.channel("form", async () => ({ id: 1 }), { viewId: "form" });
+  form.on("connection", (detail: ConnectionDetail) => console.log(detail.status, detail.nextDelayMs?.toFixed()));
+  form.on("lost", ({ reason, events }) => console.log(reason, events.map(({ event }) => event.length)));
+  return form;
 }
 
 export async function withNothing(options: SocketOptions): Promise<Status> {

@@ -37,6 +37,8 @@ export class TestServer {
   closesBehind = 0;
   /** Whether it knows whose numbers are whose. */
   knowsLines = true;
+  /** How many numbered pushes are kept for a page that lacks them. */
+  kept = 128;
   /** Whether joins recover anything. */
   recovers = true;
 
@@ -69,9 +71,9 @@ export class TestServer {
     return `ws://127.0.0.1:${this.sockets.address().port}`;
   }
 
-  /** The payloads of all joins, without the lines. */
+  /** The payloads of all joins, without the lines, and the numbers of pushes. */
   get joins() {
-    return this.of("phx_join").map(({ payload: { _line, ...payload } }) => payload);
+    return this.of("phx_join").map(({ payload: { _line, _recv, ...payload } }) => payload);
   }
 
   /** The line of the last join: whose numbers its page's next events have. */
@@ -150,7 +152,8 @@ export class TestServer {
         return reply({});
       case "phx_join":
         if (this.refusals > 0) return void (this.refusals--, reply({ reason: "not yet" }, "error"));
-        return reply(this.#join(channels, topic, joinRef, payload));
+        reply(this.#join(channels, topic, joinRef, payload));
+        return this.#pushAgain(channels.get(topic), payload._recv, send);
       case "phx_leave":
         reply({});
         return send("phx_close", {}, joinRef);
@@ -203,6 +206,10 @@ export class TestServer {
       case "add_without_reply":
         channel.state.push(payload.item);
         return null;
+      case "tick":
+        return { status: "ok", response: { pushed: this.#pushNumbered(channel, payload, send) } };
+      case "recovery:received":
+        return { status: "ok", response: {} };
       case "refuse":
         return { status: "error", response: { reason: "no" } };
       case "crash":
@@ -223,13 +230,14 @@ export class TestServer {
     const shown = payload._recovery ?? payload.params?._recovery;
     const known = this.#sockets.get(shown);
     const outcome = this.outcomes.shift() ?? (shown === undefined ? "new" : known ? "recovered" : "not_found");
-    const fresh = { state: [], seq: 0, replies: new Map(), lines: [] };
+    const fresh = { state: [], seq: 0, replies: new Map(), lines: [], pushes: [] };
     const original = outcome === "copied" ? structuredClone(known.at(-1)) : undefined;
     const snapshots = outcome === "recovered" ? known : [{ ...fresh, state: original?.state ?? [] }];
-    const { state, seq, replies, lines } = structuredClone(snapshots.at(-1));
-    channels.set(topic, { joinRef, snapshots, state, seq, replies, lines, saved: seq });
+    const { state, seq, replies, lines, pushes } = structuredClone(snapshots.at(-1));
+    channels.set(topic, { joinRef, snapshots, state, seq, replies, lines, pushes, saved: seq });
     const token = ["version", "failed", "unavailable"].includes(outcome) ? null : this.#issue(snapshots);
     const told = payload._line === undefined ? {} : { lines: structuredClone(lines) };
+    if (payload._recv !== undefined) told.missed = (payload._recv ?? 0) < pushes.length - this.kept;
     if (original) {
       const errors = [...original.replies].filter(([, answer]) => answer?.status === "error").map(([number]) => number);
       told.original = { seq: original.seq, lines: original.lines, errors };
@@ -244,9 +252,23 @@ export class TestServer {
     };
   }
 
+  /** Push with a number, unless this one is to be lost on the way. */
+  #pushNumbered(channel, payload, send) {
+    const number = channel.pushes.push(payload);
+    if (!payload.isLost) send("tick", { ...payload, _push: number }, null);
+    return number;
+  }
+
+  /** Push once more what the page lacks, as far as it is kept. */
+  #pushAgain(channel, received, send) {
+    if (received === undefined) return;
+    const from = Math.max(received ?? 0, channel.pushes.length - this.kept);
+    channel.pushes.slice(from).forEach((payload, place) => send("tick", { ...payload, _push: from + place + 1 }, null));
+  }
+
   #save(channel) {
-    const { snapshots, state, seq, replies, lines } = channel;
-    snapshots.push(structuredClone({ state, seq, replies, lines }));
+    const { snapshots, state, seq, replies, lines, pushes } = channel;
+    snapshots.push(structuredClone({ state, seq, replies, lines, pushes }));
     channel.saved = seq;
   }
 

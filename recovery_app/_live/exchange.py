@@ -1,0 +1,120 @@
+"""What a topic's state has beside itself: the pushes that a page may lack, and places in groups.
+
+Both belong to the state: they change with a handler that goes well, go back with one that fails,
+and are stored in one step with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from recovery_app._live.groups import TopicGroups
+from recovery_app._live.pushes import PushLog
+from recovery_app._live.sections import GROUPS, PUSHES, pack_section, take_section
+
+
+class Exchange:
+    """The numbered pushes of a topic and its durable groups; either is ``None`` where unused."""
+
+    __slots__ = ("_is_open", "_make_groups", "groups", "pushes")
+
+    def __init__(self, make_groups: Callable[[bytes], TopicGroups] | None = None) -> None:
+        self.pushes: PushLog | None = None
+        self.groups: TopicGroups | None = None
+        self._make_groups = make_groups
+        self._is_open = False
+
+    def use_groups(self, stored: bytes = b"") -> TopicGroups:
+        """Return the groups, which a topic has from its first one on."""
+        if self.groups is None:
+            if self._make_groups is None:
+                raise RuntimeError("This works in the hooks and handlers of a joined topic only.")
+            self.groups = self._make_groups(stored)
+            if self._is_open:
+                self.groups.open()
+        return self.groups
+
+    # A handler.
+
+    def begin(self) -> None:
+        """Note that a handler begins."""
+        if self.pushes is not None:
+            self.pushes.begin()
+
+    def commit(self) -> None:
+        """Have what the handler did belong to the state."""
+        if self.pushes is not None:
+            self.pushes.commit()
+        if self.groups is not None:
+            self.groups.commit()
+
+    def discard(self) -> None:
+        """Undo what a failed handler did."""
+        if self.pushes is not None:
+            self.pushes.discard()
+        if self.groups is not None:
+            self.groups.discard()
+
+    def end(self) -> None:
+        """Note that the handler has ended."""
+        if self.pushes is not None:
+            self.pushes.end()
+
+    # The state.
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether all that belongs to the state is stored."""
+        are_pushes_safe = self.pushes is None or self.pushes.is_safe
+        return are_pushes_safe and (self.groups is None or self.groups.is_safe)
+
+    def restore(self, stored: bytes, *, is_copy: bool = False) -> bytes:
+        """Go on with what a state had that was taken over; return the replies behind it."""
+        groups, rest = take_section(GROUPS, stored)
+        pushes, replies = take_section(PUSHES, rest)
+        if groups:
+            self.use_groups(groups)
+        if self.pushes is not None and is_copy:
+            self.pushes.note_copied(pushes)
+        elif self.pushes is not None:
+            self.pushes.restore(pushes)
+        return replies
+
+    def reset(self) -> None:
+        """Begin anew: what was taken over isn't used."""
+        self.groups = None
+        if self.pushes is not None:
+            self.pushes.reset()
+
+    def pack(self, replies: bytes) -> bytes:
+        """Return all this as bytes to store, with the replies to events behind it."""
+        if self.pushes is None and self.groups is None:
+            return replies
+        groups = b"" if self.groups is None else pack_section(GROUPS, self.groups.pack())
+        pushes = b"" if self.pushes is None else pack_section(PUSHES, self.pushes.pack())
+        return groups + pushes + replies
+
+    def note_saved(self) -> None:
+        """Note that what was packed last is stored."""
+        if self.pushes is not None:
+            self.pushes.note_saved()
+        if self.groups is not None:
+            self.groups.note_saved()
+
+    # The join.
+
+    def open(self, *, has_snapshot: bool) -> Awaitable[None] | None:
+        """Push and listen from now on, as the reply to the join is out; return what to await."""
+        self._is_open = True
+        if self.groups is not None:
+            self.groups.open()
+        if self.pushes is None:
+            return None
+        self.pushes.open(has_snapshot=has_snapshot)
+        return self.pushes.release(has_snapshot=has_snapshot)
+
+    def close(self) -> None:
+        """Stop listening, and let go of what refers to the topic."""
+        if self.groups is not None:
+            self.groups.close()
+        self.pushes = self.groups = self._make_groups = None

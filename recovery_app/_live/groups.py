@@ -1,0 +1,159 @@
+"""The durable groups of one topic: which it is in, and up to where it has their messages.
+
+Positions are part of the state: they are stored with it in one step. So a message is handled by
+whatever state goes on, and by that once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import orjson
+
+from recovery_app._core.metadata import check_name
+from recovery_app._live.group_reader import GroupReader
+from recovery_app._live.protocol import to_json
+from recovery_app.exceptions import StorageError
+from recovery_app.storages.messages import Messages
+
+BATCH = 32
+"""How many messages are handled in one turn, with one save behind them."""
+RETRY_SECONDS = 0.2
+MAX_GROUPS = 100
+
+
+class TopicGroups:
+    """Positions in the logs of groups; ``post`` has one group's messages handled in turn."""
+
+    def __init__(
+        self, reader: GroupReader, post: Callable[[str], bool], stored: bytes = b""
+    ) -> None:
+        self._reader = reader
+        self._post = post
+        self._positions = _unpack(stored)
+        self._committed = self._packed = self._stored = dict(self._positions)
+        self._listeners: dict[str, Callable[[], None]] = {}
+        self._waiting: set[str] = set()
+        self._is_open = False
+
+    # A handler.
+
+    async def join(self, group: str) -> None:
+        """Be in a group from now on; what is published from now on is handled."""
+        check_name("group", group)
+        if group not in self._positions:
+            if len(self._positions) >= MAX_GROUPS:
+                raise ValueError(f"A topic is in {MAX_GROUPS} durable groups at most.")
+            self._positions[group] = await self._reader.newest(group)
+
+    async def leave(self, group: str) -> None:
+        """Be in a group no more."""
+        self._positions.pop(group, None)
+
+    def commit(self) -> None:
+        """Note that what was joined, left and handled belongs to the state from now on."""
+        if self._positions != self._committed:
+            self._committed = dict(self._positions)
+            self._listen()
+
+    def discard(self) -> None:
+        """Go back to what belongs to the state: a handler has failed."""
+        self._positions = dict(self._committed)
+
+    # Messages.
+
+    def open(self) -> None:
+        """Listen from now on: the reply to the join is out."""
+        self._is_open = True
+        self._listen()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._is_open = False
+        self._listen()
+
+    async def read(self, group: str) -> Messages | None:
+        """Return the next messages of a group; ``None`` where it was left, or can't be read now."""
+        self._waiting.discard(group)
+        position = self._positions.get(group)
+        if position is None or not self._is_open:
+            return None
+        try:
+            found = await self._reader.read(group, position, BATCH)
+        except StorageError:
+            self._retry(group)
+            return None
+        if len(found.items) >= BATCH:
+            self._wake(group)
+        return found
+
+    def has(self, group: str) -> bool:
+        """Return whether the topic is in a group."""
+        return group in self._positions
+
+    def move(self, group: str, position: str) -> None:
+        """Note that a group's messages are handled up to a position."""
+        if group in self._positions:
+            self._positions[group] = position
+
+    async def newest(self, group: str) -> str | None:
+        """Return the position of a group's newest message; ``None`` if that can't be read now."""
+        try:
+            return await self._reader.newest(group)
+        except StorageError:
+            self._retry(group)
+            return None
+
+    # The state.
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the positions are stored."""
+        return self._committed == self._stored
+
+    def pack(self) -> bytes:
+        """Return the positions as bytes to store."""
+        self._packed = self._committed
+        return to_json(self._committed) if self._committed else b""
+
+    def note_saved(self) -> None:
+        """Note that what was packed last is stored."""
+        self._stored = self._packed
+
+    def _listen(self) -> None:
+        """Listen to the groups that the state is in, and to no others."""
+        wanted = self._committed if self._is_open else {}
+        for group in [each for each in self._listeners if each not in wanted]:
+            self._reader.unsubscribe(group, self._listeners.pop(group))
+        for group in wanted:
+            if group not in self._listeners:
+                listener = self._listeners[group] = partial(self._wake, group)
+                self._reader.subscribe(group, listener)
+
+    def _wake(self, group: str) -> None:
+        if group in self._waiting or group not in self._listeners:
+            return
+        if self._post(group):
+            self._waiting.add(group)
+        else:
+            self._retry(group)
+
+    def _retry(self, group: str) -> None:
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake, group)
+
+
+def decode_message(data: bytes) -> dict[str, Any] | None:
+    """Return a message; ``None`` for what isn't one."""
+    try:
+        message = orjson.loads(data)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _unpack(stored: bytes) -> dict[str, str]:
+    found = decode_message(stored) if stored else None
+    return {} if found is None else {name: str(each) for name, each in found.items()}

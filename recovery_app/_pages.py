@@ -1,0 +1,171 @@
+"""States that an HTTP view has computed, stored for the first join of the page that it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+
+from recovery_app._core.driver import Flow
+from recovery_app._core.manager import RecoveryManager
+from recovery_app._core.metadata import metadata_of
+from recovery_app._core.rebinding import bind_to_first_join
+from recovery_app._core.telemetry import log_failure, wrap_unexpected_errors
+from recovery_app._core.tokens import Grant
+from recovery_app._live.sockets import Socket
+from recovery_app._visitors import SCOPE_KEY, PageVisitor, visitor_of
+from recovery_app.consumers.admission import AdmissionCheck, is_topic_of
+from recovery_app.consumers.identity import bind_to_route, user_of
+from recovery_app.consumers.mixins import RecoveryMixin
+from recovery_app.exceptions import SnapshotError, StorageError
+
+State = Mapping[str, Any]
+_NO_MIDDLEWARE = (
+    "start_state() needs recovery_app.middleware.RecoveryMiddleware, which sets the cookie of "
+    "visitors and keeps the page out of caches: add it to MIDDLEWARE."
+)
+_SAVE = wrap_unexpected_errors("save")
+
+
+def start_state(
+    request: HttpRequest,
+    consumer_class: type[RecoveryMixin],
+    topic: str,
+    state: State,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> str | None:
+    """Store the state that a page begins with, so that its first join recovers it.
+
+    ``{% recovery_state %}`` passes the token to the page; it is also returned. ``args`` and
+    ``kwargs`` are those of the route at which the page's WebSocket connects. Return ``None`` if
+    the state can't be stored now: the page's first join then mounts as ever. Raise `ValueError`
+    for a topic or a field that the consumer doesn't have, `ImproperlyConfigured` without
+    `RecoveryMiddleware`, and `RuntimeError` once the response has been returned.
+    """
+    start = _Start(request, consumer_class, topic, state, args=args, kwargs=kwargs)
+    start.set_user(getattr(request, "user", None))
+    identity = start.check.identify_at_once() or async_to_sync(start.check.identify)()
+    try:
+        with _SAVE:
+            start.manager.driver.run(start.save(identity), "recovery.save")
+    except (StorageError, SnapshotError) as error:
+        start.note_failure(error)
+    return start.finish()
+
+
+async def astart_state(
+    request: HttpRequest,
+    consumer_class: type[RecoveryMixin],
+    topic: str,
+    state: State,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> str | None:
+    """Async variant of `start_state`."""
+    start = _Start(request, consumer_class, topic, state, args=args, kwargs=kwargs)
+    start.set_user(await request.auser() if hasattr(request, "auser") else None)
+    identity = start.check.identify_at_once() or await start.check.identify()
+    try:
+        with _SAVE:
+            await start.manager.driver.arun(start.save(identity), "recovery.save")
+    except (StorageError, SnapshotError) as error:
+        start.note_failure(error)
+    return start.finish()
+
+
+class _Start:
+    """One state to be stored for a page, with the consumer whose join is to recover it."""
+
+    def __init__(
+        self,
+        request: HttpRequest,
+        kind: type[RecoveryMixin],
+        topic: str,
+        state: State,
+        *,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any] | None,
+    ) -> None:
+        visitor = visitor_of(request)
+        if visitor is None:
+            raise ImproperlyConfigured(_NO_MIDDLEWARE)
+        visitor.hold_back_from_caches()
+        self.manager: RecoveryManager = request.recovery  # type: ignore[attr-defined]
+        self._visitor: PageVisitor = visitor
+        self._topic = topic
+        self._state = state
+        self._grant: Grant | None = None
+        hooks = kind._current_hooks()
+        self._consumer = kind()
+        self._scope = _scope_of(request, args, kwargs or {})
+        self._consumer.scope = cast("Any", self._scope)
+        _check(kind, topic, state, restores_fields="restore_state" not in hooks.own)
+        route = bind_to_route(self._scope)
+        self.check = AdmissionCheck(self._consumer, hooks, topic=topic, route=route)
+
+    def set_user(self, user: Any) -> None:
+        """Note who is logged in; for anybody else, have the page set the cookie of visitors."""
+        if user is not None and user.is_authenticated:
+            self._scope["user"] = user
+        self._scope[SCOPE_KEY] = self._visitor.require()
+
+    def save(self, identity: tuple[str, bytes, bytes]) -> Flow[None]:
+        """Store the state as the first of a socket, under a token for the first join."""
+        operations = self.manager.operations
+        view, binding, name = identity
+        person = operations.person(name, user_of(self._scope))
+        metadata = metadata_of(self._consumer.recovery_version, view, self._topic, person.digest)
+        payload = self.manager.codec.encode(self._state)
+        socket_id, grant = Socket.begin(operations, bind_to_first_join(binding))
+        yield from operations.save_payload(grant, payload, socket_id=socket_id, metadata=metadata)
+        self._grant = grant
+
+    def note_failure(self, error: StorageError | SnapshotError) -> None:
+        """Log that the page begins without its state; an outage has a warning of its own."""
+        if isinstance(error, SnapshotError):
+            log_failure(
+                "A page's first state can't be kept.",
+                error,
+                type(self._consumer).__qualname__,
+                extra={"event": "mount_unsaved", "topic": self._topic},
+            )
+
+    def finish(self) -> str | None:
+        """Let the page have the token; return it, or ``None`` if nothing was stored."""
+        if self._grant is None:
+            return None
+        self._visitor.states[self._topic] = self._grant.token
+        return self._grant.token
+
+
+def _scope_of(
+    request: HttpRequest, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the scope of the page's WebSocket will say of the person and the route."""
+    return {
+        "type": "websocket",
+        "path": "",
+        "headers": [],
+        "query_string": b"",
+        "cookies": request.COOKIES,
+        "session": getattr(request, "session", None),
+        "url_route": {"args": tuple(args), "kwargs": dict(kwargs)},
+    }
+
+
+def _check(kind: type[RecoveryMixin], topic: str, state: State, *, restores_fields: bool) -> None:
+    """Raise `ValueError` for what no join of the page could recover."""
+    if not is_topic_of(kind.recovery_topics, topic):
+        raise ValueError(f"{kind.__qualname__}.recovery_topics has no topic {topic!r}.")
+    unknown = sorted(set(state) - set(kind.recovery_fields)) if restores_fields else []
+    if unknown:
+        raise ValueError(
+            f"{kind.__qualname__}.recovery_fields has no {unknown[0]!r}, which the state to start "
+            "with has."
+        )

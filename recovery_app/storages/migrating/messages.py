@@ -1,0 +1,41 @@
+"""Durable groups while a site moves: their logs are the new storage's from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recovery_app.storages.base import Storage
+from recovery_app.storages.messages import MessageLogs, Messages
+
+
+class NewMessageLogs(MessageLogs):
+    """The logs of the storage ``new``.
+
+    No place in a log of the old one is known there, so a page that moves gets ``missed_messages``.
+    """
+
+    new: Storage
+
+    def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
+        self.new.append_message(group, data, published)
+
+    async def aappend_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
+        await self.new.aappend_message(group, data, published)
+
+    def newest_position(self, group: str) -> str:
+        return self.new.newest_position(group)
+
+    async def anewest_position(self, group: str) -> str:
+        return await self.new.anewest_position(group)
+
+    def read_messages(self, group: str, after: str, limit: int) -> Messages:
+        return self.new.read_messages(group, after, limit)
+
+    async def aread_messages(self, group: str, after: str, limit: int) -> Messages:
+        return await self.new.aread_messages(group, after, limit)
+
+    def changed_groups(self, positions: dict[str, str]) -> list[str]:
+        return self.new.changed_groups(positions)
+
+    async def achanged_groups(self, positions: dict[str, str]) -> list[str]:
+        return await self.new.achanged_groups(positions)
