@@ -219,7 +219,8 @@ class LogThrottle:
         """
         now = self._clock()
         logged = self._logged.get(kind)
-        if logged is not None and now - logged.at < THROTTLE_SECONDS:
+        # Not for as long as a clock was set back by.
+        if logged is not None and 0 <= now - logged.at < THROTTLE_SECONDS:
             logged.left_out += 1
             return None
         self._logged.put(kind, _Logged(now))

@@ -155,6 +155,16 @@ def test_a_repeated_incident_is_recorded_once_a_minute(
     assert [each.left_out for each in found(storage)] == [0, 2, 0]
 
 
+def test_a_clock_that_is_set_back_silences_nothing(
+    journal: Journal, storage: JournalStorage, clock: FakeClock
+) -> None:
+    journal.note("event", "crashed", person=ADA)
+    clock.advance(seconds=-3600)
+    journal.note("event", "crashed", person=ADA)
+    flush(journal)
+    assert len(found(storage)) == 2
+
+
 def test_one_person_cant_push_out_everybody_else(journal: Journal, storage: JournalStorage) -> None:
     journal._max_entries = 10_000
     for number in range(1000):
