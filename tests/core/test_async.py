@@ -55,7 +55,7 @@ class GatedStorage(OwnStorage):
 def test_every_call_that_touches_the_storage_has_a_twin() -> None:
     for kind, without in (
         (RecoveryManager, {"create_token", "digests_of_user"}),
-        (Storage, {"exclusive", "cleanup_batches", "check", "check_server"}),
+        (Storage, {"exclusive", "cleanup_batches", "check", "check_server", "add_incidents"}),
     ):
         names = {
             name
