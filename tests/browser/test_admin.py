@@ -216,11 +216,11 @@ assert manager.journal.flush(60)
 
 
 async def test_the_journal_can_be_read_on_a_desk_and_a_phone(
-    chromium: Browser, server: AsgiServer
+    server: AsgiServer, open_list: OpenList
 ) -> None:
     manage("shell", "-c", LOSE, data=server.log.parent)
     for options in ({"color_scheme": "dark"}, {"viewport": PHONE}):
-        async with open_list(chromium, server, **options) as page:
+        async with open_list(**options) as page:
             await page.get_by_role("link", name="Journal", exact=True).last.click()
             await expect(page.locator("#result_list tbody tr")).to_have_count(3)
             await expect(page.locator(".recovery-timeline rect")).not_to_have_count(0)
