@@ -171,7 +171,7 @@ def expectations(node: str, other: str, seconds: float) -> dict[str, list[dict[A
         "Storage errors": [{("save", "unavailable"): per_second(PAGES)}],
         "Tokens": [one(per_second(PAGES + OTHERS + PAGES + 1)), one(per_second(PAGES))],
         "Size of saved states": [one(Between(1, 128)), one(Between(1, 128)), one(Between(1, 128))],
-        "Events repeated, connections fenced, joins limited": [NOTHING, NOTHING, NOTHING],
+        "Repeated, fenced, limited, missed": [NOTHING] * 4,
         "Open pages": [one(PAGES + OTHERS - 1)],
         "Unsafe pages": [one(PAGES)],
         "Storage down": [one(1)],
