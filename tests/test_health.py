@@ -240,7 +240,8 @@ def status_of(url: str, headers: dict[str, str]) -> int:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:
+            return error.code
 
 
 async def test_the_documented_probes_leave_a_node_alone_whose_storage_is_away(

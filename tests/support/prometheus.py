@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 import urllib.parse
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,6 +53,9 @@ class Prometheus(Process):
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.port}/-/ready") as response:
                 return bool(response.status == 200)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
         except OSError:
             return False
 

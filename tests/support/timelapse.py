@@ -189,4 +189,5 @@ def status_of(url: str) -> tuple[int, str]:
         with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        with error:
+            return error.code, error.read().decode()
