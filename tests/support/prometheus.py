@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import urllib.parse
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
