@@ -22,7 +22,7 @@ RECOVERED = (Outcome.NEW, Outcome.RECOVERED)
 
 
 def note(state: DurableState, kind: str, reason: str, **facts: Any) -> None:
-    """Tell the journal of something that happened to a topic's state."""
+    """Record in the journal what happened to a topic's state."""
     journal = state.manager.journal
     if journal.is_on:
         facts.setdefault("socket_hash", state.socket_hash or "")
@@ -43,7 +43,7 @@ def admit_join(session: Session, *, shown_hash: str | None) -> int | None:
 def record_join(
     session: Session, *, left_out: int, token: object, part: str, shown_hash: str | None
 ) -> None:
-    """Tell the journal of a join that `admit_join` has admitted."""
+    """Record a join that `admit_join` has admitted."""
     issued = _issued_us(token)
     del token
     session.manager.journal.record(
@@ -63,7 +63,7 @@ def record_join(
 def note_crashed_join(
     manager: RecoveryManager, application: Application, topic: str, error: Exception
 ) -> None:
-    """Tell the journal of a join that ended with an error, before there was a session."""
+    """Record a join that ended with an error, before there was a session."""
     if not manager.journal.is_on:
         return
     user, log_name = _user_of(application)
@@ -79,12 +79,12 @@ def note_crashed_join(
 
 
 def note_fork(state: DurableState, error: RecoveryError, socket_hash: str | None) -> None:
-    """Tell the journal that a page goes on with a copy of the state of another page."""
+    """Record that a page goes on with a copy of the state of another page."""
     note(state, "fork", error.reason, shown_hash=socket_hash or "")
 
 
 def note_unsaved(state: DurableState) -> None:
-    """Tell the journal that a connection ends, and its last state isn't stored."""
+    """Record that a connection ends, and its last state isn't stored."""
     error = state.unsaved_error
     reason, cause = error or ("unsaved", "")
     note(state, "unsaved", reason, cause=cause)

@@ -69,20 +69,7 @@ class Join:
     async def _carry_out(self) -> Joined:
         shows_token = self._token is not None
         admission = await self._application.admit(self._params, shows_token=shows_token)
-        person = self._manager.operations.person(admission.person, admission.user)
-        version = self._application.version
-        session = Session(
-            self._manager,
-            binding=admission.binding,
-            metadata=metadata_of(version, admission.view, self._topic, person.digest),
-            announce=self._announce,
-            close=self._close,
-            person=person,
-            exchange=self._exchange,
-        )
-        session.log_name = self._application.log_name
-        session.shows_token = shows_token and admission.may_recover
-        session.add_aliases(admission.aliases)
+        session = self._make_session(admission, shows_token=shows_token)
         extras = await self._recover(session, admission) if admission.may_recover else None
         if extras is None:
             extras = await self._application.mount(self._params)
@@ -108,6 +95,24 @@ class Join:
         if looking is not None:
             await looking
         return session, {**extras, RECOVERY: session.join_reply(tells_lines=self._has_line)}
+
+    def _make_session(self, admission: Admission, *, shows_token: bool) -> Session:
+        """Return the session of an admitted join, without a state."""
+        person = self._manager.operations.person(admission.person, admission.user)
+        version = self._application.version
+        session = Session(
+            self._manager,
+            binding=admission.binding,
+            metadata=metadata_of(version, admission.view, self._topic, person.digest),
+            announce=self._announce,
+            close=self._close,
+            person=person,
+            exchange=self._exchange,
+        )
+        session.log_name = self._application.log_name
+        session.shows_token = shows_token and admission.may_recover
+        session.add_aliases(admission.aliases)
+        return session
 
     async def _recover(self, session: Session, admission: Admission) -> Extras | None:
         """Return the reply's extra keys of a recovered state; ``None`` where there is none."""

@@ -198,17 +198,7 @@ class Topic:
         if self._after is not None:
             await self._after.mailbox.ended()
             self._after = None
-        join = Join(
-            self._application,
-            self.join_message,
-            manager=self._context.manager,
-            announce=self._announce,
-            close=self._close_revoked,
-            push=self._send_push,
-            exchange=self._exchange,
-        )
-        # A page may stay for days, and its payload is of use only now.
-        self.join_message.payload = {}
+        join = self._make_join()
         try:
             await self._channel.open()
             self._session, response = await self._handlers.join(join)
@@ -236,6 +226,21 @@ class Topic:
                 await self._close_revoked()
             if self._context.started.is_too_many:
                 await self._context.started.delete_oldest()
+
+    def _make_join(self) -> Join:
+        """Return what the message asks for, and let go of its payload."""
+        join = Join(
+            self._application,
+            self.join_message,
+            manager=self._context.manager,
+            announce=self._announce,
+            close=self._close_revoked,
+            push=self._send_push,
+            exchange=self._exchange,
+        )
+        # A page may stay for days, and its payload is of use only now.
+        self.join_message.payload = {}
+        return join
 
     def _open(self, session: Session) -> None:
         self._context.record.has_joined = True
