@@ -19,7 +19,10 @@ MESSAGE_SECONDS = 24 * 60 * 60
 
 
 class Messages(NamedTuple):
-    """Some messages of a group, each with its position, in their order."""
+    """Some messages of a group, each with its position, in their order.
+
+    What is in a log but is no message has no bytes, and is passed over.
+    """
 
     items: list[tuple[str, bytes]]
     is_complete: bool = True
