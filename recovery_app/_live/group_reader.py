@@ -60,8 +60,9 @@ class _Tail:
         else:
             if after != self.before:
                 return None
-        start = len(self.items) - behind
-        return Messages(list(islice(self.items, start, start + limit)))
+        # From the end, where nearly every page is: a deque has no quick way to its middle.
+        found = list(islice(reversed(self.items), behind))
+        return Messages(found[: -limit - 1 : -1])
 
 
 class GroupReader:
@@ -122,7 +123,10 @@ class GroupReader:
         try:
             while True:
                 groups = await self._find_changed(watch)
-                await asyncio.gather(*(self._advance(watch, group) for group in groups))
+                if len(groups) == 1:
+                    await self._advance(watch, groups[0])
+                else:
+                    await asyncio.gather(*(self._advance(watch, group) for group in groups))
         finally:
             await watch.close()
 
@@ -191,7 +195,7 @@ def reader_of(driver: Driver) -> GroupReader:
 
 def wake_readers(driver: Driver, group: str) -> None:
     """Have all readers of a storage's groups in this process look now; from any thread."""
-    for (driver_id, _), reader in list(_readers.items()):
+    for (driver_id, _), reader in list(_readers.items()) if _readers else ():
         if driver_id == id(driver):
             reader.note_published(group)
 
