@@ -155,7 +155,7 @@ class Outage:
         """Log how long it was."""
         seconds = self._last - self._began
         logger.warning(
-            "%s answers again: %d calls failed within %.1f s.",
+            "%s is back: %d calls failed within %.1f s.",
             storage,
             self._failed,
             seconds,
@@ -185,7 +185,7 @@ def _is_outage(operation: str, error: Exception) -> bool:
 def _log_begin(storage: str, operation: str, error: Exception) -> None:
     cause = error.__cause__ or error
     logger.warning(
-        "%s fails, and states aren't safe until it is back: %s",
+        "%s is failing, and states aren't safe until it is back: %s",
         storage,
         error if isinstance(error, RecoveryError) else describe_cause(error),
         extra={
@@ -303,7 +303,7 @@ class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a funct
             return
         if throttle.should_log(self._operation, error):
             logger.error(
-                "The storage failed in a way that it shouldn't.",
+                "The storage raised an unexpected error.",
                 exc_info=error,
                 extra={"event": "storage_broken", "operation": self._operation},
             )
