@@ -11,7 +11,8 @@ at once and on the same thread or event loop, so they must not block.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.dispatch import Signal
 
@@ -50,6 +51,13 @@ class Observer:
 
     def messages_missed(self) -> None:
         """Called when a page comes back to a durable group that has lost what it lacks."""
+
+    def connecting(self, scope: Mapping[str, Any]) -> None:
+        """Called when a WebSocket arrives at a consumer with recovery, with its ASGI scope.
+
+        It is called in the task of the connection: what it sets in the context is there for all
+        that the connection announces.
+        """
 
     def connection_opened(self) -> None:
         """Called when the WebSocket of a consumer with recovery has been accepted."""
@@ -167,6 +175,10 @@ class Observers(Observer):
     def messages_missed(self) -> None:
         for observer in self._observers:
             observer.messages_missed()
+
+    def connecting(self, scope: Mapping[str, Any]) -> None:
+        for observer in self._observers:
+            observer.connecting(scope)
 
     def connection_opened(self) -> None:
         for observer in self._observers:
