@@ -139,7 +139,7 @@ class Handlers:
         for position, data in found.items if found.is_complete else ():
             if not groups.has(group):
                 break
-            handled, name = self._handling(decode_message(data))
+            handled, name = self._handling(decode_message(data)) if data else (None, "")
             await self._move(session, groups, (group, position), handled, name)
         if (found.items or not found.is_complete) and not self.gathers_save():
             await session.save()
