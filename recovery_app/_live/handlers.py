@@ -138,7 +138,7 @@ class Handlers:
                 self._warn_unreadable()
                 await self._reload(session, groups, group)
                 break
-            handled, name = self._handling(decode_message(message))
+            handled, name = self._handling(decode_message(message)) if message else (None, "")
             await self._move(session, groups, (group, position), handled, name)
         if (found.items or not found.is_complete) and not self.gathers_save():
             await session.save()
