@@ -17,7 +17,12 @@ from typing import Protocol
 from recovery_app._concurrency import LRUCache, register_after_fork
 from recovery_app._core.error_texts import place_of
 from recovery_app.clock import Clock
-from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
+from recovery_app.exceptions import (
+    RecoveryError,
+    StorageError,
+    StorageUnavailable,
+    TransactionConflict,
+)
 from recovery_app.signals import observers
 from recovery_app.storages.causes import describe_cause
 
@@ -228,6 +233,8 @@ def _is_of_storage(operation: str, error: Exception) -> bool:
 def _is_outage(operation: str, error: Exception) -> bool:
     # Some storages can't list or count, and say so.
     is_refusal = isinstance(error, StorageError) and operation in ("listing", "count")
+    # A database that has two transactions conflict is there.
+    is_refusal |= isinstance(error, TransactionConflict)
     is_outage = isinstance(error, StorageUnavailable) or not is_refusal
     return _is_of_storage(operation, error) and is_outage
 
