@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from recovery_app._core.driver import Driver, Flow
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app.exceptions import RecoveryError
+from recovery_app.signals import observers
 from recovery_app.storages.messages import Messages
 
 logger = logging.getLogger("recovery_app")
@@ -195,4 +196,9 @@ def _read(group: str, after: str, limit: int) -> Flow[Messages]:
 
 def publish(driver: Driver, group: str, data: bytes) -> Flow[None]:
     """Publish a message, and wake the readers of this process once it can be read."""
-    yield "publish", "append_message", (group, data, lambda: wake_readers(driver)), {}
+    yield "publish", "append_message", (group, data, lambda: _note_published(driver)), {}
+
+
+def _note_published(driver: Driver) -> None:
+    observers.message_published()
+    wake_readers(driver)

@@ -136,11 +136,15 @@ class Handlers:
             observers.messages_missed()
             missed = self._application.missed_messages(group)
             await self._move(session, groups, (group, newest), missed, "missed_messages")
+        count, is_replay = 0, groups.is_replay
         for position, data in found.items if found.is_complete else ():
             if not groups.has(group):
                 break
             handled, name = self._handling(decode_message(data))
             await self._move(session, groups, (group, position), handled, name)
+            count += 1
+        if count:
+            observers.messages_handled(count, is_replay=is_replay)
         if (found.items or not found.is_complete) and not self.gathers_save():
             await session.save()
 
