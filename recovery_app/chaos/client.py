@@ -173,7 +173,7 @@ class Client:
     def _acknowledgements(self) -> Iterator[str]:
         if self.pushes.is_due:
             payload = {RECEIVED: self.pushes.acknowledge()}
-            yield self._frame(self._join_ref, self.topic, RECEIVED_EVENT, payload)
+            yield self._frame(self._join_ref, self.topic, RECEIVED_EVENT, payload, self._next_ref())
 
     @property
     def _acknowledged(self) -> int:

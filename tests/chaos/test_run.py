@@ -31,7 +31,7 @@ from tests.chaos.drivers import (
     node_clients,
     page_clients,
 )
-from tests.chaos.support import STORES, Store, nodes, script
+from tests.chaos.support import SHORT_STORES, STORES, Store, nodes, script
 from tests.support import databases, needs, redis
 from tests.support.node import require_node
 
@@ -108,12 +108,12 @@ SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 KINDS = ["npm", "socket", "chromium"] if IS_LONG else ["npm and chromium"]
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=STORES if IS_LONG or os.environ.get("CHAOS_ALL") else SHORT_STORES)
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Return each storage in turn, with its server."""
     if request.param == "postgresql":
         needs.require("PostgreSQL", databases.SERVERS["postgresql"].is_here)
-    else:
+    elif request.param != "sqlite":
         needs.require("redis-server", redis.find_redis_server())
     # PostgreSQL runs as another user, who can't enter pytest's directory.
     with ExitStack() as stack:
