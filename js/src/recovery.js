@@ -3,11 +3,11 @@ import { listen, namesOfPage, onPageLife, refuseOldStorage, whenActive } from ".
 import { CLOSE_DEAD, CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
 import { ConnectionState } from "./connection/connection_state.js";
 import { phoenixChannel } from "./connection/phoenix_channel.js";
+import { SharedSocket } from "./connection/phoenix_socket.js";
 import { EventQueue } from "./events/event_queue.js";
 import { copyEvent, toPageEvent } from "./events/page_event.js";
 import { EventStorage } from "./events/event_storage.js";
 import { Sender } from "./events/sender.js";
-import { shareSocket } from "./events/shared_socket.js";
 import { logTo } from "./logger.js";
 import { closeView, openView } from "./open_views.js";
 import { checkOptions } from "./options.js";
@@ -48,6 +48,7 @@ export class Recovery extends EventTarget {
   #timeoutMs;
   #rejoinAfterMs;
   /** @type {Transport | null} */ #transport = null;
+  /** With an npm client. @type {SharedSocket | null} */ #sharedSocket = null;
   #rejoinTimer = new Timer();
   #retries = 0;
   #isForgotten = false;
@@ -225,6 +226,7 @@ export class Recovery extends EventTarget {
     closeView(this);
     this.#listeners.abort();
     this.#connectionState.stop();
+    this.#sharedSocket?.remove(this.#queue);
   }
 
   /** Close, as the page has made another `Recovery` for this view. */
@@ -251,14 +253,14 @@ export class Recovery extends EventTarget {
     const onPush = () => {
       if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
     };
-    shareSocket(socket, this.#queue);
+    this.#sharedSocket = SharedSocket.of(socket);
     return phoenixChannel(this, socket.channel(topic, () => this.joinPayload(params)), onPush);
   }
 
   /** Record that a connection or a join is being tried. */
   connecting() {
     this.#changes += 1;
-    this.#queue.stopSending();
+    this.#stopSending();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markTrying();
     this.#setStatus("connecting");
@@ -322,7 +324,7 @@ export class Recovery extends EventTarget {
   dropped(closeCode, nextDelayMs, isBlamed = true) {
     this.#changes += 1;
     this.#rejoinTimer.clear();
-    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+    this.#stopSending(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
     if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
@@ -352,14 +354,29 @@ export class Recovery extends EventTarget {
   #startSending(seq, isNumbered, hasLines) {
     this.#retries = 0;
     if (this.#transport === null) return;
-    const send = this.#transport.send.bind(this.#transport);
+    const shared = this.#sharedSocket;
+    const transport = this.#transport;
+    /** @type {Transport["send"]} */
+    const send = (event, payload, onReply) =>
+      transport.send(event, payload, (reply) => {
+        onReply(reply);
+        shared?.settle(this.#queue);
+      });
     const rejoin = () => {
-      this.#queue.stopSending();
+      this.#stopSending();
       this.#scheduleRejoin(1);
     };
-    const { isBusy, probe } = this.#transport;
+    const { isBusy, probe } = transport;
     const options = { send, rejoin, isBusy, probe, seq, isNumbered, hasLines, timeoutMs: this.#timeoutMs };
-    this.#queue.startSending(new Sender(this.#queue, options));
+    const start = () => this.#queue.startSending(new Sender(this.#queue, options));
+    if (shared) shared.start(this.#queue, start);
+    else start();
+  }
+
+  /** @param {boolean} [wasCut] whether an event may be why */
+  #stopSending(wasCut) {
+    this.#sharedSocket?.stop(this.#queue);
+    this.#queue.stopSending(wasCut);
   }
 
   /** @param {number} tries */

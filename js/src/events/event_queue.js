@@ -113,7 +113,7 @@ export class EventQueue {
       this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
       if (this.#hasJoined) this.line = randomWord();
     }
-    this.suspects.absolve();
+    this.suspects.forgetUnanswered();
     this.#durableSeq = seq;
     this.releaseUpTo(seq);
     this.#hasJoined = true;
@@ -145,7 +145,6 @@ export class EventQueue {
   /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
   startSending(sender) {
     this.#sender = sender;
-    this.suspects.forgetUnanswered();
     sender.flush();
   }
 

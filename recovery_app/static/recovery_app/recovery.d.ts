@@ -228,6 +228,9 @@ export type PhoenixChannel = {
     onClose: (callback: () => void) => unknown;
     push: (...what: any) => any;
     onMessage?: ((...what: any) => any) | undefined;
+    rejoinTimer?: {
+        timerCalc?: Backoff;
+    } | undefined;
 };
 /**
  * the part used of the npm client's Socket
@@ -235,6 +238,10 @@ export type PhoenixChannel = {
 export type PhoenixSocket<C = any> = {
     channel: (topic: string, params?: any) => C;
     onClose?: ((callback: (event: any) => void) => unknown) | undefined;
+    onOpen?: ((callback: () => void) => unknown) | undefined;
+    reconnectTimer?: {
+        timerCalc?: Backoff;
+    } | undefined;
 };
 export type RecoverySocketOptions = {
     /**
@@ -473,14 +480,16 @@ export class RecoverySocket extends Recovery {
 /** The version of the package, which is also that of the Python package. */
 export const version: "0.1.0";
 
-/** Waiting times between tries. */
-/** @import { Backoff } from "./types.js" */
 /**
  * Return a backoff with full jitter: a random time between zero and a bound that doubles with each try. It spreads
  * out the clients that reconnect after a server restart.
  * @param {number} baseMs @param {number} capMs @returns {Backoff}
  */
 export function fullJitter(baseMs: number, capMs: number): Backoff;
+/** Waiting times between tries. */
+/** @import { Backoff } from "./types.js" */
+/** How long a connection or a join has to hold until the next one that is lost counts as the first. */
+export const GOOD_AFTER_MS: 5000;
 /** The backoff after a lost connection; also an option of the npm clients. */
 export const reconnectAfterMs: Backoff;
 /** The backoff after a refused join or a crashed channel; also an option of the npm clients. */

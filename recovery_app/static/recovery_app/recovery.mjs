@@ -2,6 +2,8 @@
 
 // src/backoff.js
 /** Waiting times between tries. */
+/** How long a connection or a join has to hold until the next one that is lost counts as the first. */
+var GOOD_AFTER_MS = 5e3;
 /**
  * Return a backoff with full jitter: a random time between zero and a bound that doubles with each try. It spreads
  * out the clients that reconnect after a server restart.
@@ -45,6 +47,162 @@ var EventError = class extends Error {
     this.payload = payload;
     this.reason = reason;
     this.response = response;
+  }
+};
+
+// src/connection/close_codes.js
+/** WebSocket close codes. */
+var CLOSE_NORMAL = 1e3;
+/** What a browser tells of a connection that was lost without a close code; also of one that is silent. */
+var CLOSE_DEAD = 1006;
+var CLOSE_POLICY = 1008;
+/** A message is larger than the server accepts. */
+var CLOSE_TOO_LARGE = 1009;
+/** This client has dropped the connection. Codes from 4000 on are for applications. */
+var CLOSE_DROPPED = 4e3;
+/** Close codes by which a connection may have been lost over an event: not those of a server that stops or refuses. */
+var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
+/** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
+function isDenial(code) {
+  return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
+}
+
+// src/connection/phoenix_timer.js
+/**
+ * Have a timer of the npm client count its tries until what was tried has held for a while. The client itself begins
+ * anew as soon as a connection is open or a channel has joined: with a server that closes it right after that, it would
+ * try again and again without any backoff. Return a function to call whenever it seems to hold.
+ * @param {{ timerCalc?: (tries: number) => number } | undefined} timer
+ */
+function keepCounting(timer) {
+  const { timerCalc } = timer ?? {};
+  let tries = 0;
+  let heldSince = Infinity;
+  if (timer && typeof timerCalc === "function") {
+    timer.timerCalc = () => {
+      tries = performance.now() - heldSince >= GOOD_AFTER_MS ? 1 : tries + 1;
+      heldSince = Infinity;
+      return timerCalc.call(timer, tries);
+    };
+  }
+  return () => void (heldSince = Math.min(heldSince, performance.now()));
+}
+
+// src/connection/turns.js
+/**
+ * Whose turn it is to send, of those who share a socket.
+ *
+ * After a connection was lost when several had events under way, one of which may be why, they send them one after the
+ * other: the events of one must not be given up over those of another.
+ * @template {object} T
+ */
+var Turns = class {
+  /** Whose events may be why connections were lost, until they have had their turn. @type {Set<T>} */
+  #suspected = /* @__PURE__ */ new Set();
+  /** Whose turn it is. @type {T | undefined} */
+  #current;
+  /** Those who wait for their turn, and how they start. @type {Map<T, () => void>} */
+  #waiting = /* @__PURE__ */ new Map();
+  #isCareful = false;
+  /** Note who had events under way on a connection that may have been lost over one of them. @param {T[]} busy */
+  suspect(busy) {
+    if (busy.length < 2 && !this.#isCareful) return;
+    this.#isCareful = true;
+    for (const one of busy) this.#suspected.add(one);
+  }
+  /** Let one of them start, now or when it is its turn. @param {T} one @param {() => void} start */
+  take(one, start) {
+    if (!this.#isCareful) return start();
+    if ((this.#current ?? one) !== one) return void this.#waiting.set(one, start);
+    this.#current = one;
+    start();
+  }
+  /** Note that one has nothing under way, which ends its turn. @param {T} one */
+  pass(one) {
+    this.#suspected.delete(one);
+    if (this.#suspected.size === 0) this.#isCareful = false;
+    this.leave(one);
+  }
+  /** Go on without one, whose turn comes again if it starts again. @param {T} one */
+  leave(one) {
+    this.#waiting.delete(one);
+    if (this.#current !== one) return;
+    this.#current = void 0;
+    this.#next();
+  }
+  /** Forget who was to start, as the connection is lost. */
+  clear() {
+    this.#waiting.clear();
+    this.#current = void 0;
+  }
+  #next() {
+    for (const [one, start] of this.#waiting) {
+      if (this.#isCareful && this.#current !== void 0) return;
+      this.#waiting.delete(one);
+      this.take(one, start);
+    }
+  }
+};
+
+// src/connection/phoenix_socket.js
+/** @type {WeakMap<object, SharedSocket>} */
+var sharedSockets = /* @__PURE__ */ new WeakMap();
+/**
+ * What the views on one socket of the npm client share. A lost connection counts against the events of one view, where
+ * that can be told: by its close code, or as they are sent one view after the other next time.
+ */
+var SharedSocket = class _SharedSocket {
+  /** @type {Set<EventQueue>} */
+  #queues = /* @__PURE__ */ new Set();
+  /** Those that had events under way when the connection was lost. @type {Set<EventQueue>} */
+  #busy = /* @__PURE__ */ new Set();
+  /** @type {Turns<EventQueue>} */
+  #turns = new Turns();
+  /** Return what the views on a socket share. @param {any} socket @returns {SharedSocket} */
+  static of(socket) {
+    const shared = sharedSockets.get(socket) ?? new _SharedSocket(socket);
+    sharedSockets.set(socket, shared);
+    return shared;
+  }
+  /** @param {any} socket */
+  constructor(socket) {
+    socket.onOpen?.(keepCounting(socket.reconnectTimer));
+    socket.onClose?.((event) => this.#handleClose(event?.code ?? CLOSE_DEAD));
+  }
+  /** Note that a view's channel has joined: have it send its events, now or when it is its turn.
+   * @param {EventQueue} queue @param {() => void} start */
+  start(queue, start) {
+    this.#queues.add(queue);
+    this.#turns.suspect([...this.#busy]);
+    this.#busy.clear();
+    this.#turns.take(queue, () => {
+      start();
+      this.settle(queue);
+    });
+  }
+  /** Note that a view's events have replies. @param {EventQueue} queue */
+  settle(queue) {
+    if (queue.sentBytes === 0) this.#turns.pass(queue);
+  }
+  /** Note that a view's channel no longer sends. @param {EventQueue} queue that hasn't stopped yet */
+  stop(queue) {
+    if (queue.sentBytes > 0) this.#busy.add(queue);
+    this.#turns.leave(queue);
+  }
+  /** @param {EventQueue} queue of a view that is closed */
+  remove(queue) {
+    for (const queues of [this.#queues, this.#busy]) queues.delete(queue);
+    this.#turns.pass(queue);
+  }
+  /** @param {number} code */
+  #handleClose(code) {
+    if (!CUT_CODES.includes(code)) {
+      this.#busy.clear();
+      for (const queue of this.#queues) queue.suspects.absolve();
+    }
+    if (code !== CLOSE_TOO_LARGE) return;
+    const [largest] = [...this.#queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
+    largest?.suspects.blameLargest();
   }
 };
 
@@ -191,23 +349,6 @@ function refuseOldStorage(signal) {
   });
 }
 
-// src/connection/close_codes.js
-/** WebSocket close codes. */
-var CLOSE_NORMAL = 1e3;
-/** What a browser tells of a connection that was lost without a close code; also of one that is silent. */
-var CLOSE_DEAD = 1006;
-var CLOSE_POLICY = 1008;
-/** A message is larger than the server accepts. */
-var CLOSE_TOO_LARGE = 1009;
-/** This client has dropped the connection. Codes from 4000 on are for applications. */
-var CLOSE_DROPPED = 4e3;
-/** Close codes by which a connection may have been lost over an event: not those of a server that stops or refuses. */
-var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
-/** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
-function isDenial(code) {
-  return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
-}
-
 // src/timer.js
 /** A function that is called later, at most one at a time. */
 var Timer = class {
@@ -326,7 +467,11 @@ var PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
  */
 function phoenixChannel(view, channel, onPush) {
   const join = channel.join.bind(channel);
-  channel.join = (timeout) => join(timeout).receive("ok", (reply) => view.joined(reply));
+  const markJoined = keepCounting(channel.rejoinTimer);
+  channel.join = (timeout) => join(timeout).receive("ok", (reply) => {
+    markJoined();
+    view.joined(reply);
+  });
   channel.on("recovery:token", (pushed) => view.keep(pushed));
   channel.onError(() => view.dropped());
   channel.onClose(() => view.dropped(void 0, null));
@@ -655,9 +800,10 @@ var Suspects = class {
     this.#holds = !this.#holds && this.first?.cuts === MAX_CUTS - 1;
     return this.#holds;
   }
-  /** Note that events are being sent on a new connection. */
+  /** Begin anew, as there is a new connection. */
   forgetUnanswered() {
     this.#unanswered = [];
+    this.#wasCut = false;
   }
   /** Note which events were being sent on a connection that is lost. @param {boolean} wasCut */
   noteUnanswered(wasCut) {
@@ -796,7 +942,7 @@ var EventQueue = class {
       this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
       if (this.#hasJoined) this.line = randomWord();
     }
-    this.suspects.absolve();
+    this.suspects.forgetUnanswered();
     this.#durableSeq = seq;
     this.releaseUpTo(seq);
     this.#hasJoined = true;
@@ -825,7 +971,6 @@ var EventQueue = class {
   /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
   startSending(sender) {
     this.#sender = sender;
-    this.suspects.forgetUnanswered();
     sender.flush();
   }
   /**
@@ -1153,23 +1298,6 @@ var Sender = class {
   }
 };
 
-// src/events/shared_socket.js
-/** The queues of all views on a socket of the npm client. @type {WeakMap<object, EventQueue[]>} */
-var queuesOn = /* @__PURE__ */ new WeakMap();
-/** Have one event given up, of all views on a socket of the npm client, if it is closed over a message's size.
- * @param {any} socket @param {EventQueue} added */
-function shareSocket(socket, added) {
-  const queues = queuesOn.get(socket) ?? [];
-  queuesOn.set(socket, queues);
-  if (queues.push(added) > 1) return;
-  socket.onClose?.((event) => {
-    if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.suspects.absolve();
-    if (event?.code !== CLOSE_TOO_LARGE) return;
-    const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
-    largest?.suspects.blameLargest();
-  });
-}
-
 // src/logger.js
 /** Return a function that writes to the page's logger, if it has one. What is written has no payload, token or URL.
  * @param {Logger | undefined} logger @returns {Log} */
@@ -1411,6 +1539,8 @@ var Recovery = class extends EventTarget {
   #rejoinAfterMs;
   /** @type {Transport | null} */
   #transport = null;
+  /** With an npm client. @type {SharedSocket | null} */
+  #sharedSocket = null;
   #rejoinTimer = new Timer();
   #retries = 0;
   #isForgotten = false;
@@ -1581,6 +1711,7 @@ var Recovery = class extends EventTarget {
     closeView(this);
     this.#listeners.abort();
     this.#connectionState.stop();
+    this.#sharedSocket?.remove(this.#queue);
   }
   /** Close, as the page has made another `Recovery` for this view. */
   giveWay() {
@@ -1604,13 +1735,13 @@ var Recovery = class extends EventTarget {
     const onPush = () => {
       if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
     };
-    shareSocket(socket, this.#queue);
+    this.#sharedSocket = SharedSocket.of(socket);
     return phoenixChannel(this, socket.channel(topic, () => this.joinPayload(params)), onPush);
   }
   /** Record that a connection or a join is being tried. */
   connecting() {
     this.#changes += 1;
-    this.#queue.stopSending();
+    this.#stopSending();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markTrying();
     this.#setStatus("connecting");
@@ -1670,7 +1801,7 @@ var Recovery = class extends EventTarget {
   dropped(closeCode, nextDelayMs, isBlamed = true) {
     this.#changes += 1;
     this.#rejoinTimer.clear();
-    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+    this.#stopSending(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
     if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
@@ -1696,14 +1827,27 @@ var Recovery = class extends EventTarget {
   #startSending(seq, isNumbered, hasLines) {
     this.#retries = 0;
     if (this.#transport === null) return;
-    const send = this.#transport.send.bind(this.#transport);
+    const shared = this.#sharedSocket;
+    const transport = this.#transport;
+    /** @type {Transport["send"]} */
+    const send = (event, payload, onReply) => transport.send(event, payload, (reply) => {
+      onReply(reply);
+      shared?.settle(this.#queue);
+    });
     const rejoin = () => {
-      this.#queue.stopSending();
+      this.#stopSending();
       this.#scheduleRejoin(1);
     };
-    const { isBusy, probe } = this.#transport;
+    const { isBusy, probe } = transport;
     const options = { send, rejoin, isBusy, probe, seq, isNumbered, hasLines, timeoutMs: this.#timeoutMs };
-    this.#queue.startSending(new Sender(this.#queue, options));
+    const start = () => this.#queue.startSending(new Sender(this.#queue, options));
+    if (shared) shared.start(this.#queue, start);
+    else start();
+  }
+  /** @param {boolean} [wasCut] whether an event may be why */
+  #stopSending(wasCut) {
+    this.#sharedSocket?.stop(this.#queue);
+    this.#queue.stopSending(wasCut);
   }
   /** @param {number} tries */
   #scheduleRejoin(tries) {
@@ -1756,10 +1900,13 @@ var LiveViewRecovery = class {
    */
   watch(liveSocket) {
     const socket = liveSocket.getSocket();
+    SharedSocket.of(socket);
     const make = socket.channel.bind(socket);
     socket.channel = (topic, params) => {
       const channel = make(topic, params);
+      const markJoined = keepCounting(channel.rejoinTimer);
       channel.onMessage = (event, payload) => {
+        if (event === "phx_reply" && payload?.status === "ok") markJoined();
         if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
         return payload;
       };
@@ -2028,11 +2175,8 @@ var Connection = class {
   /** Tries since a connection has held. */
   #tries = 0;
   #refusals = new Refusals();
-  /** Topics that join one after the other. @type {Topic[]} */
-  #toJoin = [];
-  /** Whose events are being sent alone, to find out over whose the connection is cut. @type {Topic | undefined} */
-  #tested;
-  #isCareful = false;
+  /** @type {Turns<Topic>} */
+  #turns = new Turns();
   #deadline;
   #timer = new Timer();
   #heartbeat;
@@ -2063,6 +2207,10 @@ var Connection = class {
   get topics() {
     return [...this.#topics.values()];
   }
+  /** Those that may join. */
+  get #ready() {
+    return this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
+  }
   // Topics
   /** @param {Topic} topic */
   add(topic) {
@@ -2077,15 +2225,14 @@ var Connection = class {
   }
   /** Close the connection if nobody wants it any more. @param {Topic} topic that doesn't */
   release(topic) {
-    if (!this.topics.some(({ isWanted }) => isWanted)) this.disconnect();
-    else if (topic === this.#tested) this.#joinNext();
+    if (this.topics.some(({ isWanted }) => isWanted)) this.#turns.leave(topic);
+    else this.disconnect();
   }
   /** Join a topic, now or when the connection is open. @param {Topic} topic */
   request(topic) {
     if (!topic.isWanted || !topic.isIdle) return;
     if (!this.isOpen) return this.#open();
-    if (this.#tested === void 0) topic.join();
-    else if (!this.#toJoin.includes(topic)) this.#toJoin.push(topic);
+    this.#turns.take(topic, () => topic.join());
   }
   /** Whether there are no others. @param {Topic} topic */
   isOnly(topic) {
@@ -2097,12 +2244,8 @@ var Connection = class {
   }
   /** Note that a topic has joined, or was refused, or that its events have replies. @param {Topic} topic */
   settle(topic) {
-    if (topic === this.#tested && topic.view.sentBytes === 0) this.#joinNext();
-  }
-  #joinNext() {
-    this.#tested = this.#toJoin.shift();
-    if (this.#tested === void 0) this.#isCareful = false;
-    else this.#tested.join();
+    if (!topic.isWorking) this.#turns.leave(topic);
+    else if (topic.view.sentBytes === 0) this.#turns.pass(topic);
   }
   // Connection
   /** Connect, also for topics that the server has ended. @param {Topic} [only] */
@@ -2147,7 +2290,7 @@ var Connection = class {
     return ref;
   }
   #open() {
-    const topics = this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
+    const topics = this.#ready;
     if (!this.#shouldConnect || this.#attempt !== null || topics.length === 0) return;
     const attempt = {};
     this.#attempt = attempt;
@@ -2190,9 +2333,7 @@ var Connection = class {
     this.#timer.clear();
     this.#deadline.meet();
     this.#heartbeat.start();
-    this.#toJoin = this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
-    if (this.#isCareful) return this.#joinNext();
-    for (const topic of this.#toJoin.splice(0)) topic.join();
+    for (const topic of this.#ready) this.#turns.take(topic, () => topic.join());
   }
   /** @param {unknown} data */
   #handleFrame(data) {
@@ -2236,18 +2377,14 @@ var Connection = class {
       webSocket.onopen = webSocket.onmessage = webSocket.onclose = null;
       webSocket.close(closeCode);
     }
-    this.#toJoin = [];
-    this.#tested = void 0;
+    this.#turns.clear();
     this.#tellLost(lostCode, nextDelayMs);
   }
-  /** Tell the topics that the connection is lost. If that may be over an event and several views had sent some, they
-   * send them one view after the other next time: those of one must not be given up over those of another.
-   * @param {number} code @param {number | null} nextDelayMs */
+  /** Tell the topics that the connection is lost. @param {number} code @param {number | null} nextDelayMs */
   #tellLost(code, nextDelayMs) {
     const topics = this.topics;
     const sizes = topics.map(({ view }) => view.sentBytes);
-    const busy = sizes.filter((bytes) => bytes > 0).length;
-    this.#isCareful = CUT_CODES.includes(code) && busy > (this.#isCareful ? 0 : 1);
+    if (CUT_CODES.includes(code)) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
     const largest = topics[sizes.indexOf(Math.max(...sizes))];
     for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
   }
@@ -2261,8 +2398,6 @@ var Connection = class {
 };
 
 // src/connection/topic.js
-/** How long a view has to stay joined until its connection counts as good. */
-var GOOD_AFTER_MS = 5e3;
 /** @typedef {{ timeoutMs: number, rejoinAfterMs: Backoff, log: Log }} TopicOptions */
 /** Return the params that a page gives for a join. @param {any} params @returns {Payload} */
 function checkParams(params = {}) {
