@@ -527,6 +527,9 @@ var EventStorage = class {
 /** Events as the page pushes them. */
 /** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
 var MAX_DEPTH = 500;
+/** Keys of the protocol. An event with a number of the page's own would take the place of another, which would then be
+ * answered and never applied. */
+var PROTOCOL_KEYS = ["_seq", "_ack", "_line", "_recv"];
 /** @param {unknown} value @param {number} levels @returns {boolean} */
 function isDeeperThan(value, levels) {
   if (value === null || typeof value !== "object") return false;
@@ -541,6 +544,7 @@ function copyEvent(event, payload) {
   if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
     throw new TypeError("a payload must be an object");
   }
+  for (const key of PROTOCOL_KEYS) delete copy[key];
   if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
   return { event, payload: copy };
 }
