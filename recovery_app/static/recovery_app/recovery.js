@@ -1301,8 +1301,8 @@
     #receivedKey;
     #received = 0;
     #isPresented = false;
-    /** Whether the browser's storage has the token. */
-    #isStored = false;
+    /** What the browser's storage had when this page last wrote or read it. @type {string | null} */
+    #stored = null;
     /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
     static forView(viewId, storage) {
       const name = `${storage} ${viewId}`;
@@ -1315,9 +1315,7 @@
       this.#key = keyOf(viewId);
       this.#receivedKey = receivedKeyOf(viewId);
       this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
-      this.#token = this.#read();
-      this.#received = this.#readReceived();
-      this.#isStored = this.#token !== null;
+      this.#load();
       /** Resolves when this tab's token is known, which takes time only with localStorage. */
       this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
     }
@@ -1333,7 +1331,7 @@
     save(token) {
       this.#token = token;
       tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
-      this.#isStored = this.#read() === token;
+      this.#stored = this.#read();
     }
     /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
     get received() {
@@ -1349,18 +1347,20 @@
       return Number(tryOrNull(() => this.#webStorage()?.getItem(this.#receivedKey))) || 0;
     }
     /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
-     * whether that page has removed it. */
+     * whether that page has removed it. What this page couldn't store, in a storage that is full, isn't another's. */
     readAgain() {
-      const stored = this.#read();
-      if (stored === this.#token || stored === null && !this.#isStored) return false;
-      this.#token = stored;
-      this.#received = this.#readReceived();
-      this.#isStored = stored !== null;
+      if (this.#read() === this.#stored) return false;
+      this.#load();
       return true;
+    }
+    #load() {
+      this.#token = this.#stored = this.#read();
+      this.#received = this.#readReceived();
     }
     remove() {
       this.#token = null;
       tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
+      this.#stored = this.#read();
       this.saveReceived(0);
     }
     /**
@@ -1373,9 +1373,7 @@
       if (this.#isPresented || this.#token !== null) return release?.();
       if (release === null) return;
       this.#storage = "localStorage";
-      this.#token = this.#read();
-      this.#received = this.#readReceived();
-      this.#isStored = this.#token !== null;
+      this.#load();
     }
     #read() {
       return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
