@@ -58,6 +58,7 @@ export class Recovery extends EventTarget {
   #isActive;
   #pushed = new EventTarget();
   #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
+  /** Whether the page is on a state that it will not go on with. */ #isWaiting = false;
   /** @type {Log} */ #log;
   /** @type {number | null} */ #offlineSince = null;
   /** @type {Status} */ status = "disconnected";
@@ -286,6 +287,7 @@ export class Recovery extends EventTarget {
     const isWaiting = this.#mustWait(outcome);
     this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
     const changes = this.#changes;
+    this.#isWaiting = isWaiting;
     this.#offlineSince = null;
     this.keep({ token });
     if (!isWaiting) this.#pageToken = null;
@@ -337,10 +339,11 @@ export class Recovery extends EventTarget {
     if (owner) this.#queue.setOwner(owner, true);
   }
 
-  /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
-   * each push pass through here says so (`takesPushes`). @param {any} payload */
+  /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
+   * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+   * @param {any} payload */
   receive(payload) {
-    return this.#pushes.receive(payload);
+    return this.#isWaiting ? null : this.#pushes.receive(payload);
   }
 
   /** Dispatch an event. @param {string} type @param {unknown} detail */
