@@ -5,6 +5,7 @@ It takes longer to plan than to run. So a connection that publishes often has it
 
 from __future__ import annotations
 
+import sys
 import time
 from functools import lru_cache
 from typing import Any
@@ -82,6 +83,9 @@ class _Cursors:
             published = self._published[session] = published + (1 if _is_direct(connection) else 2)
         if published != PREPARE_AFTER + 1:
             return connection.cursor()
+        if session.prepare_threshold is None:
+            # That would forbid it to all; so it is left to those that ask for it.
+            session.prepare_threshold = sys.maxsize
         cursor = _prepared_cursor_of(connection.Database)(session)
         is_logged = connection.queries_logged
         wrap = connection.make_debug_cursor if is_logged else connection.make_cursor
