@@ -130,6 +130,7 @@ class Handlers:
             return
         if not found.is_complete:
             await self._reload(session, groups, group)
+        count, is_replay = 0, groups.is_replay
         for position, data in found.items if found.is_complete else ():
             if not groups.has(group):
                 break
@@ -140,6 +141,9 @@ class Handlers:
                 break
             handled, name = self._handling(decode_message(message)) if message else (None, "")
             await self._move(session, groups, (group, position), handled, name)
+            count += 1
+        if count:
+            observers.messages_handled(count, is_replay=is_replay)
         if (found.items or not found.is_complete) and not self.gathers_save():
             await session.save()
 
