@@ -11,7 +11,8 @@ at once and on the same thread or event loop, so they must not block.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.dispatch import Signal
 
@@ -65,6 +66,13 @@ class Observer:
 
     def pushes_dropped(self, count: int) -> None:
         """Called when a page lacks numbered pushes that it can't get any more."""
+
+    def connecting(self, scope: Mapping[str, Any]) -> None:
+        """Called when a WebSocket arrives at a consumer with recovery, with its ASGI scope.
+
+        It is called in the task of the connection: what it sets in the context is there for all
+        that the connection announces.
+        """
 
     def connection_opened(self) -> None:
         """Called when the WebSocket of a consumer with recovery has been accepted."""
@@ -198,6 +206,10 @@ class Observers(Observer):
     def pushes_dropped(self, count: int) -> None:
         for observer in self._observers:
             observer.pushes_dropped(count)
+
+    def connecting(self, scope: Mapping[str, Any]) -> None:
+        for observer in self._observers:
+            observer.connecting(scope)
 
     def connection_opened(self) -> None:
         for observer in self._observers:
