@@ -26,6 +26,7 @@ from recovery_app.values import GroupInfo, GroupPage, LoggedMessage
 
 Context = dict[str, Any]
 _NONE = GroupPage(items=[])
+_SHORT_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +145,21 @@ def _row(manager: RecoveryManager, info: GroupInfo, readers: Readers, url: str) 
         url=url,
         oldest=oldest,
         newest=newest,
-        oldest_age=timesince(oldest, now, depth=1) if oldest else "",
-        newest_age=timesince(newest, now, depth=1) if newest else "",
+        oldest_age=_age(oldest, now),
+        newest_age=_age(newest, now),
         length=formatting.number(info.length),
         pages=readers.count(info.name),
         behind=_behind(manager, info, readers.slowest(info.name)),
     )
+
+
+def _age(at: datetime | None, now: datetime | None) -> str:
+    if at is None or now is None:
+        return ""
+    seconds = max(0.0, (now - at).total_seconds())
+    is_short = seconds < _SHORT_SECONDS
+    text = formatting.duration(seconds) if is_short else timesince(at, now, depth=1)
+    return _("%(time)s ago") % {"time": text}
 
 
 def _behind(manager: RecoveryManager, info: GroupInfo, slowest: str | None) -> str:
