@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from recovery_app._core.driver import Driver, Flow
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app.exceptions import RecoveryError
+from recovery_app.signals import observers
 from recovery_app.storages.messages import Messages, MessageWatch
 
 logger = logging.getLogger("recovery_app")
@@ -212,5 +213,10 @@ def _read(group: str, after: str, limit: int) -> Flow[Messages]:
 
 def publish(driver: Driver, group: str, data: bytes) -> Flow[None]:
     """Publish a message, and wake the readers of this process once it can be read."""
-    wake = partial(wake_readers, driver, group)
-    yield "publish", "append_message", (group, data, wake), {}
+    published = partial(_note_published, driver, group)
+    yield "publish", "append_message", (group, data, published), {}
+
+
+def _note_published(driver: Driver, group: str) -> None:
+    observers.message_published()
+    wake_readers(driver, group)
