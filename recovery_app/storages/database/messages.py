@@ -49,6 +49,11 @@ class DatabaseMessages:
         self._next_removal_us = 0
 
     @property
+    def tables(self) -> tuple[QuerySet[StoredGroup], Rows]:
+        """All groups, and all messages."""
+        return self._groups, self._messages
+
+    @property
     def _groups(self) -> QuerySet[StoredGroup]:
         # Settings may name the storage before the models are loaded.
         model: type[StoredGroup] = apps.get_model("recovery_app", "StoredGroup")
