@@ -63,7 +63,7 @@ test: announce lint types layers test-suite ## Run every check, then the tests: 
 
 announce:
 	@printf '%s\n' \
-		'make test checks style, types and layers, and then runs about 5,900 tests in $(WORKERS) processes' \
+		'make test checks style, types and layers, and then runs about 6,900 tests in $(WORKERS) processes' \
 		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
 		'cores it takes about eight minutes. "make test-slow" runs what takes longer; "make help" lists the rest.'
 
