@@ -146,7 +146,7 @@ async def postgresql_stopped(trial: Trial) -> None:
         site.expected.firing(site.now)
         await trial.check_outage("Connection refused")
         assert "Connection refused" in site.output()
-        for _ in range(3 * MINUTE):
+        for _ in range(4 * MINUTE):
             assert await site.come_back(site.pages[:AWAY]) == {"": AWAY}
             await site.live(1 / MINUTE)
         site.expected.firing(site.now, "RecoveryStorageUnavailable", "RecoveryJoinsFail")
