@@ -189,7 +189,7 @@ async def test_log_and_health_say_why_and_only_the_log_says_where(
     cause = "its memory is full (OOM): see maxmemory"
     assert caplog.messages == [
         (
-            "RedisStorage fails, and states aren't safe until it is back: "
+            "RedisStorage is failing, and states aren't safe until it is back: "
             f"RedisStorage is unavailable (during save): {cause} ({place})."
         )
     ]

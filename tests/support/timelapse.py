@@ -153,6 +153,8 @@ class Page:
         self.path = path
         self.headers = headers or {}
         self.token: str | None = None
+        self.shown: dict[str, Any] = {}
+        """What it says in a join beside its token."""
         self.outcome = ""
         self.count = 0
         self._socket: ClientConnection | None = None
@@ -175,8 +177,8 @@ class Page:
             url = f"{base}{self.path}"
             socket = await connect(url, additional_headers=self.headers, proxy=None)
             self._socket = socket
-            shown = {"_recovery": self.token} if self.token else {}
-            response = await self.ask("phx_join", shown)
+            token = {"_recovery": self.token} if self.token else {}
+            response = await self.ask("phx_join", self.shown | token)
         except (OSError, WebSocketException):
             await self.cut()
             return False
