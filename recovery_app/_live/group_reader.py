@@ -143,6 +143,9 @@ class GroupReader:
                     found = Messages([], is_complete=False)
                 else:
                     found = await self._driver.arun(_read(group, tail.newest, BATCH))
+                    if not found.is_complete and not found.items:
+                        # Else pages at the old place would seem to be up to date.
+                        tail.begin(await self.newest(group))
         except RecoveryError:
             # The outage itself has a warning of its own.
             await asyncio.sleep(RETRY_SECONDS)
