@@ -57,10 +57,14 @@ class Snapshot(StoredSnapshot):
 
 
 class StoredGroup(models.Model):
-    """A durable group of the database storage, and the number of its newest message."""
+    """A durable group of the database storage, and the number of its newest message.
+
+    ``used_us`` is when somebody published to it, or when it was noted that pages are in it.
+    """
 
     name = models.CharField(_("name"), max_length=255, primary_key=True)
     newest = models.BigIntegerField(_("newest message"))
+    used_us = models.BigIntegerField(_("last used"), default=0, db_default=0)
 
     class Meta:
         verbose_name = _("durable group")

@@ -162,12 +162,12 @@ def get(url: str) -> tuple[str, HTTPMessage]:
 @pytest.mark.parametrize("server", ["uvicorn", "daphne"])
 def test_pages_and_their_static_files_are_served(asgi_server, server):
     url = asgi_server(server).url
-    for path in ("/", "/live/"):
+    for path in ("/", "/live/", "/chat/", "/dashboard/"):
         html, headers = get(url + path)
         cookies = headers.get("Set-Cookie", "")
         assert cookies.startswith("recovery_visitor=") is ("recovery.js" in html)
         for link in re.findall(r'(?:src|href)="([^"]+)"', html):
-            assert link.startswith("/static/")
+            assert link.startswith("/")
             get(url + link)
 
 

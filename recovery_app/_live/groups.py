@@ -37,7 +37,11 @@ class TopicGroups:
         self._committed = self._packed = self._stored = dict(self._positions)
         self._listeners: dict[str, Callable[[], None]] = {}
         self._waiting: set[str] = set()
+        self._behind = set(self._positions)
+        """The groups with which a page that came back has yet to catch up."""
         self._is_open = False
+        self.is_replay = False
+        """Whether what was read last is what a page has to catch up with, as it came back."""
 
     # A handler.
 
@@ -86,9 +90,15 @@ class TopicGroups:
         except StorageError:
             self._retry(group)
             return None
+        self._note_caught_up(group, found)
         if len(found.items) >= BATCH:
             self._wake(group)
         return found
+
+    def _note_caught_up(self, group: str, found: Messages) -> None:
+        self.is_replay = group in self._behind
+        if len(found.items) < BATCH or not found.is_complete:
+            self._behind.discard(group)
 
     def has(self, group: str) -> bool:
         """Return whether the topic is in a group."""

@@ -58,12 +58,13 @@ from recovery_app.storages.database.columns import (
     unreadable,
 )
 from recovery_app.storages.database.deadlines import Deadlines
-from recovery_app.storages.database.errors import translated_errors
+from recovery_app.storages.database.errors import run_again, translated_errors
 from recovery_app.storages.database.journal import DatabaseJournal
+from recovery_app.storages.database.listening import ListeningWatch, can_listen
 from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
-from recovery_app.storages.messages import Messages
+from recovery_app.storages.messages import Messages, MessageWatch
 from recovery_app.values import (
     Incident,
     IncidentPage,
@@ -93,6 +94,9 @@ class DatabaseStorage(Storage):
 
     ``timeout``: the seconds that an asynchronous call may take, after which it is told as an
     outage. It can't end the thread that waits: that is for the database's own time limits.
+
+    ``listen``: the alias by which to listen for messages of durable groups on PostgreSQL, past
+    a pooler if there is one; true for that of ``database``, false for none, but to poll.
     """
 
     supports_atomic_fence = True
@@ -107,14 +111,17 @@ class DatabaseStorage(Storage):
         *,
         database: str = DEFAULT_DB_ALIAS,
         timeout: float = DEFAULT_TIMEOUT,
+        listen: bool | str = True,
         clock: Clock = time.time,
     ) -> None:
-        if database not in connections:
-            raise ValueError(f"DATABASES has no alias {database!r}.")
+        for alias in (database, *([listen] if isinstance(listen, str) else ())):
+            if alias not in connections:
+                raise ValueError(f"DATABASES has no alias {alias!r}.")
         if not 0 < timeout < math.inf:
             raise ValueError(f"timeout is {timeout} and must be a number of seconds above 0.")
         self.database = database
         self.clock = clock
+        self._listen_on = database if listen is True else listen or None
         self._messages = DatabaseMessages(database)
         self._journal = DatabaseJournal(database)
         self._timeout = timeout
@@ -197,7 +204,9 @@ class DatabaseStorage(Storage):
     def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
         """Publish a message, with the caller's transaction if there is one."""
         with self._errors("publish"):
-            self._messages.append(group, data, self._now_us(), published)
+            attempts = 1 if self._messages.is_in_transaction else ATTEMPTS
+            append = partial(self._messages.append, group, data, self._now_us(), published)
+            run_again(append, attempts, self._name)
 
     def newest_position(self, group: str) -> str:
         with self._errors("group"):
@@ -205,25 +214,30 @@ class DatabaseStorage(Storage):
 
     def changed_groups(self, positions: dict[str, str]) -> list[str]:
         with self._errors("group"):
-            return self._messages.changed(positions)
+            return self._messages.changed(positions, self._now_us())
 
     async def achanged_groups(self, positions: dict[str, str]) -> list[str]:
         return await self.run(partial(self.changed_groups, positions))
+
+    def watch_messages(self) -> MessageWatch:
+        """Return what waits for notifications where PostgreSQL sends some, and else polls."""
+        alias = self._listen_on
+        listens = alias is not None and can_listen(self.database) and can_listen(alias)
+        return ListeningWatch(self, alias) if alias and listens else MessageWatch(self)
 
     def read_messages(self, group: str, after: str, limit: int) -> Messages:
         with self._errors("group"):
             return self._messages.read(group, after, limit)
 
     def cleanup_expired(self) -> int:
-        removed = sum(self.cleanup_batches(cleanup.DELETE_BATCH))
-        with self._errors("clean-up"):
-            self._messages.cleanup(self._now_us())
-        return removed
+        return sum(self._clean_up(cleanup.DELETE_BATCH, all_rows=False))
 
     def cleanup_batches(self, size: int) -> Iterator[int]:
-        """Remove what has expired by now, oldest first, each step in one statement."""
-        errors = partial(self._errors, "clean-up")
-        return cleanup.remove_expired(self._rows, size, self._now_us(), errors)
+        """Remove what has expired by now, oldest first, each step in one statement.
+
+        Messages of groups are removed behind the snapshots, and don't count.
+        """
+        return self._clean_up(size, all_rows=True)
 
     def count_expired(self) -> int:
         with self._errors("count"):
@@ -320,6 +334,12 @@ class DatabaseStorage(Storage):
 
     def _expired(self) -> Rows:
         return self._rows.filter(expires_us__lte=self._now_us())
+
+    def _clean_up(self, size: int, *, all_rows: bool) -> Iterator[int]:
+        errors, now_us = partial(self._errors, "clean-up"), self._now_us()
+        yield from cleanup.remove_expired(self._rows, size, now_us, errors)
+        steps = self._messages.cleanup(now_us, all_rows=all_rows)
+        yield from cleanup.in_turns(steps, self.database, errors)
 
     def _now_us(self) -> int:
         return to_us(self.clock())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from recovery_app.storages.base import Storage
-from recovery_app.storages.messages import MessageLogs, Messages
+from recovery_app.storages.messages import MessageLogs, Messages, MessageWatch
 
 
 class NewMessageLogs(MessageLogs):
@@ -39,3 +39,6 @@ class NewMessageLogs(MessageLogs):
 
     async def achanged_groups(self, positions: dict[str, str]) -> list[str]:
         return await self.new.achanged_groups(positions)
+
+    def watch_messages(self) -> MessageWatch:
+        return self.new.watch_messages()

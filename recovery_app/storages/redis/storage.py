@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -24,6 +23,7 @@ from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.eviction import check_eviction, evicting_policies
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
+from recovery_app.storages.redis.losses import explain_losses
 from recovery_app.storages.redis.messages import StreamRequests, messages_of
 from recovery_app.storages.redis.options import (
     check_options,
@@ -37,6 +37,7 @@ from recovery_app.storages.redis.routing import Start
 from recovery_app.storages.redis.scanning import Cursor
 from recovery_app.storages.redis.sync_client import SyncClient
 from recovery_app.storages.redis.topology import Address, Topology
+from recovery_app.storages.redis.watching import StreamWatch
 from recovery_app.storages.system_checks import check_blocking_timeout
 from recovery_app.values import (
     Incident,
@@ -138,6 +139,10 @@ class RedisStorage(Storage):
         """Return W014 where a server evicts keys when its memory is full."""
         return check_eviction(self._sync.run(evicting_policies, "check"))
 
+    async def aexplain_losses(self) -> str:
+        """Return whether servers were started lately, emptied, or have evicted keys."""
+        return await self._async.run(explain_losses, "listing")
+
     # The async variants of single requests return the client's coroutine as it is: one of
     # their own around it would cost a tenth of a load in a pipeline.
 
@@ -201,34 +206,53 @@ class RedisStorage(Storage):
 
     def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
         self._sync.send(self._streams.append(group, data))
-        # A message that is there isn't published again for this one's sake.
-        with suppress(StorageError):
-            self._sync.send(self._streams.expire(group))
+        if self._streams.is_expire_due(group):
+            self._keep_stream(group)
         published()
 
     async def aappend_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
-        # They travel together. A message that is there isn't published again for the other's sake.
-        expiring = self._async.send(self._streams.expire(group))
-        found = await asyncio.gather(
-            self._async.send(self._streams.append(group, data)), expiring, return_exceptions=True
-        )
-        if isinstance(found[0], BaseException):
-            raise found[0]
+        await self._async.send(self._streams.append(group, data))
+        if self._streams.is_expire_due(group):
+            await self._akeep_stream(group)
         published()
 
     def newest_position(self, group: str) -> str:
         found = self._sync.send(self._streams.newest(group))
-        return found[0][0] if found else self._sync.send(self._streams.begin(group))
+        if found:
+            return found[0].position
+        position = self._sync.send(self._streams.begin(group))
+        self._keep_stream(group)
+        return position
 
     async def anewest_position(self, group: str) -> str:
         found = await self._async.send(self._streams.newest(group))
-        return found[0][0] if found else await self._async.send(self._streams.begin(group))
+        if found:
+            return found[0].position
+        position = await self._async.send(self._streams.begin(group))
+        await self._akeep_stream(group)
+        return position
+
+    def _keep_stream(self, group: str) -> None:
+        # What is there isn't published again because this has failed.
+        with suppress(StorageError):
+            self._sync.send(self._streams.expire(group))
+            self._streams.note_expire(group)
+
+    async def _akeep_stream(self, group: str) -> None:
+        with suppress(StorageError):
+            await self._async.send(self._streams.expire(group))
+            self._streams.note_expire(group)
 
     def read_messages(self, group: str, after: str, limit: int) -> Messages:
-        return messages_of(self._sync.send(self._streams.read(group, after, limit)), after)
+        found = self._sync.send(self._streams.read(group, after, limit))
+        return messages_of(found, after, limit)
 
     async def aread_messages(self, group: str, after: str, limit: int) -> Messages:
-        return messages_of(await self._async.send(self._streams.read(group, after, limit)), after)
+        found = await self._async.send(self._streams.read(group, after, limit))
+        return messages_of(found, after, limit)
+
+    def watch_messages(self) -> StreamWatch:
+        return StreamWatch(self, self._async, self._streams)
 
     # Looking after what is stored.
 
