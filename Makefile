@@ -99,7 +99,8 @@ model: $(DEV)/.installed node_modules/.installed ## Run client and server agains
 
 chaos: export CHAOS = long
 chaos: export SEED ?=
-chaos: $(DEV)/.installed node_modules/.installed ## Run the chaos kit at full size, an hour or so (SEED=..., ARGS="-k 'npm and redis'")
+chaos: export EVENTS ?=
+chaos: $(DEV)/.installed node_modules/.installed ## Run the chaos kit at full size, hours (EVENTS=200 for a tenth, SEED=..., ARGS="-k 'npm and redis'")
 	@$(DEV)/bin/python -m pytest --no-cov -s -o faulthandler_timeout=0 tests/chaos/test_run.py $(ARGS)
 
 outages: $(DEV)/.installed ## Record anew what alerts are tested on: real outages, some minutes (ARGS=... for some)
