@@ -105,12 +105,15 @@
  * @property {(callback: () => void) => unknown} onClose
  * @property {(...what: any) => any} push
  * @property {(...what: any) => any} [onMessage]
+ * @property {{ timerCalc?: Backoff }} [rejoinTimer]
  */
 /**
  * @template [C=any]
  * @typedef {object} PhoenixSocket the part used of the npm client's Socket
  * @property {(topic: string, params?: any) => C} channel
  * @property {(callback: (event: any) => void) => unknown} [onClose]
+ * @property {(callback: () => void) => unknown} [onOpen]
+ * @property {{ timerCalc?: Backoff }} [reconnectTimer]
  */
 
 /**

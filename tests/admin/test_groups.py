@@ -81,7 +81,9 @@ def test_groups_are_listed_page_by_page(
         address = LIST + link_to(response, "Next page")
     lengths = {f"room:{number}": str(number + 1) for number in range(7)} | {"team *": "1"}
     assert {name: cells[0] for name, cells in found.items()} == lengths
-    assert all(re.fullmatch(r"\d+ seconds? ago", cell) for cells in found.values() for cell in cells[1:3])
+    assert all(
+        re.fullmatch(r"\d+ seconds? ago", cell) for cells in found.values() for cell in cells[1:3]
+    )
     assert rows_of(viewer.get(LIST, {"q": "team"})).keys() == {"team *"}
     assert rows_of(viewer.get(LIST, {"q": "eam"})) == {}
     assert "No groups match." in text_of(viewer.get(LIST, {"q": "*"}))

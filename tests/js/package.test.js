@@ -74,7 +74,8 @@ test("a bundle has only what is imported", async () => {
   const whole = await sizeOf('export * from "django-recovery-app";');
   const phoenix = await sizeOf('export { Recovery } from "django-recovery-app/phoenix";');
   assert.ok(phoenix < 0.8 * whole, `${phoenix} of ${whole} bytes`);
-  assert.equal(await sizeOf('export { Recovery } from "django-recovery-app";'), phoenix);
+  const same = await sizeOf('export { Recovery } from "django-recovery-app";');
+  assert.ok(Math.abs(same - phoenix) < 100, `${same} and ${phoenix} bytes`); // but for the lengths of short names
   assert.ok((await sizeOf('export { fullJitter } from "django-recovery-app";')) < 200);
   assert.equal(await sizeOf('import "django-recovery-app";'), 0);
 });

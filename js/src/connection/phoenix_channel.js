@@ -1,3 +1,4 @@
+import { keepCounting } from "./phoenix_timer.js";
 import { phoenixTransport } from "./phoenix_transport.js";
 /** @import { Recovery } from "../recovery.js" */
 /** @import { Payload, PhoenixChannel } from "../types.js" */
@@ -12,7 +13,12 @@ const PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
  */
 export function phoenixChannel(view, channel, onPush) {
   const join = channel.join.bind(channel);
-  channel.join = (timeout) => join(timeout).receive("ok", (/** @type {Payload} */ reply) => view.joined(reply));
+  const markJoined = keepCounting(channel.rejoinTimer);
+  channel.join = (timeout) =>
+    join(timeout).receive("ok", (/** @type {Payload} */ reply) => {
+      markJoined();
+      view.joined(reply);
+    });
   channel.on("recovery:token", (pushed) => view.keep(pushed));
   channel.onError(() => view.dropped());
   channel.onClose(() => view.dropped(undefined, null));

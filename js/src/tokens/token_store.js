@@ -1,7 +1,7 @@
 /** Tokens: secrets, which are kept in the tab's storage and never put into a URL or a log line. */
-import { tryOrNull } from "../browser.js";
 import { acquirePageLock } from "./page_lock.js";
 import { keyOf, receivedKeyOf } from "./storage_keys.js";
+import { StoredValue } from "./stored_value.js";
 /** @import { StorageKind } from "../types.js" */
 
 /** @type {Map<string, TokenStore>} */
@@ -9,13 +9,13 @@ const tokenStores = new Map();
 
 /** The token of one view, in memory and, if there is one, in the browser's storage. */
 export class TokenStore {
-  /** @type {string | null} */ #token;
-  /** @type {StorageKind} */ #storage;
+  /** @type {string | null} */ #token = null;
   #key;
-  #receivedKey;
+  #stored;
+  #storedReceived;
   #received = 0;
   #isPresented = false;
-  /** Whether the browser's storage has the token. */ #isStored = false;
+  /** What the storage had when this page last wrote or read it. @type {string | null} */ #known = null;
 
   /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
   static forView(viewId, storage) {
@@ -28,11 +28,10 @@ export class TokenStore {
   /** @param {string} viewId @param {StorageKind} storage */
   constructor(viewId, storage) {
     this.#key = keyOf(viewId);
-    this.#receivedKey = receivedKeyOf(viewId);
-    this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
-    this.#token = this.#read();
-    this.#received = this.#readReceived();
-    this.#isStored = this.#token !== null;
+    const kind = storage === "localStorage" ? "sessionStorage" : storage;
+    this.#stored = new StoredValue(kind, this.#key);
+    this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
+    this.#load();
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
   }
@@ -50,8 +49,8 @@ export class TokenStore {
   /** @param {string} token */
   save(token) {
     this.#token = token;
-    tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
-    this.#isStored = this.#read() === token;
+    this.#stored.write(token);
+    this.#known = this.#stored.read();
   }
 
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
@@ -63,27 +62,21 @@ export class TokenStore {
   saveReceived(number) {
     if (number === this.#received) return;
     this.#received = number;
-    tryOrNull(() => this.#webStorage()?.setItem(this.#receivedKey, String(number)));
-  }
-
-  #readReceived() {
-    return Number(tryOrNull(() => this.#webStorage()?.getItem(this.#receivedKey))) || 0;
+    this.#storedReceived.write(String(number));
   }
 
   /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
-   * whether that page has removed it. */
+   * whether that page has removed it. What this page couldn't store, in a storage that is full, isn't another's. */
   readAgain() {
-    const stored = this.#read();
-    if (stored === this.#token || (stored === null && !this.#isStored)) return false;
-    this.#token = stored;
-    this.#received = this.#readReceived();
-    this.#isStored = stored !== null;
+    if (this.#stored.read() === this.#known) return false;
+    this.#load();
     return true;
   }
 
   remove() {
     this.#token = null;
-    tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
+    this.#stored.write(null);
+    this.#known = this.#stored.read();
     this.saveReceived(0);
   }
 
@@ -96,18 +89,13 @@ export class TokenStore {
     const release = await acquirePageLock(this.#key).catch(() => null);
     if (this.#isPresented || this.#token !== null) return release?.();
     if (release === null) return;
-    this.#storage = "localStorage";
-    this.#token = this.#read();
-    this.#received = this.#readReceived();
-    this.#isStored = this.#token !== null;
+    this.#stored.kind = this.#storedReceived.kind = "localStorage";
+    this.#load();
   }
 
-  #read() {
-    return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
-  }
-
-  /** @returns {Storage | null} */
-  #webStorage() {
-    return this.#storage === "none" ? null : globalThis[this.#storage];
+  /** Take what the storage has. */
+  #load() {
+    this.#token = this.#known = this.#stored.read();
+    this.#received = Number(this.#storedReceived.read()) || 0;
   }
 }
