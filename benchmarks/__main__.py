@@ -37,6 +37,7 @@ OLDER = {
     "metrics": "What metrics and signals cost",
     "joins": "Joins with Redis",
     "restart": "A restart of the server",
+    "deploys": "Rolling deploys",
     "serializers": "Serializers beside the bare libraries",
     "admin": "Pages of the admin",
     "cleanup": "Clean-up of a database",

@@ -21,7 +21,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from recovery_app._core import telemetry
 from recovery_app.conf import _singleton
 from recovery_app.consumers import mistakes
-from tests.support import browser, databases, needs
+from tests.support import browser, databases, emptying, needs
 from tests.support.asgi import AsgiServer, manage
 from tests.support.caches import ON_REDIS
 from tests.support.communicators import have_patience
@@ -38,6 +38,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("unhurried")
 have_patience()
+emptying.empty_quickly()
 
 LOG_CHARACTERS = 4000
 END_SECONDS = 60

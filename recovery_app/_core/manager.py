@@ -14,6 +14,7 @@ from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Driver
 from recovery_app._core.encryption import Cipher, MessageSealer
 from recovery_app._core.journal import Journal
+from recovery_app._core.losses import LossReport
 from recovery_app._core.metadata import check_name, check_seconds, metadata_of
 from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
@@ -92,6 +93,7 @@ class RecoveryManager(OperatorCalls):
             clock=clock,
         )
         weakref.finalize(self, self.journal.abandon)
+        self.losses = LossReport(self.storage)
         self.notifier = Notifier(type(self), self.operations.find_socket_id, self.journal)
 
     @property

@@ -20,6 +20,11 @@ class Numbers(NamedTuple):
     line: str = ""
 
 
+def has_number(payload: Payload) -> bool:
+    """Return whether an event has a number of its own."""
+    return isinstance(payload, dict) and NUMBER in payload
+
+
 def take_numbers(payload: Payload) -> Numbers | None:
     """Take an event's numbers out of its payload; ``None`` where it has none.
 
@@ -27,9 +32,9 @@ def take_numbers(payload: Payload) -> Numbers | None:
     """
     if not isinstance(payload, dict):
         return None
-    has_number = NUMBER in payload
+    is_numbered = NUMBER in payload
     seq, ack = payload.pop(NUMBER, None), payload.pop(ACKNOWLEDGED, 0)
-    if not has_number:
+    if not is_numbered:
         return None
     line = payload.pop(LINE, "")
     if not (_is_number(seq) and seq >= 1 and _is_number(ack)):

@@ -16,7 +16,7 @@ from recovery_app._live.incidents import note_crashed_join, note_unsaved
 from recovery_app._live.interfaces import Work
 from recovery_app._live.join import Join
 from recovery_app._live.mailbox import Mailbox
-from recovery_app._live.numbering import take_numbers, with_numbers
+from recovery_app._live.numbering import has_number, take_numbers, with_numbers
 from recovery_app._live.protocol import TOKEN_EVENT, Message, OtherFrame
 from recovery_app._live.pushes import RECEIVED_EVENT, PushLog
 from recovery_app._live.requested_saves import RequestedSaves
@@ -280,7 +280,8 @@ class Topic:
         session.acknowledge_token()
         if self._exchange.pushes is not None:
             self._exchange.pushes.take_acknowledgement(message.payload)
-            if message.event == RECEIVED_EVENT:
+            # One that has a number counts, or all behind it would wait for that number.
+            if message.event == RECEIVED_EVENT and not has_number(message.payload):
                 await self._send(self._protocol.reply(message, {}, ok=True))
                 return
         try:

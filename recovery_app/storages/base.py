@@ -224,6 +224,18 @@ class Storage(MessageLogs, JournalCalls):
         """Make a call on a thread of the pool; override it to look after connections."""
         return call()
 
+    async def aexplain_losses(self) -> str:
+        """Return why snapshots may be gone that should be there, as the server itself says.
+
+        It is asked when a page's snapshot isn't found, and is shown in the log and the journal.
+        Empty where nothing is known.
+        """
+        return (
+            ""
+            if self.is_shared
+            else f"{type(self).__name__} keeps the snapshots of this process alone"
+        )
+
     def leave_thread(self) -> None:
         """Release what the calling thread of the pool holds, just before it ends."""
 

@@ -324,6 +324,16 @@ async def test_what_the_page_has_is_kept_no_longer(
     assert kept == [0, 3, 1, 1]
 
 
+async def test_an_acknowledgement_with_a_number_counts_as_an_event(
+    manager: RecoveryManager,
+) -> None:
+    async with page_of(manager) as page:
+        await page.join()
+        await page.send("recovery:received", _seq=1, _ack=0)
+        reply = await page.send(_seq=2, _ack=1)
+        assert (reply["status"], reply["response"]["_recovery"]["seq"]) == ("ok", 2)
+
+
 @pytest.mark.parametrize("received", [-1, True, "3", 1.5, 2**53, [3]])
 async def test_rubbish_counts_as_none(manager: RecoveryManager, received: Any) -> None:
     async with page_of(manager) as page:

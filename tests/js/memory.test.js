@@ -160,6 +160,21 @@ test("a page that can't store its token keeps it through the back/forward cache"
   assert.equal(view.token, "t1");
 });
 
+test("a page whose storage is full keeps its own token through the back/forward cache, and not the older one that is stored", () => {
+  const tab = new FakeBrowser().open();
+  const view = new tab.app.Recovery("form");
+  view.keep({ token: "t1" });
+  tab.sessionStorage.setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  view.keep({ token: "t2" });
+  tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  assert.equal(view.token, "t2");
+  tab.sessionStorage.items.set(KEY, "t3");
+  tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  assert.equal(view.token, "t3");
+});
+
 test("a page that was prerendered takes the token when it is shown", () => {
   const tab = new FakeBrowser().open();
   tab.document = Object.assign(new EventTarget(), { visibilityState: "hidden", prerendering: true });

@@ -84,7 +84,7 @@ onEachTransport(test, "a volatile event is sent now, without a number, or not at
   assert.equal(page.view.pushVolatile("add", { item: "before the join" }), false);
   await page.joined();
   await page.add("a")[0];
-  assert.equal(page.view.pushVolatile("add", { item: "moved" }), true);
+  assert.equal(page.view.pushVolatile("add", { item: "moved", _seq: 2, _recv: 9 }), true);
   await page.add("b")[0];
   page.goOffline();
   assert.equal(page.view.pushVolatile("add", { item: "offline" }), false);
@@ -93,6 +93,7 @@ onEachTransport(test, "a volatile event is sent now, without a number, or not at
   await page.add("c")[0];
   assert.deepEqual(items(server), ["a", "moved", "b", "c"]);
   assert.deepEqual(server.of("add").map(({ payload }) => payload._seq), [1, undefined, 2, 3]);
+  assert.deepEqual(server.of("add")[1].payload, { item: "moved" });
 });
 
 onEachTransport(test, "a volatile event that no server accepts is a mistake at once", async (page) => {

@@ -4,6 +4,10 @@
 /** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
 const MAX_DEPTH = 500;
 
+/** Keys of the protocol. An event with a number of the page's own would take the place of another, which would then be
+ * answered and never applied. */
+const PROTOCOL_KEYS = ["_seq", "_ack", "_line", "_recv"];
+
 /** @param {unknown} value @param {number} levels @returns {boolean} */
 function isDeeperThan(value, levels) {
   if (value === null || typeof value !== "object") return false;
@@ -19,6 +23,7 @@ export function copyEvent(event, payload) {
   if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
     throw new TypeError("a payload must be an object");
   }
+  for (const key of PROTOCOL_KEYS) delete copy[key];
   if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
   return { event, payload: copy };
 }

@@ -9,13 +9,13 @@ const tokenStores = new Map();
 
 /** The token of one view, in memory and, if there is one, in the browser's storage. */
 export class TokenStore {
-  /** @type {string | null} */ #token;
+  /** @type {string | null} */ #token = null;
   #key;
   #stored;
   #storedReceived;
   #received = 0;
   #isPresented = false;
-  /** Whether the browser's storage has the token. */ #isStored = false;
+  /** What the storage had when this page last wrote or read it. @type {string | null} */ #known = null;
 
   /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
   static forView(viewId, storage) {
@@ -31,7 +31,7 @@ export class TokenStore {
     const kind = storage === "localStorage" ? "sessionStorage" : storage;
     this.#stored = new StoredValue(kind, this.#key);
     this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
-    this.#token = this.#load();
+    this.#load();
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
   }
@@ -50,7 +50,7 @@ export class TokenStore {
   save(token) {
     this.#token = token;
     this.#stored.write(token);
-    this.#isStored = this.#stored.read() === token;
+    this.#known = this.#stored.read();
   }
 
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
@@ -66,17 +66,17 @@ export class TokenStore {
   }
 
   /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
-   * whether that page has removed it. */
+   * whether that page has removed it. What this page couldn't store, in a storage that is full, isn't another's. */
   readAgain() {
-    const stored = this.#stored.read();
-    if (stored === this.#token || (stored === null && !this.#isStored)) return false;
-    this.#token = this.#load();
+    if (this.#stored.read() === this.#known) return false;
+    this.#load();
     return true;
   }
 
   remove() {
     this.#token = null;
     this.#stored.write(null);
+    this.#known = this.#stored.read();
     this.saveReceived(0);
   }
 
@@ -90,14 +90,12 @@ export class TokenStore {
     if (this.#isPresented || this.#token !== null) return release?.();
     if (release === null) return;
     this.#stored.kind = this.#storedReceived.kind = "localStorage";
-    this.#token = this.#load();
+    this.#load();
   }
 
-  /** Read what the storage has, and return the token. */
+  /** Take what the storage has. */
   #load() {
-    const token = this.#stored.read();
+    this.#token = this.#known = this.#stored.read();
     this.#received = Number(this.#storedReceived.read()) || 0;
-    this.#isStored = token !== null;
-    return token;
   }
 }

@@ -940,6 +940,9 @@
   /** Events as the page pushes them. */
   /** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
   var MAX_DEPTH = 500;
+  /** Keys of the protocol. An event with a number of the page's own would take the place of another, which would then be
+   * answered and never applied. */
+  var PROTOCOL_KEYS = ["_seq", "_ack", "_line", "_recv"];
   /** @param {unknown} value @param {number} levels @returns {boolean} */
   function isDeeperThan(value, levels) {
     if (value === null || typeof value !== "object") return false;
@@ -954,6 +957,7 @@
     if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
       throw new TypeError("a payload must be an object");
     }
+    for (const key of PROTOCOL_KEYS) delete copy[key];
     if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
     return { event, payload: copy };
   }
@@ -1534,14 +1538,14 @@
   /** The token of one view, in memory and, if there is one, in the browser's storage. */
   var TokenStore = class _TokenStore {
     /** @type {string | null} */
-    #token;
+    #token = null;
     #key;
     #stored;
     #storedReceived;
     #received = 0;
     #isPresented = false;
-    /** Whether the browser's storage has the token. */
-    #isStored = false;
+    /** What the storage had when this page last wrote or read it. @type {string | null} */
+    #known = null;
     /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
     static forView(viewId, storage) {
       const name = `${storage} ${viewId}`;
@@ -1555,7 +1559,7 @@
       const kind = storage === "localStorage" ? "sessionStorage" : storage;
       this.#stored = new StoredValue(kind, this.#key);
       this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
-      this.#token = this.#load();
+      this.#load();
       /** Resolves when this tab's token is known, which takes time only with localStorage. */
       this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
     }
@@ -1571,7 +1575,7 @@
     save(token) {
       this.#token = token;
       this.#stored.write(token);
-      this.#isStored = this.#stored.read() === token;
+      this.#known = this.#stored.read();
     }
     /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
     get received() {
@@ -1584,16 +1588,16 @@
       this.#storedReceived.write(String(number));
     }
     /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
-     * whether that page has removed it. */
+     * whether that page has removed it. What this page couldn't store, in a storage that is full, isn't another's. */
     readAgain() {
-      const stored = this.#stored.read();
-      if (stored === this.#token || stored === null && !this.#isStored) return false;
-      this.#token = this.#load();
+      if (this.#stored.read() === this.#known) return false;
+      this.#load();
       return true;
     }
     remove() {
       this.#token = null;
       this.#stored.write(null);
+      this.#known = this.#stored.read();
       this.saveReceived(0);
     }
     /**
@@ -1606,14 +1610,12 @@
       if (this.#isPresented || this.#token !== null) return release?.();
       if (release === null) return;
       this.#stored.kind = this.#storedReceived.kind = "localStorage";
-      this.#token = this.#load();
+      this.#load();
     }
-    /** Read what the storage has, and return the token. */
+    /** Take what the storage has. */
     #load() {
-      const token = this.#stored.read();
+      this.#token = this.#known = this.#stored.read();
       this.#received = Number(this.#storedReceived.read()) || 0;
-      this.#isStored = token !== null;
-      return token;
     }
   };
 

@@ -263,6 +263,11 @@ class MigratingStorage(NewMessageLogs, Storage):
     def check(self) -> list[CheckMessage]:
         return [*self.new.check(), *self.old.check(), *check_old_storage(self.old)]
 
+    async def aexplain_losses(self) -> str:
+        """Return what both storages say."""
+        told = [await each.aexplain_losses() for each in (self.new, self.old)]
+        return "; ".join(filter(None, told))
+
     def check_server(self) -> list[CheckMessage]:
         messages = []
         for storage in (self.new, self.old):

@@ -23,6 +23,7 @@ from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.eviction import check_eviction, evicting_policies
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
+from recovery_app.storages.redis.losses import explain_losses
 from recovery_app.storages.redis.messages import StreamRequests, messages_of
 from recovery_app.storages.redis.options import (
     check_options,
@@ -137,6 +138,10 @@ class RedisStorage(Storage):
     def check_server(self) -> list[CheckMessage]:
         """Return W014 where a server evicts keys when its memory is full."""
         return check_eviction(self._sync.run(evicting_policies, "check"))
+
+    async def aexplain_losses(self) -> str:
+        """Return whether servers were started lately, emptied, or have evicted keys."""
+        return await self._async.run(explain_losses, "listing")
 
     # The async variants of single requests return the client's coroutine as it is: one of
     # their own around it would cost a tenth of a load in a pipeline.
