@@ -74,6 +74,7 @@
  * @property {OutcomeDetail} outcome
  * @property {LostDetail} lost
  * @property {ReplyDetail} reply
+ * @property {Record<string, never>} missed
  * @property {RefusedDetail & Payload} refused
  */
 /**

@@ -158,6 +158,7 @@ export type ViewEvents = {
     outcome: OutcomeDetail;
     lost: LostDetail;
     reply: ReplyDetail;
+    missed: Record<string, never>;
     refused: RefusedDetail & Payload;
 };
 /**
