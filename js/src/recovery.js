@@ -1,6 +1,6 @@
 import { rejoinAfterMs } from "./backoff.js";
 import { listen, namesOfPage, onPageLife, refuseOldStorage, whenActive } from "./browser.js";
-import { CLOSE_DEAD, CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
+import { CLOSE_DEAD, CLOSE_TOO_LARGE, suspicionOf } from "./connection/close_codes.js";
 import { ConnectionState } from "./connection/connection_state.js";
 import { phoenixChannel } from "./connection/phoenix_channel.js";
 import { EventQueue } from "./events/event_queue.js";
@@ -322,7 +322,7 @@ export class Recovery extends EventTarget {
   dropped(closeCode, nextDelayMs, isBlamed = true) {
     this.#changes += 1;
     this.#rejoinTimer.clear();
-    this.#queue.stopSending(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+    this.#queue.stopSending(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
     if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markLost(closeCode ?? null, nextDelayMs);

@@ -113,7 +113,7 @@ export class EventQueue {
       this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
       if (this.#hasJoined) this.line = randomWord();
     }
-    this.suspects.absolve();
+    this.suspects.suspicion = 0;
     this.#durableSeq = seq;
     this.releaseUpTo(seq);
     this.#hasJoined = true;
@@ -187,9 +187,9 @@ export class EventQueue {
     }
   }
 
-  /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
-  stopSending(wasCut = false) {
-    if (this.#sender) this.suspects.noteUnanswered(wasCut);
+  /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
+  stopSending(suspicion = 0) {
+    if (this.#sender) this.suspects.noteUnanswered(suspicion);
     this.#sender?.stop();
     this.#sender = null;
     for (const queued of this.events) queued.stage = "queued";

@@ -1,4 +1,4 @@
-import { CLOSE_TOO_LARGE, CUT_CODES } from "../connection/close_codes.js";
+import { CLOSE_DEAD, CLOSE_TOO_LARGE, suspicionOf } from "../connection/close_codes.js";
 /** @import { EventQueue } from "./event_queue.js" */
 
 /** The queues of all views on a socket of the npm client. @type {WeakMap<object, EventQueue[]>} */
@@ -11,7 +11,8 @@ export function shareSocket(socket, added) {
   queuesOn.set(socket, queues);
   if (queues.push(added) > 1) return;
   socket.onClose?.((/** @type {any} */ event) => {
-    if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.suspects.absolve();
+    const suspicion = socket.closeWasClean ? 0 : suspicionOf(event?.code ?? CLOSE_DEAD);
+    for (const { suspects } of queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
     if (event?.code !== CLOSE_TOO_LARGE) return;
     const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
     largest?.suspects.blameLargest();

@@ -202,8 +202,13 @@
   var CLOSE_TOO_LARGE = 1009;
   /** This client has dropped the connection. Codes from 4000 on are for applications. */
   var CLOSE_DROPPED = 4e3;
-  /** Close codes by which a connection may have been lost over an event: not those of a server that stops or refuses. */
   var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
+  /** Return how much a close code says that the connection may have been lost over an event. A server that stops, or refuses,
+   * says why; but if it does so time and again, that may be over the event, too. @param {number} code */
+  function suspicionOf(code) {
+    if (CUT_CODES.includes(code)) return 1;
+    return code === CLOSE_TOO_LARGE || code === CLOSE_DROPPED ? 0 : 0.5;
+  }
   /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
   function isDenial(code) {
     return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
@@ -329,7 +334,8 @@
     const join = channel.join.bind(channel);
     channel.join = (timeout) => join(timeout).receive("ok", (reply) => view.joined(reply));
     channel.on("recovery:token", (pushed) => view.keep(pushed));
-    channel.onError(() => view.dropped());
+    // after the page's own `disconnect`, nothing is tried
+    channel.onError(() => channel.socket?.closeWasClean ? view.dropped(void 0, null) : view.dropped());
     channel.onClose(() => view.dropped(void 0, null));
     const trigger = channel.trigger?.bind(channel);
     if (trigger) {
@@ -373,7 +379,7 @@
    * @property {string | null} line by whom it was numbered: null if not known
    * @property {boolean} isEarly
    * @property {boolean} isAnswered
-   * @property {number} cuts how many connections were cut when it was next
+   * @property {number} cuts how many connections were cut when it was next; a close with a reason is half of one
    * @property {Owner} owner
    * @typedef {PageEvent & EventFields} StoredEvent
    */
@@ -632,15 +638,15 @@
   }
 
   // src/events/suspects.js
-  /** After how many cuts, or crashes of a server, an event that was next is given up. */
+  /** After how many cuts, or crashes of a server, an event that was next is given up. A close with a reason counts as half. */
   var MAX_CUTS = 3;
   /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
   var Suspects = class {
     #getEvents;
     /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
     #unanswered = [];
-    /** Whether one of them may be why. */
-    #wasCut = false;
+    /** How much it seems that one of them is why. */
+    suspicion = 0;
     /** Whether an event that is about to be given up waits, or waited, until the connection had held. */
     #holds = false;
     /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */
@@ -657,21 +663,17 @@
     /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
      * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
     hold() {
-      this.#holds = !this.#holds && this.first?.cuts === MAX_CUTS - 1;
+      this.#holds = !this.#holds && (this.first?.cuts ?? 0) >= MAX_CUTS - 1;
       return this.#holds;
     }
     /** Note that events are being sent on a new connection. */
     forgetUnanswered() {
       this.#unanswered = [];
     }
-    /** Note which events were being sent on a connection that is lost. @param {boolean} wasCut */
-    noteUnanswered(wasCut) {
+    /** Note which events were being sent on a connection that is lost. @param {number} suspicion */
+    noteUnanswered(suspicion) {
       this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
-      this.#wasCut = wasCut;
-    }
-    /** Note that the connection was not lost over an event. */
-    absolve() {
-      this.#wasCut = false;
+      this.suspicion = suspicion;
     }
     get largestBytes() {
       return this.#largest?.sizeBytes ?? 0;
@@ -695,9 +697,9 @@
      * @param {number} seq of the last event in the state */
     takeUndeliverable(seq) {
       const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
-      if (!this.#wasCut || !next || !this.#unanswered.includes(next)) return void 0;
-      if (next.cuts === MAX_CUTS - 1 && !this.#holds) return void 0;
-      next.cuts += 1;
+      if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return void 0;
+      if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return void 0;
+      next.cuts += this.suspicion;
       return next.cuts >= MAX_CUTS ? next : void 0;
     }
   };
@@ -801,7 +803,7 @@
         this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
         if (this.#hasJoined) this.line = randomWord();
       }
-      this.suspects.absolve();
+      this.suspects.suspicion = 0;
       this.#durableSeq = seq;
       this.releaseUpTo(seq);
       this.#hasJoined = true;
@@ -869,9 +871,9 @@
         else if (reason !== void 0 || queued.seq === null) this.discard([queued], reason ?? "superseded");
       }
     }
-    /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
-    stopSending(wasCut = false) {
-      if (this.#sender) this.suspects.noteUnanswered(wasCut);
+    /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
+    stopSending(suspicion = 0) {
+      if (this.#sender) this.suspects.noteUnanswered(suspicion);
       this.#sender?.stop();
       this.#sender = null;
       for (const queued of this.events) queued.stage = "queued";
@@ -1168,7 +1170,8 @@
     queuesOn.set(socket, queues);
     if (queues.push(added) > 1) return;
     socket.onClose?.((event) => {
-      if (!CUT_CODES.includes(event?.code ?? 1006)) for (const queue of queues) queue.suspects.absolve();
+      const suspicion = socket.closeWasClean ? 0 : suspicionOf(event?.code ?? CLOSE_DEAD);
+      for (const { suspects } of queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
       if (event?.code !== CLOSE_TOO_LARGE) return;
       const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
       largest?.suspects.blameLargest();
@@ -1673,7 +1676,7 @@
     dropped(closeCode, nextDelayMs, isBlamed = true) {
       this.#changes += 1;
       this.#rejoinTimer.clear();
-      this.#queue.stopSending(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+      this.#queue.stopSending(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
       if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
       this.#offlineSince ??= performance.now();
       this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
@@ -2250,7 +2253,7 @@
       const topics = this.topics;
       const sizes = topics.map(({ view }) => view.sentBytes);
       const busy = sizes.filter((bytes) => bytes > 0).length;
-      this.#isCareful = CUT_CODES.includes(code) && busy > (this.#isCareful ? 0 : 1);
+      this.#isCareful = nextDelayMs !== null && suspicionOf(code) > 0 && busy > (this.#isCareful ? 0 : 1);
       const largest = topics[sizes.indexOf(Math.max(...sizes))];
       for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
     }
