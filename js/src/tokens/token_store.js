@@ -9,7 +9,7 @@ const tokenStores = new Map();
 
 /** The token of one view, in memory and, if there is one, in the browser's storage. */
 export class TokenStore {
-  /** @type {string | null} */ #token;
+  /** @type {string | null} */ #token = null;
   /** @type {StorageKind} */ #storage;
   #key;
   #receivedKey;

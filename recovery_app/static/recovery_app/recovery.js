@@ -1297,7 +1297,7 @@
   /** The token of one view, in memory and, if there is one, in the browser's storage. */
   var TokenStore = class _TokenStore {
     /** @type {string | null} */
-    #token;
+    #token = null;
     /** @type {StorageKind} */
     #storage;
     #key;

@@ -1296,7 +1296,7 @@ var tokenStores = /* @__PURE__ */ new Map();
 /** The token of one view, in memory and, if there is one, in the browser's storage. */
 var TokenStore = class _TokenStore {
   /** @type {string | null} */
-  #token;
+  #token = null;
   /** @type {StorageKind} */
   #storage;
   #key;
