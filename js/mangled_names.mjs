@@ -16,7 +16,7 @@ export const MANGLED_NAMES = [
   // events/sender.js
   "flush", "hasLines", "isNumbered",
   // events/suspects.js
-  "absolve", "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "takeTooLarge", "takeUndeliverable",
+  "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "suspicion", "takeTooLarge", "takeUndeliverable",
   // tokens/token_store.js
   "forView", "present", "received", "saveReceived",
   // tokens/stored_value.js

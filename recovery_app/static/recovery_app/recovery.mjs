@@ -60,8 +60,13 @@ var CLOSE_POLICY = 1008;
 var CLOSE_TOO_LARGE = 1009;
 /** This client has dropped the connection. Codes from 4000 on are for applications. */
 var CLOSE_DROPPED = 4e3;
-/** Close codes by which a connection may have been lost over an event: not those of a server that stops or refuses. */
 var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
+/** Return how much a close code says that the connection may have been lost over an event. A server that stops, or refuses,
+ * says why; but if it does so time and again, that may be over the event, too. @param {number} code */
+function suspicionOf(code) {
+  if (CUT_CODES.includes(code)) return 1;
+  return code === CLOSE_TOO_LARGE || code === CLOSE_DROPPED ? 0 : 0.5;
+}
 /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
 function isDenial(code) {
   return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
@@ -167,7 +172,10 @@ var SharedSocket = class _SharedSocket {
   /** @param {any} socket */
   constructor(socket) {
     socket.onOpen?.(keepCounting(socket.reconnectTimer));
-    socket.onClose?.((event) => this.#handleClose(event?.code ?? CLOSE_DEAD));
+    socket.onClose?.((event) => {
+      const code = event?.code ?? CLOSE_DEAD;
+      this.#handleClose(code, socket.closeWasClean ? 0 : suspicionOf(code));
+    });
   }
   /** Note that a view's channel has joined: have it send its events, now or when it is its turn.
    * @param {EventQueue} queue @param {() => void} start */
@@ -194,12 +202,10 @@ var SharedSocket = class _SharedSocket {
     for (const queues of [this.#queues, this.#busy]) queues.delete(queue);
     this.#turns.pass(queue);
   }
-  /** @param {number} code */
-  #handleClose(code) {
-    if (!CUT_CODES.includes(code)) {
-      this.#busy.clear();
-      for (const queue of this.#queues) queue.suspects.absolve();
-    }
+  /** @param {number} code @param {number} suspicion */
+  #handleClose(code, suspicion) {
+    if (suspicion === 0) this.#busy.clear();
+    for (const { suspects } of this.#queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
     if (code !== CLOSE_TOO_LARGE) return;
     const [largest] = [...this.#queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
     largest?.suspects.blameLargest();
@@ -466,7 +472,8 @@ function phoenixChannel(view, channel, onPush) {
     view.joined(reply);
   });
   channel.on("recovery:token", (pushed) => view.keep(pushed));
-  channel.onError(() => view.dropped());
+  // after the page's own `disconnect`, nothing is tried
+  channel.onError(() => channel.socket?.closeWasClean ? view.dropped(void 0, null) : view.dropped());
   channel.onClose(() => view.dropped(void 0, null));
   const trigger = channel.trigger?.bind(channel);
   if (trigger) {
@@ -720,10 +727,10 @@ var Delivery = class {
     return this.transport?.send(event, payload, () => {
     }) ?? false;
   }
-  /** @param {boolean} [wasCut] whether an event may be why */
-  stop(wasCut) {
+  /** @param {number} [suspicion] that an event is why */
+  stop(suspicion) {
     this.sharedSocket?.stop(this.#queue);
-    this.#queue.stopSending(wasCut);
+    this.#queue.stopSending(suspicion);
   }
   /** Join again, after a while. @param {number} tries */
   rejoin(tries) {
@@ -785,7 +792,7 @@ var StoredValue = class {
  * @property {string | null} line by whom it was numbered: null if not known
  * @property {boolean} isEarly
  * @property {boolean} isAnswered
- * @property {number} cuts how many connections were cut when it was next
+ * @property {number} cuts how many connections were cut when it was next; a close with a reason is half of one
  * @property {Owner} owner
  * @typedef {PageEvent & EventFields} StoredEvent
  */
@@ -1088,15 +1095,15 @@ function learn(queue, stored, settled) {
 }
 
 // src/events/suspects.js
-/** After how many cuts, or crashes of a server, an event that was next is given up. */
+/** After how many cuts, or crashes of a server, an event that was next is given up. A close with a reason counts as half. */
 var MAX_CUTS = 3;
 /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
 var Suspects = class {
   #getEvents;
   /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
   #unanswered = [];
-  /** Whether one of them may be why. */
-  #wasCut = false;
+  /** How much it seems that one of them is why. */
+  suspicion = 0;
   /** Whether an event that is about to be given up waits, or waited, until the connection had held. */
   #holds = false;
   /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */
@@ -1113,22 +1120,18 @@ var Suspects = class {
   /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
    * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
   hold() {
-    this.#holds = !this.#holds && this.first?.cuts === MAX_CUTS - 1;
+    this.#holds = !this.#holds && (this.first?.cuts ?? 0) >= MAX_CUTS - 1;
     return this.#holds;
   }
   /** Begin anew, as there is a new connection. */
   forgetUnanswered() {
     this.#unanswered = [];
-    this.#wasCut = false;
+    this.suspicion = 0;
   }
-  /** Note which events were being sent on a connection that is lost. @param {boolean} wasCut */
-  noteUnanswered(wasCut) {
+  /** Note which events were being sent on a connection that is lost. @param {number} suspicion */
+  noteUnanswered(suspicion) {
     this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
-    this.#wasCut = wasCut;
-  }
-  /** Note that the connection was not lost over an event. */
-  absolve() {
-    this.#wasCut = false;
+    this.suspicion = suspicion;
   }
   get largestBytes() {
     return this.#largest?.sizeBytes ?? 0;
@@ -1152,9 +1155,9 @@ var Suspects = class {
    * @param {number} seq of the last event in the state */
   takeUndeliverable(seq) {
     const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
-    if (!this.#wasCut || !next || !this.#unanswered.includes(next)) return void 0;
-    if (next.cuts === MAX_CUTS - 1 && !this.#holds) return void 0;
-    next.cuts += 1;
+    if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return void 0;
+    if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return void 0;
+    next.cuts += this.suspicion;
     return next.cuts >= MAX_CUTS ? next : void 0;
   }
 };
@@ -1304,9 +1307,9 @@ var EventQueue = class {
     this.save();
     return true;
   }
-  /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
-  stopSending(wasCut = false) {
-    if (this.#sender) this.suspects.noteUnanswered(wasCut);
+  /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
+  stopSending(suspicion = 0) {
+    if (this.#sender) this.suspects.noteUnanswered(suspicion);
     this.#sender?.stop();
     this.#sender = null;
     for (const queued of this.events) queued.stage = "queued";
@@ -1894,7 +1897,7 @@ var Recovery = class extends View {
   dropped(closeCode, nextDelayMs, isBlamed = true) {
     this.#changes += 1;
     this.#rejoins.stop();
-    this.#delivery.stop(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+    this.#delivery.stop(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
     if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
@@ -2439,7 +2442,7 @@ var Connection = class {
   #tellLost(code, nextDelayMs) {
     const topics = this.topics;
     const sizes = topics.map(({ view }) => view.sentBytes);
-    if (CUT_CODES.includes(code)) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
+    if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
     const largest = topics[sizes.indexOf(Math.max(...sizes))];
     for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
   }
