@@ -43,6 +43,7 @@ export class Recovery extends View {
   /** Counts what happens to the connection. */ #changes = 0;
   #isActive;
   #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
+  /** Whether the page is on a state that it will not go on with. */ #isWaiting = false;
   /** @type {Log} */ #log;
   /** @type {number | null} */ #offlineSince = null;
   /** @type {Status} */ status = "disconnected";
@@ -239,6 +240,7 @@ export class Recovery extends View {
     const isWaiting = this.#rejoins.mustWait(outcome, this.#showsToken);
     this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
     const changes = this.#changes;
+    this.#isWaiting = isWaiting;
     this.#offlineSince = null;
     this.keep({ token });
     if (!isWaiting) this.#pageToken = null;
@@ -280,10 +282,11 @@ export class Recovery extends View {
     if (owner) this.#queue.setOwner(owner, true);
   }
 
-  /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
-   * each push pass through here says so (`takesPushes`). @param {any} payload */
+  /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
+   * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+   * @param {any} payload */
   receive(payload) {
-    return this.#pushes.receive(payload);
+    return this.#isWaiting ? null : this.#pushes.receive(payload);
   }
 
   /** @param {Status} status */

@@ -209,8 +209,8 @@ def _read(group: str, after: str, limit: int) -> Flow[Messages]:
 
 def publish(driver: Driver, group: str, data: bytes) -> Flow[None]:
     """Publish a message, and wake the readers of this process once it can be read."""
-    wake = partial(_note_published, driver, group)
-    yield "publish", "append_message", (group, data, wake), {}
+    published = partial(_note_published, driver, group)
+    yield "publish", "append_message", (group, data, published), {}
 
 
 def _note_published(driver: Driver, group: str) -> None:

@@ -42,6 +42,7 @@ class ScriptedClient {
     this.replies = script.map((_, number) => memory.get(number));
     this.heard = memory.get("heard") ?? 0;
     this.missed = memory.get("missed") ?? 0;
+    this.mayMiss = memory.get("mayMiss") ?? false;
     this.settled = this.replies.filter((reply) => reply !== null).length;
     recovery.addEventListener("lost", ({ detail }) => this.#report(`${detail.reason}: ${JSON.stringify(detail.events)}`));
     recovery.on("told", ({ n }) => this.#hear(n));
@@ -83,16 +84,21 @@ class ScriptedClient {
   #hear(number) {
     const gone = number - this.heard - 1;
     if (gone < 0) this.#report(`push ${number} came after push ${this.heard}`);
-    if (gone > 0 && !this.#memory.get("mayMiss")) this.#report(`${gone} pushes are missing before push ${number}`);
+    if (gone > 0 && !this.mayMiss) this.#report(`${gone} pushes are missing before push ${number}`);
     this.heard = number;
     this.#memory.set("heard", number);
-    this.#memory.set("mayMiss", false);
+    this.#setMayMiss(false);
   }
 
   #miss() {
     this.missed++;
     this.#memory.set("missed", this.missed);
-    this.#memory.set("mayMiss", true);
+    this.#setMayMiss(true);
+  }
+
+  #setMayMiss(mayMiss) {
+    this.mayMiss = mayMiss;
+    this.#memory.set("mayMiss", mayMiss);
   }
 
   /** Wait for the pushes of a state. Return what is wrong in the end. */

@@ -5,6 +5,8 @@ import { phoenixTransport } from "./phoenix_transport.js";
 
 /** The events of a channel that no server has pushed. */
 const PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
+/** Those and what is pushed to the view itself. */
+const OWN_EVENT = /^(phx_|chan_reply_|recovery:)/;
 
 /**
  * Have a view told what happens to a channel of the npm `phoenix` client, and send its events. Return the channel.
@@ -26,7 +28,7 @@ export function phoenixChannel(view, channel, onPush) {
   const trigger = channel.trigger?.bind(channel);
   if (trigger) {
     channel.trigger = (event, payload, ...rest) => {
-      const told = view.receive(payload);
+      const told = OWN_EVENT.test(event) ? payload : view.receive(payload);
       if (told !== null) trigger(event, told, ...rest);
     };
   }

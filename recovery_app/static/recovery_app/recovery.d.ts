@@ -388,8 +388,9 @@ export class Recovery extends View {
         token?: string | null;
         owner?: string;
     }): void;
-    /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
-     * each push pass through here says so (`takesPushes`). @param {any} payload */
+    /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
+     * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+     * @param {any} payload */
     receive(payload: any): any;
     #private;
 }

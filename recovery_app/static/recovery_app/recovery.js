@@ -460,6 +460,8 @@
   // src/connection/phoenix_channel.js
   /** The events of a channel that no server has pushed. */
   var PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
+  /** Those and what is pushed to the view itself. */
+  var OWN_EVENT = /^(phx_|chan_reply_|recovery:)/;
   /**
    * Have a view told what happens to a channel of the npm `phoenix` client, and send its events. Return the channel.
    * @template {PhoenixChannel} C @param {Recovery} view @param {C} channel
@@ -479,7 +481,7 @@
     const trigger = channel.trigger?.bind(channel);
     if (trigger) {
       channel.trigger = (event, payload, ...rest) => {
-        const told = view.receive(payload);
+        const told = OWN_EVENT.test(event) ? payload : view.receive(payload);
         if (told !== null) trigger(event, told, ...rest);
       };
     }
@@ -1693,6 +1695,8 @@
     #changes = 0;
     #isActive;
     #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
+    /** Whether the page is on a state that it will not go on with. */
+    #isWaiting = false;
     /** @type {Log} */
     #log;
     /** @type {number | null} */
@@ -1873,6 +1877,7 @@
       const isWaiting = this.#rejoins.mustWait(outcome, this.#showsToken);
       this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
       const changes = this.#changes;
+      this.#isWaiting = isWaiting;
       this.#offlineSince = null;
       this.keep({ token });
       if (!isWaiting) this.#pageToken = null;
@@ -1911,10 +1916,11 @@
       if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
       if (owner) this.#queue.setOwner(owner, true);
     }
-    /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
-     * each push pass through here says so (`takesPushes`). @param {any} payload */
+    /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
+     * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+     * @param {any} payload */
     receive(payload) {
-      return this.#pushes.receive(payload);
+      return this.#isWaiting ? null : this.#pushes.receive(payload);
     }
     /** @param {Status} status */
     #setStatus(status) {

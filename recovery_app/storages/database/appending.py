@@ -1,7 +1,4 @@
-"""How a message is added to the log of a group, by the kind of database.
-
-On PostgreSQL this is one statement, and so one round trip, with the same locks as the others.
-"""
+"""How a message is added to the log of a group on any database, and how a log is begun."""
 
 from __future__ import annotations
 
@@ -16,23 +13,11 @@ if TYPE_CHECKING:
     Groups = QuerySet[StoredGroup]
     Rows = QuerySet[StoredMessage]
 
-_ONE_STATEMENT = """
-WITH numbered AS (
-    INSERT INTO {groups} AS known (name, newest, used_us) VALUES (%s, %s, %s)
-    ON CONFLICT (name) DO UPDATE SET newest = known.newest + 1, used_us = EXCLUDED.used_us
-    RETURNING name, newest
-)
-INSERT INTO {messages} ("group", number, data, published_us)
-SELECT name, newest, %s::bytea, %s::bigint FROM numbered
-RETURNING number
-"""
 _RAISE = "UPDATE {groups} SET newest = LAST_INSERT_ID(newest + 1), used_us = %s WHERE name = %s"
 
 
 def append(groups: Groups, messages: Rows, group: str, data: bytes, now_us: int) -> int:
     """Add a message with the next number of its group, and return that."""
-    if connections[groups.db].vendor == "postgresql":
-        return _append_at_once(groups, messages, group, data, now_us)
     with transaction.atomic(using=groups.db, savepoint=False):
         number = _next_number(groups, group, now_us)
         row = messages.model(group=group, number=number, data=data, published_us=now_us)
@@ -58,18 +43,6 @@ def begin(groups: Groups, group: str, now_us: int) -> None:
     except IntegrityError:
         # Somebody else has.
         return
-
-
-def _append_at_once(groups: Groups, messages: Rows, group: str, data: bytes, now_us: int) -> int:
-    connection: Any = connections[groups.db]
-    quote = connection.ops.quote_name
-    statement = _ONE_STATEMENT.format(
-        groups=quote(groups.model._meta.db_table), messages=quote(messages.model._meta.db_table)
-    )
-    values = (group, now_us, now_us, connection.Database.Binary(data), now_us)
-    with transaction.mark_for_rollback_on_error(groups.db), connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return int(cursor.fetchone()[0])
 
 
 def _next_number(groups: Groups, group: str, now_us: int) -> int:

@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 
 from recovery_app.clock import MICROSECONDS
 from recovery_app.storages.database.appending import append, begin
+from recovery_app.storages.database.postgresql import PostgreSQLLog
 from recovery_app.storages.messages import MAX_MESSAGES, MESSAGE_SECONDS, Messages, number_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,13 @@ class DatabaseMessages:
 
     def __init__(self, database: str) -> None:
         self._database = database
+        self._postgresql = PostgreSQLLog(database)
         self._next_removal_us = 0
+
+    @property
+    def tables(self) -> tuple[QuerySet[StoredGroup], Rows]:
+        """All groups, and all messages."""
+        return self._groups, self._messages
 
     @property
     def _groups(self) -> QuerySet[StoredGroup]:
@@ -65,8 +72,11 @@ class DatabaseMessages:
 
     def append(self, group: str, data: bytes, now_us: int, published: Callable[[], None]) -> None:
         """Publish a message, with the transaction if there is one."""
-        number = append(self._groups, self._messages, group, data, now_us)
         connection = connections[self._database]
+        if connection.vendor == "postgresql":
+            number = self._postgresql.append(group, data, now_us)
+        else:
+            number = append(self._groups, self._messages, group, data, now_us)
         if not connection.in_atomic_block and not connection.get_autocommit():
             # Django isn't told when this transaction ends: the next poll sees its message.
             return

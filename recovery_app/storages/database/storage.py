@@ -42,7 +42,7 @@ from recovery_app.fencing import (
 from recovery_app.snapshots import Header
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage
 from recovery_app.storages.browsing import SORTABLE
-from recovery_app.storages.database import cleanup
+from recovery_app.storages.database import cleanup, group_listing
 from recovery_app.storages.database.checks import check_database
 from recovery_app.storages.database.columns import (
     allowed_by_fence,
@@ -60,15 +60,19 @@ from recovery_app.storages.database.columns import (
 from recovery_app.storages.database.deadlines import Deadlines
 from recovery_app.storages.database.errors import run_again, translated_errors
 from recovery_app.storages.database.journal import DatabaseJournal
+from recovery_app.storages.database.listening import ListeningWatch, can_listen
 from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
-from recovery_app.storages.messages import Messages
+from recovery_app.storages.messages import Messages, MessageWatch
 from recovery_app.values import (
+    GroupInfo,
+    GroupPage,
     Incident,
     IncidentPage,
     IncidentQuery,
     JournalLimits,
+    LoggedMessage,
     Page,
     Query,
     Sample,
@@ -93,11 +97,15 @@ class DatabaseStorage(Storage):
 
     ``timeout``: the seconds that an asynchronous call may take, after which it is told as an
     outage. It can't end the thread that waits: that is for the database's own time limits.
+
+    ``listen``: the alias by which to listen for messages of durable groups on PostgreSQL, past
+    a pooler if there is one; true for that of ``database``, false for none, but to poll.
     """
 
     supports_atomic_fence = True
     supports_listing = True
     supports_groups = True
+    supports_group_listing = True
     supports_journal = True
     keeps_expired = True
     sortable_by = SORTABLE
@@ -107,14 +115,17 @@ class DatabaseStorage(Storage):
         *,
         database: str = DEFAULT_DB_ALIAS,
         timeout: float = DEFAULT_TIMEOUT,
+        listen: bool | str = True,
         clock: Clock = time.time,
     ) -> None:
-        if database not in connections:
-            raise ValueError(f"DATABASES has no alias {database!r}.")
+        for alias in (database, *([listen] if isinstance(listen, str) else ())):
+            if alias not in connections:
+                raise ValueError(f"DATABASES has no alias {alias!r}.")
         if not 0 < timeout < math.inf:
             raise ValueError(f"timeout is {timeout} and must be a number of seconds above 0.")
         self.database = database
         self.clock = clock
+        self._listen_on = database if listen is True else listen or None
         self._messages = DatabaseMessages(database)
         self._journal = DatabaseJournal(database)
         self._timeout = timeout
@@ -212,9 +223,38 @@ class DatabaseStorage(Storage):
     async def achanged_groups(self, positions: dict[str, str]) -> list[str]:
         return await self.run(partial(self.changed_groups, positions))
 
+    def watch_messages(self) -> MessageWatch:
+        """Return what waits for notifications where PostgreSQL sends some, and else polls."""
+        alias = self._listen_on
+        listens = alias is not None and can_listen(self.database) and can_listen(alias)
+        return ListeningWatch(self, alias) if alias and listens else MessageWatch(self)
+
     def read_messages(self, group: str, after: str, limit: int) -> Messages:
         with self._errors("group"):
             return self._messages.read(group, after, limit)
+
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        """Return a page in the order of the names."""
+        with self._errors("listing"):
+            return group_listing.list_groups(
+                *self._messages.tables, prefix=prefix, cursor=cursor, limit=limit
+            )
+
+    def describe_group(self, group: str) -> GroupInfo | None:
+        with self._errors("listing"):
+            return group_listing.describe(*self._messages.tables, group)
+
+    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
+        with self._errors("listing"):
+            return group_listing.last_messages(*self._messages.tables, group, limit)
+
+    def count_behind(self, group: str, position: str) -> int | None:
+        with self._errors("listing"):
+            return group_listing.count_behind(*self._messages.tables, group, position)
+
+    def delete_group(self, group: str) -> bool:
+        with self._errors("group"):
+            return group_listing.delete(*self._messages.tables, group)
 
     def cleanup_expired(self) -> int:
         return sum(self._clean_up(cleanup.DELETE_BATCH, all_rows=False))
