@@ -22,7 +22,7 @@ export const MANGLED_NAMES = [
   // received_pushes.js
   "newest",
   // connection/
-  "areDenial", "begin", "deny", "extend", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isOnly", "isPrepared",
+  "areDenial", "begin", "deny", "extend", "handleFrame", "handleLost", "hasOthers", "forgive", "hear", "intervalMs", "isOnly", "isPrepared",
   "isWanted", "isWorking", "joinNext", "listen", "lose", "markGood", "markJoined", "markLost", "markTrying", "meet", "nextRef",
   "onDead", "retryAfterMs", "settle", "startAs",
   // timer.js

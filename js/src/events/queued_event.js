@@ -111,6 +111,6 @@ export class QueuedEvent {
 /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
 export function isStoredEvent(stored) {
   const { event, payload, seq, owner } = stored ?? {};
-  const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+  const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || (Number.isSafeInteger(seq) && seq > 0));
   return isEvent && typeof owner === "string" && owner !== "";
 }

@@ -466,7 +466,7 @@
   /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
   function isStoredEvent(stored) {
     const { event, payload, seq, owner } = stored ?? {};
-    const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+    const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || Number.isSafeInteger(seq) && seq > 0);
     return isEvent && typeof owner === "string" && owner !== "";
   }
 
@@ -1964,25 +1964,33 @@
   // src/connection/refusals.js
   /** How many handshakes or joins may be refused in a row until that is more than a server that restarts. */
   var FREE_REFUSALS = 5;
-  /** The backoff of a page that isn't let in: half of it is random. @type {Backoff} */
-  function deniedAfterMs(refusals) {
-    const ms = Math.min(3e5, 1e3 * 2 ** refusals);
-    return ms / 2 + Math.random() * ms / 2;
-  }
+  /** The longest wait of a page that isn't let in. Of one that was, and has a state to come back to before that expires: a
+   * server that is away for minutes looks the same. */
+  var MAX_WAIT_MS2 = 3e5;
+  var MAX_WAIT_BACK_MS = 3e4;
   /** The handshakes and joins that were refused since a connection has held. */
   var Refusals = class {
     count = 0;
+    #maxMs = MAX_WAIT_MS2;
+    /** Begin anew, as the page is let in. */
+    forgive() {
+      this.count = 0;
+      this.#maxMs = MAX_WAIT_BACK_MS;
+    }
     /** Count as a denial at once, as the server has said that it lets this client in no more. */
     deny() {
       this.count = Math.max(this.count, FREE_REFUSALS);
+      this.#maxMs = MAX_WAIT_MS2;
     }
     /** Whether the next refusal means more than a server that restarts. */
     get areDenial() {
       return this.count + 1 >= FREE_REFUSALS;
     }
-    /** How long to wait at least until the next try. */
+    /** How long to wait at least until the next try: half of it is random. */
     get retryAfterMs() {
-      return this.count > FREE_REFUSALS ? deniedAfterMs(this.count - FREE_REFUSALS) : 0;
+      if (this.count <= FREE_REFUSALS) return 0;
+      const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.count - FREE_REFUSALS));
+      return ms / 2 + Math.random() * ms / 2;
     }
   };
 
@@ -2140,7 +2148,8 @@
     }
     /** Begin the backoff anew, as the connection has held. */
     markGood() {
-      this.#tries = this.#refusals.count = 0;
+      this.#tries = 0;
+      this.#refusals.forgive();
     }
     /** Find out soon whether the connection is dead. @param {number} withinMs */
     probe(withinMs) {
