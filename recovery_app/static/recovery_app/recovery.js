@@ -203,10 +203,10 @@
   /** This client has dropped the connection. Codes from 4000 on are for applications. */
   var CLOSE_DROPPED = 4e3;
   var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
-  /** Return how much a close code says that the connection may have been lost over an event. A server that stops, or refuses,
-   * says why; but if it does so time and again, that may be over the event, too. @param {number} code */
+  /** Return how much a close code says that the connection may have been lost over an event. A server that stops says why; but
+   * if it does so time and again, that may be over the event, too. @param {number} code */
   function suspicionOf(code) {
-    if (CUT_CODES.includes(code)) return 1;
+    if (CUT_CODES.includes(code) || isDenial(code)) return 1;
     return code === CLOSE_TOO_LARGE || code === CLOSE_DROPPED ? 0 : 0.5;
   }
   /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
@@ -379,7 +379,7 @@
    * @property {string | null} line by whom it was numbered: null if not known
    * @property {boolean} isEarly
    * @property {boolean} isAnswered
-   * @property {number} cuts how many connections were cut when it was next; a close with a reason is half of one
+   * @property {number} cuts how many connections were cut when it was next; the close of a server that stops is half of one
    * @property {Owner} owner
    * @typedef {PageEvent & EventFields} StoredEvent
    */
@@ -638,7 +638,7 @@
   }
 
   // src/events/suspects.js
-  /** After how many cuts, or crashes of a server, an event that was next is given up. A close with a reason counts as half. */
+  /** After how many cuts, or crashes of a server, an event that was next is given up. The close of a server that stops counts as half. */
   var MAX_CUTS = 3;
   /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
   var Suspects = class {
@@ -2417,12 +2417,16 @@
     #fail(error) {
       this.#refuse({ reason: "params", error, tries: this.#refusals.count + 1 });
     }
-    /** Give the next join more time. If others work on this connection, it isn't the line that is slow. */
+    /** Give the next join more time. If others work on this connection, it isn't the line that is slow. If none does, the
+     * joins of the others end with it, and need more time, too. */
     #handleTimeout() {
-      this.#deadline.extend();
-      if (!this.#connection.hasOthers(this)) return this.#connection.lose(CLOSE_DEAD);
-      this.#sendLeave();
-      this.#scheduleJoin();
+      if (this.#connection.hasOthers(this)) {
+        this.#deadline.extend();
+        this.#sendLeave();
+        return this.#scheduleJoin();
+      }
+      for (const topic of this.#connection.topics) topic.#deadline.extend();
+      this.#connection.lose(CLOSE_DEAD);
     }
     #rejoin() {
       if (!this.#connection.hasOthers(this)) return this.#connection.renew();
