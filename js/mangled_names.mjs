@@ -26,8 +26,9 @@ export const MANGLED_NAMES = [
   // delivery.js, rejoins.js
   "isScheduled", "mustWait", "rejoins", "schedule", "sendNow", "sharedSocket",
   // connection/
-  "areDenial", "begin", "deny", "extend", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isClosed", "isIdle", "isOnly", "isOpen", "isPrepared",
-  "isWanted", "isWorking", "joinNext", "listen", "lose", "markGood", "markJoined", "markLost", "markTrying", "meet", "nextRef",
+  "areDenial", "begin", "deny", "extend", "forgive", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isClosed", "isIdle",
+  "isOnly", "isOpen", "isPrepared",
+  "isWanted", "isWorking", "listen", "lose", "markGood", "markJoined", "markLost", "markTrying", "meet", "nextRef",
   "onDead", "renew", "retryAfterMs", "settle", "startAs", "suspect",
   // timer.js
   "isSet",

@@ -75,9 +75,9 @@ const sizeOf = async (contents) => (await bundle(contents)).length;
 
 /** What was reached, gzipped, and 1 % more; docs/client.md says it. */
 const MAX_GZIPPED_BYTES = {
-  "django-recovery-app": 13_150,
-  "django-recovery-app/phoenix": 9_620,
-  "django-recovery-app/liveview": 9_870,
+  "django-recovery-app": 13_230,
+  "django-recovery-app/phoenix": 9_700,
+  "django-recovery-app/liveview": 9_950,
 };
 
 for (const [path, maximum] of Object.entries(MAX_GZIPPED_BYTES)) {

@@ -15,10 +15,10 @@ export const CLOSE_DROPPED = 4000;
 
 const CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
 
-/** Return how much a close code says that the connection may have been lost over an event. A server that stops, or refuses,
- * says why; but if it does so time and again, that may be over the event, too. @param {number} code */
+/** Return how much a close code says that the connection may have been lost over an event. A server that stops says why; but
+ * if it does so time and again, that may be over the event, too. @param {number} code */
 export function suspicionOf(code) {
-  if (CUT_CODES.includes(code)) return 1;
+  if (CUT_CODES.includes(code) || isDenial(code)) return 1;
   return code === CLOSE_TOO_LARGE || code === CLOSE_DROPPED ? 0 : 0.5;
 }
 

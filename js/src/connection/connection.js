@@ -148,7 +148,8 @@ export class Connection {
 
   /** Begin the backoff anew, as the connection has held. */
   markGood() {
-    this.#tries = this.#refusals.count = 0;
+    this.#tries = 0;
+    this.#refusals.forgive();
   }
 
   /** Find out soon whether the connection is dead. @param {number} withinMs */

@@ -1,6 +1,6 @@
 /** @import { QueuedEvent } from "./queued_event.js" */
 
-/** After how many cuts, or crashes of a server, an event that was next is given up. A close with a reason counts as half. */
+/** After how many cuts, or crashes of a server, an event that was next is given up. The close of a server that stops counts as half. */
 const MAX_CUTS = 3;
 
 /** What is known of events over which connections may have been lost: each would block all behind it for ever. */

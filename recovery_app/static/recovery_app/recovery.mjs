@@ -61,10 +61,10 @@ var CLOSE_TOO_LARGE = 1009;
 /** This client has dropped the connection. Codes from 4000 on are for applications. */
 var CLOSE_DROPPED = 4e3;
 var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
-/** Return how much a close code says that the connection may have been lost over an event. A server that stops, or refuses,
- * says why; but if it does so time and again, that may be over the event, too. @param {number} code */
+/** Return how much a close code says that the connection may have been lost over an event. A server that stops says why; but
+ * if it does so time and again, that may be over the event, too. @param {number} code */
 function suspicionOf(code) {
-  if (CUT_CODES.includes(code)) return 1;
+  if (CUT_CODES.includes(code) || isDenial(code)) return 1;
   return code === CLOSE_TOO_LARGE || code === CLOSE_DROPPED ? 0 : 0.5;
 }
 /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
@@ -794,7 +794,7 @@ var StoredValue = class {
  * @property {string | null} line by whom it was numbered: null if not known
  * @property {boolean} isEarly
  * @property {boolean} isAnswered
- * @property {number} cuts how many connections were cut when it was next; a close with a reason is half of one
+ * @property {number} cuts how many connections were cut when it was next; the close of a server that stops is half of one
  * @property {Owner} owner
  * @typedef {PageEvent & EventFields} StoredEvent
  */
@@ -881,7 +881,7 @@ var QueuedEvent = class _QueuedEvent {
 /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
 function isStoredEvent(stored) {
   const { event, payload, seq, owner } = stored ?? {};
-  const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+  const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || Number.isSafeInteger(seq) && seq > 0);
   return isEvent && typeof owner === "string" && owner !== "";
 }
 
@@ -1097,7 +1097,7 @@ function learn(queue, stored, settled) {
 }
 
 // src/events/suspects.js
-/** After how many cuts, or crashes of a server, an event that was next is given up. A close with a reason counts as half. */
+/** After how many cuts, or crashes of a server, an event that was next is given up. The close of a server that stops counts as half. */
 var MAX_CUTS = 3;
 /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
 var Suspects = class {
@@ -2169,25 +2169,33 @@ var Heartbeat = class {
 // src/connection/refusals.js
 /** How many handshakes or joins may be refused in a row until that is more than a server that restarts. */
 var FREE_REFUSALS = 5;
-/** The backoff of a page that isn't let in: half of it is random. @type {Backoff} */
-function deniedAfterMs(refusals) {
-  const ms = Math.min(3e5, 1e3 * 2 ** refusals);
-  return ms / 2 + Math.random() * ms / 2;
-}
+/** The longest wait of a page that isn't let in. Of one that was, and has a state to come back to before that expires: a
+ * server that is away for minutes looks the same. */
+var MAX_WAIT_MS2 = 3e5;
+var MAX_WAIT_BACK_MS = 3e4;
 /** The handshakes and joins that were refused since a connection has held. */
 var Refusals = class {
   count = 0;
+  #maxMs = MAX_WAIT_MS2;
+  /** Begin anew, as the page is let in. */
+  forgive() {
+    this.count = 0;
+    this.#maxMs = MAX_WAIT_BACK_MS;
+  }
   /** Count as a denial at once, as the server has said that it lets this client in no more. */
   deny() {
     this.count = Math.max(this.count, FREE_REFUSALS);
+    this.#maxMs = MAX_WAIT_MS2;
   }
   /** Whether the next refusal means more than a server that restarts. */
   get areDenial() {
     return this.count + 1 >= FREE_REFUSALS;
   }
-  /** How long to wait at least until the next try. */
+  /** How long to wait at least until the next try: half of it is random. */
   get retryAfterMs() {
-    return this.count > FREE_REFUSALS ? deniedAfterMs(this.count - FREE_REFUSALS) : 0;
+    if (this.count <= FREE_REFUSALS) return 0;
+    const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.count - FREE_REFUSALS));
+    return ms / 2 + Math.random() * ms / 2;
   }
 };
 
@@ -2341,7 +2349,8 @@ var Connection = class {
   }
   /** Begin the backoff anew, as the connection has held. */
   markGood() {
-    this.#tries = this.#refusals.count = 0;
+    this.#tries = 0;
+    this.#refusals.forgive();
   }
   /** Find out soon whether the connection is dead. @param {number} withinMs */
   probe(withinMs) {
@@ -2601,12 +2610,16 @@ var Topic = class {
   #fail(error) {
     this.#refuse({ reason: "params", error, tries: this.#refusals.count + 1 });
   }
-  /** Give the next join more time. If others work on this connection, it isn't the line that is slow. */
+  /** Give the next join more time. If others work on this connection, it isn't the line that is slow. If none does, the
+   * joins of the others end with it, and need more time, too. */
   #handleTimeout() {
-    this.#deadline.extend();
-    if (!this.#connection.hasOthers(this)) return this.#connection.lose(CLOSE_DEAD);
-    this.#sendLeave();
-    this.#scheduleJoin();
+    if (this.#connection.hasOthers(this)) {
+      this.#deadline.extend();
+      this.#sendLeave();
+      return this.#scheduleJoin();
+    }
+    for (const topic of this.#connection.topics) topic.#deadline.extend();
+    this.#connection.lose(CLOSE_DEAD);
   }
   #rejoin() {
     if (!this.#connection.hasOthers(this)) return this.#connection.renew();
