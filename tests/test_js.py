@@ -24,7 +24,9 @@ def parameter(file: Path) -> Any:
 
 @pytest.mark.parametrize("file", list(map(parameter, FILES)))
 def test_recovery_js(file: Path) -> None:
-    require_node("esbuild", "terser", "phoenix", "phoenix_live_view", "jsdom", "typescript", "vue", "ws")
+    require_node(
+        "esbuild", "terser", "phoenix", "phoenix_live_view", "jsdom", "typescript", "vue", "ws"
+    )
     require("Chromium", find_chromium())
     # Else it would wait for the timers of the clients.
     report = run_node("--test", "--test-force-exit", "--test-reporter=tap", file)
