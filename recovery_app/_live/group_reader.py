@@ -36,7 +36,8 @@ class _Tail:
         self.before: str | None = None
         """The position before the first of the ``items``."""
         self.items: deque[tuple[str, bytes]] = deque()
-        self.listeners: set[Callable[[], None]] = set()
+        # In the order of their subscription, so that a run of the model can be repeated.
+        self.listeners: dict[Callable[[], None], None] = {}
 
     def begin(self, position: str) -> None:
         self.items.clear()
@@ -84,7 +85,7 @@ class GroupReader:
         if group not in self._tails:
             self._tails[group] = _Tail()
             self._watch.enter(group)
-        self._tails[group].listeners.add(listener)
+        self._tails[group].listeners[listener] = None
         self._loop.call_soon(listener)
 
     def unsubscribe(self, group: str, listener: Callable[[], None]) -> None:
@@ -92,7 +93,7 @@ class GroupReader:
         tail = self._tails.get(group)
         if tail is None or self._watch is None:
             return
-        tail.listeners.discard(listener)
+        tail.listeners.pop(listener, None)
         if not tail.listeners:
             del self._tails[group]
             self._watch.leave(group)
