@@ -48,6 +48,12 @@ def fill(server: Process) -> None:
     ask(server.port, "CONFIG", "SET", "maxmemory", "1")
 
 
+def limit_memory(server: Process, limit: str, policy: str) -> None:
+    # One by one: before Redis 7 there was no setting of several at once.
+    ask(server.port, "CONFIG", "SET", "maxmemory", limit)
+    ask(server.port, "CONFIG", "SET", "maxmemory-policy", policy)
+
+
 def set_password(server: Process) -> None:
     ask(server.port, "CONFIG", "SET", "requirepass", "another")
 
@@ -295,7 +301,7 @@ def test_cause_and_address_survive_a_copy() -> None:
 def test_a_check_sees_that_redis_evicts(
     server: Process, limit: str, policy: str, found: list[str]
 ) -> None:
-    ask(server.port, "CONFIG", "SET", "maxmemory", limit, "maxmemory-policy", policy)
+    limit_memory(server, limit, policy)
     assert deploy_checks(server) == found
     assert deploy_checks(server, deploy=False) == []
 
@@ -306,7 +312,7 @@ def test_a_check_of_a_server_that_is_away_is_silent(server: Process) -> None:
 
 
 def test_a_check_that_may_not_look_is_silent(server: Process) -> None:
-    ask(server.port, "CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+    limit_memory(server, "100mb", "allkeys-lru")
     ask(server.port, "ACL", "SETUSER", "default", "-info")
     assert deploy_checks(server) == []
 

@@ -35,6 +35,7 @@ from recovery_app.storages.database import cleanup
 from recovery_app.testing.contract.base import snapshot_bytes
 from tests.clock import FakeClock
 from tests.core.support import DownStorage, OwnStorage, make_manager
+from tests.support import warm
 from tests.support.databases import PARAMS
 from tests.support.processes import TOP
 
@@ -161,10 +162,11 @@ def test_other_writers_get_their_turn_on_sqlite(
     monkeypatch.setattr("recovery_app.storages.database.cleanup.time.sleep", waited.append)
     put(storage, list(range(1, 31)))
     assert sum(storage.cleanup_batches(10)) == 30
-    assert waited == [0.0] * 3
+    # Three times for the snapshots, and once for the messages of groups.
+    assert waited == [0.0] * 4
     monkeypatch.setattr(cleanup, "TURN_SECONDS", 3600)
     assert sum(storage.cleanup_batches(10)) == 0
-    assert len(waited) == 3
+    assert len(waited) == 4
 
 
 # Output
@@ -416,8 +418,12 @@ def command(path: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-W", "error", "-c", CODE, str(path), *arguments]
 
 
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return warm.run("-c", CODE, str(path), *arguments, env=os.environ, strict=True)
+
+
 def make_database(path: Path, rows: int) -> None:
-    subprocess.run(command(path, "migrate", "--verbosity", "0"), cwd=TOP, check=True)
+    assert run(path, "migrate", "--verbosity", "0").returncode == 0
     with sqlite(path) as connection:
         connection.executemany(
             "INSERT INTO recovery_app_storedsnapshot VALUES "
@@ -445,35 +451,17 @@ def count(path: Path) -> int:
 
 
 def test_exit_status_after_an_error(tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(tmp_path / "empty", "cleanup_recovery"),
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(tmp_path / "empty", "cleanup_recovery")
     assert done.returncode == 1
     assert "DatabaseStorage on 'default' is unavailable" in done.stderr
     assert "Traceback" not in done.stderr
-    traced = subprocess.run(
-        command(tmp_path / "empty", "cleanup_recovery", "--traceback"),
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    traced = run(tmp_path / "empty", "cleanup_recovery", "--traceback")
     assert "no such table: recovery_app_storedsnapshot" in traced.stderr
 
 
 def test_no_bar_in_a_pipe(tmp_path: Path) -> None:
     make_database(tmp_path / "db", 30)
-    done = subprocess.run(
-        command(tmp_path / "db", "cleanup_recovery", "--batch-size", "10"),
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(tmp_path / "db", "cleanup_recovery", "--batch-size", "10")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "Removed 30 expired snapshots.\n"
 

@@ -286,7 +286,8 @@ except ImproperlyConfigured as error:
 else:
     raise SystemExit("It was imported.")
 assert not hasattr(storages, "AnotherStorage")
-"""
+""",
+        fresh=True,
     )
 
 

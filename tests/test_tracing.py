@@ -242,4 +242,4 @@ print([name for name in sys.modules if name.startswith("opentelemetry") and sys.
 
 
 def test_without_opentelemetry_there_is_no_tracer() -> None:
-    assert run_script(WITHOUT).splitlines() == ["{'count': 1}", "[]"]
+    assert run_script(WITHOUT, fresh=True).splitlines() == ["{'count': 1}", "[]"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +15,10 @@ from recovery_app.chaos.plan import Fault, Kind
 from recovery_app.chaos.scripts import Line
 from recovery_app.chaos.storages import stopping
 from recovery_app.chaos.storm import FaultAction
-from tests.support import redis
+from tests.support import redis, warm
 from tests.support.asgi import AsgiServer
 from tests.support.databases import SERVERS
-from tests.support.processes import HOST, TOP, Process, wait_until
+from tests.support.processes import HOST, Process, wait_until
 
 APPLICATION = "tests.chaos.app.asgi:application"
 SETTINGS = "tests.chaos.app.settings"
@@ -176,8 +174,8 @@ def on_sqlite(directory: Path) -> Iterator[Store]:
 
 def migrate(env: Mapping[str, str]) -> None:
     """Make the tables."""
-    command = [sys.executable, "-m", "django", "migrate", "--verbosity", "0"]
-    subprocess.run(command, cwd=TOP, env={**os.environ, **env}, check=True)
+    command = ("-m", "django", "migrate", "--verbosity", "0")
+    warm.run(*command, env={**os.environ, **env}).check_returncode()
 
 
 STORES = {

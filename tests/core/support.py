@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -17,13 +15,12 @@ from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import DatabaseStorage, MemoryStorage, MigratingStorage, Storage
 from tests.core.caches import CACHES
 from tests.core.redis_storages import REDIS
+from tests.support import warm
 from tests.support.databases import SERVERS
-from tests.support.processes import TOP
 
 SECRET = b"the secret of the tests of the core"
 OTHER_SECRET = b"a secret that nobody here knows of!"
 SOMEBODY = b"somebody else"
-SCRIPT_SECONDS = 300
 
 Target = TypeVar("Target")
 MakeStorage = Callable[[Clock], Storage]
@@ -137,17 +134,16 @@ def now_us(clock: Clock) -> int:
     return to_us(clock())
 
 
-def run_script(code: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Run Python code in a process of its own, warnings as errors, and give what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *arguments],
-        cwd=TOP,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=SCRIPT_SECONDS,
-        check=False,
-    )
+def run_script(
+    code: str, *arguments: str, env: Mapping[str, str] | None = None, fresh: bool = False
+) -> str:
+    """Run Python code in a process of its own, warnings as errors, and give what it prints.
+
+    ``fresh`` where it matters that nothing has been imported yet.
+    """
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", **(env or {})}
+    start = warm.run_afresh if fresh else warm.run
+    done = start("-c", code, *arguments, env=env, strict=True)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
     assert not done.stderr, done.stderr
     return done.stdout

@@ -151,7 +151,7 @@ from recovery_app import get_manager
 get_manager()
 print([name for name in sys.modules if name.startswith("recovery_app.testing")])
 """
-    assert run_script(code) == "[]\n"
+    assert run_script(code, fresh=True) == "[]\n"
 
 
 def test_other_names_are_attribute_errors() -> None:

@@ -487,7 +487,8 @@ from recovery_app.storages.cache import storage as cache
 # Whatever holds it, by then Python has taken the names of this module away.
 cache.kept = cache.CacheStorage(cache="locmem")
 cache.kept.load("key")
-"""
+""",
+        fresh=True,
     )
 
 

@@ -275,7 +275,7 @@ other = RecoveryManager(secret=b"x" * 32)
 other.save(other.create_token("the socket"), {"count": 1})
 print(sorted(t.name for t in threading.enumerate() if t.name.startswith("recovery_app")))
 """
-    lines = run_script(code).splitlines()
+    lines = run_script(code, fresh=True).splitlines()
     assert lines == [
         "['recovery_app-cleaner', 'recovery_app-cleaner', 'recovery_app-storage_0']",
         "closed",

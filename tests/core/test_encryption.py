@@ -225,7 +225,7 @@ except ImportError as error:
 
 
 def test_without_the_extra_the_setting_says_so() -> None:
-    check, error = run_script(WITHOUT).splitlines()
+    check, error = run_script(WITHOUT, fresh=True).splitlines()
     assert check.startswith("recovery_app.E012 ")
     for line in (check, error):
         assert "django-recovery-app[encryption]" in line

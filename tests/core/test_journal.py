@@ -447,7 +447,7 @@ _singleton._manager = RecoveryManager(secret=b"x" * 32, storage=Written())
 _singleton._manager.journal.note("fork", "superseded")
 """
     file = tmp_path / "written"
-    run_script(code, str(file))
+    run_script(code, str(file), fresh=True)
     assert file.read_text() == "superseded"
 
 

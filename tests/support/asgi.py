@@ -84,13 +84,6 @@ class AsgiServer(Process):
 
 def manage(*arguments: str, data: Path) -> str:
     """Run ``manage.py`` on the example's data and give what it prints."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=TOP,
-        env={**os.environ, **example_env(data)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm.run("-m", "manage", *arguments, env={**os.environ, **example_env(data)})
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
     return done.stdout

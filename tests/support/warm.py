@@ -24,6 +24,8 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from tempfile import TemporaryFile
+from types import ModuleType
 from typing import IO, cast
 
 # None of these needs settings. One that isn't there is left to the program to miss.
@@ -47,6 +49,7 @@ READ_EARLY = ("PYTHON", "PROMETHEUS", "prometheus", "OTEL", "LD_", "MALLOC")
 STRICT = "WARM_STRICT"
 REQUEST_BYTES = 2**18
 END_SECONDS = 60
+RUN_SECONDS = 300
 
 
 def suits(env: Mapping[str, str]) -> bool:
@@ -91,6 +94,39 @@ def start(module: str, *arguments: str, env: Mapping[str, str], output: IO[bytes
     with open(os.devnull, "rb") as nothing:
         fds = [nothing.fileno(), output.fileno(), output.fileno()]
         return _warm_process().start([module, *arguments], env, fds)
+
+
+def run(
+    *command: str, env: Mapping[str, str], strict: bool = False, timeout: float = RUN_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Do what ``python`` does at the top of the tree with ``-m module …`` or ``-c code …``.
+
+    ``strict`` makes warnings errors.
+    """
+    if not suits(env):
+        return run_afresh(*command, env=env, strict=strict, timeout=timeout)
+    arguments = list(command[1:] if command[0] == "-m" else command)
+    env = {**env, STRICT: "1"} if strict else env
+    with open(os.devnull) as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as errors:
+        fds = [nothing.fileno(), out.fileno(), errors.fileno()]
+        forked = _warm_process().start(arguments, env, fds)
+        try:
+            status = forked.wait(timeout)
+        finally:
+            forked.send_signal(signal.SIGKILL)
+        for file in (out, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, status, out.read(), errors.read())
+
+
+def run_afresh(
+    *command: str, env: Mapping[str, str], strict: bool = False, timeout: float = RUN_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Do the same without a fork, so that nothing has been imported yet."""
+    python = [sys.executable, *(("-W", "error") if strict else ()), *command]
+    return subprocess.run(
+        python, env=env, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 class Piped(Forked):
@@ -245,6 +281,11 @@ def _become(streams: list[int], args: list[str], env: dict[str, str]) -> None:
         warnings.simplefilter("error")
     os.environ.clear()
     os.environ.update(env)
+    if args[0] == "-c":
+        code, sys.argv = args[1], ["-c", *args[2:]]
+        sys.modules["__main__"] = main = ModuleType("__main__")
+        exec(compile(code, "<string>", "exec"), vars(main))
+        return
     sys.argv = args
     runpy.run_module(args[0], run_name="__main__", alter_sys=True)
 
