@@ -13,13 +13,14 @@ from tests.support.node import require_node, run_node
 from tests.support.processes import TOP
 
 FILES = sorted((TOP / "tests" / "js").glob("*.test.js"))
-INSTALLS = {"package"}
+# One installs, the other repeats the tests of events.
+SLOW = {"package", "minified"}
 
 
 def parameter(file: Path) -> Any:
     """Return a file as the parameter of a test."""
     name = file.name.removesuffix(".test.js")
-    return pytest.param(file, id=name, marks=[pytest.mark.slow] if name in INSTALLS else [])
+    return pytest.param(file, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
 
 
 @pytest.mark.parametrize("file", list(map(parameter, FILES)))

@@ -1,6 +1,6 @@
 /** What is built and committed is what the sources give, and stays small. */
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -50,14 +50,6 @@ test("the minified file works as a module and as a plain script, as recovery.js 
   const page = createContext({ EventTarget });
   runInContext(readFileSync(join(COMMITTED, "recovery.min.js"), "utf8"), page);
   assert.deepEqual(Object.keys(page.RecoveryApp).sort(), Object.keys(plain).sort());
-});
-
-test("the minified file passes the tests of events", () => {
-  const file = fileURLToPath(new URL("events.test.js", import.meta.url));
-  const { NODE_TEST_CONTEXT, ...env } = process.env; // else the inner tests would report to this run
-  const words = ["--test", "--test-force-exit", "--test-reporter=tap", file];
-  const { stdout } = spawnSync(process.execPath, words, { env: { ...env, RECOVERY_JS: "recovery.min.js" }, encoding: "utf8" });
-  assert.match(stdout, /# pass [1-9]\d*\n# fail 0\n# cancelled 0\n# skipped 0/);
 });
 
 test("no public name is shortened in the minified file", () => {
