@@ -33,6 +33,18 @@ def test_a_program_has_its_own_environment_log_and_status(tmp_path: Path) -> Non
     assert one.poll() == 0
 
 
+def test_code_is_run_to_its_end(tmp_path: Path) -> None:
+    code = "import sys, warnings; print(sys.argv); warnings.warn('a warning')"
+    lenient, strict = (
+        warm.run("-c", code, "one", env=os.environ, strict=strict) for strict in (False, True)
+    )
+    assert lenient.stdout == strict.stdout == "['-c', 'one']\n"
+    assert "UserWarning: a warning" in lenient.stderr
+    assert (lenient.returncode, strict.returncode) == (0, 1)
+    afresh = warm.run_afresh("-c", code, "one", env=os.environ, strict=True)
+    assert (afresh.stdout, afresh.returncode) == (strict.stdout, 1)
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 1)]
 )

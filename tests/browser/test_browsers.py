@@ -119,6 +119,7 @@ def test_events_around_a_kill_are_applied_once_and_in_order(
     assert tab.evaluate("seen.replies") == [*range(2 * MANY)]
 
 
+@pytest.mark.slow
 def test_events_pushed_offline_are_applied_after_a_reload(
     tab: Tab, open_ledger: Callable[..., Ledger]
 ) -> None:
@@ -144,6 +145,7 @@ def test_back_and_forward_lose_nothing(tab: Tab, open_ledger: Callable[..., Ledg
     ledger.has(1, 2, 3, 4, 5)
 
 
+@pytest.mark.slow
 def test_a_page_comes_back_to_another_state(tab: Tab, open_ledger: Callable[..., Ledger]) -> None:
     ledger = open_ledger(tab, "new", "first")
     ledger.add(1, 2, 3)
@@ -158,6 +160,7 @@ def test_a_page_comes_back_to_another_state(tab: Tab, open_ledger: Callable[...,
     ledger.has(4, 5)
 
 
+@pytest.mark.slow
 def test_events_kept_by_the_page_before_are_applied_once(
     tab: Tab, open_ledger: Callable[..., Ledger]
 ) -> None:
@@ -171,6 +174,7 @@ def test_events_kept_by_the_page_before_are_applied_once(
     ledger.has(1, 2, 3)
 
 
+@pytest.mark.slow
 def test_events_of_a_page_that_was_left_at_once_are_not_forgotten(
     tab: Tab, open_ledger: Callable[..., Ledger]
 ) -> None:
@@ -229,6 +233,7 @@ def test_with_local_storage_one_tab_owns_the_token(
     other.has(2)
 
 
+@pytest.mark.slow
 def test_an_event_that_is_too_large_is_lost_and_the_next_goes_on(
     tab: Tab, open_ledger: Callable[..., Ledger]
 ) -> None:

@@ -10,11 +10,9 @@ from playwright.async_api import Browser, Playwright, expect
 PATIENCE_MS = 60_000
 """How long `expect` waits: machines of CI are slow, and a client may be between two tries."""
 
-NAMES = (
-    # Without windows that nobody sees, a page costs the processor less than half.
-    "chromium-headless-shell",
-    *("chromium", "chromium-browser", "google-chrome", "chrome"),
-)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+SHELL = "chromium-headless-shell"
+"""Chromium without windows that nobody sees: a page costs the processor half as much."""
 
 ARGUMENTS = (
     "--headless",
@@ -28,9 +26,13 @@ ARGUMENTS = (
 )
 
 
-def find_chromium() -> str | None:
-    """Return the path of the browser: ``$CHROMIUM``, or the first of `NAMES` in ``PATH``."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+def find_chromium(*, caches_pages: bool = False) -> str | None:
+    """Return the path of the browser: ``$CHROMIUM``, or the first that is in ``PATH``.
+
+    The shell has no back/forward cache.
+    """
+    names = NAMES if caches_pages else (SHELL, *NAMES)
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 async def launch(playwright: Playwright, *, caches_pages: bool = False) -> Browser:
@@ -40,7 +42,7 @@ async def launch(playwright: Playwright, *, caches_pages: bool = False) -> Brows
     """
     expect.set_options(timeout=PATIENCE_MS)
     return await playwright.chromium.launch(
-        executable_path=find_chromium(),
+        executable_path=find_chromium(caches_pages=caches_pages),
         args=list(ARGUMENTS),
         headless=True,
         ignore_default_args=["--disable-back-forward-cache"] if caches_pages else None,
