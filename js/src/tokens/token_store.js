@@ -101,6 +101,37 @@ export class TokenStore {
     this.#load();
   }
 
+  /**
+   * Find out whether this tab still owns the token in localStorage: browsers release the locks of a page in the
+   * back/forward cache, and another tab may have continued the state. Until then, and if one has, this page keeps what
+   * it had to itself. Resolves with whether the token is another one now; null if there was nothing to own.
+   * @returns {Promise<boolean> | null}
+   */
+  regain() {
+    if (this.#storage !== "localStorage") return null;
+    const before = this.#stored;
+    this.#storage = "sessionStorage";
+    this.#isPresented = false;
+    const regained = acquirePageLock(this.#key).catch(() => null).then((release) => this.#handleLock(release, before));
+    this.ready = regained.then(() => {});
+    return regained;
+  }
+
+  /** @param {(() => void) | null} release @param {string | null} before what was stored when this tab was the owner */
+  #handleLock(release, before) {
+    if (release) this.#storage = "localStorage";
+    const isContinued = release !== null && this.#read() !== before;
+    if (isContinued && this.#isPresented) {
+      this.#storage = "sessionStorage";
+      release();
+    } else if (isContinued) {
+      this.#load();
+      return true;
+    }
+    if (this.#token !== null) this.save(this.#token);
+    return false;
+  }
+
   #read() {
     return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
   }
