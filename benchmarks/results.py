@@ -66,6 +66,8 @@ class Plot:
     y_label: str
     curves: dict[str, list[tuple[float, float]]]
     note: str = ""
+    is_linear: bool = False
+    """Whether the axes are linear and begin at 0, as those of a course in time."""
 
 
 Result: TypeAlias = Row | Table | Plot

@@ -1,4 +1,4 @@
-"""The ASGI application: pages, static files and two WebSockets."""
+"""The ASGI application: pages, static files and WebSockets."""
 
 import os
 from typing import Any
@@ -15,7 +15,9 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: 
 from django.core.asgi import get_asgi_application  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from example_project.chat import ChatConsumer  # noqa: E402
 from example_project.consumers import LiveConsumer, QuoteConsumer  # noqa: E402
+from example_project.orders import OrdersConsumer  # noqa: E402
 from recovery_app.drain import RecoveryDrain  # noqa: E402
 from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
 
@@ -32,6 +34,8 @@ class BrowserOriginValidator(OriginValidator):
 consumers: dict[str, Any] = {
     "ws/websocket": QuoteConsumer.as_asgi(),
     "live/websocket": LiveConsumer.as_asgi(),
+    "ws/chat": ChatConsumer.as_asgi(),
+    "ws/orders": OrdersConsumer.as_asgi(),
 }
 routes: list[Any] = [path(route, consumer) for route, consumer in consumers.items()]
 router = ProtocolTypeRouter(

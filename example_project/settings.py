@@ -94,6 +94,9 @@ RECOVERY: dict[str, Any] = {
     "TTL": timedelta(hours=1),
 }
 
+# Tells who is writing in the chat. Nothing that has to last goes over it.
+CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
 REDIS_URL = os.environ.get("REDIS_URL")
 """A Redis shared by several nodes, which then store only the secret key themselves."""
 

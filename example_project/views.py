@@ -15,6 +15,16 @@ def quote(request: HttpRequest) -> HttpResponse:
     return render(request, "example_project/quote.html", choices)
 
 
+def chat(request: HttpRequest, room: str = "lobby") -> HttpResponse:
+    """Return a chat room."""
+    return render(request, "example_project/chat.html", {"room": room})
+
+
+def orders(request: HttpRequest) -> HttpResponse:
+    """Return the dashboard."""
+    return render(request, "example_project/orders.html")
+
+
 def live(request: HttpRequest) -> HttpResponse:
     """Return the page of the npm LiveView client, for the tests."""
     found = finders.find("phoenix_live_view/phoenix_live_view.js")

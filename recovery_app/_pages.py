@@ -15,6 +15,9 @@ from recovery_app._core.metadata import metadata_of
 from recovery_app._core.rebinding import bind_to_first_join
 from recovery_app._core.telemetry import log_failure, wrap_unexpected_errors
 from recovery_app._core.tokens import Grant
+from recovery_app._live.groups import MAX_GROUPS
+from recovery_app._live.protocol import to_json
+from recovery_app._live.sections import GROUPS, pack_section
 from recovery_app._live.sockets import Socket
 from recovery_app._visitors import SCOPE_KEY, PageVisitor, visitor_of
 from recovery_app.consumers.admission import AdmissionCheck, is_topic_of
@@ -23,6 +26,8 @@ from recovery_app.consumers.mixins import RecoveryMixin
 from recovery_app.exceptions import SnapshotError, StorageError
 
 State = Mapping[str, Any]
+Places = Mapping[str, str] | tuple[()] | None
+"""What `recovery_app.groups.positions` returns; empty for no groups."""
 _NO_MIDDLEWARE = (
     "start_state() needs recovery_app.middleware.RecoveryMiddleware, which sets the cookie of "
     "visitors and keeps the page out of caches: add it to MIDDLEWARE."
@@ -38,16 +43,19 @@ def start_state(
     *,
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    groups: Places = (),
 ) -> str | None:
     """Store the state that a page begins with, so that its first join recovers it.
 
     ``{% recovery_state %}`` passes the token to the page; it is also returned. ``args`` and
-    ``kwargs`` are those of the route at which the page's WebSocket connects. Return ``None`` if
-    the state can't be stored now: the page's first join then mounts as ever. Raise `ValueError`
-    for a topic or a field that the consumer doesn't have, `ImproperlyConfigured` without
-    `RecoveryMiddleware`, and `RuntimeError` once the response has been returned.
+    ``kwargs`` are those of the route at which the page's WebSocket connects. ``groups`` is what
+    `recovery_app.groups.positions` returned before the state was loaded: the page is in these
+    durable groups from there on. Return ``None`` if the state can't be stored now: the page's
+    first join then mounts as ever. Raise `ValueError` for a topic or a field that the consumer
+    doesn't have, `ImproperlyConfigured` without `RecoveryMiddleware`, and `RuntimeError` once
+    the response has been returned.
     """
-    start = _Start(request, consumer_class, topic, state, args=args, kwargs=kwargs)
+    start = _Start(request, consumer_class, topic, state, args=args, kwargs=kwargs, groups=groups)
     start.set_user(getattr(request, "user", None))
     identity = start.check.identify_at_once() or async_to_sync(start.check.identify)()
     try:
@@ -66,9 +74,10 @@ async def astart_state(
     *,
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    groups: Places = (),
 ) -> str | None:
     """Async variant of `start_state`."""
-    start = _Start(request, consumer_class, topic, state, args=args, kwargs=kwargs)
+    start = _Start(request, consumer_class, topic, state, args=args, kwargs=kwargs, groups=groups)
     start.set_user(await request.auser() if hasattr(request, "auser") else None)
     identity = start.check.identify_at_once() or await start.check.identify()
     try:
@@ -91,6 +100,7 @@ class _Start:
         *,
         args: Sequence[Any],
         kwargs: Mapping[str, Any] | None,
+        groups: Places,
     ) -> None:
         visitor = visitor_of(request)
         if visitor is None:
@@ -100,11 +110,13 @@ class _Start:
         self._visitor: PageVisitor = visitor
         self._topic = topic
         self._state = state
+        self._groups = groups
         self._grant: Grant | None = None
         hooks = kind._current_hooks()
         self._consumer = kind()
         self._scope = _scope_of(request, args, kwargs or {})
         self._consumer.scope = cast("Any", self._scope)
+        _check_groups(groups)
         _check(kind, topic, state, restores_fields="restore_state" not in hooks.own)
         route = bind_to_route(self._scope)
         self.check = AdmissionCheck(self._consumer, hooks, topic=topic, route=route)
@@ -117,13 +129,18 @@ class _Start:
 
     def save(self, identity: tuple[str, bytes, bytes]) -> Flow[None]:
         """Store the state as the first of a socket, under a token for the first join."""
+        if self._groups is None:
+            return
         operations = self.manager.operations
         view, binding, name = identity
         person = operations.person(name, user_of(self._scope))
         metadata = metadata_of(self._consumer.recovery_version, view, self._topic, person.digest)
         payload = self.manager.codec.encode(self._state)
         socket_id, grant = Socket.begin(operations, bind_to_first_join(binding))
-        yield from operations.save_payload(grant, payload, socket_id=socket_id, metadata=metadata)
+        groups = pack_section(GROUPS, to_json(self._groups) if self._groups else b"")
+        yield from operations.save_payload(
+            grant, payload, socket_id=socket_id, metadata=metadata, replies=groups
+        )
         self._grant = grant
 
     def note_failure(self, error: StorageError | SnapshotError) -> None:
@@ -169,3 +186,14 @@ def _check(kind: type[RecoveryMixin], topic: str, state: State, *, restores_fiel
             f"{kind.__qualname__}.recovery_fields has no {unknown[0]!r}, which the state to start "
             "with has."
         )
+
+
+def _check_groups(groups: object) -> None:
+    """Raise `TypeError` for groups without positions: taken now, they could be too late."""
+    if groups is not None and groups != () and not isinstance(groups, Mapping):
+        raise TypeError(
+            "Pass as groups what recovery_app.groups.positions() returned before the state was "
+            "loaded."
+        )
+    if len(groups or ()) > MAX_GROUPS:
+        raise ValueError(f"A topic is in {MAX_GROUPS} durable groups at most.")

@@ -16,7 +16,8 @@
     │   ├── UnserializableState
     │   └── VersionMismatch
     └── StorageError            the storage failed; the state may still be there
-        └── StorageUnavailable
+        ├── StorageUnavailable
+        └── TransactionConflict    a publish can't go on in its transaction
 
     JoinRefused                 raised by an application's hooks to refuse a join
 
@@ -243,6 +244,25 @@ class StorageUnavailable(StorageError):
         )
         self.storage = storage
         self.operation = operation
+
+
+class TransactionConflict(StorageError):
+    """The transaction that publishes can't go on beside another one: run it again as a whole.
+
+    The database has undone it, as in a deadlock of two transactions that publish to the same
+    groups in different order.
+    """
+
+    reason = "conflict"
+
+    def __init__(self, storage: str, *, cause: str = "", socket_hash: str | None = None) -> None:
+        super().__init__(
+            f"A publish to {storage} conflicts with another transaction, and this one was undone: "
+            "run it again, and publish to several groups in the order of their names.",
+            cause=cause,
+            socket_hash=socket_hash,
+        )
+        self.storage = storage
 
 
 class JoinRefused(Exception):

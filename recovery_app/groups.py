@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recovery_app._core.driver import Flow
+from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import check_name
+from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._live.group_reader import publish as publishing
 from recovery_app._live.protocol import to_json
+from recovery_app.exceptions import StorageError
 from recovery_app.middleware import current_manager
 
-__all__ = ["apublish", "publish"]
+__all__ = ["apositions", "apublish", "positions", "publish"]
+
+_POSITIONS = wrap_unexpected_errors("group")
 
 
 def publish(group: str, message: Mapping[str, Any]) -> None:
@@ -19,24 +25,59 @@ def publish(group: str, message: Mapping[str, Any]) -> None:
     ``message["type"]`` names the handler, as Channels' routing has it: ``"chat.message"`` calls
     ``chat_message``. The values are what JSON holds. With a `DatabaseStorage`, inside
     `transaction.atomic()` on its database, it is published when that commits. Raise
-    `StorageUnavailable` if it may not have been published.
+    `StorageUnavailable` if it may not have been published, and `TransactionConflict` where the
+    transaction is to be run again.
     """
     manager = current_manager()
-    manager.driver.run(publishing(manager.driver, group, _encode(group, message)))
+    manager.driver.run(publishing(manager.driver, group, _encode(manager, group, message)))
 
 
 async def apublish(group: str, message: Mapping[str, Any]) -> None:
     """Async variant of `publish`, which is part of no transaction."""
     manager = current_manager()
-    await manager.driver.arun(publishing(manager.driver, group, _encode(group, message)))
+    await manager.driver.arun(publishing(manager.driver, group, _encode(manager, group, message)))
 
 
-def _encode(group: str, message: Mapping[str, Any]) -> bytes:
+def positions(*groups: str) -> dict[str, str] | None:
+    """Return the ends of the logs of groups, for ``start_state(…, groups=…)``.
+
+    Take them before you load the state. ``None`` if the storage can't be reached:
+    ``start_state`` then stores nothing, and the page mounts.
+    """
+    manager = current_manager()
+    try:
+        with _POSITIONS:
+            return manager.driver.run(_newest(groups))
+    except StorageError:
+        # The outage itself has a warning of its own.
+        return None
+
+
+async def apositions(*groups: str) -> dict[str, str] | None:
+    """Async variant of `positions`."""
+    manager = current_manager()
+    try:
+        with _POSITIONS:
+            return await manager.driver.arun(_newest(groups))
+    except StorageError:
+        return None
+
+
+def _newest(groups: tuple[str, ...]) -> Flow[dict[str, str]]:
+    found: dict[str, str] = {}
+    for group in groups:
+        check_name("group", group)
+        found[group] = yield "group", "newest_position", (group,), {}
+    return found
+
+
+def _encode(manager: RecoveryManager, group: str, message: Mapping[str, Any]) -> bytes:
     check_name("group", group)
     if not isinstance(message.get("type"), str):
         raise ValueError('A message has a "type", the name of its handler.')
     data = to_json(message)
-    limit = current_manager().max_frame_bytes
-    if len(data) > limit:
-        raise ValueError(f"A message of {len(data)} bytes is over MAX_FRAME_BYTES, {limit}.")
-    return data
+    if len(data) > manager.max_frame_bytes:
+        raise ValueError(
+            f"A message of {len(data)} bytes is over MAX_FRAME_BYTES, {manager.max_frame_bytes}."
+        )
+    return manager.operations.messages.seal(group, data)

@@ -57,15 +57,23 @@ class Snapshot(StoredSnapshot):
 
 
 class StoredGroup(models.Model):
-    """A durable group of the database storage, and the number of its newest message."""
+    """A durable group of the database storage, and the number of its newest message.
+
+    ``used_us`` is when somebody published to it, or when it was noted that pages are in it.
+    """
 
     name = models.CharField(_("name"), max_length=255, primary_key=True)
     newest = models.BigIntegerField(_("newest message"))
+    used_us = models.BigIntegerField(_("last used"), default=0, db_default=0)
 
     class Meta:
         verbose_name = _("durable group")
         verbose_name_plural = _("durable groups")
-        default_permissions = ()
+        # For the groups of any storage.
+        default_permissions = ("view", "delete")
+        permissions = [
+            ("view_storedgroup_messages", "Can view the hidden values of a group's messages")
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -87,8 +87,8 @@ class _ForeignOriginWarning:
             return
         self.is_given = True
         logger.warning(
-            "A page of another origin connects, with the cookies of whoever looks at it: %r. Wrap "
-            "the consumers in RecoveryMiddlewareStack, which denies such pages; list this one in "
+            "A page of another origin connects with the cookies of its visitor: %r. Wrap the "
+            "consumers in RecoveryMiddlewareStack, which denies such pages, and list this one in "
             "its allowed_origins if it is meant to connect.",
             _origin_of(scope)[:_SHOWN_CHARACTERS],
             extra={"event": "origin_unchecked"},

@@ -11,7 +11,8 @@ at once and on the same thread or event loop, so they must not block.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.dispatch import Signal
 
@@ -48,8 +49,30 @@ class Observer:
     def connection_fenced(self) -> None:
         """Called when a connection was taken over and goes on with a copy of its state."""
 
+    def message_published(self) -> None:
+        """Called when a message to a durable group can be read."""
+
+    def messages_handled(self, count: int, *, is_replay: bool) -> None:
+        """Called when a page has handled messages of a durable group.
+
+        ``is_replay``: it came back, and these are to catch up with the group.
+        """
+
     def messages_missed(self) -> None:
         """Called when a page comes back to a durable group that has lost what it lacks."""
+
+    def pushes_sent(self, first: int, again: int) -> None:
+        """Called when numbered pushes were sent: for the first time, and again."""
+
+    def pushes_dropped(self, count: int) -> None:
+        """Called when a page lacks numbered pushes that it can't get any more."""
+
+    def connecting(self, scope: Mapping[str, Any]) -> None:
+        """Called when a WebSocket arrives at a consumer with recovery, with its ASGI scope.
+
+        It is called in the task of the connection: what it sets in the context is there for all
+        that the connection announces.
+        """
 
     def connection_opened(self) -> None:
         """Called when the WebSocket of a consumer with recovery has been accepted."""
@@ -164,9 +187,29 @@ class Observers(Observer):
         for observer in self._observers:
             observer.connection_fenced()
 
+    def message_published(self) -> None:
+        for observer in self._observers:
+            observer.message_published()
+
+    def messages_handled(self, count: int, *, is_replay: bool) -> None:
+        for call in self._messages_handled:
+            call(count, is_replay=is_replay)
+
     def messages_missed(self) -> None:
         for observer in self._observers:
             observer.messages_missed()
+
+    def pushes_sent(self, first: int, again: int) -> None:
+        for call in self._pushes_sent:
+            call(first, again)
+
+    def pushes_dropped(self, count: int) -> None:
+        for observer in self._observers:
+            observer.pushes_dropped(count)
+
+    def connecting(self, scope: Mapping[str, Any]) -> None:
+        for observer in self._observers:
+            observer.connecting(scope)
 
     def connection_opened(self) -> None:
         for observer in self._observers:
@@ -237,6 +280,10 @@ class Observers(Observer):
         self._token_created = [each.token_created for each in self._listening("token_created")]
         self._state_saved = [each.state_saved for each in self._listening("state_saved")]
         self._recovered = [each.recovered for each in self._listening("recovered")]
+        self._messages_handled = [
+            each.messages_handled for each in self._listening("messages_handled")
+        ]
+        self._pushes_sent = [each.pushes_sent for each in self._listening("pushes_sent")]
         self._storage_called = [each.storage_called for each in self._listening("storage_called")]
 
     def _listening(self, method: str) -> list[Observer]:

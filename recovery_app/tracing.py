@@ -34,7 +34,7 @@ trace = _find_api()
 def start() -> None:
     """Trace from now on, where OpenTelemetry is installed."""
     if trace is not None:
-        telemetry.tracing.tracer = OpenTelemetryTracer()
+        telemetry.tracing.add("opentelemetry", OpenTelemetryTracer())
 
 
 class Provider:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings
 from django.core.cache import caches
 from django.core.checks import run_checks
@@ -96,6 +98,34 @@ def test_redis_says_why(
     )
 
 
+def losses_of(url: str) -> str:
+    storage = RedisStorage(url=url)
+    try:
+        return asyncio.run(storage.aexplain_losses())
+    finally:
+        storage.close()
+
+
+def test_redis_says_why_snapshots_may_be_gone(server: Process) -> None:
+    place = f"{HOST}:{server.port}"
+    assert re.fullmatch(
+        rf"Redis was started \d+ seconds ago \({place}\)", losses_of(f"redis://{place}/0")
+    )
+    ask(server.port, "FLUSHALL")
+    ask(server.port, "FLUSHDB")
+    assert "and Redis was emptied 2 times since" in losses_of(f"redis://{place}/0")
+    ask(server.port, "SET", "somebody's", "x" * 100_000)
+    ask(server.port, "CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+    ask(server.port, "CONFIG", "SET", "maxmemory", "1")
+    # Redis makes room when the next command comes that needs some.
+    with pytest.raises(redis.OutOfMemoryError):
+        ask(server.port, "SET", "another", "y")
+    found = losses_of(f"redis://{place}/0")
+    assert "and Redis has evicted 1 keys (maxmemory-policy allkeys-random)" in found
+    ask(server.port, "ACL", "SETUSER", "page", "on", f">{PASSWORD}", "~*", "+@all", "-info")
+    assert losses_of(f"redis://page:{PASSWORD}@{place}/0") == ""
+
+
 @pytest.mark.parametrize("call", [save, asave])
 def test_redis_tells_credentials_and_permissions_from_outages(
     server: Process, call: Callable[[Storage], object]
@@ -159,7 +189,7 @@ async def test_log_and_health_say_why_and_only_the_log_says_where(
     cause = "its memory is full (OOM): see maxmemory"
     assert caplog.messages == [
         (
-            "RedisStorage fails, and states aren't safe until it is back: "
+            "RedisStorage is failing, and states aren't safe until it is back: "
             f"RedisStorage is unavailable (during save): {cause} ({place})."
         )
     ]

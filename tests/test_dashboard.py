@@ -71,6 +71,26 @@ class Scene:
         return pages + others
 
 
+MESSAGES = 5
+
+
+async def talk(server: AsgiServer) -> None:
+    """Have a room's page miss what is published while it is away."""
+    page, other = Page("/room"), Page("/room")
+    page.shown = {"_recv": None}
+    await all_of([page, other], "come_back", server.ws_url)
+    await page.ask("publish", {"numbers": [1]})
+    while (await page.ask("state", {}))["seen"] != [1]:
+        pass
+    await page.cut()
+    await other.ask("publish", {"numbers": list(range(2, MESSAGES + 1))})
+    await page.come_back(server.ws_url)
+    for each in (page, other):
+        while len((await each.ask("state", {}))["seen"]) < MESSAGES:
+            pass
+    await all_of([page, other], "cut")
+
+
 def series_of(panel: dict[str, Any], prometheus: Prometheus, **values: str) -> list[dict[Any, Any]]:
     """Return what each query of a panel shows."""
     found = []
@@ -92,22 +112,27 @@ async def test_panels_add_up_to_what_happened(
     }
     application = "tests.support.draining:application"
     first, second = (asgi_server(application=application, env=env) for _ in range(2))
-    with Prometheus(tmp_path / "prometheus", [first, second]) as prometheus:
+    talking = asgi_server(application="tests.support.room:application")
+    directory = tmp_path / "prometheus"
+    with Prometheus(directory, web=[first, second], room=[talking]) as prometheus:
         # What is shown as 0 before is what rate() counts from.
         start = time.time()
         await asyncio.to_thread(prometheus.await_scrapes, 3)
         pages = await Scene(first, second, redis).play()
+        await talk(talking)
         end = await asyncio.to_thread(prometheus.await_scrapes, 3)
         seconds = end - start
-        node = f"{HOST}:{first.port}"
-        expected = expectations(node, f"{HOST}:{second.port}", seconds)
-        assert {panel["title"] for panel in PANELS} == expected.keys()
+        node, other = (f"{HOST}:{each.port}" for each in (first, second))
+        expected = expectations(node, other, seconds)
+        of_groups = expectations_of_groups(seconds)
+        assert {panel["title"] for panel in PANELS} == {*expected, *of_groups}
+        expected |= of_groups
         for panel in PANELS:
             is_against = panel["targets"][0]["legendFormat"] == "$instance"
             found = series_of(
                 panel,
                 prometheus,
-                job=".*",
+                job="room" if panel["title"] in of_groups else "web",
                 instance=node if is_against else ".*",
                 __rate_interval=f"{int(seconds * 1000)}ms",
                 at=str(end),
@@ -192,4 +217,22 @@ def expectations(node: str, other: str, seconds: float) -> dict[str, list[dict[A
         "Lost or refused, of the joins that showed a token": [share(1 / returning), NOTHING],
         "Saves: 99 of 100 are quicker than": [one(SOME_SECONDS), one(SOME_SECONDS)],
         "Storage calls that fail": [share(PAGES / (SAVES + 2 * PAGES - OTHERS)), NOTHING],
+    }
+
+
+def expectations_of_groups(seconds: float) -> dict[str, list[dict[Any, Any]]]:
+    """Return what the panels on groups are to show of `talk`."""
+
+    def rate(number: int) -> dict[Any, Any]:
+        return {(): pytest.approx(number / seconds, rel=ROUGHLY)}
+
+    return {
+        # By two pages, of which one was away for all but the first.
+        "Messages of durable groups": [
+            rate(MESSAGES),
+            rate(2 * MESSAGES),
+            rate(MESSAGES - 1),
+        ],
+        # The first push is sent again: the page joins as if it had none.
+        "Numbered pushes": [rate(MESSAGES), rate(1), NOTHING],
     }

@@ -50,15 +50,18 @@ def samples(registry: CollectorRegistry = REGISTRY, prefix: str = PREFIX) -> dic
 
 
 @contextmanager
-def counting() -> Iterator[dict[str, float]]:
-    """Return what changed, and by how much, once the block has ended; buckets left out."""
+def counting(*names: str) -> Iterator[dict[str, float]]:
+    """Return what changed, and by how much, once the block has ended; buckets left out.
+
+    ``names`` are how those begin that count.
+    """
     before = samples()
     changes: dict[str, float] = {}
     yield changes
     after = samples()
     for name in sorted(after.keys() | before.keys()):
         change = after.get(name, 0) - before.get(name, 0)
-        if change and "_bucket" not in name and name.startswith(FIVE):
+        if change and "_bucket" not in name and name.startswith(names or FIVE):
             changes[name] = change
 
 

@@ -1,85 +1,71 @@
-"""Outages behind a real proxy: what log, health and metrics say, and which alerts fire, and when.
+"""Outages of real servers: what pages, probes, log, journal and alerts make of each.
 
-The series are those of real servers in real outages, recorded as `tests.support.timelapse` says.
+Alerts are tested on the series of all outages, which `tests.outages.record` has recorded. Some of
+the outages are tried live, one after the other, behind a real proxy.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
+import re
 import shutil
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractContextManager,
-    asynccontextmanager,
-    closing,
-    contextmanager,
-)
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-from recovery_app._core.telemetry import QUIET_SECONDS
+from tests.outages import causes, record
+from tests.outages.scenarios import ON_POSTGRESQL
+from tests.outages.site import MINUTE, PAGES, PASSWORD, USER, Site, set_password
+from tests.outages.trial import HEALTHY, Trial
 from tests.support.asgi import AsgiServer
+from tests.support.databases import postgresql_programs
 from tests.support.needs import require
 from tests.support.processes import HOST, Process
 from tests.support.proxies import make_nginx
-from tests.support.redis import client, make_redis
-from tests.support.timelapse import Expectations, Page, Recorder, all_of, status_of
+from tests.support.redis import make_redis
+from tests.support.timelapse import RULES, run_tests
 
-PAGES = 24
-MINUTE = 4
-"""Scrapes in a minute."""
-WAIT_SECONDS = 60
+AWAY = 4
+LIVE = ("postgresql-stopped", "postgresql-silent", "sessions-away", "broken-restore")
 
 
-@dataclass
-class Site:
-    """Servers that are watched, and the pages that people have open."""
-
-    servers: list[AsgiServer]
-    pages: list[Page]
-    url: str
-    recorder: Recorder = field(default_factory=Recorder)
-    expected: Expectations = field(default_factory=Expectations)
-    figures: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def now(self) -> int:
-        """The number of the last scrape."""
-        return self.recorder.scrapes
-
-    async def live(self, minutes: float) -> None:
-        """Have each page send an event between two scrapes, for so long."""
-        for _ in range(int(minutes * MINUTE)):
-            await all_of(self.pages, "add")
-            await self.scrape()
-
-    async def wait(self, minutes: float) -> None:
-        """Let time pass in which nobody does anything."""
-        for _ in range(int(minutes * MINUTE)):
-            await self.scrape()
-
-    async def come_back(self) -> list[bool]:
-        """Have all pages reconnect; return who got in."""
-        return await all_of(self.pages, "come_back", self.url)
-
-    async def scrape(self) -> None:
-        self.figures = await asyncio.to_thread(self.recorder.scrape, self.servers)
-
-    def figure(self, name: str) -> float:
-        """Return a sample, added up over its labels and the servers."""
-        prefix = f"golivekit_recovery_{name}{{"
-        return sum(v for key, v in self.figures.items() if key.startswith(prefix))
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def promtool() -> str:
     path = shutil.which("promtool")
     require("promtool", path)
     return str(path)
+
+
+# What was recorded.
+
+
+@pytest.mark.parametrize("name", record.SCENARIOS)
+def test_alerts_on_recorded_outages(name: str, promtool: str) -> None:
+    run_tests(promtool, record.RECORDED / f"{name}.json")
+
+
+def test_each_alert_fired_in_a_recorded_outage_and_each_recording_is_a_scenario() -> None:
+    files = sorted(record.RECORDED.iterdir())
+    assert {each.stem for each in files} == record.SCENARIOS.keys()
+    recorded = " ".join(each.read_text() for each in files)
+    rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+    alerts = {rule["alert"] for rule in rules if "alert" in rule}
+    assert set(re.findall(r'alertname=\\"(\w+)\\"', recorded)) == alerts
+
+
+def test_recorded_series_are_those_that_alerts_ask_for() -> None:
+    (test,) = json.loads((record.RECORDED / "stopped.json").read_text())["tests"]
+    recorded = {each["series"].partition("{")[0] for each in test["input_series"]}
+    assert recorded == set(re.findall(r"(?<!:)\bgolivekit_recovery_\w+", RULES.read_text())) - {
+        "golivekit_recovery_joins",
+        "golivekit_recovery_application_errors",
+    }
+
+
+# Live.
 
 
 @pytest.fixture
@@ -91,257 +77,100 @@ def redis(tmp_path: Path) -> Iterator[Process]:
         yield server
 
 
-def set_password(redis: Process, password: str = "secret") -> None:
-    """Give the site's own user a password, who isn't the tests'."""
-    with client(redis.port) as connection:
-        rule = ["ON", "RESETPASS", f">{password}", "~*", "&*", "+@all"]
-        connection.execute_command("ACL", "SETUSER", "site", *rule)
-
-
-def make_server(
-    asgi_server: Callable[..., AsgiServer], redis: Process, *arguments: str, **env: str
-) -> AsgiServer:
-    """Start a node."""
-    env = {
-        "REDIS_URL": f"redis://site:secret@{HOST}:{redis.port}/0",
-        "DJANGO_SETTINGS_MODULE": "tests.support.sessions",
-        "DRAIN_SECONDS": "0.5",
-        **env,
+def add_user(data: Path) -> None:
+    """Add the one user to a demo that has its tables."""
+    # Few iterations: the tests' own hasher isn't one of the demo's.
+    password = PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=1)
+    row = {
+        **dict.fromkeys(("first_name", "last_name", "email"), ""),
+        **dict.fromkeys(("is_superuser", "is_staff", "is_active"), 1),
+        "username": USER,
+        "password": password,
+        "date_joined": "2026-01-01 00:00:00",
     }
-    application = "tests.support.draining:application"
-    return asgi_server(application=application, env=env, arguments=arguments)
-
-
-# Outages of Redis, and of the proxy
-
-
-@contextmanager
-def stopped(redis: Process) -> Iterator[None]:
-    redis.stop()
-    try:
-        yield
-    finally:
-        redis.start()
-        set_password(redis)
-
-
-@contextmanager
-def full(redis: Process) -> Iterator[None]:
-    with client(redis.port) as connection:
-        connection.config_set("maxmemory-policy", "noeviction")
-        connection.config_set("maxmemory", 1)
-        yield
-        connection.config_set("maxmemory", 0)
-
-
-@contextmanager
-def another_password(redis: Process) -> Iterator[None]:
-    set_password(redis, "changed")
-    with client(redis.port) as connection:
-        connection.client_kill_filter(_type="normal", skipme=True)
-    yield
-    set_password(redis)
-
-
-@contextmanager
-def without_permission(redis: Process) -> Iterator[None]:
-    with client(redis.port) as connection:
-        connection.execute_command("ACL", "SETUSER", "site", "-eval", "-evalsha")
-        yield
-    set_password(redis)
-
-
-@dataclass(frozen=True)
-class Outage:
-    """An outage of Redis, what log and health say of it, and which alert it is, and when."""
-
-    make: Callable[[Process], AbstractContextManager[None]]
-    cause: str
-    alert: str = "RecoveryStorageUnavailable"
-    minutes: int = 4
-
-
-OUTAGES = (
-    Outage(stopped, "Connection refused"),
-    Outage(full, "its memory is full (OOM)"),
-    Outage(another_password, "the user or password is refused"),
-    Outage(without_permission, "the user lacks a permission", "RecoveryStorageBroken", 6),
-)
-
-
-@asynccontextmanager
-async def outage(
-    site: Site, redis: Process, make: Callable[[Process], AbstractContextManager[None]]
-) -> AsyncIterator[None]:
-    """Have an outage of Redis, and go on once calls have gone well for a while."""
-    with make(redis):
-        yield
-    await all_of(site.pages, "add")
-    await asyncio.sleep(QUIET_SECONDS)
-    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
-    while site.figure("storage_down"):
-        assert asyncio.get_running_loop().time() < deadline
-        await site.live(1 / MINUTE)
+    marks = ", ".join("?" * len(row))
+    causes.execute(
+        data, f"INSERT INTO auth_user ({', '.join(row)}) VALUES ({marks})", *row.values()
+    )
 
 
 async def test_outages_of_redis_and_of_the_proxy(
     asgi_server: Callable[..., AsgiServer], redis: Process, tmp_path: Path, promtool: str
 ) -> None:
-    directory = tmp_path / "metrics"
-    directory.mkdir()
-    env = {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
-    node = make_server(asgi_server, redis, "--workers", "2", **env)
-    with make_nginx(tmp_path / "proxy", [node, node]) as nginx:
-        site = Site([node], [Page("/counting") for _ in range(PAGES)], f"ws://{HOST}:{nginx.port}")
-        await site.scrape()
-        assert all(await site.come_back())
-        await site.live(2)
-        await check_short_outage(site, redis)
-        for each in OUTAGES:
-            await check_outage(site, redis, each)
+    metrics = tmp_path / "metrics"
+    metrics.mkdir()
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "WEB_CONCURRENCY": "2"}
+    trial = Trial(asgi_server, tmp_path / "demo", redis=redis)
+    add_user(trial.data)
+    site = await trial.open(env)
+    with make_nginx(tmp_path / "proxy", site.servers * 2) as nginx:
+        site.url = f"ws://{HOST}:{nginx.port}"
+        assert await site.come_back() == {"recovered": PAGES}
+        await check_long_outage(trial, redis)
+        for each in causes.OUTAGES.values():
+            await check_outage(trial, redis, each)
         await check_proxy(site, nginx)
-        await all_of(site.pages, "cut")
-    assert site.figure("topics_unsafe") == 0
+        await trial.recovered()
+        told = " ".join(await trial.answer())
+        assert [each.cause for each in causes.OUTAGES.values() if each.cause not in told] == []
+        # The journal is evicted too.
+        await check_evicting(trial, redis)
+        await site.cut()
     site.expected.check(promtool, site.recorder, tmp_path / "alerts.test.yml")
 
 
-async def check_outage(site: Site, redis: Process, each: Outage) -> None:
-    """Have an outage that is long enough for somebody to be woken up."""
-    node, start = site.servers[0], site.now
-    async with outage(site, redis, each.make):
-        await site.live(each.minutes)
-        site.expected.firing(site.now, each.alert)
-        assert site.figure("topics_unsafe") == PAGES
-        for probe in ("live", "ready"):
-            assert status_of(f"{node.url}/health/{probe}/")[0] == 200
-        status, text = status_of(f"{node.url}/health/storage/")
-        assert status == 503
-        assert each.cause in text
+async def check_long_outage(trial: Trial, redis: Process) -> None:
+    """Have one that is long enough for somebody to be woken up."""
+    site, start = trial.site, trial.site.now
+    with causes.stopped(redis):
+        await site.live(4)
+        site.expected.firing(site.now, "RecoveryStorageUnavailable")
+        assert "storage_down" in site.output()
+    await trial.recovered()
     site.expected.firing(site.now)
-    await site.live(3)
+    site.expected.fired(start, site.now, "RecoveryStorageUnavailable")
+
+
+async def check_outage(trial: Trial, redis: Process, each: causes.Outage) -> None:
+    """Have a short one: pages go on, and are told apart from those that lost something."""
+    site = trial.site
+    with each.make(redis):
+        await site.live(1 / MINUTE)
+        await trial.check_outage(each.cause)
+        assert await site.come_back(site.pages[:AWAY]) == {"unavailable": AWAY}
+    await site.live(1 / MINUTE)
     assert site.figure("topics_unsafe") == 0
-    site.expected.firing(site.now)
-    site.expected.fired(start, site.now, each.alert)
-    assert each.cause in node.output()
-    assert {page.is_up for page in site.pages} == {True}
-
-
-async def check_short_outage(site: Site, redis: Process) -> None:
-    """Have one of a minute, of which the log has two lines, and over which nobody is woken up."""
-    start = site.now
-    async with outage(site, redis, stopped):
-        await site.live(1)
-    await site.live(4)
-    site.expected.fired(start, site.now)
+    assert await site.come_back() == {"recovered": PAGES}
 
 
 async def check_proxy(site: Site, nginx: Process) -> None:
-    """Restart the proxy within a minute, and then leave it down."""
-    start = site.now
+    """Leave the proxy down: no page is connected, and the nodes know."""
     nginx.stop()
-    assert not any(await site.come_back())
-    await site.wait(1)
+    assert await site.come_back() == {"": PAGES}
+    await site.scrape()
     assert site.figure("topics_open") == site.figure("connections_open") == 0
     nginx.start()
-    assert all(await site.come_back())
-    await site.live(4)
-    assert {page.outcome for page in site.pages} == {"recovered"}
-    site.expected.fired(start, site.now)
-    nginx.stop()
-    await all_of(site.pages, "cut")
-    await site.wait(4)
-    site.expected.firing(site.now, "RecoveryPagesGone")
-    nginx.start()
-    assert all(await site.come_back())
-    await site.live(1)
-    site.expected.firing(site.now)
+    assert await site.come_back() == {"recovered": PAGES}
 
 
-# Bad deploys, and others that lose states
-
-COOKIE = {"Cookie": f"sessionid={'a' * 32}"}
-SECRET = {"DEMO_SECRET_KEY": "one secret " * 5}
-ANOTHER_SECRET = {"DEMO_SECRET_KEY": "another secret " * 5}
-
-
-@dataclass
-class Deploys:
-    """Nodes of one process each, one after the other."""
-
-    site: Site
-    start: Callable[..., AsgiServer]
-
-    async def deploy(self, **env: str) -> set[str]:
-        """Replace the node; all pages come back before it is scraped. Return their outcomes."""
-        (old,) = self.site.servers
-        new = await asyncio.to_thread(self.start, **env)
-        await asyncio.to_thread(old.stop)
-        self.site.servers, self.site.url = [new], new.ws_url
-        return await self.come_back()
-
-    async def come_back(self) -> set[str]:
-        """Have all pages come back, and return their outcomes."""
-        assert all(await self.site.come_back())
-        return {page.outcome for page in self.site.pages}
+async def check_evicting(trial: Trial, redis: Process) -> None:
+    """Have Redis evict what pages that are away will want; log and journal say so."""
+    site = trial.site
+    await site.cut()
+    causes.evict(redis)
+    assert trial.probes() == HEALTHY
+    assert await site.come_back() == {"not_found": PAGES}
+    assert "has evicted" in site.output()
+    rows = await trial.answer(reason="not_found")
+    assert {"allkeys-lru" in row for row in rows} == {True}
 
 
-@contextmanager
-def sessions_are_away(data: Path) -> Iterator[None]:
-    """Take away the table of sessions, which middleware needs before a consumer hears anything."""
-    there, away = "django_session", "django_session_away"
-    for old, new in ((there, away), (away, there)):
-        with closing(sqlite3.connect(data / "demo.sqlite3", timeout=WAIT_SECONDS)) as database:
-            database.execute(f"ALTER TABLE {old} RENAME TO {new}")
-        if old == there:
-            yield
-
-
-async def test_deploys_and_losses(
-    asgi_server: Callable[..., AsgiServer], redis: Process, tmp_path: Path, promtool: str
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIVE)
+def test_outages_are_still_as_they_were_recorded(
+    name: str, promtool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = partial(make_server, asgi_server, redis)
-    node = start(**SECRET)
-    site = Site([node], [Page("/counting", COOKIE) for _ in range(PAGES)], node.ws_url)
-    deploys = Deploys(site, start)
-    await site.scrape()
-    assert await deploys.come_back() == {"new"}
-    await site.live(2)
-
-    # A deploy as it should be.
-    assert await deploys.deploy(**SECRET) == {"recovered"}
-    await site.live(6)
-    site.expected.fired(0, site.now)
-
-    # The database with the sessions is away.
-    with sessions_are_away(tmp_path / "demo"):
-        for _ in range(4 * MINUTE):
-            assert not any(await site.come_back())
-            await site.scrape()
-        site.expected.firing(site.now, "RecoveryJoinsFail", "RecoveryPagesGone")
-        assert site.figure("topics_open") == 0
-    assert await deploys.come_back() == {"recovered"}
-    await site.live(6)
-    site.expected.firing(site.now)
-
-    # Redis forgets everything.
-    with client(redis.port) as connection:
-        connection.flushall()
-    assert await deploys.come_back() == {"not_found"}
-    await site.wait(2)
-    site.expected.firing(site.now, "RecoveryStatesLost")
-    await site.live(6)
-    site.expected.firing(site.now)
-
-    # Code that can't restore what it has stored.
-    assert await deploys.deploy(**SECRET, BROKEN_RESTORE="1") == {"failed"}
-    await site.wait(2)
-    site.expected.firing(site.now, "RecoveryRestoreFails")
-    await site.wait(6)
-    site.expected.firing(site.now)
-
-    # Another secret, without the old one as a fallback.
-    assert await deploys.deploy(**ANOTHER_SECRET) == {"rejected"}
-    await site.wait(2)
-    site.expected.firing(site.now, "RecoveryTokensRejectedSuddenly")
-    await all_of(site.pages, "cut")
-    site.expected.check(promtool, site.recorder, tmp_path / "alerts.test.yml")
+    if name in ON_POSTGRESQL:
+        require("PostgreSQL", all(postgresql_programs()))
+    monkeypatch.setattr(record, "RECORDED", tmp_path)
+    record.record(name, promtool)

@@ -16,7 +16,7 @@ from django.template import engines
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 
-from recovery_app import RecoveryManager, astart_state, start_state
+from recovery_app import RecoveryManager, astart_state, groups, start_state
 from recovery_app._visitors import COOKIE_NAME, attach_visitor
 from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin
 from recovery_app.exceptions import StorageUnavailable
@@ -321,3 +321,95 @@ def test_it_is_too_late_once_the_view_has_returned(manager: RecoveryManager) -> 
     attach_visitor(request).finish(HttpResponse())
     with pytest.raises(RuntimeError, match="in the view"):
         start_state(request, Cart, TOPIC, {"items": []})
+
+
+# Durable groups.
+
+
+class Room(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+    recovery_topics = (TOPIC,)
+    recovery_fields = ("lines", "missed")
+    missed = 0
+
+    async def mount(self, topic: str, params: Any) -> None:
+        self.lines: list[str] = []
+
+    async def after_recover(self, takeover: Any) -> dict[str, Any]:
+        await self.join_group("room:1")
+        return {"lines": self.lines}
+
+    async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+        return {"lines": self.lines, "missed": self.missed}
+
+    async def chat_message(self, message: Any) -> None:
+        self.lines.append(message["text"])
+
+    async def missed_messages(self, group: str) -> None:
+        self.missed += 1
+
+
+def say(text: str) -> None:
+    groups.publish("room:1", {"type": "chat.message", "text": text})
+
+
+def room_view(request: HttpRequest) -> HttpResponse:
+    places = groups.positions("room:1", "room:2")
+    say("behind the places")
+    start_state(request, Room, TOPIC, {"lines": ["loaded"]}, groups=places)
+    return rendered(request)
+
+
+async def aroom_view(request: HttpRequest) -> HttpResponse:
+    places = await groups.apositions("room:1", "room:2")
+    await sync_to_async(say)("behind the places")
+    await astart_state(request, Room, TOPIC, {"lines": ["loaded"]}, groups=places)
+    return await sync_to_async(rendered)(request)
+
+
+urlpatterns += [path("room/", room_view), path("aroom/", aroom_view)]
+
+
+@pytest.mark.parametrize(("browser", "url"), [(Client, "/room/"), (AsyncClient, "/aroom/")])
+async def test_what_is_published_before_the_join_is_handled_once(
+    manager: RecoveryManager, browser: type[Any], url: str
+) -> None:
+    say("before the places")
+    client = browser()
+    token = token_in(await get(client, url))
+    await sync_to_async(say)("before the join")
+    scope: Any = {"url_route": {"args": (), "kwargs": {}}}
+    async with connected(Room, manager, **scope_of(client, **scope)) as page:
+        reply = await page.join(TOPIC, token)
+        assert (recovery_of(reply)["outcome"], reply["response"]["lines"]) == (
+            "recovered",
+            ["loaded"],
+        )
+        await sync_to_async(say)("now")
+        found = (await page.push("state", topic=TOPIC))["response"]
+        while "now" not in found["lines"]:
+            found = (await page.push("state", topic=TOPIC))["response"]
+    lines = ["loaded", "behind the places", "before the join", "now"]
+    assert found == {"lines": lines, "missed": 0}
+
+
+def test_without_places_nothing_is_stored(manager: RecoveryManager) -> None:
+    class Away(MemoryStorage):
+        def newest_position(self, group: str) -> str:
+            raise StorageUnavailable("Away", "group")
+
+    with RecoveryManager(secret=b"s" * 32, storage=Away()) as away, override_manager(away):
+        assert groups.positions("room:1") is None
+        response = Client().get("/room/")
+    assert token_in(response) is None
+
+
+def test_names_are_no_places(manager: RecoveryManager) -> None:
+    request = RequestFactory().get("/")
+    attach_visitor(request)
+    names: Any = ["room:1"]
+    request.recovery = manager  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="positions"):
+        start_state(request, Room, TOPIC, {"lines": []}, groups=names)
+    places = {f"room:{number}": "1" for number in range(101)}
+    with pytest.raises(ValueError, match="100"):
+        start_state(request, Room, TOPIC, {"lines": []}, groups=places)

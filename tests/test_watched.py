@@ -97,10 +97,10 @@ def test_an_outage_has_two_lines(
     assert back["seconds"] == pytest.approx(9.99)
     assert caplog.messages == [
         (
-            "TheStorage fails, and states aren't safe until it is back: "
+            "TheStorage is failing, and states aren't safe until it is back: "
             "TheStorage is unavailable (during load)."
         ),
-        "TheStorage answers again: 1000 calls failed within 10.0 s.",
+        "TheStorage is back: 1000 calls failed within 10.0 s.",
     ]
 
 

@@ -1,6 +1,9 @@
 /** Waiting times between tries. */
 /** @import { Backoff } from "./types.js" */
 
+/** How long a connection or a join has to hold until the next one that is lost counts as the first. */
+export const GOOD_AFTER_MS = 5_000;
+
 /**
  * Return a backoff with full jitter: a random time between zero and a bound that doubles with each try. It spreads
  * out the clients that reconnect after a server restart.

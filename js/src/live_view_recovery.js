@@ -1,3 +1,5 @@
+import { SharedSocket } from "./connection/phoenix_socket.js";
+import { keepCounting } from "./connection/phoenix_timer.js";
 import { checkOptions } from "./options.js";
 import { Recovery } from "./recovery.js";
 /** @import { Params, Payload, PhoenixSocket, StorageKind } from "./types.js" */
@@ -39,10 +41,13 @@ export class LiveViewRecovery {
    */
   watch(liveSocket) {
     const socket = liveSocket.getSocket();
+    SharedSocket.of(socket);
     const make = socket.channel.bind(socket);
     socket.channel = (topic, params) => {
       const channel = make(topic, params);
+      const markJoined = keepCounting(channel.rejoinTimer);
       channel.onMessage = (/** @type {string} */ event, /** @type {any} */ payload) => {
+        if (event === "phx_reply" && payload?.status === "ok") markJoined();
         if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
         return payload;
       };

@@ -37,17 +37,11 @@ const VIEW_OPTIONS = {
 /** @type {Record<string, Kind>} */
 const PUSH_OPTIONS = { signal: SIGNAL, timeoutMs: MS };
 
-/** Return how many letters two names differ by. @param {string} one @param {string} other */
-function distance(one, other) {
-  let row = [...other, ""].map((_, column) => column);
-  [...one].forEach((letter, line) => {
-    const next = [line + 1];
-    for (const [column, each] of [...other].entries()) {
-      next.push(Math.min(row[column] + Number(letter !== each), row[column + 1] + 1, next[column] + 1));
-    }
-    row = next;
-  });
-  return row[other.length];
+/** Return how many letters two names begin with in common. @param {string} one @param {string} other */
+function likeness(one, other) {
+  let length = 0;
+  while (length < one.length && one[length].toLowerCase() === other[length]?.toLowerCase()) length += 1;
+  return length;
 }
 
 /** Return the options that the page has given: undefined is none. Throw a TypeError for one that means nothing.
@@ -58,8 +52,7 @@ function check(where, options, kinds) {
   for (const [name, value] of given) {
     const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
     if (kind === undefined) {
-      const far = (/** @type {string} */ known) => distance(name.toLowerCase(), known.toLowerCase());
-      const [nearest] = Object.keys(kinds).sort((a, b) => far(a) - far(b));
+      const [nearest] = Object.keys(kinds).sort((a, b) => likeness(name, b) - likeness(name, a));
       throw new TypeError(`${where}: there is no option ${name}. Did you mean ${nearest}?`);
     }
     const shown = is("string", value) || is("number", value) ? value : value === null ? "null" : typeof value;

@@ -1,34 +1,24 @@
 import { rejoinAfterMs } from "./backoff.js";
-import { listen, namesOfPage, onPageLife, refuseOldStorage, whenActive } from "./browser.js";
+import { namesOfPage, onPageLife, refuseOldStorage, whenActive } from "./browser.js";
 import { CLOSE_DEAD, CLOSE_TOO_LARGE, suspicionOf } from "./connection/close_codes.js";
 import { ConnectionState } from "./connection/connection_state.js";
 import { phoenixChannel } from "./connection/phoenix_channel.js";
+import { SharedSocket } from "./connection/phoenix_socket.js";
+import { Delivery } from "./delivery.js";
 import { EventQueue } from "./events/event_queue.js";
 import { copyEvent, toPageEvent } from "./events/page_event.js";
 import { EventStorage } from "./events/event_storage.js";
-import { Sender } from "./events/sender.js";
-import { shareSocket } from "./events/shared_socket.js";
 import { logTo } from "./logger.js";
 import { closeView, openView } from "./open_views.js";
 import { checkOptions } from "./options.js";
 import { ReceivedPushes } from "./received_pushes.js";
-import { Timer } from "./timer.js";
 import { takePageToken } from "./tokens/page_tokens.js";
 import { TokenStore } from "./tokens/token_store.js";
-/** @import { ConnectionDetail, Log, Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport, ViewEvents } from "./types.js" */
-
-/** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
- * join does so, or until it has waited for long enough. */
-const RETRY_OUTCOMES = ["version", "unavailable"];
-
-/** How long a page waits for its state at most. */
-const MAX_WAIT_MS = 60_000;
+import { View } from "./view.js";
+/** @import { ConnectionDetail, Log, Outcome, PageEvent, Params, Payload, PhoenixChannel, PhoenixSocket, PushOptions, RecoveryOptions, Status, Transport } from "./types.js" */
 
 /** Outcomes by which the server tells that the token is this person's. */
 const CONTINUING_OUTCOMES = ["recovered", "copied"];
-
-/** The view's own events. What else `on` hears was pushed by the server. */
-const OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
 
 /**
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
@@ -38,26 +28,22 @@ const OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed"
  * pushes of the server are gone.
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
-export class Recovery extends EventTarget {
+export class Recovery extends View {
   #tokens;
   #queue;
   #storage;
   #pushes;
   /** The token in the page's HTML, until a join has used it. @type {string | null} */ #pageToken = null;
   #listeners = new AbortController();
-  #timeoutMs;
-  #rejoinAfterMs;
-  /** @type {Transport | null} */ #transport = null;
-  #rejoinTimer = new Timer();
-  #retries = 0;
+  #delivery;
+  #rejoins;
   #isForgotten = false;
   /** Whether the view belongs to the next one now. */ #isClosed = false;
   /** Whether the last join had a token. */ #showsToken = false;
-  /** Until when to wait for the state. @type {number | null} */ #waitUntil = null;
   /** Counts what happens to the connection. */ #changes = 0;
   #isActive;
-  #pushed = new EventTarget();
   #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
+  /** Whether the page is on a state that it will not go on with. */ #isWaiting = false;
   /** @type {Log} */ #log;
   /** @type {number | null} */ #offlineSince = null;
   /** @type {Status} */ status = "disconnected";
@@ -73,10 +59,7 @@ export class Recovery extends EventTarget {
     const given = checkOptions("Recovery", options);
     // half of what browsers allow, as the page may use the same storage
     const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = given;
-    const limits = { maxKept, maxKeptChars };
     this.#log = logTo(given.logger);
-    this.#timeoutMs = given.timeoutMs ?? 10_000;
-    this.#rejoinAfterMs = given.rejoinAfterMs ?? rejoinAfterMs;
     this.#storage = storage;
     if (viewId !== null) openView(viewId, this);
     this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
@@ -84,14 +67,13 @@ export class Recovery extends EventTarget {
       if (type === "lost") this.#log("warn", "events lost", { reason: detail.reason, count: detail.events.length });
       this.tell(type, detail);
     };
-    this.#queue = new EventQueue(
-      new EventStorage(viewId ?? "", viewId === null ? "none" : storage),
-      limits,
-      namesOfPage(given.owner),
-      emit,
-    );
+    const events = new EventStorage(viewId ?? "", viewId === null ? "none" : storage);
+    this.#queue = new EventQueue(events, { maxKept, maxKeptChars }, namesOfPage(given.owner), emit);
+    const isJoined = () => this.status === "connected";
+    this.#delivery = new Delivery(this.#queue, given.rejoinAfterMs ?? rejoinAfterMs, given.timeoutMs ?? 10_000, isJoined);
+    this.#rejoins = this.#delivery.rejoins;
     const acknowledge = (/** @type {Payload} */ payload) => {
-      this.#transport?.send("recovery:received", payload, () => {});
+      this.#delivery.transport?.send("recovery:received", payload, () => {});
     };
     this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
     if (storage !== "none") refuseOldStorage(this.#listeners.signal);
@@ -129,7 +111,7 @@ export class Recovery extends EventTarget {
   /** @param {boolean} isContinued whether another page may have continued the state */
   #handleContinued(isContinued) {
     if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
-    if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#transport?.rejoin();
+    if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
   }
 
   get token() {
@@ -148,37 +130,10 @@ export class Recovery extends EventTarget {
     return this.#connectionState.current;
   }
 
-  /**
-   * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
-   * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
-   * @template {keyof ViewEvents} T
-   * @overload
-   * @param {T} type
-   * @param {(detail: ViewEvents[T]) => void} callback
-   * @returns {() => void}
-   */
-  /**
-   * @overload
-   * @param {string} type
-   * @param {(payload: any) => void} callback
-   * @returns {() => void}
-   */
-  /** @param {string} type @param {(detail: any) => void} callback @returns {() => void} */
-  on(type, callback) {
-    return listen(OWN_EVENTS.includes(type) ? this : this.#pushed, type, callback);
-  }
-
-  /** Call a function with the payload of each event of this name that the server pushes, also if a view has an event of
-   * that name itself. Return a function that ends that.
-   * @param {string} event @param {(payload: any) => void} callback @returns {() => void} */
-  onPushed(event, callback) {
-    return listen(this.#pushed, event, callback);
-  }
-
   /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
   heard(event, payload) {
-    const detail = this.receive(payload);
-    if (detail !== null) this.#pushed.dispatchEvent(new CustomEvent(event, { detail }));
+    const told = this.receive(payload);
+    if (told !== null) super.heard(event, told);
   }
 
   /** The size of the largest event that awaits its reply; 0 if none does. */
@@ -190,7 +145,7 @@ export class Recovery extends EventTarget {
    * rejects with an EventError if there is none.
    * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
   push(event, payload = {}, options = {}) {
-    if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
+    if (this.#rejoins.tries > 0 && !this.#rejoins.isScheduled) this.#delivery.rejoin(this.#rejoins.tries);
     return this.#queue.add(event, payload, options);
   }
 
@@ -199,9 +154,7 @@ export class Recovery extends EventTarget {
    * for its state, or has more to send than the line takes.
    * @param {string} event @param {Payload} [payload] @returns {boolean} */
   pushVolatile(event, payload = {}) {
-    const copy = copyEvent(event, payload);
-    if (!this.#queue.isSending || this.#transport?.isBusy?.()) return false;
-    return this.#transport?.send(copy.event, copy.payload, () => {}) ?? false;
+    return this.#delivery.sendNow(copyEvent(event, payload));
   }
 
   /** Remove the token and discard all events: the next join starts with a fresh state. */
@@ -223,7 +176,7 @@ export class Recovery extends EventTarget {
   close() {
     this.#stop();
     this.#isClosed = true;
-    this.#rejoinTimer.clear();
+    this.#rejoins.stop();
     this.#queue.handOver();
   }
 
@@ -231,6 +184,7 @@ export class Recovery extends EventTarget {
     closeView(this);
     this.#listeners.abort();
     this.#connectionState.stop();
+    this.#delivery.sharedSocket?.remove(this.#queue);
   }
 
   /** Close, as the page has made another `Recovery` for this view. */
@@ -242,7 +196,7 @@ export class Recovery extends EventTarget {
 
   /** Use a transport for events from the next join on. @param {Transport} transport */
   carry(transport) {
-    this.#transport = transport;
+    this.#delivery.transport = transport;
   }
 
   /**
@@ -255,16 +209,16 @@ export class Recovery extends EventTarget {
     this.beginWith(topic);
     // the page continues with its fresh state, which another join would replace
     const onPush = () => {
-      if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
+      if (this.#rejoins.tries > 0 && this.#queue.events.length === 0) this.#rejoins.stop();
     };
-    shareSocket(socket, this.#queue);
+    this.#delivery.sharedSocket = SharedSocket.of(socket);
     return phoenixChannel(this, socket.channel(topic, () => this.joinPayload(params)), onPush);
   }
 
   /** Record that a connection or a join is being tried. */
   connecting() {
     this.#changes += 1;
-    this.#queue.stopSending();
+    this.#delivery.stop();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markTrying();
     this.#setStatus("connecting");
@@ -279,8 +233,8 @@ export class Recovery extends EventTarget {
     const given = typeof params === "function" ? params() : params;
     if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
     const payload = { ...given };
-    if (this.#transport !== null) payload._line = this.#queue.line;
-    if (this.#transport?.takesPushes) payload._recv = this.#pushes.newest;
+    if (this.#delivery.transport !== null) payload._line = this.#queue.line;
+    if (this.#delivery.transport?.takesPushes) payload._recv = this.#pushes.newest;
     return token === null ? payload : { ...payload, _recovery: token };
   }
 
@@ -289,9 +243,10 @@ export class Recovery extends EventTarget {
     const { _recovery, ...response } = reply ?? {};
     const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], missed = false, ...told } = _recovery ?? {};
     const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
-    const isWaiting = this.#mustWait(outcome);
+    const isWaiting = this.#rejoins.mustWait(outcome, this.#showsToken);
     this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
     const changes = this.#changes;
+    this.#isWaiting = isWaiting;
     this.#offlineSince = null;
     this.keep({ token });
     if (!isWaiting) this.#pageToken = null;
@@ -307,19 +262,9 @@ export class Recovery extends EventTarget {
     // the page may have closed the connection in a listener
     if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
     if (changes !== this.#changes) return response;
-    if (isWaiting) this.#scheduleRejoin(++this.#retries);
-    else this.#startSending(seq, outcome !== null, "lines" in told);
+    if (isWaiting) this.#delivery.rejoin(++this.#rejoins.tries);
+    else this.#delivery.start(seq, outcome !== null, "lines" in told);
     return response;
-  }
-
-  /** Return whether to wait for the state that the shown token stands for. @param {Outcome | null} outcome */
-  #mustWait(outcome) {
-    if (!RETRY_OUTCOMES.includes(outcome ?? "")) {
-      this.#waitUntil = null;
-      return false;
-    }
-    this.#waitUntil ??= performance.now() + MAX_WAIT_MS;
-    return this.#showsToken && performance.now() < this.#waitUntil;
   }
 
   /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known
@@ -327,8 +272,8 @@ export class Recovery extends EventTarget {
    * @param {boolean} [isBlamed] whether it may have been closed over the size of an event of this view */
   dropped(closeCode, nextDelayMs, isBlamed = true) {
     this.#changes += 1;
-    this.#rejoinTimer.clear();
-    this.#queue.stopSending(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
+    this.#rejoins.stop();
+    this.#delivery.stop(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
     if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
@@ -343,38 +288,11 @@ export class Recovery extends EventTarget {
     if (owner) this.#queue.setOwner(owner, true);
   }
 
-  /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
-   * each push pass through here says so (`takesPushes`). @param {any} payload */
+  /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
+   * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+   * @param {any} payload */
   receive(payload) {
-    return this.#pushes.receive(payload);
-  }
-
-  /** Dispatch an event. @param {string} type @param {unknown} detail */
-  tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
-
-  /** Start to send events. @param {number} seq @param {boolean} isNumbered @param {boolean} hasLines */
-  #startSending(seq, isNumbered, hasLines) {
-    this.#retries = 0;
-    if (this.#transport === null) return;
-    const send = this.#transport.send.bind(this.#transport);
-    const rejoin = () => {
-      this.#queue.stopSending();
-      this.#scheduleRejoin(1);
-    };
-    const { isBusy, probe } = this.#transport;
-    const options = { send, rejoin, isBusy, probe, seq, isNumbered, hasLines, timeoutMs: this.#timeoutMs };
-    this.#queue.startSending(new Sender(this.#queue, options));
-  }
-
-  /** @param {number} tries */
-  #scheduleRejoin(tries) {
-    const transport = this.#transport;
-    if (transport === null || this.status !== "connected") return;
-    const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
-    const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
-    this.#rejoinTimer.set(ms, () => transport.rejoin());
+    return this.#isWaiting ? null : this.#pushes.receive(payload);
   }
 
   /** @param {Status} status */

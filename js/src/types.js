@@ -74,6 +74,7 @@
  * @property {OutcomeDetail} outcome
  * @property {LostDetail} lost
  * @property {ReplyDetail} reply
+ * @property {Record<string, never>} missed
  * @property {RefusedDetail & Payload} refused
  */
 /**
@@ -106,12 +107,15 @@
  * @property {{ closeWasClean?: boolean }} [socket]
  * @property {(...what: any) => any} push
  * @property {(...what: any) => any} [onMessage]
+ * @property {{ timerCalc?: Backoff }} [rejoinTimer]
  */
 /**
  * @template [C=any]
  * @typedef {object} PhoenixSocket the part used of the npm client's Socket
  * @property {(topic: string, params?: any) => C} channel
  * @property {(callback: (event: any) => void) => unknown} [onClose]
+ * @property {(callback: () => void) => unknown} [onOpen]
+ * @property {{ timerCalc?: Backoff }} [reconnectTimer]
  */
 
 /**

@@ -90,7 +90,7 @@ def _clean_up(storage: Storage, *, was_well: bool) -> bool:
         # An outage lasts for many rounds, and is one line.
         if was_well:
             logger.warning(
-                "The clean-up fails, and is tried again every time.",
+                "The clean-up failed. It will be tried again at each interval.",
                 exc_info=True,
                 extra={"event": "cleanup_failed"},
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, TypeAlias, TypeVar
 
 from recovery_app._core.telemetry import Span, StorageMonitor, tracing
@@ -92,6 +92,18 @@ class Driver:
         except StopIteration as stop:
             result: Result = stop.value
             return result
+
+    async def wait(self, operation: str, waiting: Awaitable[Result]) -> Result:
+        """Await what a storage waits for: that takes long, and is reported only if it fails."""
+        monitor = self._monitor
+        try:
+            found = await waiting
+        except Exception as error:
+            monitor.failed(operation, monitor.clock(), error)
+            raise
+        if monitor.outage is not None:
+            monitor.recovered()
+        return found
 
     async def _arun_traced(self, flow: Flow[Result], opened: Any) -> Result:
         with opened as span:

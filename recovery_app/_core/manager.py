@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from recovery_app._core import defaults
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Driver
-from recovery_app._core.encryption import Cipher
+from recovery_app._core.encryption import Cipher, MessageSealer
 from recovery_app._core.journal import Journal
+from recovery_app._core.losses import LossReport
 from recovery_app._core.metadata import check_name, check_seconds, metadata_of
 from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
@@ -82,6 +83,7 @@ class RecoveryManager(OperatorCalls):
             token_max_age=self.token_max_age,
             clock=clock,
             cleanup=self._cleanup,
+            messages=MessageSealer(cipher),
         )
         self.driver = Driver(self.storage)
         self.journal = Journal(
@@ -91,6 +93,7 @@ class RecoveryManager(OperatorCalls):
             clock=clock,
         )
         weakref.finalize(self, self.journal.abandon)
+        self.losses = LossReport(self.storage)
         self.notifier = Notifier(type(self), self.operations.find_socket_id, self.journal)
 
     @property

@@ -17,6 +17,7 @@ from typing import Any
 
 from recovery_app._core.cleanup import CleanupThread
 from recovery_app._core.driver import Flow
+from recovery_app._core.encryption import MessageSealer
 from recovery_app._core.fenced_steps import adopt_stored_digest, fenced_step
 from recovery_app._core.issuing import TokenIssuer
 from recovery_app._core.metadata import SnapshotMetadata, check_number
@@ -59,10 +60,12 @@ class Operations(TokenIssuer):
         ttl: float,
         token_max_age: float | None,
         clock: Clock,
+        messages: MessageSealer,
         cleanup: CleanupThread | None = None,
     ) -> None:
         super().__init__(signer=signer, sealer=sealer, token_max_age=token_max_age, clock=clock)
         self.codec = codec
+        self.messages = messages
         self._ttl = ttl
         self._cleanup = cleanup
 

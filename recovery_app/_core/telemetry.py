@@ -10,14 +10,19 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
 from recovery_app._concurrency import LRUCache, register_after_fork
 from recovery_app._core.error_texts import place_of
 from recovery_app.clock import Clock
-from recovery_app.exceptions import RecoveryError, StorageError, StorageUnavailable
+from recovery_app.exceptions import (
+    RecoveryError,
+    StorageError,
+    StorageUnavailable,
+    TransactionConflict,
+)
 from recovery_app.signals import observers
 from recovery_app.storages.causes import describe_cause
 
@@ -65,10 +70,60 @@ class Tracer(Protocol):
         """Return a block that is a span, marked by the error that leaves it."""
 
 
+class CompositeTracer:
+    """Several tracers as one."""
+
+    def __init__(self, tracers: Iterable[Tracer]) -> None:
+        self._tracers = tuple(tracers)
+
+    def is_recording(self) -> bool:
+        """Return whether any of them takes spans at this moment."""
+        return any(tracer.is_recording() for tracer in self._tracers)
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Span]:
+        """Open a span of each that takes spans."""
+        with ExitStack() as stack:
+            spans = [
+                stack.enter_context(tracer.open(name))
+                for tracer in self._tracers
+                if tracer.is_recording()
+            ]
+            yield CompositeSpan(spans)
+
+
+class CompositeSpan:
+    """The spans of several tracers as one."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self, spans: list[Span]) -> None:
+        self._spans = spans
+
+    def set_attribute(self, key: str, value: str) -> None:
+        """Set an attribute of each."""
+        for span in self._spans:
+            span.set_attribute(key, value)
+
+
 class Tracing:
-    """The tracer of this process, if it has one."""
+    """The tracers of this process, by name; ``tracer`` stands for all, if there are any."""
 
     tracer: Tracer | None = None
+
+    def __init__(self) -> None:
+        self._tracers: dict[str, Tracer] = {}
+
+    def add(self, name: str, tracer: Tracer) -> None:
+        """Add a tracer, in place of one of the same name."""
+        self._tracers[name] = tracer
+        tracers = tuple(self._tracers.values())
+        self.tracer = tracers[0] if len(tracers) == 1 else CompositeTracer(tracers)
+
+    def remove(self, name: str) -> None:
+        """Remove a tracer."""
+        del self._tracers[name]
+        self.tracer = CompositeTracer(self._tracers.values()) if self._tracers else None
 
     def active(self) -> Tracer | None:
         """Return the tracer while somebody takes its spans."""
@@ -155,7 +210,7 @@ class Outage:
         """Log how long it was."""
         seconds = self._last - self._began
         logger.warning(
-            "%s answers again: %d calls failed within %.1f s.",
+            "%s is back: %d calls failed within %.1f s.",
             storage,
             self._failed,
             seconds,
@@ -178,6 +233,8 @@ def _is_of_storage(operation: str, error: Exception) -> bool:
 def _is_outage(operation: str, error: Exception) -> bool:
     # Some storages can't list or count, and say so.
     is_refusal = isinstance(error, StorageError) and operation in ("listing", "count")
+    # A database that has two transactions conflict is there.
+    is_refusal |= isinstance(error, TransactionConflict)
     is_outage = isinstance(error, StorageUnavailable) or not is_refusal
     return _is_of_storage(operation, error) and is_outage
 
@@ -185,7 +242,7 @@ def _is_outage(operation: str, error: Exception) -> bool:
 def _log_begin(storage: str, operation: str, error: Exception) -> None:
     cause = error.__cause__ or error
     logger.warning(
-        "%s fails, and states aren't safe until it is back: %s",
+        "%s is failing, and states aren't safe until it is back: %s",
         storage,
         error if isinstance(error, RecoveryError) else describe_cause(error),
         extra={
@@ -303,7 +360,7 @@ class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a funct
             return
         if throttle.should_log(self._operation, error):
             logger.error(
-                "The storage failed in a way that it shouldn't.",
+                "The storage raised an unexpected error.",
                 exc_info=error,
                 extra={"event": "storage_broken", "operation": self._operation},
             )

@@ -331,7 +331,7 @@ class DurableState:
     def _leave_dirty(self, error: RecoveryError) -> None:
         if not self._dirty:
             # There may be thousands of these; the outage itself has a warning of its own.
-            logger.info("A state isn't safe: %s", error, extra=self._facts("unsafe", error))
+            logger.info("A state couldn't be saved: %s", error, extra=self._facts("unsafe", error))
             if self._is_open:
                 observers.state_unsafe()
         self._dirty = True

@@ -6,13 +6,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 from weakref import WeakValueDictionary
 
 from recovery_app._core.driver import Driver, Flow
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app.exceptions import RecoveryError
-from recovery_app.storages.messages import Messages
+from recovery_app.signals import observers
+from recovery_app.storages.messages import Messages, MessageWatch
 
 logger = logging.getLogger("recovery_app")
 
@@ -33,7 +36,8 @@ class _Tail:
         self.before: str | None = None
         """The position before the first of the ``items``."""
         self.items: deque[tuple[str, bytes]] = deque()
-        self.listeners: set[Callable[[], None]] = set()
+        # In the order of their subscription, so that a run of the model can be repeated.
+        self.listeners: dict[Callable[[], None], None] = {}
 
     def begin(self, position: str) -> None:
         self.items.clear()
@@ -58,8 +62,9 @@ class _Tail:
         else:
             if after != self.before:
                 return None
-        start = len(self.items) - behind
-        return Messages(list(islice(self.items, start, start + limit)))
+        # From the end, where nearly every page is: a deque has no quick way to its middle.
+        found = list(islice(reversed(self.items), behind))
+        return Messages(found[: -limit - 1 : -1])
 
 
 class GroupReader:
@@ -69,34 +74,38 @@ class GroupReader:
         self._driver = driver
         self._loop = asyncio.get_running_loop()
         self._tails: dict[str, _Tail] = {}
+        self._watch: MessageWatch | None = None
         self._task: asyncio.Task[None] | None = None
-        self._published = asyncio.Event()
 
     def subscribe(self, group: str, listener: Callable[[], None]) -> None:
         """Call ``listener`` whenever a group may have something new, and soon in any case."""
-        tail = self._tails.setdefault(group, _Tail())
-        tail.listeners.add(listener)
+        if self._watch is None:
+            self._watch = self._driver.storage.watch_messages()
+            self._task = self._loop.create_task(self._follow(self._watch))
+        if group not in self._tails:
+            self._tails[group] = _Tail()
+            self._watch.enter(group)
+        self._tails[group].listeners[listener] = None
         self._loop.call_soon(listener)
-        if self._task is None:
-            self._task = self._loop.create_task(self._follow())
-        self._published.set()
 
     def unsubscribe(self, group: str, listener: Callable[[], None]) -> None:
         """Call ``listener`` no more; a log that nobody listens to isn't read any more."""
         tail = self._tails.get(group)
-        if tail is None:
+        if tail is None or self._watch is None:
             return
-        tail.listeners.discard(listener)
+        tail.listeners.pop(listener, None)
         if not tail.listeners:
             del self._tails[group]
+            self._watch.leave(group)
         if not self._tails and self._task is not None:
             self._task.cancel()
-            self._task = None
+            self._task = self._watch = None
 
-    def note_published(self) -> None:
+    def note_published(self, group: str) -> None:
         """Look for messages now: this process has published one. From any thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._published.set)
+        # A loop that ends at this moment has no pages any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._note_published, group)
 
     async def newest(self, group: str) -> str:
         """Return the position of the newest message."""
@@ -108,54 +117,69 @@ class GroupReader:
         found = None if tail is None else tail.find(after, limit)
         return await self._driver.arun(_read(group, after, limit)) if found is None else found
 
-    async def _follow(self) -> None:
-        while True:
-            self._published.clear()
-            changed = await self._find_changed()
-            found = await asyncio.gather(
-                *(self._advance(group, self._tails[group]) for group in changed)
-            )
-            if any(found):
-                continue
-            try:
-                await asyncio.wait_for(self._published.wait(), self._driver.storage.poll_seconds)
-            except asyncio.TimeoutError:
-                continue
+    def _note_published(self, group: str) -> None:
+        if self._watch is not None:
+            self._watch.note_published(group)
 
-    async def _find_changed(self) -> list[str]:
-        """Return the groups whose logs are to be read."""
-        known = {group: tail.newest for group, tail in self._tails.items() if tail.newest}
-        changed = [group for group in self._tails if group not in known]
+    async def _follow(self, watch: MessageWatch) -> None:
         try:
-            with _READING:
-                changed += await self._driver.arun(_changed(known)) if known else []
-        except RecoveryError:
-            # The outage itself has a warning of its own.
-            await asyncio.sleep(RETRY_SECONDS)
-        return [group for group in changed if group in self._tails]
-
-    async def _advance(self, group: str, tail: _Tail) -> bool:
-        """Read on in one log; return whether there was anything new."""
-        try:
-            with _READING:
-                if tail.newest is None:
-                    tail.begin(await self.newest(group))
-                    found = Messages([], is_complete=False)
+            while True:
+                groups = await self._find_changed(watch)
+                if len(groups) == 1:
+                    await self._advance(watch, groups[0])
                 else:
-                    found = await self._driver.arun(_read(group, tail.newest, BATCH))
+                    await asyncio.gather(*(self._advance(watch, group) for group in groups))
+        finally:
+            await watch.close()
+
+    async def _find_changed(self, watch: MessageWatch) -> list[str]:
+        """Return groups whose logs are to be read, once there are any."""
+        while True:
+            try:
+                with _READING:
+                    return await self._driver.wait("group", watch.wait())
+            except RecoveryError:
+                # The outage itself has a warning of its own.
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _advance(self, watch: MessageWatch, group: str) -> None:
+        """Read on in one log, and wait for what comes behind."""
+        tail = self._tails.get(group)
+        if tail is None:
+            return
+        try:
+            with _READING:
+                has_more = await self._read_on(group, tail)
         except RecoveryError:
-            # The outage itself has a warning of its own.
-            await asyncio.sleep(RETRY_SECONDS)
-            return False
+            self._loop.call_later(RETRY_SECONDS, self._retry, watch, group)
+            return
+        if self._tails.get(group) is not tail:
+            # All have left it meanwhile, and perhaps others have joined.
+            return
+        if has_more:
+            watch.note(group)
+        elif tail.newest is not None:
+            watch.follow(group, tail.newest)
+
+    async def _read_on(self, group: str, tail: _Tail) -> bool:
+        """Take on the next messages; return whether there may be more."""
+        if tail.newest is None:
+            found = Messages([], is_complete=False)
+        else:
+            found = await self._driver.arun(_read(group, tail.newest, BATCH))
         if found.is_complete:
             tail.add(found.items)
-        elif found.items:
+        else:
             # The log has lost some: each page finds that out for itself.
-            tail.begin(found.items[-1][0])
+            tail.begin(await self.newest(group))
         if found.items or not found.is_complete:
             for listener in list(tail.listeners):
                 listener()
-        return bool(found.items)
+        return len(found.items) >= BATCH
+
+    def _retry(self, watch: MessageWatch, group: str) -> None:
+        if group in self._tails:
+            watch.note(group)
 
 
 _readers: WeakValueDictionary[tuple[int, int], GroupReader] = WeakValueDictionary()
@@ -171,21 +195,16 @@ def reader_of(driver: Driver) -> GroupReader:
     return reader
 
 
-def wake_readers(driver: Driver) -> None:
+def wake_readers(driver: Driver, group: str) -> None:
     """Have all readers of a storage's groups in this process look now; from any thread."""
-    for (driver_id, _), reader in list(_readers.items()):
+    for (driver_id, _), reader in list(_readers.items()) if _readers else ():
         if driver_id == id(driver):
-            reader.note_published()
+            reader.note_published(group)
 
 
 def _newest(group: str) -> Flow[str]:
     position: str = yield "group", "newest_position", (group,), {}
     return position
-
-
-def _changed(positions: dict[str, str]) -> Flow[list[str]]:
-    found: list[str] = yield "group", "changed_groups", (positions,), {}
-    return found
 
 
 def _read(group: str, after: str, limit: int) -> Flow[Messages]:
@@ -195,4 +214,10 @@ def _read(group: str, after: str, limit: int) -> Flow[Messages]:
 
 def publish(driver: Driver, group: str, data: bytes) -> Flow[None]:
     """Publish a message, and wake the readers of this process once it can be read."""
-    yield "publish", "append_message", (group, data, lambda: wake_readers(driver)), {}
+    published = partial(_note_published, driver, group)
+    yield "publish", "append_message", (group, data, published), {}
+
+
+def _note_published(driver: Driver, group: str) -> None:
+    observers.message_published()
+    wake_readers(driver, group)

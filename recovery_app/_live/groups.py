@@ -16,6 +16,7 @@ import orjson
 from recovery_app._core.metadata import check_name
 from recovery_app._live.group_reader import GroupReader
 from recovery_app._live.protocol import to_json
+from recovery_app._live.sections import GROUPS, take_section
 from recovery_app.exceptions import StorageError
 from recovery_app.storages.messages import Messages
 
@@ -37,7 +38,11 @@ class TopicGroups:
         self._committed = self._packed = self._stored = dict(self._positions)
         self._listeners: dict[str, Callable[[], None]] = {}
         self._waiting: set[str] = set()
+        self._behind = set(self._positions)
+        """The groups with which a page that came back has yet to catch up."""
         self._is_open = False
+        self.is_replay = False
+        """Whether what was read last is what a page has to catch up with, as it came back."""
 
     # A handler.
 
@@ -86,9 +91,15 @@ class TopicGroups:
         except StorageError:
             self._retry(group)
             return None
+        self._note_caught_up(group, found)
         if len(found.items) >= BATCH:
             self._wake(group)
         return found
+
+    def _note_caught_up(self, group: str, found: Messages) -> None:
+        self.is_replay = group in self._behind
+        if len(found.items) < BATCH or not found.is_complete:
+            self._behind.discard(group)
 
     def has(self, group: str) -> bool:
         """Return whether the topic is in a group."""
@@ -152,6 +163,11 @@ def decode_message(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return message if isinstance(message, dict) else None
+
+
+def positions_in(replies: bytes) -> dict[str, str]:
+    """Return the places in groups that a snapshot has ahead of its replies."""
+    return _unpack(take_section(GROUPS, replies)[0])
 
 
 def _unpack(stored: bytes) -> dict[str, str]:

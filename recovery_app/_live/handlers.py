@@ -129,20 +129,33 @@ class Handlers:
         if found is None:
             return
         if not found.is_complete:
-            # Before the hook loads afresh: what is published meanwhile is handled behind it.
-            newest = await groups.newest(group)
-            if newest is None:
-                return
-            observers.messages_missed()
-            missed = self._application.missed_messages(group)
-            await self._move(session, groups, (group, newest), missed, "missed_messages")
+            await self._reload(session, groups, group)
+        count, is_replay = 0, groups.is_replay
         for position, data in found.items if found.is_complete else ():
             if not groups.has(group):
                 break
-            handled, name = self._handling(decode_message(data))
+            message = session.manager.operations.messages.open(group, data)
+            if message is None:
+                self._warn_unreadable()
+                await self._reload(session, groups, group)
+                break
+            handled, name = self._handling(decode_message(message)) if message else (None, "")
             await self._move(session, groups, (group, position), handled, name)
+            count += bool(message)
+        if count:
+            observers.messages_handled(count, is_replay=is_replay)
         if (found.items or not found.is_complete) and not self.gathers_save():
             await session.save()
+
+    async def _reload(self, session: Session, groups: TopicGroups, group: str) -> None:
+        """Go on behind the newest message of a group, with what the application loads afresh."""
+        # Before the hook loads afresh: what is published meanwhile is handled behind it.
+        newest = await groups.newest(group)
+        if newest is None:
+            return
+        observers.messages_missed()
+        missed = self._application.missed_messages(group)
+        await self._move(session, groups, (group, newest), missed, "missed_messages")
 
     def _handling(self, message: dict[str, Any] | None) -> tuple[Awaitable[bytes] | None, str]:
         """Return what handles a message, if anything does, and the name of that."""
@@ -186,6 +199,14 @@ class Handlers:
                 "topic": self._topic,
                 "handling": str(message.get("type")),
             },
+        )
+
+    def _warn_unreadable(self) -> None:
+        warn_throttled(
+            "A group message can't be decrypted: its key isn't in RECOVERY['ENCRYPTION_KEYS'], "
+            "or it was altered. The page loads afresh.",
+            self._application.source,
+            extra={"event": "message_unreadable", "topic": self._topic},
         )
 
     def gathers_save(self) -> bool:

@@ -41,7 +41,13 @@ def admit_join(session: Session, *, shown_hash: str | None) -> int | None:
 
 
 def record_join(
-    session: Session, *, left_out: int, token: object, part: str, shown_hash: str | None
+    session: Session,
+    *,
+    left_out: int,
+    token: object,
+    part: str,
+    shown_hash: str | None,
+    cause: str,
 ) -> None:
     """Record a join that `admit_join` has admitted."""
     issued = _issued_us(token)
@@ -50,7 +56,7 @@ def record_join(
         kind=_kind_of(session),
         reason=session.outcome.value,
         part=part,
-        cause=session.failure.cause,
+        cause=cause,
         person=person_in(session.person.digest),
         shown_hash=shown_hash or "",
         socket_hash=session.socket_hash or "",

@@ -29,7 +29,8 @@ def log_join(
 ) -> Coroutine[Any, Any, None] | None:
     """Log what came of a join. ``token`` is what the client showed.
 
-    For a rejected token it takes a look at the storage: then what is returned is to be awaited.
+    For a rejected token or a lost snapshot it takes a look at the storage: then what is returned
+    is to be awaited.
     """
     is_logged = logger.isEnabledFor(logging.WARNING if session.outcome in LOST else logging.INFO)
     shown_hash = _shown_hash(session, token)
@@ -37,14 +38,31 @@ def log_join(
     if not is_logged and left_out is None:
         return None
 
-    def tell(part: str = "") -> None:
+    def tell(part: str = "", cause: str = session.failure.cause) -> None:
         if is_logged:
-            _log(session, admission, shown_hash=shown_hash, topic=topic, who=who, part=part)
+            _log(
+                session,
+                admission,
+                shown_hash=shown_hash,
+                topic=topic,
+                who=who,
+                part=part,
+                cause=cause,
+            )
         if left_out is not None:
-            record_join(session, left_out=left_out, token=token, part=part, shown_hash=shown_hash)
+            record_join(
+                session,
+                left_out=left_out,
+                token=token,
+                part=part,
+                shown_hash=shown_hash,
+                cause=cause,
+            )
 
     if session.outcome is Outcome.REJECTED:
         return _tell_rejected(session, admission, token, tell)
+    if session.outcome is Outcome.NOT_FOUND:
+        return _tell_lost(session, tell)
     tell()
     return None
 
@@ -53,6 +71,10 @@ async def _tell_rejected(
     session: Session, admission: Admission, token: object, tell: Callable[[str], None]
 ) -> None:
     tell(await _failed_part(session, admission, token))
+
+
+async def _tell_lost(session: Session, tell: Callable[..., None]) -> None:
+    tell(cause=await session.manager.losses.explain())
 
 
 def _shown_hash(session: Session, token: object) -> str | None:
@@ -72,13 +94,15 @@ def _log(
     shown_hash: str | None,
     topic: str,
     who: str,
-    part: str = "",
+    part: str,
+    cause: str,
 ) -> None:
     unsaved = session.unsaved_seconds
     facts = {
         "outcome": session.outcome.value,
         "reason": session.failure.reason,
         "part": part,
+        "cause": cause,
         "shown_hash": shown_hash,
         "socket_hash": session.socket_hash,
         "topic": topic,
@@ -107,11 +131,12 @@ async def _failed_part(session: Session, admission: Admission, token: object) ->
 
 
 def _told(facts: dict[str, Any]) -> str:
-    """Return the facts for people and for grep; what a client chooses is quoted."""
-    quoted = {name: repr(facts[name]) for name in ("topic", "view")}
-    return " ".join(
-        f"{name}={value}" for name, value in {**facts, **quoted}.items() if value not in (None, "")
-    )
+    """Return the facts for people and for grep; texts, which a client may choose, are quoted."""
+    shown = {name: value for name, value in facts.items() if value not in (None, "")}
+    for name in ("cause", "topic", "view"):
+        if name in shown or name != "cause":
+            shown[name] = repr(facts[name])
+    return " ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def _named(event: str, facts: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from recovery_app._live.protocol import Payload, to_json
 from recovery_app._live.replies import MAX_NUMBER
+from recovery_app.signals import observers
 
 RECEIVED = "_recv"
 RECEIVED_EVENT = "recovery:received"
@@ -57,6 +58,8 @@ class PushLog:
         self._kept: list[Push] = []
         """The last ones, up to the `_newest`."""
         self._newest = self._packed = self._safe = self._sent = 0
+        self._restored = 0
+        """The newest that an earlier connection may have sent."""
         self._is_open = False
         self._running: object = None
         self._token: Token[object] | None = None
@@ -106,8 +109,10 @@ class PushLog:
     def restore(self, stored: bytes) -> None:
         """Continue with the pushes of a state that was taken over."""
         self._newest, self._kept = _unpack(stored)
-        self._packed = self._safe = self._newest
+        self._packed = self._safe = self._restored = self._newest
         first = self._newest - len(self._kept) + 1
+        if self._received < first - 1:
+            observers.pushes_dropped(first - 1 - self._received)
         self.missed = self._received < first - 1 or self._received > self._newest
         if self._received > self._newest:
             # A storage has lost some, or a client without numbers had the socket meanwhile.
@@ -124,7 +129,7 @@ class PushLog:
         """Begin anew: there is no state that these were for."""
         self._waiting.clear()
         self._kept.clear()
-        self._newest = self._packed = self._safe = self._sent = 0
+        self._newest = self._packed = self._safe = self._sent = self._restored = 0
         self.missed = False
 
     def pack(self) -> bytes:
@@ -162,12 +167,21 @@ class PushLog:
             for push in unsent:
                 await self._send(push.event, push.payload)
             return
+        first = again = dropped = 0
         while self._sent < self._safe:
             place = self._sent - self._newest
             self._sent += 1
             if -place <= len(self._kept):
                 event, payload = self._kept[place]
                 await self._send(event, _with_number(payload, self._sent))
+                again += self._sent <= self._restored
+                first += self._sent > self._restored
+            else:
+                dropped += 1
+        if first or again:
+            observers.pushes_sent(first, again)
+        if dropped:
+            observers.pushes_dropped(dropped)
         self._kept = _newest_of(self._kept)
 
     def take_acknowledgement(self, payload: Payload) -> None:

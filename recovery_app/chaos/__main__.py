@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from recovery_app.chaos.compare import Comparer
-from recovery_app.chaos.consent import require_consent
+from recovery_app.chaos.consent import module_of, require_consent
 from recovery_app.chaos.options import PORT, parse
 from recovery_app.chaos.plan import Kind, Plan
 from recovery_app.chaos.processes import HOST, Process, free_port
 from recovery_app.chaos.proxy import Proxy
+from recovery_app.chaos.publishers import Publishing
 from recovery_app.chaos.run import MIN_EVENTS, Setup, run
 from recovery_app.chaos.scripted_client import require_websockets
 from recovery_app.chaos.scripts import BadScript, Line, load
@@ -66,7 +67,8 @@ def _run(options: argparse.Namespace) -> int:
             also[Kind.FAILOVER] = failing_over(options.failover)
         if script is None:
             return asyncio.run(_run_proxy(options, plan, nodes, also))
-        return asyncio.run(_run_script(options, plan, nodes, also, script))
+        publishing = _publishing(options, env)
+        return asyncio.run(_run_script(options, plan, nodes, also, script, publishing))
 
 
 def _load_script(options: argparse.Namespace) -> list[Line]:
@@ -99,6 +101,7 @@ async def _run_script(
     nodes: Sequence[Process],
     also: Faults,
     script: Sequence[Line],
+    publishing: Publishing | None,
 ) -> int:
     """Run the script without and with faults, and print the differences."""
     setup = Setup(
@@ -111,13 +114,47 @@ async def _run_script(
         params=options.params,
         headers=dict(options.header),
         also=also,
-        comparer=Comparer(ignored=frozenset(options.ignore), applied=options.applied),
+        comparer=Comparer(ignored=_ignored(options), applied=options.applied),
+        publishing=publishing,
     )
-    comparison = await run(setup, plan, _print)
-    for difference in comparison.differences[:MAX_DIFFERENCES]:
+    comparison, verdict = await run(setup, plan, _print)
+    differences = [*comparison.differences, *(verdict.differences if verdict else ())]
+    for difference in differences[:MAX_DIFFERENCES]:
         _print(difference)
+    if verdict:
+        _print(str(verdict))
+        _print(
+            f"pushes: {comparison.pushes} received, {comparison.missed} times told of missed ones"
+        )
     _print(f"{comparison} (seed {plan.seed})")
-    return EXIT_EQUAL if comparison.is_equal else EXIT_DIFFERENT
+    is_good = comparison.is_equal and (verdict is None or verdict.is_good)
+    return EXIT_EQUAL if is_good else EXIT_DIFFERENT
+
+
+def _ignored(options: argparse.Namespace) -> frozenset[str]:
+    """Return the keys not to compare: the messages handled have a verdict of their own."""
+    return frozenset(options.ignore + ([options.handled] if options.publishers else []))
+
+
+def _publishing(options: argparse.Namespace, env: Mapping[str, str]) -> Publishing | None:
+    if not options.publishers:
+        return None
+    module = module_of(options.node[0])
+    if module is None:
+        raise RuntimeError(
+            f"The kit can't tell which application {options.node[0]!r} starts: with --publishers, "
+            "a node is a plain call of uvicorn, daphne, hypercorn or granian."
+        )
+    return Publishing(
+        module=module,
+        message=options.message,
+        handled=options.handled,
+        publishers=options.publishers,
+        messages=options.messages,
+        groups=options.groups,
+        group=options.group,
+        env=env,
+    )
 
 
 def _node(number: int, text: str, logs: Path, env: Mapping[str, str]) -> Process:

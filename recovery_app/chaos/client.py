@@ -12,6 +12,8 @@ from typing import Any
 
 from recovery_app._live import phoenix
 from recovery_app._live.protocol import TOKEN_EVENT, from_json, to_json
+from recovery_app._live.pushes import RECEIVED, RECEIVED_EVENT
+from recovery_app.chaos.received import ReceivedPushes
 
 MAX_IN_FLIGHT = 32
 RETRY_OUTCOMES = ("version", "failed", "unavailable")
@@ -76,6 +78,7 @@ class Client:
     lost: set[int] = field(default_factory=set)
     repeats: int = 0
     joins: int = 0
+    pushes: ReceivedPushes = field(default_factory=ReceivedPushes)
 
     _pushed: int = 0
     _saved_seq: int = 0
@@ -102,7 +105,8 @@ class Client:
         self._connected_at = self._received_at = self._heartbeat_at = now
         token = {"_recovery": self.token} if self.token else {}
         self._join_ref = self._next_ref()
-        return [self._frame(self._join_ref, self.topic, phoenix.JOIN, {**self.params, **token})]
+        payload = {**self.params, RECEIVED: self.pushes.newest, **token}
+        return [self._frame(self._join_ref, self.topic, phoenix.JOIN, payload)]
 
     def receive(self, text: str, now: float) -> None:
         """Handle a message from the server; raise `Disconnect`."""
@@ -121,6 +125,8 @@ class Client:
             self._handle_join_reply(payload["status"], payload["response"])
         elif frame.event == phoenix.REPLY and (event := self._refs.get(str(frame.ref))):
             self._handle_reply(event, str(frame.ref), payload["status"], payload["response"])
+        elif frame.event != phoenix.REPLY and isinstance(payload, dict):
+            self.problems += self.pushes.receive(payload)
 
     def tick(self, now: float) -> list[str]:
         """Return the frames to send now; raise `Disconnect` after a timeout."""
@@ -128,7 +134,7 @@ class Client:
             if now - self._connected_at > self.timeout_seconds:
                 raise Disconnect("the join has no reply")
             return []
-        return [*self._heartbeats(now), *self._events(now)]
+        return [*self._heartbeats(now), *self._events(now), *self._acknowledgements()]
 
     @property
     def unanswered(self) -> int:
@@ -164,6 +170,11 @@ class Client:
             payload = {**event.payload, "_seq": event.seq, "_ack": self._acknowledged}
             yield self._frame(self._join_ref, self.topic, event.event, payload, event.ref)
 
+    def _acknowledgements(self) -> Iterator[str]:
+        if self.pushes.is_due:
+            payload = {RECEIVED: self.pushes.acknowledge()}
+            yield self._frame(self._join_ref, self.topic, RECEIVED_EVENT, payload, self._next_ref())
+
     @property
     def _acknowledged(self) -> int:
         """Return the highest seq up to which all replies have arrived."""
@@ -191,6 +202,7 @@ class Client:
         if self.outcome in RETRY_OUTCOMES:
             raise Disconnect(f"the outcome is {self.outcome}")
         self.state = response
+        self.pushes.handle_join(recovery)
         self._resume_from(recovery.get("seq", 0))
         self._is_joined = True
         self.joins += 1

@@ -21,6 +21,9 @@ class ClientResult:
     state: dict[str, Any]
     problems: Sequence[str] = ()
     repeats: int = 0
+    pushes: int = 0
+    missed: int = 0
+    """How often the client was told that pushes are gone."""
 
 
 Results: TypeAlias = Sequence[ClientResult]
@@ -37,6 +40,8 @@ class Comparison:
     applied_twice: int = 0
     repeats: int = 0
     forgotten: int = 0
+    pushes: int = 0
+    missed: int = 0
     differences: list[str] = field(default_factory=list)
 
     @property
@@ -77,6 +82,8 @@ class Comparer:
 
     def _count(self, comparison: Comparison, before: ClientResult, after: ClientResult) -> None:
         comparison.repeats += after.repeats
+        comparison.pushes += after.pushes
+        comparison.missed += after.missed
         comparison.forgotten += sum(bool(reply and reply.is_forgotten) for reply in after.replies)
         unanswered = after.replies.count(None)
         if self.applied is None:

@@ -46,6 +46,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m recovery_app.chaos", description=DESCRIPTION)
     _add_servers(parser)
     _add_clients(parser)
+    _add_publishers(parser)
     _add_run(parser)
     faults = parser.add_argument_group("number of faults of each kind")
     for kind, (default, text) in FAULTS.items():
@@ -54,6 +55,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.script is None and options.seconds is None:
         parser.error("either --script FILE or --for SECONDS is required")
+    if options.publishers and not (options.message and options.handled and options.script):
+        parser.error("--publishers requires --script, --message and --handled")
     for kind, (default, _) in FAULTS.items():
         required = REQUIRED_OPTIONS.get(kind)
         is_possible = required is None or getattr(options, required) is not None
@@ -93,6 +96,21 @@ def _add_clients(parser: argparse.ArgumentParser) -> None:
         help="key of replies and states whose value always differs; may be repeated")  # fmt: skip
     add("--applied", metavar="KEY",
         help="key of the join's response that lists the applied events")  # fmt: skip
+
+
+def _add_publishers(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("publishers to durable groups").add_argument
+    add("--publishers", type=count, default=0, metavar="N",
+        help="number of publishers (default: %(default)s)")  # fmt: skip
+    add("--messages", type=positive_int, default=100, metavar="N",
+        help="number of messages of each publisher (default: %(default)s)")  # fmt: skip
+    add("--groups", type=positive_int, default=10, metavar="N",
+        help="number of groups; each client is in two of them (default: %(default)s)")  # fmt: skip
+    add("--group", default="chaos:{number}", metavar="NAME",
+        help="name of each group (default: %(default)s)")  # fmt: skip
+    add("--message", type=json_object, metavar="JSON", help="what is published, with an {id}")
+    add("--handled", metavar="KEY",
+        help="key of the join's response that lists the ids of the messages handled")  # fmt: skip
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

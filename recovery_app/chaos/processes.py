@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
@@ -97,17 +97,7 @@ class Process:
         if self._popen is not None:
             raise RuntimeError(f"{self.name} is already running")
         with self.log.open("ab") as output:
-            self._popen = subprocess.Popen(  # noqa: S603 - the user of the kit provides the command
-                self.command,
-                env=self.env,
-                cwd=self.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C must reach only the parent process, which then stops the servers.
-                start_new_session=True,
-                **self.popen_options,
-            )
+            self._popen = self._launch(output)
         is_ready = partial(self._is_ready_or_raise, self._popen)
         try:
             wait_until(is_ready, START_SECONDS, f"{self.name} isn't ready; see {self.log}")
@@ -148,6 +138,19 @@ class Process:
     def output(self) -> str:
         """Return the output so far."""
         return self.log.read_text(errors="replace")
+
+    def _launch(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - the user of the kit provides the command
+            self.command,
+            env=self.env,
+            cwd=self.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C must reach only the parent process, which then stops the servers.
+            start_new_session=True,
+            **self.popen_options,
+        )
 
     def _is_ready_or_raise(self, popen: subprocess.Popen[bytes]) -> bool:
         if popen.poll() is not None:

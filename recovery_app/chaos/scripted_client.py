@@ -70,11 +70,30 @@ class ScriptedClient:
             state=client.state,
             problems=list(client.problems),
             repeats=client.repeats,
+            pushes=client.pushes.count,
+            missed=client.pushes.missed,
         )
 
-    async def run(self, horizon: Callable[[], float] = lambda: 1.0) -> None:
-        """Send the events up to the horizon, a share of the script, until all have replies."""
-        await self._stay_connected(lambda: self._push_events(horizon()))
+    @property
+    def has_joined(self) -> bool:
+        """Return whether the client has ever joined."""
+        return self._client.joins > 0
+
+    async def run(
+        self,
+        horizon: Callable[[], float] = lambda: 1.0,
+        is_over: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Send the events up to the horizon, a share of the script, until all have replies.
+
+        Stay connected until ``is_over`` returns true as well.
+        """
+        await self._stay_connected(lambda: self._push_events(horizon()) and is_over())
+
+    async def stay(self, seconds: float) -> None:
+        """Stay connected for some seconds."""
+        end = time.monotonic() + seconds
+        await self._stay_connected(lambda: time.monotonic() >= end)
 
     async def finish(self) -> None:
         """Wait until all events are saved, then join again, for a state that has them all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -44,7 +44,10 @@ def for_client(script: Sequence[Line], client: int, events: int) -> list[Line]:
     """Return the events of one client: the script, repeated or cut to a number of events."""
     lines = islice(cycle(script), events)
     return [
-        Line(event=line.event, payload=_fill_in(line.payload, client, number))
+        Line(
+            event=line.event,
+            payload=fill_in(line.payload, {CLIENT: str(client), NUMBER: str(number)}),
+        )
         for number, line in enumerate(lines, start=1)
     ]
 
@@ -60,11 +63,14 @@ def _parse(path: Path, number: int, text: str) -> Line:
     return Line(event=event, payload=payload)
 
 
-def _fill_in(value: Any, client: int, number: int) -> Any:
+def fill_in(value: Any, placeholders: Mapping[str, str]) -> Any:
+    """Return a value of JSON with the placeholders in its strings replaced."""
     if isinstance(value, str):
-        return value.replace(CLIENT, str(client)).replace(NUMBER, str(number))
+        for placeholder, text in placeholders.items():
+            value = value.replace(placeholder, text)
+        return value
     if isinstance(value, dict):
-        return {key: _fill_in(each, client, number) for key, each in value.items()}
+        return {key: fill_in(each, placeholders) for key, each in value.items()}
     if isinstance(value, list):
-        return [_fill_in(each, client, number) for each in value]
+        return [fill_in(each, placeholders) for each in value]
     return value

@@ -80,7 +80,7 @@ class _PersonWarning:
             return
         self.is_given = True
         logger.warning(
-            "%s has neither a session nor a user in its scope, so whoever shows a token gets the "
+            "%s has neither a session nor a user in its scope, so anyone who has a token gets the "
             "state. Wrap the routes in RecoveryMiddlewareStack.",
             name_of(consumer),
             extra={"event": "no_session", "consumer": name_of(consumer)},
@@ -96,7 +96,7 @@ def warn_without_state(consumer: RecoveryMixin, hooks: HookTable) -> None:
         return
     if _is_new(consumer, "no_state"):
         logger.warning(
-            "%s keeps nothing: recovery_fields is empty. Name the attributes to keep in it, or "
+            "%s keeps no state: recovery_fields is empty. List the attributes to keep in it, or "
             "override get_recoverable_state().",
             name_of(consumer),
             extra={"event": "no_state", "consumer": name_of(consumer)},

@@ -24,6 +24,7 @@ from recovery_app.consumers.mistakes import check_class, person_warning
 from recovery_app.consumers.subprotocols import choose_subprotocol
 from recovery_app.middleware import current_manager
 from recovery_app.origins import foreign_origin_warning
+from recovery_app.signals import observers
 from recovery_app.values import Takeover
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class RecoveryMixin(Base):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         foreign_origin_warning.check(scope)
+        observers.connecting(scope)
         self.scope = scope
         scope[SCOPE_KEY] = find_visitor(scope)
         given = scope.get("recovery")

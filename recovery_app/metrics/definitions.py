@@ -82,8 +82,23 @@ EVENTS_REPEATED = Definition(
 CONNECTIONS_FENCED = Definition(
     "connections_fenced", "Connections that were taken over, and went on with a copy."
 )
+MESSAGES_PUBLISHED = Definition("messages_published", "Messages published to durable groups.")
+MESSAGES_HANDLED = Definition(
+    "messages_handled", "Messages of durable groups, once for each page that has handled them."
+)
+MESSAGES_REPLAYED = Definition(
+    "messages_replayed",
+    "Those of them that a page has handled after it came back, to catch up with its groups.",
+)
 MESSAGES_MISSED = Definition(
     "messages_missed", "Times that a page came back to a group whose log was trimmed beyond it."
+)
+PUSHES_SENT = Definition("pushes_sent", "Numbered pushes that were sent for the first time.")
+PUSHES_REPEATED = Definition(
+    "pushes_repeated", "Numbered pushes that were sent again, to a page that came back."
+)
+PUSHES_DROPPED = Definition(
+    "pushes_dropped", "Numbered pushes over the bounds, which a page lacks and can't get any more."
 )
 STORAGE_ERRORS = Definition(
     "storage_errors",
@@ -140,7 +155,13 @@ COUNTERS = (
     JOINS_LIMITED,
     EVENTS_REPEATED,
     CONNECTIONS_FENCED,
+    MESSAGES_PUBLISHED,
+    MESSAGES_HANDLED,
+    MESSAGES_REPLAYED,
     MESSAGES_MISSED,
+    PUSHES_SENT,
+    PUSHES_REPEATED,
+    PUSHES_DROPPED,
     STORAGE_ERRORS,
     CONNECTIONS_UNJOINED,
     APPLICATION_ERRORS,

@@ -38,7 +38,13 @@ class Metrics(Observer):
         self._joins_limited = metrics.counter(definitions.JOINS_LIMITED)[()]
         self._events_repeated = metrics.counter(definitions.EVENTS_REPEATED)[()]
         self._connections_fenced = metrics.counter(definitions.CONNECTIONS_FENCED)[()]
+        self._messages_published = metrics.counter(definitions.MESSAGES_PUBLISHED)[()]
+        self._messages_handled = metrics.counter(definitions.MESSAGES_HANDLED)[()]
+        self._messages_replayed = metrics.counter(definitions.MESSAGES_REPLAYED)[()]
         self._messages_missed = metrics.counter(definitions.MESSAGES_MISSED)[()]
+        self._pushes_sent = metrics.counter(definitions.PUSHES_SENT)[()]
+        self._pushes_repeated = metrics.counter(definitions.PUSHES_REPEATED)[()]
+        self._pushes_dropped = metrics.counter(definitions.PUSHES_DROPPED)[()]
         self._unjoined = metrics.counter(definitions.CONNECTIONS_UNJOINED)
         self._application_errors = metrics.counter(definitions.APPLICATION_ERRORS)
         self._drains = metrics.counter(definitions.DRAINS)[()]
@@ -87,8 +93,23 @@ class Metrics(Observer):
     def connection_fenced(self) -> None:
         self._connections_fenced.inc()
 
+    def message_published(self) -> None:
+        self._messages_published.inc()
+
+    def messages_handled(self, count: int, *, is_replay: bool) -> None:
+        self._messages_handled.inc(count)
+        if is_replay:
+            self._messages_replayed.inc(count)
+
     def messages_missed(self) -> None:
         self._messages_missed.inc()
+
+    def pushes_sent(self, first: int, again: int) -> None:
+        self._pushes_sent.inc(first)
+        self._pushes_repeated.inc(again)
+
+    def pushes_dropped(self, count: int) -> None:
+        self._pushes_dropped.inc(count)
 
     def connection_opened(self) -> None:
         self._connections_open.inc()

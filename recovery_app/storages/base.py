@@ -22,6 +22,7 @@ from recovery_app.fencing import (
     decide_touch,
 )
 from recovery_app.storages.browsing import Entry, EntryPage, describe
+from recovery_app.storages.group_listing import GroupListing
 from recovery_app.storages.journal import JournalCalls
 from recovery_app.storages.messages import MessageLogs
 from recovery_app.storages.thread_pool import ThreadPool
@@ -38,7 +39,7 @@ MAX_LOOKED_AT = 5000
 Result = TypeVar("Result")
 
 
-class Storage(MessageLogs, JournalCalls):
+class Storage(MessageLogs, GroupListing, JournalCalls):
     """A place that keeps bytes under keys for a number of seconds.
 
     A custom storage implements `save`, `load` and `delete`. Everything else has a default:
@@ -223,6 +224,18 @@ class Storage(MessageLogs, JournalCalls):
     def on_thread(self, call: Callable[[], Result]) -> Result:
         """Make a call on a thread of the pool; override it to look after connections."""
         return call()
+
+    async def aexplain_losses(self) -> str:
+        """Return why snapshots may be gone that should be there, as the server itself says.
+
+        It is asked when a page's snapshot isn't found, and is shown in the log and the journal.
+        Empty where nothing is known.
+        """
+        return (
+            ""
+            if self.is_shared
+            else f"{type(self).__name__} keeps the snapshots of this process alone"
+        )
 
     def leave_thread(self) -> None:
         """Release what the calling thread of the pool holds, just before it ends."""

@@ -6,6 +6,7 @@ be older than what the log still has.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, NamedTuple, TypeVar
@@ -18,7 +19,10 @@ MESSAGE_SECONDS = 24 * 60 * 60
 
 
 class Messages(NamedTuple):
-    """Some messages of a group, each with its position, in their order."""
+    """Some messages of a group, each with its position, in their order.
+
+    What is in a log but is no message has no bytes, and is passed over.
+    """
 
     items: list[tuple[str, bytes]]
     is_complete: bool = True
@@ -54,6 +58,10 @@ class MessageLogs:
         """Return which groups may have messages behind these positions: by default, any."""
         return list(positions)
 
+    def watch_messages(self) -> MessageWatch:
+        """Return what waits for messages on the running event loop: by default, a poll."""
+        return MessageWatch(self)
+
     async def run(self, call: Callable[[], Result]) -> Result:
         """Make a blocking call elsewhere; `Storage` has threads for that."""
         raise NotImplementedError
@@ -79,6 +87,94 @@ class MessageLogs:
             f"{type(self).__name__} keeps no durable groups: use RedisStorage, DatabaseStorage or "
             "MemoryStorage."
         )
+
+
+class MessageWatch:
+    """Waits for messages of groups, for all pages of one event loop.
+
+    This one asks every `poll_seconds`; that of a storage whose service can wake it overrides
+    `wait` and `close`, and has `note` and `rest` for what it hears. All is called on the event
+    loop, and nothing in two tasks at once.
+    """
+
+    def __init__(self, logs: MessageLogs) -> None:
+        self.groups: set[str] = set()
+        """The groups whose messages are wanted."""
+        self.positions: dict[str, str] = {}
+        """Those that were read, each with the position up to which it was."""
+        self._logs = logs
+        self._noted: dict[str, None] = {}
+        self._woken: asyncio.Future[None] | None = None
+        self._next_poll = 0.0
+
+    def enter(self, group: str) -> None:
+        """Have a group read for the first time, and note what is published from now on."""
+        self.groups.add(group)
+        self.note(group)
+
+    def follow(self, group: str, position: str) -> None:
+        """Wait for what is behind a position, published already or to be."""
+        self.positions[group] = position
+
+    def leave(self, group: str) -> None:
+        """Wait for a group no more."""
+        self.groups.discard(group)
+        self.positions.pop(group, None)
+        self._noted.pop(group, None)
+
+    def note(self, group: str) -> None:
+        """Have a group be among the next that `wait` returns."""
+        self._noted[group] = None
+        self.wake()
+
+    def note_published(self, group: str) -> None:
+        """Note a message of this process, where `wait` doesn't hear of it at once by itself."""
+        if group in self.groups:
+            self.note(group)
+
+    async def wait(self) -> list[str]:
+        """Return groups that may have messages behind their positions, once there are any.
+
+        A message must never stay unnoticed for long, whoever has published it. Raise
+        `StorageError` where the service can't be asked; the next call begins from the positions.
+        """
+        while True:
+            await self._poll()
+            if self._noted:
+                return self.take_noted()
+            await self.rest(self._logs.poll_seconds)
+
+    async def close(self) -> None:
+        """Release what `wait` holds."""
+
+    def take_noted(self) -> list[str]:
+        """Return the groups that were noted, once."""
+        noted, self._noted = list(self._noted), {}
+        return noted
+
+    def wake(self) -> None:
+        """End the `rest` of a `wait`, if it is resting."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def rest(self, seconds: float) -> None:
+        """Return at the next `wake`, and after some seconds in any case."""
+        loop = asyncio.get_running_loop()
+        self._woken = loop.create_future()
+        timer = loop.call_later(seconds, self.wake)
+        try:
+            await self._woken
+        finally:
+            timer.cancel()
+            self._woken = None
+
+    async def _poll(self) -> None:
+        # Also while this process publishes all the time.
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_poll and self.positions:
+            self._next_poll = now + self._logs.poll_seconds
+            for group in await self._logs.achanged_groups(dict(self.positions)):
+                self.note(group)
 
 
 def number_of(position: str) -> int:

@@ -2,6 +2,8 @@
 const TICK_MS = 20;
 const MAX_BURST = 16;
 const FRESH_JOINS = 2;
+/** How long the last pushes may take. */
+const LAST_PUSHES_MS = 30_000;
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -22,7 +24,10 @@ class Memory {
   }
 }
 
-/** One client: `push` returns a promise, `drop` cuts the connection, `recovery` dispatches "outcome", "lost" and "reply". */
+/**
+ * One client: `push` returns a promise, `drop` cuts the connection, `recovery` dispatches "outcome", "lost", "reply",
+ * "missed" and what is pushed: "told", each time with the next number.
+ */
 class ScriptedClient {
   settled = 0;
   #next;
@@ -35,8 +40,13 @@ class ScriptedClient {
     this.#next = memory.get("next") ?? 0;
     this.problems = memory.get("problems") ?? [];
     this.replies = script.map((_, number) => memory.get(number));
+    this.heard = memory.get("heard") ?? 0;
+    this.missed = memory.get("missed") ?? 0;
+    this.mayMiss = memory.get("mayMiss") ?? false;
     this.settled = this.replies.filter((reply) => reply !== null).length;
     recovery.addEventListener("lost", ({ detail }) => this.#report(`${detail.reason}: ${JSON.stringify(detail.events)}`));
+    recovery.on("told", ({ n }) => this.#hear(n));
+    recovery.on("missed", () => this.#miss());
     recovery.addEventListener("reply", ({ detail: { payload, status, response } }) =>
       this.#settle(payload.number - 1, { status, response }),
     );
@@ -68,6 +78,33 @@ class ScriptedClient {
     else this.settled++;
     this.replies[number] = reply;
     this.#memory.set(number, reply);
+  }
+
+  /** See that this is the next push, unless some are known to be gone. */
+  #hear(number) {
+    const gone = number - this.heard - 1;
+    if (gone < 0) this.#report(`push ${number} came after push ${this.heard}`);
+    if (gone > 0 && !this.mayMiss) this.#report(`${gone} pushes are missing before push ${number}`);
+    this.heard = number;
+    this.#memory.set("heard", number);
+    this.#setMayMiss(false);
+  }
+
+  #miss() {
+    this.missed++;
+    this.#memory.set("missed", this.missed);
+    this.#setMayMiss(true);
+  }
+
+  #setMayMiss(mayMiss) {
+    this.mayMiss = mayMiss;
+    this.#memory.set("mayMiss", mayMiss);
+  }
+
+  /** Wait for the pushes of a state. Return what is wrong in the end. */
+  async lastPushes({ told }) {
+    for (const end = Date.now() + LAST_PUSHES_MS; this.heard < told && Date.now() < end; ) await wait(50);
+    return this.heard < told ? [`the last push of ${told} was ${this.heard}`] : [];
   }
 
   #report(problem) {
@@ -121,6 +158,11 @@ export class ScriptedClients {
     return this.#clients.reduce((sum, { settled }) => sum + settled, 0);
   }
 
+  /** Return how many have joined. */
+  joined() {
+    return this.#clients.filter(({ recovery }) => recovery.outcome !== null).length;
+  }
+
   /** Return the problems so far. */
   problems() {
     return this.#clients.flatMap(({ problems }, number) => problems.map((problem) => `client ${number}: ${problem}`));
@@ -131,7 +173,8 @@ export class ScriptedClients {
     return Promise.all(
       this.#clients.map(async (client) => {
         const state = await client.state();
-        return { replies: client.replies, problems: client.problems, state };
+        const problems = [...client.problems, ...(await client.lastPushes(state))];
+        return { replies: client.replies, problems, state, pushes: client.heard, missed: client.missed };
       }),
     );
   }

@@ -1,4 +1,4 @@
-"""The JavaScript clients of a run: the npm client in Node.js, and recovery.js in Chromium."""
+"""The JavaScript clients of a run: the npm client and recovery.js in Node.js, and in Chromium."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TIMEOUT_MS = 3_000
 HEARTBEAT_MS = 2_000
 LOAD_SECONDS = 240
 RETRY_SECONDS = 0.2
-MAKE_CLIENTS = """async ({scripts, seed, timeoutMs, heartbeatMs}) => {
+MAKE_CLIENTS = """async ({scripts, params, seed, timeoutMs, heartbeatMs}) => {
     const { RecoverySocket } = await import("/static/recovery_app/recovery.js");
     const { ScriptedClients } = await import("/static/chaos/clients.mjs");
     globalThis.clients = new ScriptedClients(scripts, seed, (number) => {
         const viewId = `ledger ${number}`;
         const socket = new RecoverySocket("/ws/websocket", { viewId, timeoutMs, heartbeatMs });
-        socket.join("ledger");
+        socket.join("ledger", params[number]);
         return {
             recovery: socket,
             push: (event, payload) => socket.push(event, payload),
@@ -40,10 +40,15 @@ MAKE_CLIENTS = """async ({scripts, seed, timeoutMs, heartbeatMs}) => {
 }"""
 
 Scripts = Sequence[Sequence[Line]]
+Params = Sequence[dict[str, Any]]
+"""The payload of each client's joins."""
 
 
 class ScriptedClients(Protocol):
     """Clients that each run a script."""
+
+    async def joined(self) -> int:
+        """Return how many clients have joined."""
 
     async def go(self, horizon: float) -> int:
         """Set the horizon; return how many events are settled."""
@@ -55,7 +60,7 @@ class ScriptedClients(Protocol):
         """Return the result of each client, with the state after a fresh join."""
 
 
-class NpmClients:
+class NodeClients:
     """Clients in a Node.js process, which answers one command per line."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -69,6 +74,10 @@ class NpmClients:
         line = await self._process.stdout.readline()
         assert line, "Node.js has exited."
         return json.loads(line)
+
+    async def joined(self) -> int:
+        joined: int = await self.call("joined")
+        return joined
 
     async def go(self, horizon: float) -> int:
         settled: int = await self.call("go", horizon)
@@ -105,6 +114,10 @@ class PageClients:
                         raise
                     await asyncio.sleep(RETRY_SECONDS)
 
+    async def joined(self) -> int:
+        joined: int = await self._page.evaluate("clients.joined()")
+        return joined
+
     async def go(self, horizon: float) -> int:
         async with self._loading:
             settled: int = await self._page.evaluate("(horizon) => clients.go(horizon)", horizon)
@@ -119,10 +132,10 @@ class PageClients:
 
 
 @asynccontextmanager
-async def npm_clients(
-    proxy: Proxy, scripts: Scripts, seed: int, join_timeout_ms: int
+async def node_clients(
+    way: str, proxy: Proxy, scripts: Scripts, params: Params, seed: int, join_timeout_ms: int
 ) -> AsyncIterator[ScriptedClients]:
-    """Start Node.js with the clients."""
+    """Start Node.js with clients of the npm package, or with sockets of recovery.js."""
     process = await asyncio.create_subprocess_exec(
         "node",
         "tests/chaos/npm.mjs",
@@ -131,9 +144,10 @@ async def npm_clients(
         stdout=asyncio.subprocess.PIPE,
         limit=MAX_LINE_BYTES,
     )
-    clients = NpmClients(process)
+    clients = NodeClients(process)
     try:
-        options = {"seed": seed, "joinTimeoutMs": join_timeout_ms, "scripts": _plain(scripts)}
+        options = {"seed": seed, "joinTimeoutMs": join_timeout_ms, "params": params, "way": way}
+        options["scripts"] = _plain(scripts)
         await clients.call("start", {"url": proxy.ws_url, **options})
         yield clients
     finally:
@@ -143,10 +157,10 @@ async def npm_clients(
 
 @asynccontextmanager
 async def page_clients(
-    page: Page, proxy: Proxy, scripts: Scripts, seed: int
-) -> AsyncIterator[PageClients]:
+    page: Page, proxy: Proxy, scripts: Scripts, params: Params, seed: int
+) -> AsyncIterator[ScriptedClients]:
     """Load a page with the clients."""
-    options = {"timeoutMs": TIMEOUT_MS, "heartbeatMs": HEARTBEAT_MS, "seed": seed}
+    options = {"timeoutMs": TIMEOUT_MS, "heartbeatMs": HEARTBEAT_MS, "seed": seed, "params": params}
     clients = PageClients(page, proxy.url, {**options, "scripts": _plain(scripts)})
     await clients.load()
     yield clients
@@ -162,6 +176,8 @@ def _results(found: list[dict[str, Any]]) -> list[ClientResult]:
             replies=[reply and _reply(**reply) for reply in each["replies"]],
             state=each["state"],
             problems=each["problems"],
+            pushes=each["pushes"],
+            missed=each["missed"],
         )
         for each in found
     ]

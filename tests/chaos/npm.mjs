@@ -1,14 +1,16 @@
-/** Clients of the npm `phoenix` package. Each line of stdin is a command; each response is a line of stdout. */
+/** Clients of the npm `phoenix` package, or with a socket of recovery.js. Each line of stdin is a command; each response is a line of stdout. */
 import { createInterface } from "node:readline";
 import { Socket } from "phoenix";
 import { WebSocket } from "ws";
-import { Recovery, reconnectAfterMs, rejoinAfterMs } from "../../recovery_app/static/recovery_app/recovery.js";
+import { Recovery, RecoverySocket, reconnectAfterMs, rejoinAfterMs } from "../../recovery_app/static/recovery_app/recovery.js";
 import { ScriptedClients } from "./clients.mjs";
 
 /** The timeout of a reply. */
 const TIMEOUT_MS = 3_000;
 
-function make(url, number, joinTimeoutMs) {
+globalThis.WebSocket ??= WebSocket;
+
+function makeNpm(url, number, joinTimeoutMs, params) {
   // Half of the clients notice a silent connection soon; the others wait longer than a join may take.
   const heartbeatsMs = [2_000, 1.6 * joinTimeoutMs];
   const socket = new Socket(url, {
@@ -19,7 +21,7 @@ function make(url, number, joinTimeoutMs) {
     rejoinAfterMs,
   });
   const recovery = new Recovery(`ledger ${number}`, { storage: "none", timeoutMs: TIMEOUT_MS });
-  const channel = recovery.channel(socket, "ledger");
+  const channel = recovery.channel(socket, "ledger", params);
   socket.connect();
   channel.join();
   return {
@@ -29,13 +31,23 @@ function make(url, number, joinTimeoutMs) {
   };
 }
 
+function makeSocket(url, number, joinTimeoutMs, params) {
+  const viewId = `ledger ${number}`;
+  const socket = new RecoverySocket(`${url}/websocket`, { viewId, storage: "none", timeoutMs: TIMEOUT_MS, heartbeatMs: 2_000 });
+  socket.join("ledger", params).catch(() => {});
+  return { recovery: socket, push: (event, payload) => socket.push(event, payload), drop: () => socket.drop() };
+}
+
+const WAYS = { npm: makeNpm, socket: makeSocket };
+
 let clients;
 const commands = {
-  start: ({ url, scripts, seed, joinTimeoutMs }) => {
-    clients = new ScriptedClients(scripts, seed, (number) => make(`${url}/ws`, number, joinTimeoutMs));
+  start: ({ url, way, scripts, params, seed, joinTimeoutMs }) => {
+    clients = new ScriptedClients(scripts, seed, (number) => WAYS[way](`${url}/ws`, number, joinTimeoutMs, params[number]));
     return 0;
   },
   go: (horizon) => clients.go(horizon),
+  joined: () => clients.joined(),
   problems: () => clients.problems(),
   finish: () => clients.finish(),
 };

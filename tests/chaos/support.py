@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -102,6 +103,46 @@ def on_sentinels(directory: Path) -> Iterator[Store]:
         yield Store(env=sentinel_env(trio), also={Kind.FAILOVER: fail_over})
 
 
+@contextmanager
+def on_cluster(directory: Path) -> Iterator[Store]:
+    """Run three masters of a Cluster, each with a replica that must acknowledge its writes."""
+    with redis.cluster(directory, *DURABLE, replicas=3, node_timeout_ms=1_500) as made:
+        pairs = list(zip(made.nodes, made.replicas, strict=True))
+        lock = asyncio.Lock()
+
+        async def fail_over(fault: Fault) -> None:
+            pair = pairs[int(fault.target * len(pairs))]
+            async with lock:
+                old, new = sorted(pair, key=_follows)
+                await asyncio.to_thread(old.kill)
+                await asyncio.to_thread(
+                    wait_until, lambda: _is_master(new), SETTLE_SECONDS, "no other master"
+                )
+                await asyncio.to_thread(old.start)
+                await asyncio.to_thread(
+                    wait_until, lambda: _follows(old), SETTLE_SECONDS, "it doesn't follow"
+                )
+
+        env = storage_env(
+            "RedisStorage",
+            cluster=True,
+            startup_nodes=made.startup_nodes,
+            wait_replicas=1,
+            wait_timeout=0.5,
+        )
+        yield Store(env=env, also={Kind.FAILOVER: fail_over})
+
+
+def _is_master(server: Process) -> bool:
+    with redis.client(server.port) as connection:
+        return bool(connection.info("replication")["role"] == "master")
+
+
+def _follows(server: Process) -> bool:
+    with redis.client(server.port) as connection:
+        return bool(connection.info("replication").get("master_link_status") == "up")
+
+
 def sentinel_env(trio: redis.SentinelTrio) -> dict[str, str]:
     """Return an environment in which nodes wait for the replica of a master."""
     return storage_env(
@@ -121,9 +162,29 @@ def on_postgresql(directory: Path) -> Iterator[Store]:
     directory.chmod(0o755)
     with SERVERS["postgresql"].make(home) as server:
         env = {**storage_env("DatabaseStorage"), "CHAOS_DATABASE": str(server.port)}
-        migrate = [sys.executable, "-m", "django", "migrate", "--verbosity", "0"]
-        subprocess.run(migrate, cwd=TOP, env={**server.env, **env}, check=True)
+        migrate({**server.env, **env})
         yield Store(env=env)
 
 
-STORES = {"redis": on_redis, "sentinels": on_sentinels, "postgresql": on_postgresql}
+@contextmanager
+def on_sqlite(directory: Path) -> Iterator[Store]:
+    """Make a database in a file."""
+    env = {**storage_env("DatabaseStorage"), "CHAOS_SQLITE": str(directory / "chaos.sqlite3")}
+    migrate(env)
+    yield Store(env=env)
+
+
+def migrate(env: Mapping[str, str]) -> None:
+    """Make the tables."""
+    command = [sys.executable, "-m", "django", "migrate", "--verbosity", "0"]
+    subprocess.run(command, cwd=TOP, env={**os.environ, **env}, check=True)
+
+
+STORES = {
+    "redis": on_redis,
+    "sentinels": on_sentinels,
+    "cluster": on_cluster,
+    "postgresql": on_postgresql,
+    "sqlite": on_sqlite,
+}
+SHORT_STORES = ["redis", "sentinels", "postgresql"]

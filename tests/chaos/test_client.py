@@ -24,6 +24,7 @@ class Dialog:
             resend_seconds=RESEND,
         )
         self.now = NOW
+        self.received: Any = None
         self.sent: list[list[Any]] = []
 
     def connect(self) -> dict[str, Any]:
@@ -33,12 +34,18 @@ class Dialog:
         assert frame[2:4] == ["ledger", "phx_join"]
         self.join_ref = frame[0]
         payload: dict[str, Any] = frame[4]
+        self.received = payload.pop("_recv")
         return payload
 
     def receive_join(
-        self, outcome: str = "recovered", *, seq: int = 0, token: str | None = "t"
+        self,
+        outcome: str = "recovered",
+        *,
+        seq: int = 0,
+        token: str | None = "t",
+        missed: bool = False,
     ) -> None:
-        recovery = {"token": token, "outcome": outcome, "ttl": 300, "seq": seq}
+        recovery = {"token": token, "outcome": outcome, "ttl": 300, "seq": seq, "missed": missed}
         self.receive_reply(self.join_ref, "ok", {"state": outcome, "_recovery": recovery})
 
     def receive_reply(self, ref: str, status: str, response: dict[str, Any]) -> None:
@@ -47,6 +54,10 @@ class Dialog:
     def receive(self, event: str, payload: Any, ref: str | None = None) -> None:
         frame = [self.join_ref, ref, "ledger", event, payload]
         self.client.receive(json.dumps(frame), self.now)
+
+    def receive_pushes(self, *numbers: int) -> None:
+        for number in numbers:
+            self.receive("told", {"n": number, "_push": number})
 
     def reply(self, number: int, *, seq: int, **more: Any) -> None:
         """Reply to the latest frame with this seq."""
@@ -344,3 +355,51 @@ def test_any_message_keeps_the_connection_alive(dialog: Dialog) -> None:
         dialog.now += HEARTBEAT + 0.1
         assert len(dialog.client.tick(dialog.now)) == 1
         dialog.client.receive(json.dumps([None, "9", "phoenix", "phx_reply", {}]), dialog.now)
+
+
+# Pushes
+
+
+def test_each_push_counts_once(dialog: Dialog) -> None:
+    assert [dialog.received] == [None]
+    dialog.receive_pushes(1, 2)
+    dialog.connect()
+    assert dialog.received == 2
+    dialog.receive_join()
+    dialog.receive_pushes(2, 3)
+    pushes = dialog.client.pushes
+    assert (pushes.count, pushes.repeats, pushes.missed) == (3, 1, 0)
+    assert dialog.client.problems == []
+
+
+def test_a_gap_between_pushes_is_a_problem(dialog: Dialog) -> None:
+    dialog.receive_pushes(1, 3, 4)
+    assert dialog.client.problems == ["push 3 came after push 1"]
+
+
+def test_a_gap_that_was_told_of_is_none(dialog: Dialog) -> None:
+    dialog.receive_pushes(1)
+    dialog.connect()
+    dialog.receive_join(missed=True)
+    dialog.receive_pushes(5, 6)
+    assert (dialog.client.pushes.missed, dialog.client.problems) == (1, [])
+    dialog.receive_pushes(8)
+    assert dialog.client.problems == ["push 8 came after push 6"]
+
+
+def test_the_server_is_told_of_pushes_now_and_then(dialog: Dialog) -> None:
+    dialog.receive_pushes(*range(1, 32))
+    assert dialog.client.tick(dialog.now) == []
+    dialog.receive_pushes(32)
+    ((join_ref, ref, _, event, payload),) = map(json.loads, dialog.client.tick(dialog.now))
+    assert (join_ref, event, payload) == (dialog.join_ref, "recovery:received", {"_recv": 32})
+    assert ref != join_ref, "its reply is none to the join"
+    assert dialog.client.tick(dialog.now) == []
+
+
+def test_a_fresh_state_has_pushes_of_its_own(dialog: Dialog) -> None:
+    dialog.receive_pushes(1, 2)
+    dialog.connect()
+    dialog.receive_join("expired")
+    dialog.receive_pushes(1)
+    assert dialog.client.pushes.count == 3

@@ -35,6 +35,7 @@ from recovery_app.storages.redis import messages as redis_messages
 from tests.clock import FakeClock
 from tests.consumers.wire import TOPIC, Client, connected, recovery_of
 from tests.support.processes import HOST
+from tests.test_metrics import counting
 
 ROOM = "room:1"
 names = count(1)
@@ -199,6 +200,33 @@ async def test_a_catch_up_takes_as_many_turns_as_it_needs(manager: RecoveryManag
         await again.hear(*range(100))
 
 
+async def test_messages_are_counted_and_so_are_those_that_a_page_catches_up_with(
+    manager: RecoveryManager,
+) -> None:
+    with counting("messages_") as changes:
+        async with page_of(manager) as page, page_of(manager) as other:
+            await page.join(group=ROOM)
+            await other.join(group=ROOM)
+            await publish(1, 2)
+            await page.hear(1, 2)
+            await other.hear(1, 2)
+            await page.ask()
+            await other.ask()
+        await publish(*range(3, 73))
+        async with page_of(manager) as again:
+            await again.join(page.token)
+            await again.hear(*range(3, 73))
+            await again.ask()
+            await publish(73)
+            await again.hear(73)
+            await again.ask()
+    assert changes == {
+        "messages_published_total": 73,
+        "messages_handled_total": 2 + 2 + 70 + 1,
+        "messages_replayed_total": 70,
+    }
+
+
 async def test_each_page_of_a_process_has_them_all(manager: RecoveryManager) -> None:
     async with page_of(manager) as one, page_of(manager) as other:
         await one.join(group=ROOM)
@@ -303,9 +331,11 @@ async def test_a_log_that_was_trimmed_is_told(
         while not found["missed"]:
             found = await again.ask()
         assert found == {"seen": [1], "missed": [ROOM]}
-        await publish(last)
-        await again.hear(last)
-        assert (await again.ask())["missed"] == [ROOM], "once"
+        with counting("messages_") as changes:
+            await publish(last)
+            await again.hear(last)
+            assert (await again.ask())["missed"] == [ROOM], "once"
+        assert changes == {"messages_published_total": 1, "messages_handled_total": 1}
 
 
 @pytest.mark.parametrize("storage", ["memory", DATABASES[0]], indirect=True)

@@ -104,7 +104,7 @@ async def test_no_fields(manager: RecoveryManager, caplog: pytest.LogCaptureFixt
         async with connected(Forgetful, manager) as client:
             await client.join()
     (said,) = warnings(caplog, "no_state")
-    assert "Forgetful keeps nothing" in said
+    assert "Forgetful keeps no state" in said
     assert "recovery_fields" in said
 
 

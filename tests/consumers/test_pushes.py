@@ -21,6 +21,7 @@ from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import MemoryStorage
 from tests.clock import FakeClock
 from tests.consumers.wire import SHAPES, TOPIC, V2, Client, connected, recovery_of
+from tests.test_metrics import counting
 
 Pushed = tuple[str, int | None, Any]
 
@@ -257,14 +258,18 @@ async def test_what_the_page_lacks_is_sent_again(
         token = (await page.join())["_recovery"]["token"]
         await page.send(times=3)
         first = page.got
-    async with page_of(manager) as page:
-        joined = await page.join(token, received)
-        assert joined["_recovery"]["outcome"] == "recovered"
-        assert joined["_recovery"]["missed"] is False
-        await page.hear_rest()
-        assert page.got == first[received or 0 :]
-        await page.send()
-        assert page.numbers[-1] == 4
+    with counting("pushes_") as changes:
+        async with page_of(manager) as page:
+            joined = await page.join(token, received)
+            assert joined["_recovery"]["outcome"] == "recovered"
+            assert joined["_recovery"]["missed"] is False
+            await page.hear_rest()
+            assert page.got == first[received or 0 :]
+            await page.send()
+            assert page.numbers[-1] == 4
+    again = len(first) - (received or 0)
+    expected = {"pushes_sent_total": 1, "pushes_repeated_total": again}
+    assert changes == {name: number for name, number in expected.items() if number}
 
 
 async def test_more_than_the_bound_is_told(manager: RecoveryManager) -> None:
@@ -272,12 +277,14 @@ async def test_more_than_the_bound_is_told(manager: RecoveryManager) -> None:
         token = (await page.join())["_recovery"]["token"]
         await page.send(times=MAX_PUSHES + 5)
         assert page.numbers == list(range(1, MAX_PUSHES + 6)), "on a good line all arrive"
-    for received, missed in ((4, True), (5, False)):
-        async with page_of(manager) as page:
-            joined = await page.join(token, received)
-            assert joined["_recovery"]["missed"] is missed
-            await page.hear_rest()
-            assert page.numbers == list(range(6, MAX_PUSHES + 6))
+    for received, missed in ((2, True), (5, False)):
+        with counting("pushes_dropped") as changes:
+            async with page_of(manager) as page:
+                joined = await page.join(token, received)
+                assert joined["_recovery"]["missed"] is missed
+                await page.hear_rest()
+                assert page.numbers == list(range(6, MAX_PUSHES + 6))
+        assert changes.get("pushes_dropped_total", 0) == 5 - received
 
 
 async def test_bytes_are_bounded_too(manager: RecoveryManager) -> None:
@@ -370,8 +377,10 @@ async def test_in_an_outage_only_so_many_wait(manager: RecoveryManager, storage:
         storage.is_away = True
         await page.send(times=MAX_PUSHES + 10)
         storage.is_away = False
-        await page.send()
+        with counting("pushes_") as changes:
+            await page.send()
         assert page.numbers == list(range(11, MAX_PUSHES + 12)), "the page sees the gap"
+        assert changes == {"pushes_sent_total": MAX_PUSHES + 1, "pushes_dropped_total": 10}
 
 
 async def test_without_a_snapshot_they_go_out_without_numbers(

@@ -35,9 +35,7 @@ def on_cache(alias: str, *marks: pytest.MarkDecorator, fixture: str | None = Non
 
 
 def _on_database(alias: str) -> Any:
-    mark = pytest.mark.django_db(
-        transaction=True, databases=[alias], available_apps=["recovery_app"]
-    )
+    mark = pytest.mark.django_db(transaction=True, databases=[alias])
     return on_cache(f"database-{alias}", mark)
 
 

@@ -71,10 +71,7 @@ def _database(alias: str, name: str) -> Any:
     def make(clock: Clock) -> Storage:
         return DatabaseStorage(database=alias, clock=clock)
 
-    # Only the app's own table is emptied after each test, which takes a tenth of the time.
-    mark = pytest.mark.django_db(
-        transaction=True, databases=[alias], available_apps=["recovery_app"]
-    )
+    mark = pytest.mark.django_db(transaction=True, databases=[alias])
     return pytest.param(make, id=name, marks=mark)
 
 

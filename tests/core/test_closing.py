@@ -127,8 +127,8 @@ def test_the_clean_up_survives_a_storage_that_fails(caplog: pytest.LogCaptureFix
     records = (record for record in caplog.records if record.name == "recovery_app")
     messages = [record.getMessage() for record in records]
     # However long it lasts, it is one line, with what is behind it.
-    assert messages.count("The clean-up fails, and is tried again every time.") == 1
-    assert messages[0].startswith("The clean-up fails")
+    assert messages.count("The clean-up failed. It will be tried again at each interval.") == 1
+    assert messages[0].startswith("The clean-up failed")
     assert caplog.records[0].exc_info is not None
     assert messages[-1] == "Removed 0 expired snapshots."
 

@@ -416,7 +416,7 @@ def test_redis_keeps_it_no_longer_than_the_oldest_may_be(manage: Manage, redis_s
     assert manager.count() == 0
 
 
-@pytest.mark.django_db(transaction=True, available_apps=["recovery_app"])
+@pytest.mark.django_db(transaction=True)
 def test_a_database_gets_it_on_a_connection_that_is_closed_afterwards() -> None:
     storage = DatabaseStorage()
     with make_manager(storage=storage, journal_max_entries=4) as made:

@@ -80,7 +80,7 @@ class TestAllInOld(DecisionTests, FencedTests, ListingTests, PlainTests):
 class TestFromDatabaseToRedis(FencedTests, RaceTests):
     """The steps and races of the contract, on two servers' storages."""
 
-    pytestmark = pytest.mark.django_db(transaction=True, available_apps=["recovery_app"])
+    pytestmark = pytest.mark.django_db(transaction=True)
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -97,7 +97,7 @@ class TestFromDatabaseToRedis(FencedTests, RaceTests):
 class TestFromRedisToDatabase(FencedTests):
     """The other way, where the tombstones are in Redis."""
 
-    pytestmark = pytest.mark.django_db(transaction=True, available_apps=["recovery_app"])
+    pytestmark = pytest.mark.django_db(transaction=True)
 
     @pytest.fixture
     def clock(self) -> FakeClock:

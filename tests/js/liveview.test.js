@@ -14,7 +14,7 @@ const PAGE = `<!doctype html>
   <div id="list" data-phx-session="s"></div>`;
 
 /** Open a page with two LiveViews and connect it, as in docs/client.md; `tab` is the tab's previous storage. */
-function open(t, server, tab = {}) {
+function open(t, server, tab = {}, reconnectAfterMs = () => 5) {
   const { window } = new JSDOM(PAGE, { url: "http://live.test/", pretendToBeVisual: true, runScripts: "outside-only" });
   t.after(() => window.close());
   Object.assign(window.sessionStorage, tab, { "phx:live-socket:debug": "false" });
@@ -23,7 +23,7 @@ function open(t, server, tab = {}) {
   const views = new window.RecoveryApp.LiveViewRecovery();
   const liveSocket = new window.LiveView.LiveSocket(`${server.origin}/live`, window.Phoenix.Socket, {
     params: (el) => views.params(el, { _csrf_token: "c" }),
-    reconnectAfterMs: () => 5,
+    reconnectAfterMs,
   });
   views.watch(liveSocket).connect();
   return { window, views, liveSocket, counter: views.view("counter"), list: views.view("list") };
@@ -90,6 +90,19 @@ test("a pushed token is sent with the next join of that view", async (t) => {
   const pushed = page.list.token;
   await cut(server, page);
   assert.equal(shown(server, "list").at(-1), pushed);
+});
+
+test("the backoff begins anew only when a connection has held", async (t) => {
+  const server = await TestServer.start(t);
+  const tries = [];
+  const page = open(t, server, {}, (number) => (tries.push(number), 5));
+  let now = 0;
+  page.window.performance.now = () => now;
+  await joined(page);
+  for (let round = 0; round < 3; round += 1) await cut(server, page);
+  now += 5_000;
+  await cut(server, page);
+  assert.deepEqual(tries, [1, 2, 3, 1]);
 });
 
 test("an outage of the storage loses no token", async (t) => {

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Socket } from "phoenix";
-import { FakeBrowser, record, dispatched } from "./support/browser.js";
+import { FakeBrowser, FakeClock, record, dispatched } from "./support/browser.js";
+import { until } from "./support/pages.js";
 import { TIMEOUT_MS, TestServer } from "./support/server.js";
 
 const SOON = { reconnectAfterMs: () => 5, rejoinAfterMs: () => 5 };
@@ -58,6 +59,86 @@ test("of all views on a socket, only the one with the largest event gives it up"
   await assert.rejects(large, { name: "EventLost", reason: "too_large" });
   assert.deepEqual((await small).state, ["small"]);
   assert.deepEqual(lost, []);
+});
+
+for (const killer of [0, 2]) {
+  test(`an event that ends the server is given up, and those of other views on the socket aren't (made as number ${killer + 1})`, async (t) => {
+    const server = await TestServer.start(t);
+    const clock = new FakeClock();
+    const tab = new FakeBrowser().open({ clock });
+    const socket = new Socket(`${server.origin}/socket`, { transport: tab.WebSocket, timeout: 1000, ...SOON });
+    t.after(() => socket.disconnect());
+    const views = ["a", "b", "c"].map((name) => new tab.app.Recovery(name, SOON));
+    const channels = views.map((view) => view.channel(socket, `lv:${views.indexOf(view)}`));
+    socket.connect();
+    await Promise.all(channels.map((channel) => received(channel.join())));
+
+    const [bad] = views.splice(killer, 1);
+    const lost = views.map((view) => record(view, "lost"));
+    let reason = null;
+    bad.push("kill").catch((error) => (reason = error.reason));
+    const kept = views.map((view) => view.push("add", { item: "kept" })); // none has a reply at the first cut
+    let settled = 0;
+    for (const each of kept) each.finally(() => (settled += 1)).catch(() => {});
+    await until(() => (clock.tick(5), reason && settled === kept.length));
+    assert.deepEqual([reason, lost], ["undeliverable", [[], []]]);
+    for (const { state } of await Promise.all(kept)) assert.deepEqual(state, ["kept"]);
+    assert.ok(server.urls.length <= 5, String(server.urls.length));
+  });
+}
+
+test("a view that is closed, or whose channel crashes, ends its turn", async (t) => {
+  const server = await TestServer.start(t);
+  const { tab, socket, recovery, channel } = connect(t, server);
+  const others = ["b", "c"].map((name) => new tab.app.Recovery(name, SOON));
+  const channels = [channel, ...others.map((view, place) => view.channel(socket, `lv:${place}`))];
+  await Promise.all(channels.map((each) => received(each.join())));
+  const views = [recovery, ...others];
+  server.isSlow = true;
+  const pushed = views.map((view) => view.push("add", { item: "a" }));
+  for (const each of pushed) each.catch(() => {});
+  await until(() => server.of("add").length === 3);
+  const outcomes = views.map((view) => dispatched(view, "outcome"));
+  server.cut();
+  await Promise.all(outcomes);
+  await until(() => server.of("add").length > 3);
+  const before = server.of("add").length;
+  assert.equal(before, 4); // one after the other
+  const first = views.find((view) => view.sentBytes > 0);
+  first.close();
+  await until(() => server.of("add").length === 5);
+  const second = views.find((view) => view !== first && view.sentBytes > 0);
+  channels[views.indexOf(second)].trigger("phx_error");
+  await until(() => server.of("add").length >= 6);
+  server.release();
+  await Promise.all(pushed.filter((_, place) => views[place] !== first));
+});
+
+test("the backoff of a server that closes each connection after the join begins anew only when one has held", async (t) => {
+  const server = await TestServer.start(t);
+  const clock = new FakeClock();
+  const tab = new FakeBrowser().open({ clock });
+  const tries = [];
+  const backoff = (number) => (tries.push(number), 5);
+  const options = { transport: tab.WebSocket, reconnectAfterMs: backoff, rejoinAfterMs: backoff };
+  const socket = new Socket(`${server.origin}/socket`, options);
+  t.after(() => socket.disconnect());
+  const recovery = new tab.app.Recovery("form", SOON);
+  const channel = recovery.channel(socket, "lv:form");
+  socket.connect();
+  await received(channel.join());
+  const next = async (end) => {
+    const outcome = dispatched(recovery, "outcome");
+    end();
+    await outcome;
+  };
+  for (const end of [() => server.cut(), () => channel.push("crash", {})]) {
+    for (let round = 0; round < 3; round += 1) await next(end);
+    clock.tick(5_000);
+    await next(end);
+    assert.deepEqual(tries.splice(0), [1, 2, 3, 1]);
+    clock.tick(5_000);
+  }
 });
 
 test("the state is restored after a reload", async (t) => {

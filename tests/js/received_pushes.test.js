@@ -83,6 +83,20 @@ onEachTransport(test, "numbers start again with another state", async (page, ser
   assert.equal(server.of("phx_join").at(-1).payload._recv, 1, "of the state that the page still has the token for");
 });
 
+onEachTransport(test, "a page that waits for its state is told no pushes of the one it will leave", async (page, server) => {
+  const told = ticks(page);
+  await page.joined();
+  await tick(page, "a");
+  server.outcomes.push("unavailable");
+  const outcomes = record(page.view, "outcome");
+  page.view.addEventListener("outcome", () => server.send(JSON.stringify([null, null, "form:1", "tick", { item: "another's" }])), { once: true });
+  await page.cut();
+  await until(() => page.view.outcome === "recovered");
+  await tick(page, "b");
+  assert.equal(outcomes[0][1].isWaiting, true);
+  assert.deepEqual(items(told), ["a", "b"]);
+});
+
 onEachTransport(test, "after a reload the page is told only what the one before lacked", async (page) => {
   await page.joined();
   await tick(page, "a");

@@ -48,9 +48,14 @@ class Machine(RuleBasedStateMachine):
     browser: Browser
     world: World
 
-    @initialize(way=st.sampled_from([SOCKET, NPM]), gathers=st.booleans(), moves=st.integers(0, 4))
-    def begin(self, way: str, gathers: bool, moves: int) -> None:
-        self.world = World(self.browser, way=way, gathers=gathers)
+    @initialize(
+        way=st.sampled_from([SOCKET, NPM]),
+        gathers=st.booleans(),
+        sends=st.booleans(),
+        moves=st.integers(0, 4),
+    )
+    def begin(self, way: str, gathers: bool, sends: bool, moves: int) -> None:
+        self.world = World(self.browser, way=way, gathers=gathers, sends=sends)
         self.world.flow(moves)
 
     # People.
@@ -71,6 +76,19 @@ class Machine(RuleBasedStateMachine):
     @rule(place=places)
     def tick(self, place: int) -> None:
         self.world.tick(self._tab(place))
+
+    # Publishers.
+
+    @precondition(lambda self: self.world.sends)
+    @rule(node=st.none() | places, count=counts, fails=st.sampled_from([False, False, True]))
+    def publish(self, node: int | None, count: int, fails: bool) -> None:
+        for _ in range(count):
+            self.world.publish(None if node is None else self._node(node), fails=fails)
+
+    @precondition(lambda self: self.world.sends)
+    @rule()
+    def trim(self) -> None:
+        self.world.cellar.trim()
 
     # The network.
 

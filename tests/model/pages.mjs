@@ -144,6 +144,7 @@ class Page extends EventTarget {
     for (const type of ["outcome", "lost", "reply"]) {
       this.view.addEventListener(type, ({ detail }) => this.note(type, detail));
     }
+    for (const type of ["told", "missed"]) this.view.on(type, (detail) => this.note(type, detail));
   }
 
   note(type, detail) {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from itertools import count
+from typing import Any, ClassVar
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
@@ -17,13 +18,14 @@ from tests.model.storage import Cellar, Door
 SECRET = b"s" * 32
 TTL = 300
 TOKEN_MAX_AGE = 4 * TTL
+GROUP = "room"
 
 
 class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
     """Keep the ids of the events applied, in order; reply with each one's place."""
 
     channel_layer_alias = "none"
-    recovery_fields = ("events",)
+    recovery_fields: ClassVar[tuple[str, ...]] = ("events",)
 
     async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
         self.events: list[int] = []
@@ -35,15 +37,64 @@ class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
     async def handle_event(self, event: str, payload: dict[str, Any]) -> dict[str, Any]:
         assert payload.keys() == {"id"}
         self.events.append(payload["id"])
+        await self.told_of(payload["id"])
         if event == "fail":
             raise RuntimeError("a handler that fails")
         return {"place": len(self.events), "id": payload["id"]}
 
+    async def told_of(self, number: int) -> None:
+        """Tell the page of an event or a message."""
 
-class GatheringLedger(Ledger):
-    """The same with coalescing."""
 
-    recovery_save_interval = 2
+class SendingLedger(Ledger):
+    """The same in a group, whose messages it keeps as well; it pushes the number of each push.
+
+    ``life`` is another one for each fresh state. ``since`` is between which lengths of the log it
+    has joined the group.
+    """
+
+    recovery_fields = ("events", "messages", "told", "life", "since")
+    cellar: Cellar
+    lives = count(1)
+
+    async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+        self.messages: list[int | None] = []
+        self.told, self.life = 0, next(self.lives)
+        length = len(self.cellar.log)
+        await self.join_group(GROUP)
+        self.since = [length, len(self.cellar.log)]
+        return {**(await super().mount(topic, params)), **self.summary()}
+
+    async def after_recover(self, takeover: Any) -> dict[str, Any]:
+        return {"events": self.events, **self.summary()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the page's tab is told of the messages and pushes."""
+        kept = ("messages", "told", "life", "since")
+        return {name: getattr(self, name) for name in kept}
+
+    async def note_posted(self, message: dict[str, Any]) -> None:
+        """Handle a message, or fail."""
+        self.messages.append(message["id"])
+        await self.told_of(message["id"])
+        if message["fails"]:
+            raise RuntimeError("a handler that fails")
+
+    async def missed_messages(self, group: str) -> None:
+        """Note that some are gone."""
+        self.messages.append(None)
+
+    async def told_of(self, number: int) -> None:
+        self.told += 1
+        await self.push("told", {"n": self.told, "life": self.life})
+
+
+def ledger(cellar: Cellar, *, sends: bool, gathers: bool) -> type[Ledger]:
+    """Return the application of a world."""
+    base = SendingLedger if sends else Ledger
+    # Coalescing.
+    interval = 2 if gathers else 0
+    return type("Ledger", (base,), {"cellar": cellar, "recovery_save_interval": interval})
 
 
 class End:

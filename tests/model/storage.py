@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import Entry, MemoryStorage, Storage
+from recovery_app.storages.messages import Messages
 
 Result = TypeVar("Result")
 
@@ -52,6 +55,11 @@ class Cellar:
     """What becomes of the next calls, in order."""
     pending: list[Pending] = field(default_factory=list)
 
+    log: list[int] = field(default_factory=list)
+    """The ids of the messages that can be read in the group, in order, without failing ones."""
+    is_trimmed: bool = False
+    """Whether messages were dropped that a page may lack."""
+
     expired: set[str] = field(default_factory=set)
     """What was asked for and had expired."""
 
@@ -70,6 +78,18 @@ class Cellar:
             self.pending.append(Pending(call, caller, answer))
             return await answer
         return call()
+
+    def append(self, group: str, data: bytes, published: Callable[[], None]) -> None:
+        """Publish a message."""
+        message = json.loads(data)
+        if not message["fails"]:
+            self.log.append(message["id"])
+        self.store.append_message(group, data, published)
+
+    def trim(self) -> None:
+        """Drop all messages of the log."""
+        self.is_trimmed = True
+        self.store._messages.cleanup(math.inf)
 
     def land_before(self, caller: asyncio.Task[Any] | None) -> None:
         """Land what this caller asked for earlier: storages keep one connection's order."""
@@ -97,6 +117,7 @@ class Door(Storage):
     """One node's way to the cellar. Nothing else runs meanwhile, so each call is one step."""
 
     supports_atomic_fence = True
+    supports_groups = True
 
     def __init__(self, cellar: Cellar) -> None:
         self._cellar = cellar
@@ -115,6 +136,15 @@ class Door(Storage):
 
     def look_up(self, key: str) -> Entry | None:
         return self._cellar.store.look_up(key)
+
+    def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
+        self._cellar.append(group, data, published)
+
+    def newest_position(self, group: str) -> str:
+        return self._cellar.store.newest_position(group)
+
+    def read_messages(self, group: str, after: str, limit: int) -> Messages:
+        return self._cellar.store.read_messages(group, after, limit)
 
     async def run(self, call: Callable[[], Result]) -> Result:
         return await self._cellar.ask(call)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.model.sent import Sent
 from tests.model.wire import Wire
 
 RECOVERED, COPIED = "recovered", "copied"
@@ -34,6 +35,8 @@ class Tab:
     """Those that were told as lost with a copy: another tab may have applied them all the same."""
     is_unsaved: bool = False
     """Whether it works on a state that was never saved, as the storage was away at the join."""
+    sent: Sent | None = None
+    """What the server sends in this world, if it does."""
     is_judged: bool = True
     """False once it went on without its state: the older one may come back instead."""
 
@@ -66,6 +69,7 @@ class Tab:
         self.settled = dict(other.settled)
         self.lost, self.gone = set(other.lost), set(other.gone)
         self.doubtful = set(other.doubtful)
+        self.sent = other.sent and other.sent.copy()
         self.is_unsaved, self.is_judged = other.is_unsaved, other.is_judged
 
     # What a page is told.
@@ -80,6 +84,8 @@ class Tab:
             assert outcome in UNDECIDED
             return
         self.wire = wire
+        if self.sent:
+            self.sent.hear_outcome(detail["response"])
         events = detail["response"]["events"]
         if outcome in (RECOVERED, COPIED):
             assert outcome == RECOVERED or may_lose(outcome), "A copy where nobody is ahead."

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 from recovery_app._core.tokens import issued_us_of, key_of
+from recovery_app._live.group_reader import publish
+from recovery_app._live.pushes import MAX_PUSHES
 from recovery_app.clock import MICROSECONDS
+from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import MemoryStorage
 from tests.model.browser import Browser
 from tests.model.loop import StillLoop
-from tests.model.server import TOKEN_MAX_AGE, TTL, End, GatheringLedger, Ledger, Node
+from tests.model.sent import Sent
+from tests.model.server import GROUP, TOKEN_MAX_AGE, TTL, End, Node, ledger
 from tests.model.storage import Cellar
 from tests.model.tab import Tab
 from tests.model.wire import Wire
@@ -33,13 +39,18 @@ KEPT = f"{TOKEN}:events"
 class World:
     """Tabs, nodes, and all that lies between. Nothing happens in it by itself."""
 
-    def __init__(self, browser: Browser, *, way: str = SOCKET, gathers: bool = False) -> None:
+    def __init__(
+        self, browser: Browser, *, way: str = SOCKET, gathers: bool = False, sends: bool = False
+    ) -> None:
         self.loop = StillLoop()
         self.browser = browser
         store = MemoryStorage(clock=lambda: START + self.loop.now)
         self.cellar = Cellar(store)
-        self.consumer = GatheringLedger if gathers else Ledger
+        self.sends = sends
+        self.consumer = ledger(self.cellar, sends=sends, gathers=gathers)
         self.nodes = [self._make_node(skew) for skew in (0.0, -SKEW)]
+        self._publisher = self._make_node(0.0)
+        self._published: list[asyncio.Task[None]] = []
         self.wires: list[Wire] = []
         self.tabs: list[Tab] = []
         self._hearing: Wire
@@ -53,10 +64,29 @@ class World:
 
     def close(self) -> None:
         self.cellar.heal()
-        for node in self.nodes:
+        self.loop.settle()
+        for node in [*self.nodes, self._publisher]:
             node.crash()
             node.manager.close()
         self.loop.close()
+
+    # What a publisher does.
+
+    def publish(self, node: Node | None, *, fails: bool = False) -> None:
+        """Publish a message from a node or elsewhere. If that raises, it may be published."""
+        self._ids += 1
+        message = json.dumps({"type": "note.posted", "id": self._ids, "fails": fails}).encode()
+        driver = (node or self._publisher).manager.driver
+        publishing = driver.arun(publish(driver, GROUP, message))
+        self._published.append(self.loop.create_task(self._publish(self._ids, publishing, fails)))
+        self.settle()
+
+    async def _publish(self, number: int, publishing: Awaitable[None], fails: bool) -> None:
+        try:
+            await publishing
+        except StorageUnavailable:
+            return
+        assert fails or self.cellar.log.count(number) == 1, f"{number} isn't published once."
 
     # What a person does.
 
@@ -181,17 +211,19 @@ class World:
         # By then each connection has saved what it gathered, and knows who took it over.
         self.pass_time(self.nodes[0].manager.touch_interval)
         self.flow()
+        self._handle_messages()
         for tab in self.tabs:
-            tab.check_state(self.stored(tab))
+            tab.check_state(self.stored(tab)["events"])
+            if tab.sent:
+                tab.sent.check_end(self.stored(tab))
         self._let_go()
 
-    def stored(self, tab: Tab) -> list[int]:
+    def stored(self, tab: Tab) -> dict[str, Any]:
         """Return the state that the tab's token stands for."""
         found = self.nodes[0].manager.inspect(key_of(self._storage_of(tab)[TOKEN]))
         assert found is not None
         assert found.state is not None
-        events: list[int] = found.state["events"]
-        return events
+        return dict(found.state)
 
     def settle(self) -> None:
         """Let servers do what they can."""
@@ -199,6 +231,17 @@ class World:
         self.check()
 
     # Inside.
+
+    def _handle_messages(self) -> None:
+        """Wait until servers have noticed all messages."""
+        for task in self._published:
+            task.result()
+        for _ in range(HEALING_ROUNDS):
+            waiting = [tab.sent.has_all_messages(self.stored(tab)) for tab in self.tabs if tab.sent]
+            if all(waiting):
+                break
+            self.pass_time(1)
+            self.flow()
 
     def _let_go(self) -> None:
         """See that pages hear what is safe by now, and keep nothing for ever."""
@@ -236,7 +279,8 @@ class World:
         return self._pages
 
     def _open_tab(self) -> Tab:
-        tab = Tab(number=len(self.tabs), page=self._next_page())
+        sent = Sent(self.cellar) if self.sends else None
+        tab = Tab(number=len(self.tabs), page=self._next_page(), sent=sent)
         self.tabs.append(tab)
         return tab
 
@@ -285,11 +329,21 @@ class World:
             tab.hear_outcome(detail, self._hearing, self._may_lose)
         elif what == "lost":
             tab.hear_lost(detail, self._may_lose)
+        elif what == "told":
+            assert tab.sent
+            tab.sent.hear_push(detail)
+        elif what == "missed":
+            assert tab.sent
+            tab.sent.hear_missed(self._may_miss())
         elif what == "settled":
             tab.hear_reply(detail["id"], detail, is_promised=True, may_be_copied=has_others)
         elif what == "reply":
             number = detail["payload"]["id"]
             tab.hear_reply(number, detail, is_promised=False, may_be_copied=has_others)
+
+    def _may_miss(self) -> bool:
+        """Return whether pushes may be gone: another tab had them, or there are very many."""
+        return len(self.tabs) > 1 or self._ids >= MAX_PUSHES
 
     def _may_lose(self, outcome: str) -> bool:
         """Return whether a state may be gone, by what has happened."""

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, cast
 
+from tests.support import warm
 from tests.support.processes import HOST, TOP, Process, free_port
 
 EXAMPLE = "example_project.asgi:application"
@@ -55,6 +57,14 @@ class AsgiServer(Process):
     def __enter__(self) -> AsgiServer:
         self.start()
         return self
+
+    def _launch(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        _python, _m, module, *arguments = self.command
+        # Gunicorn is a program that forks by itself, and it would have to clean up after another.
+        if module == "gunicorn" or self.cwd != TOP or not warm.suits(self.env):
+            return super()._launch(output)
+        forked = warm.start(module, *arguments, env=self.env, output=output)
+        return cast("subprocess.Popen[bytes]", forked)
 
     def ended(self, seconds: float) -> int:
         """Wait until it has ended by itself, and give its exit status."""

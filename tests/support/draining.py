@@ -33,6 +33,7 @@ class Gathering(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
 
     recovery_fields = ("count",)
     recovery_save_interval = 600
+    recovery_version = int(os.environ.get("STATE_VERSION", "0"))
 
     async def mount(self, topic: str, params: Any) -> None:
         self.count = 0

@@ -19,18 +19,21 @@ from tests.support.processes import HOST, Process, free_port
 ANSWER_SECONDS = 60
 
 
-class Prometheus(Process):
-    """A server that scrapes as one job, each second."""
+def _job(name: str, servers: Iterable[AsgiServer]) -> dict[str, Any]:
+    targets = [f"{HOST}:{server.port}" for server in servers]
+    return {"job_name": name, "static_configs": [{"targets": targets}]}
 
-    def __init__(self, directory: Path, servers: Iterable[AsgiServer]) -> None:
+
+class Prometheus(Process):
+    """A server that scrapes, each second, the servers of some jobs."""
+
+    def __init__(self, directory: Path, **jobs: Iterable[AsgiServer]) -> None:
         program = shutil.which("prometheus")
         require("Prometheus", program)
         port = free_port()
-        targets = [f"{HOST}:{server.port}" for server in servers]
-        job = {"job_name": "web", "static_configs": [{"targets": targets}]}
         config = {
             "global": {"scrape_interval": "1s"},
-            "scrape_configs": [job],
+            "scrape_configs": [_job(name, servers) for name, servers in jobs.items()],
         }
         directory.mkdir()
         # JSON is YAML too.

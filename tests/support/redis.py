@@ -88,7 +88,7 @@ def _answers(port: int) -> bool:
 
 @dataclass
 class Cluster:
-    """Masters that share the slots, and replicas of the first of them."""
+    """Masters that share the slots, and replicas of the first of them, one each."""
 
     nodes: list[Process]
     replicas: list[Process] = field(default_factory=list)
@@ -112,12 +112,16 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    directory: Path, size: int = 3, *, replicas: int = 0, node_timeout_ms: int = 3000
+    directory: Path,
+    *more: str,
+    size: int = 3,
+    replicas: int = 0,
+    node_timeout_ms: int = 3000,
 ) -> Iterator[Cluster]:
-    """Run a Cluster."""
+    """Run a Cluster, whose servers have these options too."""
     with ExitStack() as stack:
         options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms)]
-        options += ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
+        options += ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *more]
         nodes = [stack.enter_context(_cluster_node(directory, options)) for _ in range(size)]
         share = SLOTS // size + 1
         for place, node in enumerate(nodes):
@@ -133,18 +137,17 @@ def cluster(
                 "The Cluster doesn't come together.",
             )
         made = Cluster(nodes=nodes)
-        for _ in range(replicas):
+        for master in nodes[:replicas]:
             replica = stack.enter_context(_cluster_node(directory, options))
             made.replicas.append(replica)
-            _follow(made, replica)
+            _follow(made, replica, master)
         yield made
 
 
-def _follow(cluster: Cluster, replica: Process) -> None:
-    """Make a node a replica of the first master, and wait until each node knows it."""
-    first = cluster.nodes[0]
-    first_id = cluster.id_of(first.port)
-    ask(replica.port, "CLUSTER", "MEET", HOST, first.port)
+def _follow(cluster: Cluster, replica: Process, master: Process) -> None:
+    """Make a node a replica of a master, and wait until each node knows it."""
+    master_id = cluster.id_of(master.port)
+    ask(replica.port, "CLUSTER", "MEET", HOST, master.port)
 
     def follows() -> bool:
         with client(replica.port) as connection:
@@ -152,7 +155,7 @@ def _follow(cluster: Cluster, replica: Process) -> None:
         if info["role"] == "master":
             # Until it knows the other it can't. Told again, Redis 6.2 would begin anew each time.
             with contextlib.suppress(redis.ResponseError):
-                ask(replica.port, "CLUSTER", "REPLICATE", first_id)
+                ask(replica.port, "CLUSTER", "REPLICATE", master_id)
         return bool(info.get("master_link_status") == "up")
 
     wait_until(follows, SETTLE_SECONDS, "The replica doesn't follow.")

@@ -33,8 +33,11 @@ export class Panel {
   #isReturn = false;
   #isWaiting = false;
   #recovered = "";
+  #thing;
 
-  constructor() {
+  /** @param {string} [thing] what the page calls what it shows */
+  constructor(thing = "form") {
+    this.#thing = thing;
     this.note("start", "Page opened");
     const phone = matchMedia(PHONE);
     phone.addEventListener("change", () => placeControls(phone.matches));
@@ -77,7 +80,7 @@ export class Panel {
   outcome({ outcome, elapsedMs, isWaiting }) {
     const tookMs = Math.round(performance.now() - this.#attemptAt);
     const isBack = outcome === "recovered" || outcome === "copied";
-    const text = (isWaiting ? WAITING : OUTCOMES)[outcome];
+    const text = (isWaiting ? WAITING : OUTCOMES)[outcome].replaceAll("form", this.#thing);
     setText("#took", String(tookMs));
     setText("#outcome", outcome);
     document.querySelector("#outcome").dataset.outcome = outcome;

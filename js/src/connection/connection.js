@@ -6,6 +6,7 @@ import { Deadline } from "./deadline.js";
 import { decodeFrame, encodeFrame } from "./frames.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Refusals } from "./refusals.js";
+import { Turns } from "./turns.js";
 import { WakeUps } from "./wake_ups.js";
 /** @import { Backoff, Log, Payload } from "../types.js" */
 /** @import { Topic } from "./topic.js" */
@@ -26,9 +27,7 @@ export class Connection {
   #lastRef = 0;
   /** Tries since a connection has held. */ #tries = 0;
   #refusals = new Refusals();
-  /** Topics that join one after the other. @type {Topic[]} */ #toJoin = [];
-  /** Whose events are being sent alone, to find out over whose the connection is cut. @type {Topic | undefined} */ #tested;
-  #isCareful = false;
+  /** @type {Turns<Topic>} */ #turns = new Turns();
   #deadline;
   #timer = new Timer();
   #heartbeat;
@@ -65,6 +64,11 @@ export class Connection {
     return [...this.#topics.values()];
   }
 
+  /** Those that may join. */
+  get #ready() {
+    return this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
+  }
+
   // Topics
 
   /** @param {Topic} topic */
@@ -82,16 +86,15 @@ export class Connection {
 
   /** Close the connection if nobody wants it any more. @param {Topic} topic that doesn't */
   release(topic) {
-    if (!this.topics.some(({ isWanted }) => isWanted)) this.disconnect();
-    else if (topic === this.#tested) this.#joinNext();
+    if (this.topics.some(({ isWanted }) => isWanted)) this.#turns.leave(topic);
+    else this.disconnect();
   }
 
   /** Join a topic, now or when the connection is open. @param {Topic} topic */
   request(topic) {
     if (!topic.isWanted || !topic.isIdle) return;
     if (!this.isOpen) return this.#open();
-    if (this.#tested === undefined) topic.join();
-    else if (!this.#toJoin.includes(topic)) this.#toJoin.push(topic);
+    this.#turns.take(topic, () => topic.join());
   }
 
   /** Whether there are no others. @param {Topic} topic */
@@ -106,13 +109,8 @@ export class Connection {
 
   /** Note that a topic has joined, or was refused, or that its events have replies. @param {Topic} topic */
   settle(topic) {
-    if (topic === this.#tested && topic.view.sentBytes === 0) this.#joinNext();
-  }
-
-  #joinNext() {
-    this.#tested = this.#toJoin.shift();
-    if (this.#tested === undefined) this.#isCareful = false;
-    else this.#tested.join();
+    if (!topic.isWorking) this.#turns.leave(topic);
+    else if (topic.view.sentBytes === 0) this.#turns.pass(topic);
   }
 
   // Connection
@@ -167,7 +165,7 @@ export class Connection {
   }
 
   #open() {
-    const topics = this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
+    const topics = this.#ready;
     if (!this.#shouldConnect || this.#attempt !== null || topics.length === 0) return;
     const attempt = {};
     this.#attempt = attempt;
@@ -205,9 +203,7 @@ export class Connection {
     this.#timer.clear();
     this.#deadline.meet();
     this.#heartbeat.start();
-    this.#toJoin = this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
-    if (this.#isCareful) return this.#joinNext();
-    for (const topic of this.#toJoin.splice(0)) topic.join();
+    for (const topic of this.#ready) this.#turns.take(topic, () => topic.join());
   }
 
   /** @param {unknown} data */
@@ -256,19 +252,15 @@ export class Connection {
       webSocket.onopen = webSocket.onmessage = webSocket.onclose = null;
       webSocket.close(closeCode);
     }
-    this.#toJoin = [];
-    this.#tested = undefined;
+    this.#turns.clear();
     this.#tellLost(lostCode, nextDelayMs);
   }
 
-  /** Tell the topics that the connection is lost. If that may be over an event and several views had sent some, they
-   * send them one view after the other next time: those of one must not be given up over those of another.
-   * @param {number} code @param {number | null} nextDelayMs */
+  /** Tell the topics that the connection is lost. @param {number} code @param {number | null} nextDelayMs */
   #tellLost(code, nextDelayMs) {
     const topics = this.topics;
     const sizes = topics.map(({ view }) => view.sentBytes);
-    const busy = sizes.filter((bytes) => bytes > 0).length;
-    this.#isCareful = nextDelayMs !== null && suspicionOf(code) > 0 && busy > (this.#isCareful ? 0 : 1);
+    if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
     const largest = topics[sizes.indexOf(Math.max(...sizes))];
     for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
   }

@@ -1,9 +1,12 @@
+import { keepCounting } from "./phoenix_timer.js";
 import { phoenixTransport } from "./phoenix_transport.js";
 /** @import { Recovery } from "../recovery.js" */
 /** @import { Payload, PhoenixChannel } from "../types.js" */
 
 /** The events of a channel that no server has pushed. */
 const PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
+/** Those and what is pushed to the view itself. */
+const OWN_EVENT = /^(phx_|chan_reply_|recovery:)/;
 
 /**
  * Have a view told what happens to a channel of the npm `phoenix` client, and send its events. Return the channel.
@@ -12,7 +15,12 @@ const PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
  */
 export function phoenixChannel(view, channel, onPush) {
   const join = channel.join.bind(channel);
-  channel.join = (timeout) => join(timeout).receive("ok", (/** @type {Payload} */ reply) => view.joined(reply));
+  const markJoined = keepCounting(channel.rejoinTimer);
+  channel.join = (timeout) =>
+    join(timeout).receive("ok", (/** @type {Payload} */ reply) => {
+      markJoined();
+      view.joined(reply);
+    });
   channel.on("recovery:token", (pushed) => view.keep(pushed));
   // after the page's own `disconnect`, nothing is tried
   channel.onError(() => (channel.socket?.closeWasClean ? view.dropped(undefined, null) : view.dropped()));
@@ -20,7 +28,7 @@ export function phoenixChannel(view, channel, onPush) {
   const trigger = channel.trigger?.bind(channel);
   if (trigger) {
     channel.trigger = (event, payload, ...rest) => {
-      const told = view.receive(payload);
+      const told = OWN_EVENT.test(event) ? payload : view.receive(payload);
       if (told !== null) trigger(event, told, ...rest);
     };
   }

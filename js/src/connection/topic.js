@@ -1,3 +1,4 @@
+import { GOOD_AFTER_MS } from "../backoff.js";
 import { supply, SUPPLY_MS } from "../supply.js";
 import { Timer } from "../timer.js";
 import { CLOSE_DEAD, CLOSE_DROPPED, CLOSE_NORMAL } from "./close_codes.js";
@@ -7,9 +8,6 @@ import { Refusals } from "./refusals.js";
 /** @import { Backoff, Log, Payload, Reply, SocketParams } from "../types.js" */
 /** @import { Connection } from "./connection.js" */
 /** @import { Frame } from "./frames.js" */
-
-/** How long a view has to stay joined until its connection counts as good. */
-const GOOD_AFTER_MS = 5_000;
 
 /** @typedef {{ timeoutMs: number, rejoinAfterMs: Backoff, log: Log }} TopicOptions */
 

@@ -5,11 +5,15 @@ import { EventStorage } from "./event_storage.js";
 import { orphanListener, promiseListener } from "./listeners.js";
 import { Ownership } from "./ownership.js";
 import { copyEvent, toPageEvent } from "./page_event.js";
+import { hasRoomFor } from "./limits.js";
 import { onImpatience } from "./patience.js";
 import { QueuedEvent } from "./queued_event.js";
+import { discardTaken, learn, settleApplied, skip } from "./state_changes.js";
 import { Suspects } from "./suspects.js";
 /** @import { LostReason, Outcome, PageEvent, Payload, PushOptions } from "../types.js" */
 /** @import { Settled } from "./event_storage.js" */
+/** @import { Limits } from "./limits.js" */
+/** @import { Emit } from "./listeners.js" */
 /** @import { Line, Original, Owner, StoredEvent } from "./queued_event.js" */
 /** @import { Sender } from "./sender.js" */
 
@@ -17,11 +21,7 @@ import { Suspects } from "./suspects.js";
 const MAX_SAVED_AT_ONCE = 64;
 const SAVE_AFTER_MS = 250;
 
-/** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
-/** @typedef {(type: string, detail: unknown) => void} Emit */
-
-/**
- * The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
+/** The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
  *
  * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
  * means for its events; a `Sender` sends them.
@@ -82,7 +82,7 @@ export class EventQueue {
       stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       if (options.signal?.aborted) queued.markLost("withdrawn");
       else if (this.#isClosed) this.discard([queued], "left");
-      else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
+      else if (!hasRoomFor(queued, [...this.#setAside, ...this.events], this.#limits)) this.discard([queued], "full");
       else {
         this.events.push(queued);
         if (this.#sender) this.#sender.flush();
@@ -93,27 +93,24 @@ export class EventQueue {
     return reply;
   }
 
-  /**
-   * Continue after the last event of a recovered state. Otherwise discard the events of the previous state, which
+  /** Continue after the last event of a recovered state. Otherwise discard the events of the previous state, which
    * must not be applied to a fresh one.
-   * @param {Outcome | null} outcome @param {number} seq of the last event in the state
-   * @param {{ lines?: Line[], original?: Original }} [told]
-   */
+   * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
   handleJoin(outcome, seq, { lines = [], original } = {}) {
     this.#dropForeign();
     if (outcome === "recovered") {
-      this.#skip(this.suspects.takeTooLarge(seq), "too_large");
-      this.#discardTaken(seq, lines);
-      this.#skip(this.suspects.takeUndeliverable(seq), "undeliverable");
+      skip(this, this.suspects.takeTooLarge(seq), "too_large");
+      discardTaken(this, seq, lines);
+      skip(this, this.suspects.takeUndeliverable(seq), "undeliverable");
       this.requeueAfter(seq);
     } else {
-      if (original) this.#settleApplied(original);
+      if (original) settleApplied(this, original);
       // the state that was copied may have come from a duplicate of the tab, with the same early events
       const isCopy = original !== undefined;
       this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
       if (this.#hasJoined) this.line = randomWord();
     }
-    this.suspects.suspicion = 0;
+    this.suspects.forgetUnanswered();
     this.#durableSeq = seq;
     this.releaseUpTo(seq);
     this.#hasJoined = true;
@@ -121,12 +118,10 @@ export class EventQueue {
     this.save();
   }
 
-  /**
-   * Act for the person that the server has named. If the page continues its state under another name, after a login
+  /** Act for the person that the server has named. If the page continues its state under another name, after a login
    * say, its events go with the state. Those that are set aside, which are of an earlier page, only go along if the
    * server has named the same person by an alias.
-   * @param {Owner} named @param {boolean} continues @param {string[]} [aliases]
-   */
+   * @param {Owner} named @param {boolean} continues @param {string[]} [aliases] */
   setOwner(named, continues, aliases = []) {
     const owner = named ?? this.#ownership.ownerOfPage;
     const isAlias = (/** @type {QueuedEvent} */ queued) => queued.owner !== null && aliases.includes(queued.owner);
@@ -145,19 +140,20 @@ export class EventQueue {
   /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
   startSending(sender) {
     this.#sender = sender;
-    this.suspects.forgetUnanswered();
     sender.flush();
   }
 
-  /**
-   * Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
+  /** Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
    * still there, or it was settled by another page, or its number tells. Those of other pages are sent by this one now.
    * Return whether there is anything new.
-   * @param {boolean} isContinued whether another page has joined meanwhile: it may have another state, too
-   */
+   * @param {boolean} isContinued whether another page has joined meanwhile: it may have another state, too */
   readAgain(isContinued) {
     const stored = new Map(this.#storage.load().map((each) => [each.id, each]));
-    if (isContinued) this.#catchUp(stored);
+    if (isContinued) {
+      this.#durableSeq = 0; // of another state, perhaps
+      this.#setAside = [];
+      learn(this, stored, this.#storage.loadSettled());
+    }
     const known = new Set([...this.events, ...this.#setAside].map(({ id }) => id));
     const others = [...stored.values()].filter(({ id }) => !known.has(id));
     if (!isContinued && others.length === 0) return false;
@@ -169,22 +165,6 @@ export class EventQueue {
     for (const queued of this.events) queued.stage = "queued";
     this.save();
     return true;
-  }
-
-  /** Learn what other pages have made of this page's events. @param {Map<string, StoredEvent>} stored */
-  #catchUp(stored) {
-    const settled = this.#storage.loadSettled();
-    this.#durableSeq = 0; // of another state, perhaps
-    this.#setAside = [];
-    for (const queued of [...this.events]) {
-      const { seq, line, cuts } = stored.get(queued.id) ?? queued;
-      Object.assign(queued, { seq, line, cuts });
-      const { reply, reason } = settled.get(queued.id) ?? {};
-      if (reply) queued.handleReply(reply);
-      if (stored.has(queued.id) || queued.owner === null) continue;
-      if (reply) this.remove([queued]);
-      else if (reason !== undefined || queued.seq === null) this.discard([queued], reason ?? "superseded");
-    }
   }
 
   /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
@@ -223,30 +203,6 @@ export class EventQueue {
     else this.save();
     for (const queued of own) queued.markLost(reason);
     if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
-  }
-
-  /** Discard an event that the state doesn't contain: it contains none of those after it, which get new numbers.
-   * @param {QueuedEvent | undefined} skipped @param {LostReason} reason */
-  #skip(skipped, reason) {
-    if (skipped === undefined) return;
-    for (const queued of this.events.slice(this.events.indexOf(skipped) + 1)) queued.seq = null;
-    this.discard([skipped], reason);
-  }
-
-  /** Discard events whose numbers are those of another page's events in the state, and all that were numbered after
-   * them. @param {number} seq of the last event in the state @param {Line[]} lines */
-  #discardTaken(seq, lines) {
-    const first = this.events.findIndex((queued) => queued.isTakenIn(seq, lines));
-    if (first >= 0) this.discard(this.events.slice(first).filter((queued) => queued.seq !== null), "superseded");
-  }
-
-  /** Settle the events that a copied state is known to contain. @param {Original} original */
-  #settleApplied({ seq, lines, errors }) {
-    for (const queued of [...this.events]) {
-      if (!queued.isAppliedIn(seq, lines)) continue;
-      queued.handleReply({ status: errors.includes(Number(queued.seq)) ? "error" : "ok", response: {} });
-      this.remove([queued]);
-    }
   }
 
   /** Discard all events, also those that were set aside. @param {LostReason} reason */
@@ -328,13 +284,6 @@ export class EventQueue {
   #drop(events) {
     this.remove(events);
     for (const queued of events) queued.markLost("owner");
-  }
-
-  /** @param {QueuedEvent} queued */
-  #hasRoomFor({ chars }) {
-    const { maxKept, maxKeptChars } = this.#limits;
-    const events = [...this.#setAside, ...this.events];
-    return events.length < maxKept && events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
   }
 
   /** Return an event of another page. @param {StoredEvent} stored */

@@ -1,5 +1,6 @@
 import { tryOrNull } from "../browser.js";
 import { keyOf } from "../tokens/storage_keys.js";
+import { StoredValue } from "../tokens/stored_value.js";
 import { isStoredEvent } from "./queued_event.js";
 /** @import { LostReason, Reply, StorageKind } from "../types.js" */
 /** @import { QueuedEvent, StoredEvent } from "./queued_event.js" */
@@ -20,17 +21,20 @@ const forgetLeft = ({ persisted }) => persisted && leftInMemory.clear();
 /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
 export class EventStorage {
   #key;
-  #getStorage;
+  #events;
+  #settled;
 
   /** @param {string} viewId @param {StorageKind} storage */
   constructor(viewId, storage) {
     this.#key = `${keyOf(viewId)}:events`;
-    this.#getStorage = () => (storage === "none" ? null : globalThis.sessionStorage);
+    const kind = storage === "none" ? storage : "sessionStorage";
+    this.#events = new StoredValue(kind, this.#key);
+    this.#settled = new StoredValue(kind, `${this.#key}:settled`);
   }
 
   /** @returns {StoredEvent[]} */
   load() {
-    return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
+    return tryOrNull(() => this.#events.readJSON().filter(isStoredEvent)) ?? [];
   }
 
   /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
@@ -49,7 +53,7 @@ export class EventStorage {
 
   /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */
   loadSettled() {
-    return tryOrNull(() => new Map(JSON.parse(this.#getStorage()?.getItem(`${this.#key}:settled`) ?? ""))) ?? new Map();
+    return tryOrNull(() => new Map(this.#settled.readJSON())) ?? new Map();
   }
 
   /** Remember for the page that has pushed an event what became of it: that page may only sleep.
@@ -57,20 +61,16 @@ export class EventStorage {
   settle(id, what) {
     const settled = [...this.loadSettled(), [id, what]].slice(-MAX_SETTLED);
     while (JSON.stringify(settled).length > MAX_SETTLED_CHARS) settled.shift();
-    tryOrNull(() => this.#getStorage()?.setItem(`${this.#key}:settled`, JSON.stringify(settled)));
+    this.#settled.write(JSON.stringify(settled));
   }
 
   forgetSettled() {
-    tryOrNull(() => this.#getStorage()?.removeItem(`${this.#key}:settled`));
+    this.#settled.write(null);
   }
 
   /** @param {QueuedEvent[]} events */
   save(events) {
-    const isSaved = tryOrNull(() => {
-      if (events.length > 0) this.#getStorage()?.setItem(this.#key, JSON.stringify(events));
-      return events.length > 0;
-    });
     // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
-    if (!isSaved) tryOrNull(() => this.#getStorage()?.removeItem(this.#key));
+    if (!this.#events.write(events.length > 0 ? JSON.stringify(events) : null)) this.#events.write(null);
   }
 }

@@ -5,6 +5,8 @@ import { toPageEvent } from "./page_event.js";
 /** @import { Settled } from "./event_storage.js" */
 /** @import { Listener, StoredEvent } from "./queued_event.js" */
 
+/** @typedef {(type: string, detail: unknown) => void} Emit tells the page */
+
 /** Return a listener that settles the promise of the event.
  * @param {PageEvent} pushed @param {(response: Payload) => void} resolve @param {(error: Error) => void} reject
  * @returns {Listener} */
@@ -18,7 +20,7 @@ export function promiseListener(pushed, resolve, reject) {
 
 /** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
  * @param {StoredEvent} pushed @param {(id: string, what: Settled) => void} remember for the page that sleeps
- * @param {(type: string, detail: unknown) => void} emit @returns {Listener} */
+ * @param {Emit} emit @returns {Listener} */
 export function orphanListener(pushed, remember, emit) {
   const settle = (/** @type {Settled} */ what) => pushed.id && remember(pushed.id, what);
   return {

@@ -29,9 +29,10 @@ export class Suspects {
     return this.#holds;
   }
 
-  /** Note that events are being sent on a new connection. */
+  /** Begin anew, as there is a new connection. */
   forgetUnanswered() {
     this.#unanswered = [];
+    this.suspicion = 0;
   }
 
   /** Note which events were being sent on a connection that is lost. @param {number} suspicion */

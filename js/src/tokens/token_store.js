@@ -1,7 +1,7 @@
 /** Tokens: secrets, which are kept in the tab's storage and never put into a URL or a log line. */
-import { tryOrNull } from "../browser.js";
 import { acquirePageLock } from "./page_lock.js";
 import { keyOf, receivedKeyOf } from "./storage_keys.js";
+import { StoredValue } from "./stored_value.js";
 /** @import { StorageKind } from "../types.js" */
 
 /** @type {Map<string, TokenStore>} */
@@ -10,12 +10,12 @@ const tokenStores = new Map();
 /** The token of one view, in memory and, if there is one, in the browser's storage. */
 export class TokenStore {
   /** @type {string | null} */ #token = null;
-  /** @type {StorageKind} */ #storage;
   #key;
-  #receivedKey;
+  #stored;
+  #storedReceived;
   #received = 0;
   #isPresented = false;
-  /** What the browser's storage had when this page last wrote or read it. @type {string | null} */ #stored = null;
+  /** What the storage had when this page last wrote or read it. @type {string | null} */ #known = null;
 
   /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
   static forView(viewId, storage) {
@@ -28,8 +28,9 @@ export class TokenStore {
   /** @param {string} viewId @param {StorageKind} storage */
   constructor(viewId, storage) {
     this.#key = keyOf(viewId);
-    this.#receivedKey = receivedKeyOf(viewId);
-    this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
+    const kind = storage === "localStorage" ? "sessionStorage" : storage;
+    this.#stored = new StoredValue(kind, this.#key);
+    this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
     this.#load();
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -48,8 +49,8 @@ export class TokenStore {
   /** @param {string} token */
   save(token) {
     this.#token = token;
-    tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
-    this.#stored = this.#read();
+    this.#stored.write(token);
+    this.#known = this.#stored.read();
   }
 
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
@@ -61,30 +62,21 @@ export class TokenStore {
   saveReceived(number) {
     if (number === this.#received) return;
     this.#received = number;
-    tryOrNull(() => this.#webStorage()?.setItem(this.#receivedKey, String(number)));
-  }
-
-  #readReceived() {
-    return Number(tryOrNull(() => this.#webStorage()?.getItem(this.#receivedKey))) || 0;
+    this.#storedReceived.write(String(number));
   }
 
   /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
    * whether that page has removed it. What this page couldn't store, in a storage that is full, isn't another's. */
   readAgain() {
-    if (this.#read() === this.#stored) return false;
+    if (this.#stored.read() === this.#known) return false;
     this.#load();
     return true;
   }
 
-  #load() {
-    this.#token = this.#stored = this.#read();
-    this.#received = this.#readReceived();
-  }
-
   remove() {
     this.#token = null;
-    tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
-    this.#stored = this.#read();
+    this.#stored.write(null);
+    this.#known = this.#stored.read();
     this.saveReceived(0);
   }
 
@@ -97,7 +89,7 @@ export class TokenStore {
     const release = await acquirePageLock(this.#key).catch(() => null);
     if (this.#isPresented || this.#token !== null) return release?.();
     if (release === null) return;
-    this.#storage = "localStorage";
+    this.#use("localStorage");
     this.#load();
   }
 
@@ -108,9 +100,10 @@ export class TokenStore {
    * @returns {Promise<boolean> | null}
    */
   regain() {
-    if (this.#storage !== "localStorage") return null;
-    const before = this.#stored;
-    this.#storage = "sessionStorage";
+    if (this.#stored.kind !== "localStorage") return null;
+    const before = this.#known;
+    this.#use("sessionStorage");
+    this.#known = this.#stored.read();
     this.#isPresented = false;
     const regained = acquirePageLock(this.#key).catch(() => null).then((release) => this.#handleLock(release, before));
     this.ready = regained.then(() => {});
@@ -119,10 +112,10 @@ export class TokenStore {
 
   /** @param {(() => void) | null} release @param {string | null} before what was stored when this tab was the owner */
   #handleLock(release, before) {
-    if (release) this.#storage = "localStorage";
-    const isContinued = release !== null && this.#read() !== before;
+    if (release) this.#use("localStorage");
+    const isContinued = release !== null && this.#stored.read() !== before;
     if (isContinued && this.#isPresented) {
-      this.#storage = "sessionStorage";
+      this.#use("sessionStorage");
       release();
     } else if (isContinued) {
       this.#load();
@@ -132,12 +125,14 @@ export class TokenStore {
     return false;
   }
 
-  #read() {
-    return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
+  /** @param {StorageKind} kind */
+  #use(kind) {
+    this.#stored.kind = this.#storedReceived.kind = kind;
   }
 
-  /** @returns {Storage | null} */
-  #webStorage() {
-    return this.#storage === "none" ? null : globalThis[this.#storage];
+  /** Take what the storage has. */
+  #load() {
+    this.#token = this.#known = this.#stored.read();
+    this.#received = Number(this.#storedReceived.read()) || 0;
   }
 }

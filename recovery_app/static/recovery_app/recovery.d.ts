@@ -158,6 +158,7 @@ export type ViewEvents = {
     outcome: OutcomeDetail;
     lost: LostDetail;
     reply: ReplyDetail;
+    missed: Record<string, never>;
     refused: RefusedDetail & Payload;
 };
 /**
@@ -231,6 +232,9 @@ export type PhoenixChannel = {
     } | undefined;
     push: (...what: any) => any;
     onMessage?: ((...what: any) => any) | undefined;
+    rejoinTimer?: {
+        timerCalc?: Backoff;
+    } | undefined;
 };
 /**
  * the part used of the npm client's Socket
@@ -238,6 +242,10 @@ export type PhoenixChannel = {
 export type PhoenixSocket<C = any> = {
     channel: (topic: string, params?: any) => C;
     onClose?: ((callback: (event: any) => void) => unknown) | undefined;
+    onOpen?: ((callback: () => void) => unknown) | undefined;
+    reconnectTimer?: {
+        timerCalc?: Backoff;
+    } | undefined;
 };
 export type RecoverySocketOptions = {
     /**
@@ -275,35 +283,8 @@ export class EventError extends Error {
 }
 export type EventErrorName = "EventRefused" | "EventUnconfirmed" | "EventLost" | "QueueFull";
 
-/**
- * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
- *
- * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
- * pushes of the server are gone.
- * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
- */
-export class Recovery extends EventTarget {
-    /**
-     * @param {string | null} viewId part of the storage key: `lv_recovery_<viewId>`; null until `nameView`
-     * @param {RecoveryOptions} [options]
-     */
-    constructor(viewId: string | null, options?: RecoveryOptions);
-    /** @type {Status} */ status: Status;
-    /** @type {Outcome | null} */ outcome: Outcome | null;
-    /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
-    nameView(viewId: string): void;
-    /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
-    beginWith(topic: string): void;
-    /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
-    get ready(): Promise<void>;
-    get token(): string | null;
-    /** The events without a reply, oldest first. Those from before a reload are here once it is known that the same
-     * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
-    get pending(): PageEvent[];
-    /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
-     * @returns {ConnectionDetail} */
-    get connection(): ConnectionDetail;
+/** What a page hears of a view: its own events, and those that the server pushes. */
+export class View extends EventTarget {
     /**
      * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
      * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
@@ -325,8 +306,42 @@ export class Recovery extends EventTarget {
      * that name itself. Return a function that ends that.
      * @param {string} event @param {(payload: any) => void} callback @returns {() => void} */
     onPushed(event: string, callback: (payload: any) => void): () => void;
+    /** Dispatch an event of the view's own. @param {string} type @param {unknown} detail */
+    tell(type: string, detail: unknown): void;
     /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
     heard(event: string, payload: unknown): void;
+    #private;
+}
+
+/**
+ * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
+ *
+ * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
+ * pushes of the server are gone.
+ * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
+ */
+export class Recovery extends View {
+    /**
+     * @param {string | null} viewId part of the storage key: `lv_recovery_<viewId>`; null until `nameView`
+     * @param {RecoveryOptions} [options]
+     */
+    constructor(viewId: string | null, options?: RecoveryOptions);
+    /** @type {Status} */ status: Status;
+    /** @type {Outcome | null} */ outcome: Outcome | null;
+    /** Give the view its name, where that wasn't known to the constructor: before it joins. @param {string} viewId */
+    nameView(viewId: string): void;
+    /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
+    beginWith(topic: string): void;
+    /** Resolves when the page may join: its token is known, and it is shown or in the background, not being prepared. */
+    get ready(): Promise<void>;
+    get token(): string | null;
+    /** The events without a reply, oldest first. Those from before a reload are here once it is known that the same
+     * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
+    get pending(): PageEvent[];
+    /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
+     * @returns {ConnectionDetail} */
+    get connection(): ConnectionDetail;
     /** The size of the largest event that awaits its reply; 0 if none does. */
     get sentBytes(): number;
     /** Send an event, now or after the next join, in order. Return a promise for the response, which
@@ -373,11 +388,10 @@ export class Recovery extends EventTarget {
         token?: string | null;
         owner?: string;
     }): void;
-    /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
-     * each push pass through here says so (`takesPushes`). @param {any} payload */
+    /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
+     * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+     * @param {any} payload */
     receive(payload: any): any;
-    /** Dispatch an event. @param {string} type @param {unknown} detail */
-    tell(type: string, detail: unknown): void;
     #private;
 }
 
@@ -476,14 +490,16 @@ export class RecoverySocket extends Recovery {
 /** The version of the package, which is also that of the Python package. */
 export const version: "0.1.0";
 
-/** Waiting times between tries. */
-/** @import { Backoff } from "./types.js" */
 /**
  * Return a backoff with full jitter: a random time between zero and a bound that doubles with each try. It spreads
  * out the clients that reconnect after a server restart.
  * @param {number} baseMs @param {number} capMs @returns {Backoff}
  */
 export function fullJitter(baseMs: number, capMs: number): Backoff;
+/** Waiting times between tries. */
+/** @import { Backoff } from "./types.js" */
+/** How long a connection or a join has to hold until the next one that is lost counts as the first. */
+export const GOOD_AFTER_MS: 5000;
 /** The backoff after a lost connection; also an option of the npm clients. */
 export const reconnectAfterMs: Backoff;
 /** The backoff after a refused join or a crashed channel; also an option of the npm clients. */

@@ -3,6 +3,8 @@
 (() => {
   // src/backoff.js
   /** Waiting times between tries. */
+  /** How long a connection or a join has to hold until the next one that is lost counts as the first. */
+  var GOOD_AFTER_MS = 5e3;
   /**
    * Return a backoff with full jitter: a random time between zero and a bound that doubles with each try. It spreads
    * out the clients that reconnect after a server restart.
@@ -49,6 +51,168 @@
     }
   };
 
+  // src/connection/close_codes.js
+  /** WebSocket close codes. */
+  var CLOSE_NORMAL = 1e3;
+  /** What a browser tells of a connection that was lost without a close code; also of one that is silent. */
+  var CLOSE_DEAD = 1006;
+  var CLOSE_POLICY = 1008;
+  /** A message is larger than the server accepts. */
+  var CLOSE_TOO_LARGE = 1009;
+  /** This client has dropped the connection. Codes from 4000 on are for applications. */
+  var CLOSE_DROPPED = 4e3;
+  var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
+  /** Return how much a close code says that the connection may have been lost over an event. A server that stops says why; but
+   * if it does so time and again, that may be over the event, too. @param {number} code */
+  function suspicionOf(code) {
+    if (CUT_CODES.includes(code) || isDenial(code)) return 1;
+    return code === CLOSE_TOO_LARGE || code === CLOSE_DROPPED ? 0 : 0.5;
+  }
+  /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
+  function isDenial(code) {
+    return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
+  }
+
+  // src/connection/phoenix_timer.js
+  /**
+   * Have a timer of the npm client count its tries until what was tried has held for a while. The client itself begins
+   * anew as soon as a connection is open or a channel has joined: with a server that closes it right after that, it would
+   * try again and again without any backoff. Return a function to call whenever it seems to hold.
+   * @param {{ timerCalc?: (tries: number) => number } | undefined} timer
+   */
+  function keepCounting(timer) {
+    const { timerCalc } = timer ?? {};
+    let tries = 0;
+    let heldSince = Infinity;
+    if (timer && typeof timerCalc === "function") {
+      timer.timerCalc = () => {
+        tries = performance.now() - heldSince >= GOOD_AFTER_MS ? 1 : tries + 1;
+        heldSince = Infinity;
+        return timerCalc.call(timer, tries);
+      };
+    }
+    return () => void (heldSince = Math.min(heldSince, performance.now()));
+  }
+
+  // src/connection/turns.js
+  /**
+   * Whose turn it is to send, of those who share a socket.
+   *
+   * After a connection was lost when several had events under way, one of which may be why, they send them one after the
+   * other: the events of one must not be given up over those of another.
+   * @template {object} T
+   */
+  var Turns = class {
+    /** Whose events may be why connections were lost, until they have had their turn. @type {Set<T>} */
+    #suspected = /* @__PURE__ */ new Set();
+    /** Whose turn it is. @type {T | undefined} */
+    #current;
+    /** Those who wait for their turn, and how they start. @type {Map<T, () => void>} */
+    #waiting = /* @__PURE__ */ new Map();
+    #isCareful = false;
+    /** Note who had events under way on a connection that may have been lost over one of them. @param {T[]} busy */
+    suspect(busy) {
+      if (busy.length < 2 && !this.#isCareful) return;
+      this.#isCareful = true;
+      for (const one of busy) this.#suspected.add(one);
+    }
+    /** Let one of them start, now or when it is its turn. @param {T} one @param {() => void} start */
+    take(one, start) {
+      if (!this.#isCareful) return start();
+      if ((this.#current ?? one) !== one) return void this.#waiting.set(one, start);
+      this.#current = one;
+      start();
+    }
+    /** Note that one has nothing under way, which ends its turn. @param {T} one */
+    pass(one) {
+      this.#suspected.delete(one);
+      if (this.#suspected.size === 0) this.#isCareful = false;
+      this.leave(one);
+    }
+    /** Go on without one, whose turn comes again if it starts again. @param {T} one */
+    leave(one) {
+      this.#waiting.delete(one);
+      if (this.#current !== one) return;
+      this.#current = void 0;
+      this.#next();
+    }
+    /** Forget who was to start, as the connection is lost. */
+    clear() {
+      this.#waiting.clear();
+      this.#current = void 0;
+    }
+    #next() {
+      for (const [one, start] of this.#waiting) {
+        if (this.#isCareful && this.#current !== void 0) return;
+        this.#waiting.delete(one);
+        this.take(one, start);
+      }
+    }
+  };
+
+  // src/connection/phoenix_socket.js
+  /** @type {WeakMap<object, SharedSocket>} */
+  var sharedSockets = /* @__PURE__ */ new WeakMap();
+  /**
+   * What the views on one socket of the npm client share. A lost connection counts against the events of one view, where
+   * that can be told: by its close code, or as they are sent one view after the other next time.
+   */
+  var SharedSocket = class _SharedSocket {
+    /** @type {Set<EventQueue>} */
+    #queues = /* @__PURE__ */ new Set();
+    /** Those that had events under way when the connection was lost. @type {Set<EventQueue>} */
+    #busy = /* @__PURE__ */ new Set();
+    /** @type {Turns<EventQueue>} */
+    #turns = new Turns();
+    /** Return what the views on a socket share. @param {any} socket @returns {SharedSocket} */
+    static of(socket) {
+      const shared = sharedSockets.get(socket) ?? new _SharedSocket(socket);
+      sharedSockets.set(socket, shared);
+      return shared;
+    }
+    /** @param {any} socket */
+    constructor(socket) {
+      socket.onOpen?.(keepCounting(socket.reconnectTimer));
+      socket.onClose?.((event) => {
+        const code = event?.code ?? CLOSE_DEAD;
+        this.#handleClose(code, socket.closeWasClean ? 0 : suspicionOf(code));
+      });
+    }
+    /** Note that a view's channel has joined: have it send its events, now or when it is its turn.
+     * @param {EventQueue} queue @param {() => void} start */
+    start(queue, start) {
+      this.#queues.add(queue);
+      this.#turns.suspect([...this.#busy]);
+      this.#busy.clear();
+      this.#turns.take(queue, () => {
+        start();
+        this.settle(queue);
+      });
+    }
+    /** Note that a view's events have replies. @param {EventQueue} queue */
+    settle(queue) {
+      if (queue.sentBytes === 0) this.#turns.pass(queue);
+    }
+    /** Note that a view's channel no longer sends. @param {EventQueue} queue that hasn't stopped yet */
+    stop(queue) {
+      if (queue.sentBytes > 0) this.#busy.add(queue);
+      this.#turns.leave(queue);
+    }
+    /** @param {EventQueue} queue of a view that is closed */
+    remove(queue) {
+      for (const queues of [this.#queues, this.#busy]) queues.delete(queue);
+      this.#turns.pass(queue);
+    }
+    /** @param {number} code @param {number} suspicion */
+    #handleClose(code, suspicion) {
+      if (suspicion === 0) this.#busy.clear();
+      for (const { suspects } of this.#queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
+      if (code !== CLOSE_TOO_LARGE) return;
+      const [largest] = [...this.#queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
+      largest?.suspects.blameLargest();
+    }
+  };
+
   // src/options.js
   /** The options of a page, checked: a wrong one must not show weeks later, in an outage. */
   var MAX_MS = 2 ** 31 - 1;
@@ -86,17 +250,11 @@
   };
   /** @type {Record<string, Kind>} */
   var PUSH_OPTIONS = { signal: SIGNAL, timeoutMs: MS };
-  /** Return how many letters two names differ by. @param {string} one @param {string} other */
-  function distance(one, other) {
-    let row = [...other, ""].map((_, column) => column);
-    [...one].forEach((letter, line) => {
-      const next = [line + 1];
-      for (const [column, each] of [...other].entries()) {
-        next.push(Math.min(row[column] + Number(letter !== each), row[column + 1] + 1, next[column] + 1));
-      }
-      row = next;
-    });
-    return row[other.length];
+  /** Return how many letters two names begin with in common. @param {string} one @param {string} other */
+  function likeness(one, other) {
+    let length = 0;
+    while (length < one.length && one[length].toLowerCase() === other[length]?.toLowerCase()) length += 1;
+    return length;
   }
   /** Return the options that the page has given: undefined is none. Throw a TypeError for one that means nothing.
    * @template {object} T @param {string} where @param {T} options @param {Record<string, Kind>} kinds @returns {T} */
@@ -106,8 +264,7 @@
     for (const [name, value] of given) {
       const kind = Object.hasOwn(kinds, name) ? kinds[name] : void 0;
       if (kind === void 0) {
-        const far = (known) => distance(name.toLowerCase(), known.toLowerCase());
-        const [nearest] = Object.keys(kinds).sort((a, b) => far(a) - far(b));
+        const [nearest] = Object.keys(kinds).sort((a, b) => likeness(name, b) - likeness(name, a));
         throw new TypeError(`${where}: there is no option ${name}. Did you mean ${nearest}?`);
       }
       const shown = is("string", value) || is("number", value) ? value : value === null ? "null" : typeof value;
@@ -190,28 +347,6 @@
     // only pages from HTTPS or this machine have locks
     globalThis.navigator.locks?.request("lv_recovery:storage", { mode: "shared" }, () => isDone).catch(() => {
     });
-  }
-
-  // src/connection/close_codes.js
-  /** WebSocket close codes. */
-  var CLOSE_NORMAL = 1e3;
-  /** What a browser tells of a connection that was lost without a close code; also of one that is silent. */
-  var CLOSE_DEAD = 1006;
-  var CLOSE_POLICY = 1008;
-  /** A message is larger than the server accepts. */
-  var CLOSE_TOO_LARGE = 1009;
-  /** This client has dropped the connection. Codes from 4000 on are for applications. */
-  var CLOSE_DROPPED = 4e3;
-  var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
-  /** Return how much a close code says that the connection may have been lost over an event. A server that stops says why; but
-   * if it does so time and again, that may be over the event, too. @param {number} code */
-  function suspicionOf(code) {
-    if (CUT_CODES.includes(code) || isDenial(code)) return 1;
-    return code === CLOSE_TOO_LARGE || code === CLOSE_DROPPED ? 0 : 0.5;
-  }
-  /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
-  function isDenial(code) {
-    return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
   }
 
   // src/timer.js
@@ -325,6 +460,8 @@
   // src/connection/phoenix_channel.js
   /** The events of a channel that no server has pushed. */
   var PROTOCOL_EVENT = /^(phx_|chan_reply_)/;
+  /** Those and what is pushed to the view itself. */
+  var OWN_EVENT = /^(phx_|chan_reply_|recovery:)/;
   /**
    * Have a view told what happens to a channel of the npm `phoenix` client, and send its events. Return the channel.
    * @template {PhoenixChannel} C @param {Recovery} view @param {C} channel
@@ -332,7 +469,11 @@
    */
   function phoenixChannel(view, channel, onPush) {
     const join = channel.join.bind(channel);
-    channel.join = (timeout) => join(timeout).receive("ok", (reply) => view.joined(reply));
+    const markJoined = keepCounting(channel.rejoinTimer);
+    channel.join = (timeout) => join(timeout).receive("ok", (reply) => {
+      markJoined();
+      view.joined(reply);
+    });
     channel.on("recovery:token", (pushed) => view.keep(pushed));
     // after the page's own `disconnect`, nothing is tried
     channel.onError(() => channel.socket?.closeWasClean ? view.dropped(void 0, null) : view.dropped());
@@ -340,7 +481,7 @@
     const trigger = channel.trigger?.bind(channel);
     if (trigger) {
       channel.trigger = (event, payload, ...rest) => {
-        const told = view.receive(payload);
+        const told = OWN_EVENT.test(event) ? payload : view.receive(payload);
         if (told !== null) trigger(event, told, ...rest);
       };
     }
@@ -357,660 +498,6 @@
     };
     return channel;
   }
-
-  // src/tokens/storage_keys.js
-  /** Names in the browser's storages. */
-  /** Return the key of the number of the newest push that a view has. @param {string} viewId */
-  function receivedKeyOf(viewId) {
-    return `${keyOf(viewId)}:events:received`;
-  }
-  /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
-   * @param {string} viewId */
-  function keyOf(viewId) {
-    return `lv_recovery_${viewId.replaceAll(":events", "%3Aevents")}`;
-  }
-
-  // src/events/queued_event.js
-  /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
-  /**
-   * @typedef {object} EventFields
-   * @property {string} id a random word, by which another page of the tab knows the event
-   * @property {number | null} seq
-   * @property {string | null} line by whom it was numbered: null if not known
-   * @property {boolean} isEarly
-   * @property {boolean} isAnswered
-   * @property {number} cuts how many connections were cut when it was next; the close of a server that stops is half of one
-   * @property {Owner} owner
-   * @typedef {PageEvent & EventFields} StoredEvent
-   */
-  /** @typedef {[line: string, first: number]} Line the events that one page has numbered, from the first on */
-  /** @typedef {{ seq: number, lines: Line[], errors: number[] }} Original the events in a state that was copied */
-  /** @typedef {{ onReply(reply: Reply): void, onLost(error: Error): void }} Listener one of them is called, once */
-  /** How many lines of a state the server remembers, with the first number of each. */
-  var MAX_LINES = 16;
-  /** An event of the page, from its push until the server has stored its effect. */
-  var QueuedEvent = class _QueuedEvent {
-    /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
-    stage = "queued";
-    /** Whether the tab's storage has it with its number. */
-    isStored = false;
-    #listener;
-    /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
-     * @param {Listener} listener */
-    static from(pushed, listener) {
-      const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
-      return new _QueuedEvent({ ...pushed, ...numbers, isAnswered: false }, listener);
-    }
-    /** @param {StoredEvent} stored @param {Listener} listener */
-    constructor({ id, event, payload, seq, line, isEarly, isAnswered, cuts, owner }, listener) {
-      this.id = id ?? randomWord();
-      this.event = event;
-      this.payload = payload;
-      /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
-      this.seq = seq;
-      this.line = line ?? null;
-      this.cuts = cuts ?? 0;
-      /** Whether it was pushed before the first join. Such an event is valid for any state. */
-      this.isEarly = isEarly;
-      this.isAnswered = isAnswered;
-      this.owner = owner;
-      this.chars = JSON.stringify(payload).length;
-      this.#listener = listener;
-    }
-    /** Record a reply, and pass the first one on. @param {Reply} reply */
-    handleReply(reply) {
-      this.stage = "replied";
-      if (this.isAnswered) return;
-      this.isAnswered = true;
-      this.#listener.onReply(reply);
-    }
-    /** @param {LostReason} reason */
-    markLost(reason) {
-      this.isAnswered = true;
-      // what another person pushed isn't in the error either
-      const pushed = reason === "owner" ? { event: "", payload: {} } : this;
-      this.#listener.onLost(new EventError(pushed, reason));
-    }
-    /** Have another listener told what becomes of it, as the page no longer waits. @param {Listener} listener */
-    passTo(listener) {
-      this.#listener.onLost(new EventError(this, "in_flight"));
-      this.#listener = listener;
-    }
-    get sizeBytes() {
-      return new TextEncoder().encode(JSON.stringify([this.event, this.payload])).length;
-    }
-    /** @param {number} seq */
-    isUpTo(seq) {
-      return this.seq !== null && this.seq <= seq;
-    }
-    /** Return whether a state with these lines is known to contain this event. @param {number} seq @param {Line[]} lines */
-    isAppliedIn(seq, lines) {
-      return this.isUpTo(seq) && this.line !== null && this.#lineIn(lines) === this.line;
-    }
-    /** Return whether its number is that of another page's event in a state. @param {number} seq @param {Line[]} lines */
-    isTakenIn(seq, lines) {
-      // nobody knows whose the numbers before all the lines were that the server remembers
-      const forgotten = lines.length < MAX_LINES ? this.line : "";
-      return this.isUpTo(seq) && this.line !== null && (this.#lineIn(lines) ?? forgotten) !== this.line;
-    }
-    /** Return whose line the number belongs to in a state. @param {Line[]} lines @returns {string | undefined} */
-    #lineIn(lines) {
-      return lines.filter(([, first]) => this.seq !== null && first <= this.seq).at(-1)?.[0];
-    }
-    /** @returns {StoredEvent} */
-    toJSON() {
-      const { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner } = this;
-      return { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner };
-    }
-  };
-  /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
-  function isStoredEvent(stored) {
-    const { event, payload, seq, owner } = stored ?? {};
-    const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || Number.isSafeInteger(seq) && seq > 0);
-    return isEvent && typeof owner === "string" && owner !== "";
-  }
-
-  // src/events/event_storage.js
-  /** How many events of other pages, and how many characters of their replies, are remembered as settled. */
-  var MAX_SETTLED = 100;
-  var MAX_SETTLED_CHARS = 1e5;
-  /** What closed views of this page have left, and the tab's storage doesn't have: what was pushed before anybody had joined,
-   * or with the storage "none". By the key of the view. @type {Map<string, StoredEvent[]>} */
-  var leftInMemory = /* @__PURE__ */ new Map();
-  /** Forget it on a page that comes back from the back/forward cache: somebody else may be there. @param {any} shown */
-  var forgetLeft = ({ persisted }) => persisted && leftInMemory.clear();
-  /** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
-  /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
-  var EventStorage = class {
-    #key;
-    #getStorage;
-    /** @param {string} viewId @param {StorageKind} storage */
-    constructor(viewId, storage) {
-      this.#key = `${keyOf(viewId)}:events`;
-      this.#getStorage = () => storage === "none" ? null : globalThis.sessionStorage;
-    }
-    /** @returns {StoredEvent[]} */
-    load() {
-      return tryOrNull(() => JSON.parse(this.#getStorage()?.getItem(this.#key) ?? "").filter(isStoredEvent)) ?? [];
-    }
-    /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
-    leave(events) {
-      const stored = new Set(this.load().map(({ id }) => id));
-      leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
-      globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
-    }
-    /** Return what was left, for one `Recovery`. @returns {StoredEvent[]} */
-    takeLeft() {
-      const left = leftInMemory.get(this.#key) ?? [];
-      leftInMemory.delete(this.#key);
-      return left;
-    }
-    /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */
-    loadSettled() {
-      return tryOrNull(() => new Map(JSON.parse(this.#getStorage()?.getItem(`${this.#key}:settled`) ?? ""))) ?? /* @__PURE__ */ new Map();
-    }
-    /** Remember for the page that has pushed an event what became of it: that page may only sleep.
-     * @param {string} id @param {Settled} what */
-    settle(id, what) {
-      const settled = [...this.loadSettled(), [id, what]].slice(-MAX_SETTLED);
-      while (JSON.stringify(settled).length > MAX_SETTLED_CHARS) settled.shift();
-      tryOrNull(() => this.#getStorage()?.setItem(`${this.#key}:settled`, JSON.stringify(settled)));
-    }
-    forgetSettled() {
-      tryOrNull(() => this.#getStorage()?.removeItem(`${this.#key}:settled`));
-    }
-    /** @param {QueuedEvent[]} events */
-    save(events) {
-      const isSaved = tryOrNull(() => {
-        if (events.length > 0) this.#getStorage()?.setItem(this.#key, JSON.stringify(events));
-        return events.length > 0;
-      });
-      // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
-      if (!isSaved) tryOrNull(() => this.#getStorage()?.removeItem(this.#key));
-    }
-  };
-
-  // src/events/page_event.js
-  /** Events as the page pushes them. */
-  /** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
-  var MAX_DEPTH = 500;
-  /** Keys of the protocol. An event with a number of the page's own would take the place of another, which would then be
-   * answered and never applied. */
-  var PROTOCOL_KEYS = ["_seq", "_ack", "_line", "_recv"];
-  /** @param {unknown} value @param {number} levels @returns {boolean} */
-  function isDeeperThan(value, levels) {
-    if (value === null || typeof value !== "object") return false;
-    return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
-  }
-  /** Return a copy of an event. Throw a TypeError for one that no server accepts, as it would block those after it.
-   * @param {string} event @param {Payload} payload @returns {PageEvent} */
-  function copyEvent(event, payload) {
-    if (typeof event !== "string") throw new TypeError("an event's name must be a string");
-    if (event.startsWith("phx_")) throw new TypeError(`${event} is reserved by the protocol`);
-    const copy = JSON.parse(JSON.stringify(payload));
-    if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
-      throw new TypeError("a payload must be an object");
-    }
-    for (const key of PROTOCOL_KEYS) delete copy[key];
-    if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
-    return { event, payload: copy };
-  }
-  /** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
-  function toPageEvent({ event, payload }) {
-    return { event, payload };
-  }
-
-  // src/events/listeners.js
-  /** Whom a page tells what became of an event. */
-  /** Return a listener that settles the promise of the event.
-   * @param {PageEvent} pushed @param {(response: Payload) => void} resolve @param {(error: Error) => void} reject
-   * @returns {Listener} */
-  function promiseListener(pushed, resolve, reject) {
-    return {
-      onReply: ({ status, response }) => status === "ok" ? resolve(response) : reject(new EventError(pushed, "refused", response)),
-      onLost: reject
-    };
-  }
-  /** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
-   * @param {StoredEvent} pushed @param {(id: string, what: Settled) => void} remember for the page that sleeps
-   * @param {(type: string, detail: unknown) => void} emit @returns {Listener} */
-  function orphanListener(pushed, remember, emit) {
-    const settle = (what) => pushed.id && remember(pushed.id, what);
-    return {
-      onReply: (reply) => {
-        settle({ reply });
-        emit("reply", { ...toPageEvent(pushed), ...reply });
-      },
-      onLost: (error) => settle({ reason: (
-        /** @type {any} */
-        error.reason
-      ) })
-    };
-  }
-
-  // src/events/ownership.js
-  /** For whom the page acts: each event belongs to the person it was pushed by, and isn't sent for another. */
-  var Ownership = class {
-    /** @type {Owner} */
-    owner;
-    /** Whom the page was made for, if it knows that itself, and other names of theirs. */
-    #namesOfPage;
-    /** @param {string[]} namesOfPage */
-    constructor(namesOfPage2) {
-      this.#namesOfPage = namesOfPage2;
-      this.owner = this.ownerOfPage;
-    }
-    /** @returns {Owner} */
-    get ownerOfPage() {
-      return this.#namesOfPage[0] ?? null;
-    }
-    /** @param {QueuedEvent} queued */
-    isOwn(queued) {
-      return queued.owner === this.owner;
-    }
-    /** @param {QueuedEvent} queued */
-    isEarlyAndUnowned({ owner, isEarly }) {
-      return owner === null && isEarly;
-    }
-    /** Return whether an event from before the first join is of the person who has joined, as far as the page knows.
-     * @param {Owner} joined @param {QueuedEvent} queued */
-    isEarlyFor(joined, queued) {
-      const isOfPage = queued.owner === this.ownerOfPage && this.#namesOfPage.includes(joined ?? "");
-      return this.isEarlyAndUnowned(queued) || queued.isEarly && isOfPage;
-    }
-    /** Forget the other names: somebody else may be at the page by now. */
-    forgetAliases() {
-      this.#namesOfPage = this.#namesOfPage.slice(0, 1);
-    }
-  };
-
-  // src/events/patience.js
-  /** How long a page waits for the response to an event. */
-  /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
-   * @param {PushOptions} options @param {() => void} giveUp @returns {() => void} */
-  function onImpatience({ signal, timeoutMs }, giveUp) {
-    const timer = timeoutMs === void 0 ? void 0 : setTimeout(giveUp, timeoutMs);
-    signal?.addEventListener("abort", giveUp, { once: true });
-    return () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", giveUp);
-    };
-  }
-
-  // src/events/suspects.js
-  /** After how many cuts, or crashes of a server, an event that was next is given up. The close of a server that stops counts as half. */
-  var MAX_CUTS = 3;
-  /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
-  var Suspects = class {
-    #getEvents;
-    /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
-    #unanswered = [];
-    /** How much it seems that one of them is why. */
-    suspicion = 0;
-    /** Whether an event that is about to be given up waits, or waited, until the connection had held. */
-    #holds = false;
-    /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */
-    #tooLarge = null;
-    /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
-    constructor(getEvents) {
-      this.#getEvents = getEvents;
-    }
-    /** The first event without a reply, if connections were cut when it was next. */
-    get first() {
-      const first = this.#getEvents().find(({ isAnswered }) => !isAnswered);
-      return first !== void 0 && first.cuts > 0 ? first : void 0;
-    }
-    /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
-     * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
-    hold() {
-      this.#holds = !this.#holds && (this.first?.cuts ?? 0) >= MAX_CUTS - 1;
-      return this.#holds;
-    }
-    /** Note that events are being sent on a new connection. */
-    forgetUnanswered() {
-      this.#unanswered = [];
-    }
-    /** Note which events were being sent on a connection that is lost. @param {number} suspicion */
-    noteUnanswered(suspicion) {
-      this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
-      this.suspicion = suspicion;
-    }
-    get largestBytes() {
-      return this.#largest?.sizeBytes ?? 0;
-    }
-    /** Note that the server closed the connection over the size of a message: of the largest that was being sent. */
-    blameLargest() {
-      this.#tooLarge = this.#largest ?? null;
-    }
-    get #largest() {
-      const sent = this.#unanswered.filter((queued) => this.#getEvents().includes(queued));
-      return sent.sort((one, other) => other.sizeBytes - one.sizeBytes).at(0);
-    }
-    /** Return, once, the event that seemed too large, unless the state contains it: the message may have been another.
-     * @param {number} seq of the last event in the state */
-    takeTooLarge(seq) {
-      const tooLarge = this.#tooLarge;
-      this.#tooLarge = null;
-      return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : void 0;
-    }
-    /** Return the next event if it has been next, and sent, when too many connections were cut.
-     * @param {number} seq of the last event in the state */
-    takeUndeliverable(seq) {
-      const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
-      if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return void 0;
-      if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return void 0;
-      next.cuts += this.suspicion;
-      return next.cuts >= MAX_CUTS ? next : void 0;
-    }
-  };
-
-  // src/events/event_queue.js
-  /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
-  var MAX_SAVED_AT_ONCE = 64;
-  var SAVE_AFTER_MS = 250;
-  /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
-  /** @typedef {(type: string, detail: unknown) => void} Emit */
-  /**
-   * The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
-   *
-   * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
-   * means for its events; a `Sender` sends them.
-   */
-  var EventQueue = class {
-    /** @type {QueuedEvent[]} */
-    events = [];
-    /** Stored events that nobody sees until their owner is known. @type {QueuedEvent[]} */
-    #setAside = [];
-    /** @type {Sender | null} */
-    #sender = null;
-    /** By whom this page's numbers are assigned in the current state. */
-    line = randomWord();
-    suspects = new Suspects(() => this.events);
-    #saveTimer = new Timer();
-    #durableSeq = 0;
-    #hasJoined = false;
-    #isClosed = false;
-    #storage;
-    #limits;
-    #ownership;
-    #emit;
-    /** @param {EventStorage} storage @param {Limits} limits @param {string[]} namesOfPage @param {Emit} emit */
-    constructor(storage, limits, namesOfPage2, emit) {
-      this.#storage = storage;
-      this.#limits = limits;
-      this.#ownership = new Ownership(namesOfPage2);
-      this.#emit = emit;
-      this.use(storage);
-    }
-    /** The events without a reply. */
-    get pending() {
-      return this.events.filter((queued) => !queued.isAnswered && this.#ownership.isOwn(queued));
-    }
-    /** The size of the largest event that awaits its reply; 0 if none does. */
-    get sentBytes() {
-      return Math.max(0, ...this.events.filter(({ stage }) => stage === "sent").map(({ sizeBytes }) => sizeBytes));
-    }
-    /** Whether events are sent now. */
-    get isSending() {
-      return this.#sender !== null;
-    }
-    /** Add an event, and return a promise for its reply.
-     * @param {string} event @param {Payload} payload @param {PushOptions} [options] */
-    add(event, payload, options = {}) {
-      /** @type {PageEvent} */
-      let copy;
-      try {
-        copy = copyEvent(event, payload);
-        checkPushOptions(options);
-      } catch (error) {
-        return Promise.reject(error);
-      }
-      let stopClock = () => {
-      };
-      const reply = new Promise((resolve, reject) => {
-        const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-        const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
-        stopClock = onImpatience(options, () => this.#stopWaiting(queued));
-        if (options.signal?.aborted) queued.markLost("withdrawn");
-        else if (this.#isClosed) this.discard([queued], "left");
-        else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
-        else {
-          this.events.push(queued);
-          if (this.#sender) this.#sender.flush();
-          else this.saveSoon();
-        }
-      });
-      reply.then(stopClock, stopClock);
-      return reply;
-    }
-    /**
-     * Continue after the last event of a recovered state. Otherwise discard the events of the previous state, which
-     * must not be applied to a fresh one.
-     * @param {Outcome | null} outcome @param {number} seq of the last event in the state
-     * @param {{ lines?: Line[], original?: Original }} [told]
-     */
-    handleJoin(outcome, seq, { lines = [], original } = {}) {
-      this.#dropForeign();
-      if (outcome === "recovered") {
-        this.#skip(this.suspects.takeTooLarge(seq), "too_large");
-        this.#discardTaken(seq, lines);
-        this.#skip(this.suspects.takeUndeliverable(seq), "undeliverable");
-        this.requeueAfter(seq);
-      } else {
-        if (original) this.#settleApplied(original);
-        // the state that was copied may have come from a duplicate of the tab, with the same early events
-        const isCopy = original !== void 0;
-        this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
-        if (this.#hasJoined) this.line = randomWord();
-      }
-      this.suspects.suspicion = 0;
-      this.#durableSeq = seq;
-      this.releaseUpTo(seq);
-      this.#hasJoined = true;
-      for (const queued of this.events) queued.isEarly = false;
-      this.save();
-    }
-    /**
-     * Act for the person that the server has named. If the page continues its state under another name, after a login
-     * say, its events go with the state. Those that are set aside, which are of an earlier page, only go along if the
-     * server has named the same person by an alias.
-     * @param {Owner} named @param {boolean} continues @param {string[]} [aliases]
-     */
-    setOwner(named, continues, aliases = []) {
-      const owner = named ?? this.#ownership.ownerOfPage;
-      const isAlias = (queued) => queued.owner !== null && aliases.includes(queued.owner);
-      const own = this.events.filter((queued) => continues || isAlias(queued) || this.#ownership.isEarlyFor(owner, queued));
-      for (const queued of [...own, ...this.#setAside.filter(isAlias)]) queued.owner = owner;
-      this.#ownership.owner = owner;
-      this.#takeBack();
-    }
-    /** Forget events that were pushed when nobody had joined: somebody else may be at the page by now. */
-    dropUnowned() {
-      this.#ownership.forgetAliases();
-      this.#drop(this.events.filter((queued) => this.#ownership.isEarlyAndUnowned(queued)));
-    }
-    /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
-    startSending(sender) {
-      this.#sender = sender;
-      this.suspects.forgetUnanswered();
-      sender.flush();
-    }
-    /**
-     * Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
-     * still there, or it was settled by another page, or its number tells. Those of other pages are sent by this one now.
-     * Return whether there is anything new.
-     * @param {boolean} isContinued whether another page has joined meanwhile: it may have another state, too
-     */
-    readAgain(isContinued) {
-      const stored = new Map(this.#storage.load().map((each) => [each.id, each]));
-      if (isContinued) this.#catchUp(stored);
-      const known = new Set([...this.events, ...this.#setAside].map(({ id }) => id));
-      const others = [...stored.values()].filter(({ id }) => !known.has(id));
-      if (!isContinued && others.length === 0) return false;
-      for (const each of others) {
-        const queued = this.#orphan(each);
-        (this.#ownership.isOwn(queued) ? this.events : this.#setAside).push(queued);
-      }
-      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
-      for (const queued of this.events) queued.stage = "queued";
-      this.save();
-      return true;
-    }
-    /** Learn what other pages have made of this page's events. @param {Map<string, StoredEvent>} stored */
-    #catchUp(stored) {
-      const settled = this.#storage.loadSettled();
-      this.#durableSeq = 0;
-      this.#setAside = [];
-      for (const queued of [...this.events]) {
-        const { seq, line, cuts } = stored.get(queued.id) ?? queued;
-        Object.assign(queued, { seq, line, cuts });
-        const { reply, reason } = settled.get(queued.id) ?? {};
-        if (reply) queued.handleReply(reply);
-        if (stored.has(queued.id) || queued.owner === null) continue;
-        if (reply) this.remove([queued]);
-        else if (reason !== void 0 || queued.seq === null) this.discard([queued], reason ?? "superseded");
-      }
-    }
-    /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
-    stopSending(suspicion = 0) {
-      if (this.#sender) this.suspects.noteUnanswered(suspicion);
-      this.#sender?.stop();
-      this.#sender = null;
-      for (const queued of this.events) queued.stage = "queued";
-    }
-    /** Queue all later events again, or discard them if the next one is no longer here. @param {number} seq */
-    requeueAfter(seq) {
-      const later = this.events.filter((queued) => !queued.isUpTo(seq));
-      for (const queued of later) queued.stage = "queued";
-      const next = later[0]?.seq ?? this.#durableSeq + 1;
-      if (next > seq + 1) this.discard(later, "rolled_back");
-    }
-    /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
-    releaseUpTo(seq) {
-      this.#durableSeq = Math.max(this.#durableSeq, seq);
-      this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
-    }
-    /** @param {QueuedEvent[]} events */
-    remove(events) {
-      this.events = this.events.filter((queued) => !events.includes(queued));
-    }
-    /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
-    discard(events, reason) {
-      this.#drop(events.filter((queued) => !this.#ownership.isOwn(queued)));
-      const own = events.filter((queued) => this.#ownership.isOwn(queued));
-      this.remove(own);
-      if (reason === "full") this.saveSoon();
-      else this.save();
-      for (const queued of own) queued.markLost(reason);
-      if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
-    }
-    /** Discard an event that the state doesn't contain: it contains none of those after it, which get new numbers.
-     * @param {QueuedEvent | undefined} skipped @param {LostReason} reason */
-    #skip(skipped, reason) {
-      if (skipped === void 0) return;
-      for (const queued of this.events.slice(this.events.indexOf(skipped) + 1)) queued.seq = null;
-      this.discard([skipped], reason);
-    }
-    /** Discard events whose numbers are those of another page's events in the state, and all that were numbered after
-     * them. @param {number} seq of the last event in the state @param {Line[]} lines */
-    #discardTaken(seq, lines) {
-      const first = this.events.findIndex((queued) => queued.isTakenIn(seq, lines));
-      if (first >= 0) this.discard(this.events.slice(first).filter((queued) => queued.seq !== null), "superseded");
-    }
-    /** Settle the events that a copied state is known to contain. @param {Original} original */
-    #settleApplied({ seq, lines, errors }) {
-      for (const queued of [...this.events]) {
-        if (!queued.isAppliedIn(seq, lines)) continue;
-        queued.handleReply({ status: errors.includes(Number(queued.seq)) ? "error" : "ok", response: {} });
-        this.remove([queued]);
-      }
-    }
-    /** Discard all events, also those that were set aside. @param {LostReason} reason */
-    discardAll(reason) {
-      this.#setAside = [];
-      this.#storage.forgetSettled();
-      this.discard(this.events, reason);
-    }
-    /** Use the storage of a view that has its name now. @param {EventStorage} storage */
-    use(storage) {
-      this.#storage = storage;
-      this.#setAside = storage.load().map((stored) => this.#orphan(stored));
-      this.#takeBack();
-      this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
-    }
-    /** Leave all events to the storage, and accept no more. */
-    handOver() {
-      this.stopSending();
-      this.save();
-      this.#isClosed = true;
-      const left = this.events;
-      this.#storage.leave(left);
-      this.events = [];
-      this.#setAside = [];
-      this.#storage = new EventStorage("", "none");
-      for (const queued of left) queued.markLost("closed");
-    }
-    /** Discard all events without a reply, and all that are added later. */
-    close() {
-      this.#isClosed = true;
-      this.events = this.events.filter(({ isAnswered }) => !isAnswered);
-      this.discardAll("left");
-    }
-    /** Store the events of those whose names are known: a later page must find out whether it may send them. */
-    save() {
-      this.#saveTimer.clear();
-      this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
-      for (const queued of this.events) queued.isStored = true;
-    }
-    /** Store them now or, if that takes long, together with the next changes. */
-    saveSoon() {
-      if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
-      else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
-    }
-    /** Store what `saveSoon` has left. */
-    saveRest() {
-      if (this.#saveTimer.isSet) this.save();
-    }
-    /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
-     * @param {QueuedEvent} queued */
-    #stopWaiting(queued) {
-      if (queued.seq !== null) return queued.passTo(this.#orphanListener(queued));
-      this.remove([queued]);
-      this.save();
-      queued.markLost("withdrawn");
-    }
-    /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
-    #takeBack() {
-      if (this.#ownership.owner === null) return;
-      this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
-      this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
-    }
-    #dropForeign() {
-      if (this.#setAside.length > 0) this.#storage.forgetSettled();
-      this.#setAside = [];
-      this.#drop(this.events.filter((queued) => !this.#ownership.isOwn(queued)));
-    }
-    /** Remove events without reporting them. @param {QueuedEvent[]} events */
-    #drop(events) {
-      this.remove(events);
-      for (const queued of events) queued.markLost("owner");
-    }
-    /** @param {QueuedEvent} queued */
-    #hasRoomFor({ chars }) {
-      const { maxKept, maxKeptChars } = this.#limits;
-      const events = [...this.#setAside, ...this.events];
-      return events.length < maxKept && events.reduce((sum, each) => sum + each.chars, chars) <= maxKeptChars;
-    }
-    /** Return an event of another page. @param {StoredEvent} stored */
-    #orphan(stored) {
-      return new QueuedEvent(stored, this.#orphanListener(stored));
-    }
-    /** @param {StoredEvent} pushed */
-    #orphanListener(pushed) {
-      const remember = (id, what) => this.#storage.settle(id, what);
-      return orphanListener(pushed, remember, this.#emit);
-    }
-  };
 
   // src/events/sender.js
   /** How long a connection has to hold before an event is sent that is about to be given up. */
@@ -1160,23 +647,782 @@
     }
   };
 
-  // src/events/shared_socket.js
-  /** The queues of all views on a socket of the npm client. @type {WeakMap<object, EventQueue[]>} */
-  var queuesOn = /* @__PURE__ */ new WeakMap();
-  /** Have one event given up, of all views on a socket of the npm client, if it is closed over a message's size.
-   * @param {any} socket @param {EventQueue} added */
-  function shareSocket(socket, added) {
-    const queues = queuesOn.get(socket) ?? [];
-    queuesOn.set(socket, queues);
-    if (queues.push(added) > 1) return;
-    socket.onClose?.((event) => {
-      const suspicion = socket.closeWasClean ? 0 : suspicionOf(event?.code ?? CLOSE_DEAD);
-      for (const { suspects } of queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
-      if (event?.code !== CLOSE_TOO_LARGE) return;
-      const [largest] = [...queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
-      largest?.suspects.blameLargest();
-    });
+  // src/rejoins.js
+  /** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
+   * join does so, or until it has waited for long enough. */
+  var RETRY_OUTCOMES = ["version", "unavailable"];
+  /** How long a page waits for its state at most. */
+  var MAX_WAIT_MS = 6e4;
+  /** The joins of a view that waits for its state, or whose topic the server doesn't know. */
+  var Rejoins = class {
+    /** How many joins in a row haven't brought the state. */
+    tries = 0;
+    #timer = new Timer();
+    /** Until when to wait for the state. @type {number | null} */
+    #waitUntil = null;
+    #backoff;
+    /** @param {Backoff} backoff */
+    constructor(backoff) {
+      this.#backoff = backoff;
+    }
+    get isScheduled() {
+      return this.#timer.isSet;
+    }
+    /** Return whether to wait for the state that a token stands for. @param {Outcome | null} outcome @param {boolean} showsToken */
+    mustWait(outcome, showsToken) {
+      if (!RETRY_OUTCOMES.includes(outcome ?? "")) {
+        this.#waitUntil = null;
+        return false;
+      }
+      this.#waitUntil ??= performance.now() + MAX_WAIT_MS;
+      return showsToken && performance.now() < this.#waitUntil;
+    }
+    /** @param {number} tries @param {() => void} rejoin */
+    schedule(tries, rejoin) {
+      const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
+      this.#timer.set(Math.max(0, Math.min(this.#backoff(tries), remainingMs)), rejoin);
+    }
+    stop() {
+      this.#timer.clear();
+    }
+  };
+
+  // src/delivery.js
+  /** How the events of a view leave the page: by its transport, from each join until the connection is lost. */
+  var Delivery = class {
+    /** @type {Transport | null} */
+    transport = null;
+    /** With an npm client. @type {SharedSocket | null} */
+    sharedSocket = null;
+    #queue;
+    #timeoutMs;
+    #isJoined;
+    /** @param {EventQueue} queue @param {Backoff} rejoinAfterMs @param {number} timeoutMs @param {() => boolean} isJoined */
+    constructor(queue, rejoinAfterMs2, timeoutMs, isJoined) {
+      this.rejoins = new Rejoins(rejoinAfterMs2);
+      this.#queue = queue;
+      this.#timeoutMs = timeoutMs;
+      this.#isJoined = isJoined;
+    }
+    /** Start to send events. @param {number} seq of the last one in the state @param {boolean} isNumbered @param {boolean} hasLines */
+    start(seq, isNumbered, hasLines) {
+      this.rejoins.tries = 0;
+      const { transport, sharedSocket } = this;
+      if (transport === null) return;
+      /** @type {Transport["send"]} */
+      const send = (event, payload, onReply) => transport.send(event, payload, (reply) => {
+        onReply(reply);
+        sharedSocket?.settle(this.#queue);
+      });
+      const rejoin = () => {
+        this.stop();
+        this.rejoin(1);
+      };
+      const { isBusy, probe } = transport;
+      const options = { send, rejoin, isBusy, probe, seq, isNumbered, hasLines, timeoutMs: this.#timeoutMs };
+      const start = () => this.#queue.startSending(new Sender(this.#queue, options));
+      if (sharedSocket) sharedSocket.start(this.#queue, start);
+      else start();
+    }
+    /** Send an event now or not at all, outside the queue. Return whether it was sent. @param {PageEvent} pushed */
+    sendNow({ event, payload }) {
+      if (!this.#queue.isSending || this.transport?.isBusy?.()) return false;
+      return this.transport?.send(event, payload, () => {
+      }) ?? false;
+    }
+    /** @param {number} [suspicion] that an event is why */
+    stop(suspicion) {
+      this.sharedSocket?.stop(this.#queue);
+      this.#queue.stopSending(suspicion);
+    }
+    /** Join again, after a while. @param {number} tries */
+    rejoin(tries) {
+      const { transport } = this;
+      if (transport !== null && this.#isJoined()) this.rejoins.schedule(tries, () => transport.rejoin());
+    }
+  };
+
+  // src/tokens/storage_keys.js
+  /** Names in the browser's storages. */
+  /** Return the key of the number of the newest push that a view has. @param {string} viewId */
+  function receivedKeyOf(viewId) {
+    return `${keyOf(viewId)}:events:received`;
   }
+  /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
+   * @param {string} viewId */
+  function keyOf(viewId) {
+    return `lv_recovery_${viewId.replaceAll(":events", "%3Aevents")}`;
+  }
+
+  // src/tokens/stored_value.js
+  /** One value in a browser's storage, which may be forbidden, full, or none. */
+  var StoredValue = class {
+    #key;
+    /** @param {StorageKind} kind @param {string} key */
+    constructor(kind, key) {
+      /** Which storage it is in. */
+      this.kind = kind;
+      this.#key = key;
+    }
+    /** Return the text, or null if there is none. @returns {string | null} */
+    read() {
+      return tryOrNull(() => this.#storage?.getItem(this.#key)) || null;
+    }
+    /** Return what the text means as JSON, or null. @returns {any} */
+    readJSON() {
+      return tryOrNull(() => JSON.parse(this.read() ?? ""));
+    }
+    /** Write a text, or remove it. Return whether it is written. @param {string | null} text @returns {boolean} */
+    write(text) {
+      return tryOrNull(() => {
+        if (text === null) this.#storage?.removeItem(this.#key);
+        else this.#storage?.setItem(this.#key, text);
+        return true;
+      }) ?? false;
+    }
+    /** @returns {Storage | null} */
+    get #storage() {
+      return this.kind === "none" ? null : globalThis[this.kind];
+    }
+  };
+
+  // src/events/queued_event.js
+  /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
+  /**
+   * @typedef {object} EventFields
+   * @property {string} id a random word, by which another page of the tab knows the event
+   * @property {number | null} seq
+   * @property {string | null} line by whom it was numbered: null if not known
+   * @property {boolean} isEarly
+   * @property {boolean} isAnswered
+   * @property {number} cuts how many connections were cut when it was next; the close of a server that stops is half of one
+   * @property {Owner} owner
+   * @typedef {PageEvent & EventFields} StoredEvent
+   */
+  /** @typedef {[line: string, first: number]} Line the events that one page has numbered, from the first on */
+  /** @typedef {{ seq: number, lines: Line[], errors: number[] }} Original the events in a state that was copied */
+  /** @typedef {{ onReply(reply: Reply): void, onLost(error: Error): void }} Listener one of them is called, once */
+  /** How many lines of a state the server remembers, with the first number of each. */
+  var MAX_LINES = 16;
+  /** An event of the page, from its push until the server has stored its effect. */
+  var QueuedEvent = class _QueuedEvent {
+    /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
+    stage = "queued";
+    /** Whether the tab's storage has it with its number. */
+    isStored = false;
+    #listener;
+    /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
+     * @param {Listener} listener */
+    static from(pushed, listener) {
+      const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
+      return new _QueuedEvent({ ...pushed, ...numbers, isAnswered: false }, listener);
+    }
+    /** @param {StoredEvent} stored @param {Listener} listener */
+    constructor({ id, event, payload, seq, line, isEarly, isAnswered, cuts, owner }, listener) {
+      this.id = id ?? randomWord();
+      this.event = event;
+      this.payload = payload;
+      /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
+      this.seq = seq;
+      this.line = line ?? null;
+      this.cuts = cuts ?? 0;
+      /** Whether it was pushed before the first join. Such an event is valid for any state. */
+      this.isEarly = isEarly;
+      this.isAnswered = isAnswered;
+      this.owner = owner;
+      this.chars = JSON.stringify(payload).length;
+      this.#listener = listener;
+    }
+    /** Record a reply, and pass the first one on. @param {Reply} reply */
+    handleReply(reply) {
+      this.stage = "replied";
+      if (this.isAnswered) return;
+      this.isAnswered = true;
+      this.#listener.onReply(reply);
+    }
+    /** @param {LostReason} reason */
+    markLost(reason) {
+      this.isAnswered = true;
+      // what another person pushed isn't in the error either
+      const pushed = reason === "owner" ? { event: "", payload: {} } : this;
+      this.#listener.onLost(new EventError(pushed, reason));
+    }
+    /** Have another listener told what becomes of it, as the page no longer waits. @param {Listener} listener */
+    passTo(listener) {
+      this.#listener.onLost(new EventError(this, "in_flight"));
+      this.#listener = listener;
+    }
+    get sizeBytes() {
+      return new TextEncoder().encode(JSON.stringify([this.event, this.payload])).length;
+    }
+    /** @param {number} seq */
+    isUpTo(seq) {
+      return this.seq !== null && this.seq <= seq;
+    }
+    /** Return whether a state with these lines is known to contain this event. @param {number} seq @param {Line[]} lines */
+    isAppliedIn(seq, lines) {
+      return this.isUpTo(seq) && this.line !== null && this.#lineIn(lines) === this.line;
+    }
+    /** Return whether its number is that of another page's event in a state. @param {number} seq @param {Line[]} lines */
+    isTakenIn(seq, lines) {
+      // nobody knows whose the numbers before all the lines were that the server remembers
+      const forgotten = lines.length < MAX_LINES ? this.line : "";
+      return this.isUpTo(seq) && this.line !== null && (this.#lineIn(lines) ?? forgotten) !== this.line;
+    }
+    /** Return whose line the number belongs to in a state. @param {Line[]} lines @returns {string | undefined} */
+    #lineIn(lines) {
+      return lines.filter(([, first]) => this.seq !== null && first <= this.seq).at(-1)?.[0];
+    }
+    /** @returns {StoredEvent} */
+    toJSON() {
+      const { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner } = this;
+      return { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner };
+    }
+  };
+  /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
+  function isStoredEvent(stored) {
+    const { event, payload, seq, owner } = stored ?? {};
+    const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || Number.isSafeInteger(seq) && seq > 0);
+    return isEvent && typeof owner === "string" && owner !== "";
+  }
+
+  // src/events/event_storage.js
+  /** How many events of other pages, and how many characters of their replies, are remembered as settled. */
+  var MAX_SETTLED = 100;
+  var MAX_SETTLED_CHARS = 1e5;
+  /** What closed views of this page have left, and the tab's storage doesn't have: what was pushed before anybody had joined,
+   * or with the storage "none". By the key of the view. @type {Map<string, StoredEvent[]>} */
+  var leftInMemory = /* @__PURE__ */ new Map();
+  /** Forget it on a page that comes back from the back/forward cache: somebody else may be there. @param {any} shown */
+  var forgetLeft = ({ persisted }) => persisted && leftInMemory.clear();
+  /** What a page has learned of another page's event. @typedef {{ reply?: Reply, reason?: LostReason }} Settled */
+  /** The events of one view in the tab's storage, under `lv_recovery_<viewId>:events`. */
+  var EventStorage = class {
+    #key;
+    #events;
+    #settled;
+    /** @param {string} viewId @param {StorageKind} storage */
+    constructor(viewId, storage) {
+      this.#key = `${keyOf(viewId)}:events`;
+      const kind = storage === "none" ? storage : "sessionStorage";
+      this.#events = new StoredValue(kind, this.#key);
+      this.#settled = new StoredValue(kind, `${this.#key}:settled`);
+    }
+    /** @returns {StoredEvent[]} */
+    load() {
+      return tryOrNull(() => this.#events.readJSON().filter(isStoredEvent)) ?? [];
+    }
+    /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
+    leave(events) {
+      const stored = new Set(this.load().map(({ id }) => id));
+      leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
+      globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
+    }
+    /** Return what was left, for one `Recovery`. @returns {StoredEvent[]} */
+    takeLeft() {
+      const left = leftInMemory.get(this.#key) ?? [];
+      leftInMemory.delete(this.#key);
+      return left;
+    }
+    /** What pages of this tab have learned of events that others had pushed, by their ids. @returns {Map<string, Settled>} */
+    loadSettled() {
+      return tryOrNull(() => new Map(this.#settled.readJSON())) ?? /* @__PURE__ */ new Map();
+    }
+    /** Remember for the page that has pushed an event what became of it: that page may only sleep.
+     * @param {string} id @param {Settled} what */
+    settle(id, what) {
+      const settled = [...this.loadSettled(), [id, what]].slice(-MAX_SETTLED);
+      while (JSON.stringify(settled).length > MAX_SETTLED_CHARS) settled.shift();
+      this.#settled.write(JSON.stringify(settled));
+    }
+    forgetSettled() {
+      this.#settled.write(null);
+    }
+    /** @param {QueuedEvent[]} events */
+    save(events) {
+      // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
+      if (!this.#events.write(events.length > 0 ? JSON.stringify(events) : null)) this.#events.write(null);
+    }
+  };
+
+  // src/events/page_event.js
+  /** Events as the page pushes them. */
+  /** How deeply a payload may be nested. The server's JSON parser rejects more, and then never replies. */
+  var MAX_DEPTH = 500;
+  /** Keys of the protocol. An event with a number of the page's own would take the place of another, which would then be
+   * answered and never applied. */
+  var PROTOCOL_KEYS = ["_seq", "_ack", "_line", "_recv"];
+  /** @param {unknown} value @param {number} levels @returns {boolean} */
+  function isDeeperThan(value, levels) {
+    if (value === null || typeof value !== "object") return false;
+    return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
+  }
+  /** Return a copy of an event. Throw a TypeError for one that no server accepts, as it would block those after it.
+   * @param {string} event @param {Payload} payload @returns {PageEvent} */
+  function copyEvent(event, payload) {
+    if (typeof event !== "string") throw new TypeError("an event's name must be a string");
+    if (event.startsWith("phx_")) throw new TypeError(`${event} is reserved by the protocol`);
+    const copy = JSON.parse(JSON.stringify(payload));
+    if (copy === null || typeof copy !== "object" || Array.isArray(copy)) {
+      throw new TypeError("a payload must be an object");
+    }
+    for (const key of PROTOCOL_KEYS) delete copy[key];
+    if (isDeeperThan(copy, MAX_DEPTH)) throw new TypeError(`a payload may be nested at most ${MAX_DEPTH} levels deep`);
+    return { event, payload: copy };
+  }
+  /** Return the public part of an event. @param {PageEvent} queued @returns {PageEvent} */
+  function toPageEvent({ event, payload }) {
+    return { event, payload };
+  }
+
+  // src/events/listeners.js
+  /** Whom a page tells what became of an event. */
+  /** @typedef {(type: string, detail: unknown) => void} Emit tells the page */
+  /** Return a listener that settles the promise of the event.
+   * @param {PageEvent} pushed @param {(response: Payload) => void} resolve @param {(error: Error) => void} reject
+   * @returns {Listener} */
+  function promiseListener(pushed, resolve, reject) {
+    return {
+      onReply: ({ status, response }) => status === "ok" ? resolve(response) : reject(new EventError(pushed, "refused", response)),
+      onLost: reject
+    };
+  }
+  /** Return a listener for an event whose promise was lost with a reload, or belongs to a page that sleeps.
+   * @param {StoredEvent} pushed @param {(id: string, what: Settled) => void} remember for the page that sleeps
+   * @param {Emit} emit @returns {Listener} */
+  function orphanListener(pushed, remember, emit) {
+    const settle = (what) => pushed.id && remember(pushed.id, what);
+    return {
+      onReply: (reply) => {
+        settle({ reply });
+        emit("reply", { ...toPageEvent(pushed), ...reply });
+      },
+      onLost: (error) => settle({ reason: (
+        /** @type {any} */
+        error.reason
+      ) })
+    };
+  }
+
+  // src/events/ownership.js
+  /** For whom the page acts: each event belongs to the person it was pushed by, and isn't sent for another. */
+  var Ownership = class {
+    /** @type {Owner} */
+    owner;
+    /** Whom the page was made for, if it knows that itself, and other names of theirs. */
+    #namesOfPage;
+    /** @param {string[]} namesOfPage */
+    constructor(namesOfPage2) {
+      this.#namesOfPage = namesOfPage2;
+      this.owner = this.ownerOfPage;
+    }
+    /** @returns {Owner} */
+    get ownerOfPage() {
+      return this.#namesOfPage[0] ?? null;
+    }
+    /** @param {QueuedEvent} queued */
+    isOwn(queued) {
+      return queued.owner === this.owner;
+    }
+    /** @param {QueuedEvent} queued */
+    isEarlyAndUnowned({ owner, isEarly }) {
+      return owner === null && isEarly;
+    }
+    /** Return whether an event from before the first join is of the person who has joined, as far as the page knows.
+     * @param {Owner} joined @param {QueuedEvent} queued */
+    isEarlyFor(joined, queued) {
+      const isOfPage = queued.owner === this.ownerOfPage && this.#namesOfPage.includes(joined ?? "");
+      return this.isEarlyAndUnowned(queued) || queued.isEarly && isOfPage;
+    }
+    /** Forget the other names: somebody else may be at the page by now. */
+    forgetAliases() {
+      this.#namesOfPage = this.#namesOfPage.slice(0, 1);
+    }
+  };
+
+  // src/events/limits.js
+  /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits of a queue */
+  /** Return whether an event may be added to others. @param {QueuedEvent} added @param {QueuedEvent[]} events @param {Limits} limits */
+  function hasRoomFor(added, events, { maxKept, maxKeptChars }) {
+    return events.length < maxKept && events.reduce((sum, { chars }) => sum + chars, added.chars) <= maxKeptChars;
+  }
+
+  // src/events/patience.js
+  /** How long a page waits for the response to an event. */
+  /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
+   * @param {PushOptions} options @param {() => void} giveUp @returns {() => void} */
+  function onImpatience({ signal, timeoutMs }, giveUp) {
+    const timer = timeoutMs === void 0 ? void 0 : setTimeout(giveUp, timeoutMs);
+    signal?.addEventListener("abort", giveUp, { once: true });
+    return () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", giveUp);
+    };
+  }
+
+  // src/events/state_changes.js
+  /** What becomes of a queue's events when the state is not as this page left it. */
+  /** Discard an event that the state doesn't contain: it contains none of those after it, which get new numbers.
+   * @param {EventQueue} queue @param {QueuedEvent | undefined} skipped @param {LostReason} reason */
+  function skip(queue, skipped, reason) {
+    if (skipped === void 0) return;
+    for (const queued of queue.events.slice(queue.events.indexOf(skipped) + 1)) queued.seq = null;
+    queue.discard([skipped], reason);
+  }
+  /** Discard events whose numbers are those of another page's events in the state, and all that were numbered after
+   * them. @param {EventQueue} queue @param {number} seq of the last event in the state @param {Line[]} lines */
+  function discardTaken(queue, seq, lines) {
+    const first = queue.events.findIndex((queued) => queued.isTakenIn(seq, lines));
+    if (first >= 0) queue.discard(queue.events.slice(first).filter((queued) => queued.seq !== null), "superseded");
+  }
+  /** Settle the events that a copied state is known to contain. @param {EventQueue} queue @param {Original} original */
+  function settleApplied(queue, { seq, lines, errors }) {
+    for (const queued of [...queue.events]) {
+      if (!queued.isAppliedIn(seq, lines)) continue;
+      queued.handleReply({ status: errors.includes(Number(queued.seq)) ? "error" : "ok", response: {} });
+      queue.remove([queued]);
+    }
+  }
+  /** Learn what other pages have made of this page's events.
+   * @param {EventQueue} queue @param {Map<string, StoredEvent>} stored @param {Map<string, Settled>} settled */
+  function learn(queue, stored, settled) {
+    for (const queued of [...queue.events]) {
+      const { seq, line, cuts } = stored.get(queued.id) ?? queued;
+      Object.assign(queued, { seq, line, cuts });
+      const { reply, reason } = settled.get(queued.id) ?? {};
+      if (reply) queued.handleReply(reply);
+      if (stored.has(queued.id) || queued.owner === null) continue;
+      if (reply) queue.remove([queued]);
+      else if (reason !== void 0 || queued.seq === null) queue.discard([queued], reason ?? "superseded");
+    }
+  }
+
+  // src/events/suspects.js
+  /** After how many cuts, or crashes of a server, an event that was next is given up. The close of a server that stops counts as half. */
+  var MAX_CUTS = 3;
+  /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
+  var Suspects = class {
+    #getEvents;
+    /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
+    #unanswered = [];
+    /** How much it seems that one of them is why. */
+    suspicion = 0;
+    /** Whether an event that is about to be given up waits, or waited, until the connection had held. */
+    #holds = false;
+    /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */
+    #tooLarge = null;
+    /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
+    constructor(getEvents) {
+      this.#getEvents = getEvents;
+    }
+    /** The first event without a reply, if connections were cut when it was next. */
+    get first() {
+      const first = this.#getEvents().find(({ isAnswered }) => !isAnswered);
+      return first !== void 0 && first.cuts > 0 ? first : void 0;
+    }
+    /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
+     * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
+    hold() {
+      this.#holds = !this.#holds && (this.first?.cuts ?? 0) >= MAX_CUTS - 1;
+      return this.#holds;
+    }
+    /** Begin anew, as there is a new connection. */
+    forgetUnanswered() {
+      this.#unanswered = [];
+      this.suspicion = 0;
+    }
+    /** Note which events were being sent on a connection that is lost. @param {number} suspicion */
+    noteUnanswered(suspicion) {
+      this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
+      this.suspicion = suspicion;
+    }
+    get largestBytes() {
+      return this.#largest?.sizeBytes ?? 0;
+    }
+    /** Note that the server closed the connection over the size of a message: of the largest that was being sent. */
+    blameLargest() {
+      this.#tooLarge = this.#largest ?? null;
+    }
+    get #largest() {
+      const sent = this.#unanswered.filter((queued) => this.#getEvents().includes(queued));
+      return sent.sort((one, other) => other.sizeBytes - one.sizeBytes).at(0);
+    }
+    /** Return, once, the event that seemed too large, unless the state contains it: the message may have been another.
+     * @param {number} seq of the last event in the state */
+    takeTooLarge(seq) {
+      const tooLarge = this.#tooLarge;
+      this.#tooLarge = null;
+      return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : void 0;
+    }
+    /** Return the next event if it has been next, and sent, when too many connections were cut.
+     * @param {number} seq of the last event in the state */
+    takeUndeliverable(seq) {
+      const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
+      if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return void 0;
+      if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return void 0;
+      next.cuts += this.suspicion;
+      return next.cuts >= MAX_CUTS ? next : void 0;
+    }
+  };
+
+  // src/events/event_queue.js
+  /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
+  var MAX_SAVED_AT_ONCE = 64;
+  var SAVE_AFTER_MS = 250;
+  /** The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
+   *
+   * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
+   * means for its events; a `Sender` sends them.
+   */
+  var EventQueue = class {
+    /** @type {QueuedEvent[]} */
+    events = [];
+    /** Stored events that nobody sees until their owner is known. @type {QueuedEvent[]} */
+    #setAside = [];
+    /** @type {Sender | null} */
+    #sender = null;
+    /** By whom this page's numbers are assigned in the current state. */
+    line = randomWord();
+    suspects = new Suspects(() => this.events);
+    #saveTimer = new Timer();
+    #durableSeq = 0;
+    #hasJoined = false;
+    #isClosed = false;
+    #storage;
+    #limits;
+    #ownership;
+    #emit;
+    /** @param {EventStorage} storage @param {Limits} limits @param {string[]} namesOfPage @param {Emit} emit */
+    constructor(storage, limits, namesOfPage2, emit) {
+      this.#storage = storage;
+      this.#limits = limits;
+      this.#ownership = new Ownership(namesOfPage2);
+      this.#emit = emit;
+      this.use(storage);
+    }
+    /** The events without a reply. */
+    get pending() {
+      return this.events.filter((queued) => !queued.isAnswered && this.#ownership.isOwn(queued));
+    }
+    /** The size of the largest event that awaits its reply; 0 if none does. */
+    get sentBytes() {
+      return Math.max(0, ...this.events.filter(({ stage }) => stage === "sent").map(({ sizeBytes }) => sizeBytes));
+    }
+    /** Whether events are sent now. */
+    get isSending() {
+      return this.#sender !== null;
+    }
+    /** Add an event, and return a promise for its reply.
+     * @param {string} event @param {Payload} payload @param {PushOptions} [options] */
+    add(event, payload, options = {}) {
+      /** @type {PageEvent} */
+      let copy;
+      try {
+        copy = copyEvent(event, payload);
+        checkPushOptions(options);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+      let stopClock = () => {
+      };
+      const reply = new Promise((resolve, reject) => {
+        const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
+        const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+        stopClock = onImpatience(options, () => this.#stopWaiting(queued));
+        if (options.signal?.aborted) queued.markLost("withdrawn");
+        else if (this.#isClosed) this.discard([queued], "left");
+        else if (!hasRoomFor(queued, [...this.#setAside, ...this.events], this.#limits)) this.discard([queued], "full");
+        else {
+          this.events.push(queued);
+          if (this.#sender) this.#sender.flush();
+          else this.saveSoon();
+        }
+      });
+      reply.then(stopClock, stopClock);
+      return reply;
+    }
+    /** Continue after the last event of a recovered state. Otherwise discard the events of the previous state, which
+     * must not be applied to a fresh one.
+     * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
+    handleJoin(outcome, seq, { lines = [], original } = {}) {
+      this.#dropForeign();
+      if (outcome === "recovered") {
+        skip(this, this.suspects.takeTooLarge(seq), "too_large");
+        discardTaken(this, seq, lines);
+        skip(this, this.suspects.takeUndeliverable(seq), "undeliverable");
+        this.requeueAfter(seq);
+      } else {
+        if (original) settleApplied(this, original);
+        // the state that was copied may have come from a duplicate of the tab, with the same early events
+        const isCopy = original !== void 0;
+        this.discard(this.events.filter(({ isEarly }) => isCopy || !isEarly), outcome);
+        if (this.#hasJoined) this.line = randomWord();
+      }
+      this.suspects.forgetUnanswered();
+      this.#durableSeq = seq;
+      this.releaseUpTo(seq);
+      this.#hasJoined = true;
+      for (const queued of this.events) queued.isEarly = false;
+      this.save();
+    }
+    /** Act for the person that the server has named. If the page continues its state under another name, after a login
+     * say, its events go with the state. Those that are set aside, which are of an earlier page, only go along if the
+     * server has named the same person by an alias.
+     * @param {Owner} named @param {boolean} continues @param {string[]} [aliases] */
+    setOwner(named, continues, aliases = []) {
+      const owner = named ?? this.#ownership.ownerOfPage;
+      const isAlias = (queued) => queued.owner !== null && aliases.includes(queued.owner);
+      const own = this.events.filter((queued) => continues || isAlias(queued) || this.#ownership.isEarlyFor(owner, queued));
+      for (const queued of [...own, ...this.#setAside.filter(isAlias)]) queued.owner = owner;
+      this.#ownership.owner = owner;
+      this.#takeBack();
+    }
+    /** Forget events that were pushed when nobody had joined: somebody else may be at the page by now. */
+    dropUnowned() {
+      this.#ownership.forgetAliases();
+      this.#drop(this.events.filter((queued) => this.#ownership.isEarlyAndUnowned(queued)));
+    }
+    /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
+    startSending(sender) {
+      this.#sender = sender;
+      sender.flush();
+    }
+    /** Read again what the tab's storage has, as this page may have slept while others continued its queue: an event is
+     * still there, or it was settled by another page, or its number tells. Those of other pages are sent by this one now.
+     * Return whether there is anything new.
+     * @param {boolean} isContinued whether another page has joined meanwhile: it may have another state, too */
+    readAgain(isContinued) {
+      const stored = new Map(this.#storage.load().map((each) => [each.id, each]));
+      if (isContinued) {
+        this.#durableSeq = 0;
+        this.#setAside = [];
+        learn(this, stored, this.#storage.loadSettled());
+      }
+      const known = new Set([...this.events, ...this.#setAside].map(({ id }) => id));
+      const others = [...stored.values()].filter(({ id }) => !known.has(id));
+      if (!isContinued && others.length === 0) return false;
+      for (const each of others) {
+        const queued = this.#orphan(each);
+        (this.#ownership.isOwn(queued) ? this.events : this.#setAside).push(queued);
+      }
+      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+      for (const queued of this.events) queued.stage = "queued";
+      this.save();
+      return true;
+    }
+    /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
+    stopSending(suspicion = 0) {
+      if (this.#sender) this.suspects.noteUnanswered(suspicion);
+      this.#sender?.stop();
+      this.#sender = null;
+      for (const queued of this.events) queued.stage = "queued";
+    }
+    /** Queue all later events again, or discard them if the next one is no longer here. @param {number} seq */
+    requeueAfter(seq) {
+      const later = this.events.filter((queued) => !queued.isUpTo(seq));
+      for (const queued of later) queued.stage = "queued";
+      const next = later[0]?.seq ?? this.#durableSeq + 1;
+      if (next > seq + 1) this.discard(later, "rolled_back");
+    }
+    /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
+    releaseUpTo(seq) {
+      this.#durableSeq = Math.max(this.#durableSeq, seq);
+      this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
+    }
+    /** @param {QueuedEvent[]} events */
+    remove(events) {
+      this.events = this.events.filter((queued) => !events.includes(queued));
+    }
+    /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
+    discard(events, reason) {
+      this.#drop(events.filter((queued) => !this.#ownership.isOwn(queued)));
+      const own = events.filter((queued) => this.#ownership.isOwn(queued));
+      this.remove(own);
+      if (reason === "full") this.saveSoon();
+      else this.save();
+      for (const queued of own) queued.markLost(reason);
+      if (own.length > 0) this.#emit("lost", { reason, events: own.map(toPageEvent) });
+    }
+    /** Discard all events, also those that were set aside. @param {LostReason} reason */
+    discardAll(reason) {
+      this.#setAside = [];
+      this.#storage.forgetSettled();
+      this.discard(this.events, reason);
+    }
+    /** Use the storage of a view that has its name now. @param {EventStorage} storage */
+    use(storage) {
+      this.#storage = storage;
+      this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+      this.#takeBack();
+      this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
+    }
+    /** Leave all events to the storage, and accept no more. */
+    handOver() {
+      this.stopSending();
+      this.save();
+      this.#isClosed = true;
+      const left = this.events;
+      this.#storage.leave(left);
+      this.events = [];
+      this.#setAside = [];
+      this.#storage = new EventStorage("", "none");
+      for (const queued of left) queued.markLost("closed");
+    }
+    /** Discard all events without a reply, and all that are added later. */
+    close() {
+      this.#isClosed = true;
+      this.events = this.events.filter(({ isAnswered }) => !isAnswered);
+      this.discardAll("left");
+    }
+    /** Store the events of those whose names are known: a later page must find out whether it may send them. */
+    save() {
+      this.#saveTimer.clear();
+      this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+      for (const queued of this.events) queued.isStored = true;
+    }
+    /** Store them now or, if that takes long, together with the next changes. */
+    saveSoon() {
+      if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
+      else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
+    }
+    /** Store what `saveSoon` has left. */
+    saveRest() {
+      if (this.#saveTimer.isSet) this.save();
+    }
+    /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
+     * @param {QueuedEvent} queued */
+    #stopWaiting(queued) {
+      if (queued.seq !== null) return queued.passTo(this.#orphanListener(queued));
+      this.remove([queued]);
+      this.save();
+      queued.markLost("withdrawn");
+    }
+    /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
+    #takeBack() {
+      if (this.#ownership.owner === null) return;
+      this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+      this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+    }
+    #dropForeign() {
+      if (this.#setAside.length > 0) this.#storage.forgetSettled();
+      this.#setAside = [];
+      this.#drop(this.events.filter((queued) => !this.#ownership.isOwn(queued)));
+    }
+    /** Remove events without reporting them. @param {QueuedEvent[]} events */
+    #drop(events) {
+      this.remove(events);
+      for (const queued of events) queued.markLost("owner");
+    }
+    /** Return an event of another page. @param {StoredEvent} stored */
+    #orphan(stored) {
+      return new QueuedEvent(stored, this.#orphanListener(stored));
+    }
+    /** @param {StoredEvent} pushed */
+    #orphanListener(pushed) {
+      const remember = (id, what) => this.#storage.settle(id, what);
+      return orphanListener(pushed, remember, this.#emit);
+    }
+  };
 
   // src/logger.js
   /** Return a function that writes to the page's logger, if it has one. What is written has no payload, token or URL.
@@ -1298,14 +1544,13 @@
   var TokenStore = class _TokenStore {
     /** @type {string | null} */
     #token = null;
-    /** @type {StorageKind} */
-    #storage;
     #key;
-    #receivedKey;
+    #stored;
+    #storedReceived;
     #received = 0;
     #isPresented = false;
-    /** What the browser's storage had when this page last wrote or read it. @type {string | null} */
-    #stored = null;
+    /** What the storage had when this page last wrote or read it. @type {string | null} */
+    #known = null;
     /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
     static forView(viewId, storage) {
       const name = `${storage} ${viewId}`;
@@ -1316,8 +1561,9 @@
     /** @param {string} viewId @param {StorageKind} storage */
     constructor(viewId, storage) {
       this.#key = keyOf(viewId);
-      this.#receivedKey = receivedKeyOf(viewId);
-      this.#storage = storage === "localStorage" ? "sessionStorage" : storage;
+      const kind = storage === "localStorage" ? "sessionStorage" : storage;
+      this.#stored = new StoredValue(kind, this.#key);
+      this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
       this.#load();
       /** Resolves when this tab's token is known, which takes time only with localStorage. */
       this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -1333,8 +1579,8 @@
     /** @param {string} token */
     save(token) {
       this.#token = token;
-      tryOrNull(() => this.#webStorage()?.setItem(this.#key, token));
-      this.#stored = this.#read();
+      this.#stored.write(token);
+      this.#known = this.#stored.read();
     }
     /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
     get received() {
@@ -1344,26 +1590,19 @@
     saveReceived(number) {
       if (number === this.#received) return;
       this.#received = number;
-      tryOrNull(() => this.#webStorage()?.setItem(this.#receivedKey, String(number)));
-    }
-    #readReceived() {
-      return Number(tryOrNull(() => this.#webStorage()?.getItem(this.#receivedKey))) || 0;
+      this.#storedReceived.write(String(number));
     }
     /** Take the token that another page of this tab has stored while this one slept. Return whether there is one, or
      * whether that page has removed it. What this page couldn't store, in a storage that is full, isn't another's. */
     readAgain() {
-      if (this.#read() === this.#stored) return false;
+      if (this.#stored.read() === this.#known) return false;
       this.#load();
       return true;
     }
-    #load() {
-      this.#token = this.#stored = this.#read();
-      this.#received = this.#readReceived();
-    }
     remove() {
       this.#token = null;
-      tryOrNull(() => this.#webStorage()?.removeItem(this.#key));
-      this.#stored = this.#read();
+      this.#stored.write(null);
+      this.#known = this.#stored.read();
       this.saveReceived(0);
     }
     /**
@@ -1375,7 +1614,7 @@
       const release = await acquirePageLock(this.#key).catch(() => null);
       if (this.#isPresented || this.#token !== null) return release?.();
       if (release === null) return;
-      this.#storage = "localStorage";
+      this.#use("localStorage");
       this.#load();
     }
     /**
@@ -1385,9 +1624,10 @@
      * @returns {Promise<boolean> | null}
      */
     regain() {
-      if (this.#storage !== "localStorage") return null;
-      const before = this.#stored;
-      this.#storage = "sessionStorage";
+      if (this.#stored.kind !== "localStorage") return null;
+      const before = this.#known;
+      this.#use("sessionStorage");
+      this.#known = this.#stored.read();
       this.#isPresented = false;
       const regained = acquirePageLock(this.#key).catch(() => null).then((release) => this.#handleLock(release, before));
       this.ready = regained.then(() => {
@@ -1396,10 +1636,10 @@
     }
     /** @param {(() => void) | null} release @param {string | null} before what was stored when this tab was the owner */
     #handleLock(release, before) {
-      if (release) this.#storage = "localStorage";
-      const isContinued = release !== null && this.#read() !== before;
+      if (release) this.#use("localStorage");
+      const isContinued = release !== null && this.#stored.read() !== before;
       if (isContinued && this.#isPresented) {
-        this.#storage = "sessionStorage";
+        this.#use("sessionStorage");
         release();
       } else if (isContinued) {
         this.#load();
@@ -1408,25 +1648,61 @@
       if (this.#token !== null) this.save(this.#token);
       return false;
     }
-    #read() {
-      return tryOrNull(() => this.#webStorage()?.getItem(this.#key)) || null;
+    /** @param {StorageKind} kind */
+    #use(kind) {
+      this.#stored.kind = this.#storedReceived.kind = kind;
     }
-    /** @returns {Storage | null} */
-    #webStorage() {
-      return this.#storage === "none" ? null : globalThis[this.#storage];
+    /** Take what the storage has. */
+    #load() {
+      this.#token = this.#known = this.#stored.read();
+      this.#received = Number(this.#storedReceived.read()) || 0;
+    }
+  };
+
+  // src/view.js
+  /** A view's own events. What else `on` hears was pushed by the server. */
+  var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
+  /** What a page hears of a view: its own events, and those that the server pushes. */
+  var View = class extends EventTarget {
+    #pushed = new EventTarget();
+    /**
+     * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
+     * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+     * @template {keyof ViewEvents} T
+     * @overload
+     * @param {T} type
+     * @param {(detail: ViewEvents[T]) => void} callback
+     * @returns {() => void}
+     */
+    /**
+     * @overload
+     * @param {string} type
+     * @param {(payload: any) => void} callback
+     * @returns {() => void}
+     */
+    /** @param {string} type @param {(detail: any) => void} callback @returns {() => void} */
+    on(type, callback) {
+      return listen(OWN_EVENTS.includes(type) ? this : this.#pushed, type, callback);
+    }
+    /** Call a function with the payload of each event of this name that the server pushes, also if a view has an event of
+     * that name itself. Return a function that ends that.
+     * @param {string} event @param {(payload: any) => void} callback @returns {() => void} */
+    onPushed(event, callback) {
+      return listen(this.#pushed, event, callback);
+    }
+    /** Dispatch an event of the view's own. @param {string} type @param {unknown} detail */
+    tell(type, detail) {
+      this.dispatchEvent(new CustomEvent(type, { detail }));
+    }
+    /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
+    heard(event, payload) {
+      this.#pushed.dispatchEvent(new CustomEvent(event, { detail: payload }));
     }
   };
 
   // src/recovery.js
-  /** Outcomes after which the state may still be recovered: a page that has shown a token sends nothing until a later
-   * join does so, or until it has waited for long enough. */
-  var RETRY_OUTCOMES = ["version", "unavailable"];
-  /** How long a page waits for its state at most. */
-  var MAX_WAIT_MS = 6e4;
   /** Outcomes by which the server tells that the token is this person's. */
   var CONTINUING_OUTCOMES = ["recovered", "copied"];
-  /** The view's own events. What else `on` hears was pushed by the server. */
-  var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
   /**
    * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
    *
@@ -1435,7 +1711,7 @@
    * pushes of the server are gone.
    * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
    */
-  var Recovery = class extends EventTarget {
+  var Recovery = class extends View {
     #tokens;
     #queue;
     #storage;
@@ -1443,24 +1719,19 @@
     /** The token in the page's HTML, until a join has used it. @type {string | null} */
     #pageToken = null;
     #listeners = new AbortController();
-    #timeoutMs;
-    #rejoinAfterMs;
-    /** @type {Transport | null} */
-    #transport = null;
-    #rejoinTimer = new Timer();
-    #retries = 0;
+    #delivery;
+    #rejoins;
     #isForgotten = false;
     /** Whether the view belongs to the next one now. */
     #isClosed = false;
     /** Whether the last join had a token. */
     #showsToken = false;
-    /** Until when to wait for the state. @type {number | null} */
-    #waitUntil = null;
     /** Counts what happens to the connection. */
     #changes = 0;
     #isActive;
-    #pushed = new EventTarget();
     #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
+    /** Whether the page is on a state that it will not go on with. */
+    #isWaiting = false;
     /** @type {Log} */
     #log;
     /** @type {number | null} */
@@ -1479,10 +1750,7 @@
       const given = checkOptions("Recovery", options);
       // half of what browsers allow, as the page may use the same storage
       const { storage = "sessionStorage", maxKept = 1e3, maxKeptChars = 25e5 } = given;
-      const limits = { maxKept, maxKeptChars };
       this.#log = logTo(given.logger);
-      this.#timeoutMs = given.timeoutMs ?? 1e4;
-      this.#rejoinAfterMs = given.rejoinAfterMs ?? rejoinAfterMs;
       this.#storage = storage;
       if (viewId !== null) openView(viewId, this);
       this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
@@ -1490,14 +1758,13 @@
         if (type === "lost") this.#log("warn", "events lost", { reason: detail.reason, count: detail.events.length });
         this.tell(type, detail);
       };
-      this.#queue = new EventQueue(
-        new EventStorage(viewId ?? "", viewId === null ? "none" : storage),
-        limits,
-        namesOfPage(given.owner),
-        emit
-      );
+      const events = new EventStorage(viewId ?? "", viewId === null ? "none" : storage);
+      this.#queue = new EventQueue(events, { maxKept, maxKeptChars }, namesOfPage(given.owner), emit);
+      const isJoined = () => this.status === "connected";
+      this.#delivery = new Delivery(this.#queue, given.rejoinAfterMs ?? rejoinAfterMs, given.timeoutMs ?? 1e4, isJoined);
+      this.#rejoins = this.#delivery.rejoins;
       const acknowledge = (payload) => {
-        this.#transport?.send("recovery:received", payload, () => {
+        this.#delivery.transport?.send("recovery:received", payload, () => {
         });
       };
       this.#pushes = new ReceivedPushes(() => this.#tokens, acknowledge, () => this.tell("missed", {}));
@@ -1532,7 +1799,7 @@
     /** @param {boolean} isContinued whether another page may have continued the state */
     #handleContinued(isContinued) {
       if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
-      if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#transport?.rejoin();
+      if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
     }
     get token() {
       return this.#tokens.token;
@@ -1547,35 +1814,10 @@
     get connection() {
       return this.#connectionState.current;
     }
-    /**
-     * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
-     * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
-     * @template {keyof ViewEvents} T
-     * @overload
-     * @param {T} type
-     * @param {(detail: ViewEvents[T]) => void} callback
-     * @returns {() => void}
-     */
-    /**
-     * @overload
-     * @param {string} type
-     * @param {(payload: any) => void} callback
-     * @returns {() => void}
-     */
-    /** @param {string} type @param {(detail: any) => void} callback @returns {() => void} */
-    on(type, callback) {
-      return listen(OWN_EVENTS.includes(type) ? this : this.#pushed, type, callback);
-    }
-    /** Call a function with the payload of each event of this name that the server pushes, also if a view has an event of
-     * that name itself. Return a function that ends that.
-     * @param {string} event @param {(payload: any) => void} callback @returns {() => void} */
-    onPushed(event, callback) {
-      return listen(this.#pushed, event, callback);
-    }
     /** Pass on an event that the server has pushed. @param {string} event @param {unknown} payload */
     heard(event, payload) {
-      const detail = this.receive(payload);
-      if (detail !== null) this.#pushed.dispatchEvent(new CustomEvent(event, { detail }));
+      const told = this.receive(payload);
+      if (told !== null) super.heard(event, told);
     }
     /** The size of the largest event that awaits its reply; 0 if none does. */
     get sentBytes() {
@@ -1585,7 +1827,7 @@
      * rejects with an EventError if there is none.
      * @param {string} event @param {Payload} [payload] @param {PushOptions} [options] @returns {Promise<Payload>} */
     push(event, payload = {}, options = {}) {
-      if (this.#retries > 0 && !this.#rejoinTimer.isSet) this.#scheduleRejoin(this.#retries);
+      if (this.#rejoins.tries > 0 && !this.#rejoins.isScheduled) this.#delivery.rejoin(this.#rejoins.tries);
       return this.#queue.add(event, payload, options);
     }
     /** Send an event now or not at all, for what the next one replaces: a cursor, "is typing". It is neither numbered
@@ -1593,10 +1835,7 @@
      * for its state, or has more to send than the line takes.
      * @param {string} event @param {Payload} [payload] @returns {boolean} */
     pushVolatile(event, payload = {}) {
-      const copy = copyEvent(event, payload);
-      if (!this.#queue.isSending || this.#transport?.isBusy?.()) return false;
-      return this.#transport?.send(copy.event, copy.payload, () => {
-      }) ?? false;
+      return this.#delivery.sendNow(copyEvent(event, payload));
     }
     /** Remove the token and discard all events: the next join starts with a fresh state. */
     forget() {
@@ -1615,13 +1854,14 @@
     close() {
       this.#stop();
       this.#isClosed = true;
-      this.#rejoinTimer.clear();
+      this.#rejoins.stop();
       this.#queue.handOver();
     }
     #stop() {
       closeView(this);
       this.#listeners.abort();
       this.#connectionState.stop();
+      this.#delivery.sharedSocket?.remove(this.#queue);
     }
     /** Close, as the page has made another `Recovery` for this view. */
     giveWay() {
@@ -1631,7 +1871,7 @@
     }
     /** Use a transport for events from the next join on. @param {Transport} transport */
     carry(transport) {
-      this.#transport = transport;
+      this.#delivery.transport = transport;
     }
     /**
      * Return a channel of the npm `phoenix` client that sends the token with every join, and that `push` of this object
@@ -1643,15 +1883,15 @@
       this.beginWith(topic);
       // the page continues with its fresh state, which another join would replace
       const onPush = () => {
-        if (this.#retries > 0 && this.#queue.events.length === 0) this.#rejoinTimer.clear();
+        if (this.#rejoins.tries > 0 && this.#queue.events.length === 0) this.#rejoins.stop();
       };
-      shareSocket(socket, this.#queue);
+      this.#delivery.sharedSocket = SharedSocket.of(socket);
       return phoenixChannel(this, socket.channel(topic, () => this.joinPayload(params)), onPush);
     }
     /** Record that a connection or a join is being tried. */
     connecting() {
       this.#changes += 1;
-      this.#queue.stopSending();
+      this.#delivery.stop();
       this.#offlineSince ??= performance.now();
       this.#connectionState.markTrying();
       this.#setStatus("connecting");
@@ -1665,8 +1905,8 @@
       const given = typeof params === "function" ? params() : params;
       if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
       const payload = { ...given };
-      if (this.#transport !== null) payload._line = this.#queue.line;
-      if (this.#transport?.takesPushes) payload._recv = this.#pushes.newest;
+      if (this.#delivery.transport !== null) payload._line = this.#queue.line;
+      if (this.#delivery.transport?.takesPushes) payload._recv = this.#pushes.newest;
       return token === null ? payload : { ...payload, _recovery: token };
     }
     /** Handle a join's ok reply. Return it without `_recovery`. @param {Payload | null} [reply] @returns {Payload} */
@@ -1674,9 +1914,10 @@
       const { _recovery, ...response } = reply ?? {};
       const { outcome = null, ttl = null, token, seq = 0, owner = null, aliases = [], missed = false, ...told } = _recovery ?? {};
       const elapsedMs = performance.now() - (this.#offlineSince ?? performance.now());
-      const isWaiting = this.#mustWait(outcome);
+      const isWaiting = this.#rejoins.mustWait(outcome, this.#showsToken);
       this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
       const changes = this.#changes;
+      this.#isWaiting = isWaiting;
       this.#offlineSince = null;
       this.keep({ token });
       if (!isWaiting) this.#pageToken = null;
@@ -1692,26 +1933,17 @@
       // the page may have closed the connection in a listener
       if (changes === this.#changes && !wasConnected) this.tell("status", "connected");
       if (changes !== this.#changes) return response;
-      if (isWaiting) this.#scheduleRejoin(++this.#retries);
-      else this.#startSending(seq, outcome !== null, "lines" in told);
+      if (isWaiting) this.#delivery.rejoin(++this.#rejoins.tries);
+      else this.#delivery.start(seq, outcome !== null, "lines" in told);
       return response;
-    }
-    /** Return whether to wait for the state that the shown token stands for. @param {Outcome | null} outcome */
-    #mustWait(outcome) {
-      if (!RETRY_OUTCOMES.includes(outcome ?? "")) {
-        this.#waitUntil = null;
-        return false;
-      }
-      this.#waitUntil ??= performance.now() + MAX_WAIT_MS;
-      return this.#showsToken && performance.now() < this.#waitUntil;
     }
     /** Record that the connection or the channel is lost. @param {number} [closeCode] of the WebSocket, if known
      * @param {number | null} [nextDelayMs] how long until the next try, if known; null if there is none
      * @param {boolean} [isBlamed] whether it may have been closed over the size of an event of this view */
     dropped(closeCode, nextDelayMs, isBlamed = true) {
       this.#changes += 1;
-      this.#rejoinTimer.clear();
-      this.#queue.stopSending(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
+      this.#rejoins.stop();
+      this.#delivery.stop(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
       if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
       this.#offlineSince ??= performance.now();
       this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
@@ -1724,35 +1956,11 @@
       if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
       if (owner) this.#queue.setOwner(owner, true);
     }
-    /** Take a push of the server. Return what to tell the page of it, or null if it was told already. A transport that has
-     * each push pass through here says so (`takesPushes`). @param {any} payload */
+    /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
+     * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+     * @param {any} payload */
     receive(payload) {
-      return this.#pushes.receive(payload);
-    }
-    /** Dispatch an event. @param {string} type @param {unknown} detail */
-    tell(type, detail) {
-      this.dispatchEvent(new CustomEvent(type, { detail }));
-    }
-    /** Start to send events. @param {number} seq @param {boolean} isNumbered @param {boolean} hasLines */
-    #startSending(seq, isNumbered, hasLines) {
-      this.#retries = 0;
-      if (this.#transport === null) return;
-      const send = this.#transport.send.bind(this.#transport);
-      const rejoin = () => {
-        this.#queue.stopSending();
-        this.#scheduleRejoin(1);
-      };
-      const { isBusy, probe } = this.#transport;
-      const options = { send, rejoin, isBusy, probe, seq, isNumbered, hasLines, timeoutMs: this.#timeoutMs };
-      this.#queue.startSending(new Sender(this.#queue, options));
-    }
-    /** @param {number} tries */
-    #scheduleRejoin(tries) {
-      const transport = this.#transport;
-      if (transport === null || this.status !== "connected") return;
-      const remainingMs = this.#waitUntil === null ? Infinity : this.#waitUntil - performance.now();
-      const ms = Math.max(0, Math.min(this.#rejoinAfterMs(tries), remainingMs));
-      this.#rejoinTimer.set(ms, () => transport.rejoin());
+      return this.#isWaiting ? null : this.#pushes.receive(payload);
     }
     /** @param {Status} status */
     #setStatus(status) {
@@ -1797,10 +2005,13 @@
      */
     watch(liveSocket) {
       const socket = liveSocket.getSocket();
+      SharedSocket.of(socket);
       const make = socket.channel.bind(socket);
       socket.channel = (topic, params) => {
         const channel = make(topic, params);
+        const markJoined = keepCounting(channel.rejoinTimer);
         channel.onMessage = (event, payload) => {
+          if (event === "phx_reply" && payload?.status === "ok") markJoined();
           if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
           return payload;
         };
@@ -2077,11 +2288,8 @@
     /** Tries since a connection has held. */
     #tries = 0;
     #refusals = new Refusals();
-    /** Topics that join one after the other. @type {Topic[]} */
-    #toJoin = [];
-    /** Whose events are being sent alone, to find out over whose the connection is cut. @type {Topic | undefined} */
-    #tested;
-    #isCareful = false;
+    /** @type {Turns<Topic>} */
+    #turns = new Turns();
     #deadline;
     #timer = new Timer();
     #heartbeat;
@@ -2112,6 +2320,10 @@
     get topics() {
       return [...this.#topics.values()];
     }
+    /** Those that may join. */
+    get #ready() {
+      return this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
+    }
     // Topics
     /** @param {Topic} topic */
     add(topic) {
@@ -2126,15 +2338,14 @@
     }
     /** Close the connection if nobody wants it any more. @param {Topic} topic that doesn't */
     release(topic) {
-      if (!this.topics.some(({ isWanted }) => isWanted)) this.disconnect();
-      else if (topic === this.#tested) this.#joinNext();
+      if (this.topics.some(({ isWanted }) => isWanted)) this.#turns.leave(topic);
+      else this.disconnect();
     }
     /** Join a topic, now or when the connection is open. @param {Topic} topic */
     request(topic) {
       if (!topic.isWanted || !topic.isIdle) return;
       if (!this.isOpen) return this.#open();
-      if (this.#tested === void 0) topic.join();
-      else if (!this.#toJoin.includes(topic)) this.#toJoin.push(topic);
+      this.#turns.take(topic, () => topic.join());
     }
     /** Whether there are no others. @param {Topic} topic */
     isOnly(topic) {
@@ -2146,12 +2357,8 @@
     }
     /** Note that a topic has joined, or was refused, or that its events have replies. @param {Topic} topic */
     settle(topic) {
-      if (topic === this.#tested && topic.view.sentBytes === 0) this.#joinNext();
-    }
-    #joinNext() {
-      this.#tested = this.#toJoin.shift();
-      if (this.#tested === void 0) this.#isCareful = false;
-      else this.#tested.join();
+      if (!topic.isWorking) this.#turns.leave(topic);
+      else if (topic.view.sentBytes === 0) this.#turns.pass(topic);
     }
     // Connection
     /** Connect, also for topics that the server has ended. @param {Topic} [only] */
@@ -2197,7 +2404,7 @@
       return ref;
     }
     #open() {
-      const topics = this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
+      const topics = this.#ready;
       if (!this.#shouldConnect || this.#attempt !== null || topics.length === 0) return;
       const attempt = {};
       this.#attempt = attempt;
@@ -2240,9 +2447,7 @@
       this.#timer.clear();
       this.#deadline.meet();
       this.#heartbeat.start();
-      this.#toJoin = this.topics.filter(({ isWanted, isPrepared }) => isWanted && isPrepared);
-      if (this.#isCareful) return this.#joinNext();
-      for (const topic of this.#toJoin.splice(0)) topic.join();
+      for (const topic of this.#ready) this.#turns.take(topic, () => topic.join());
     }
     /** @param {unknown} data */
     #handleFrame(data) {
@@ -2286,18 +2491,14 @@
         webSocket.onopen = webSocket.onmessage = webSocket.onclose = null;
         webSocket.close(closeCode);
       }
-      this.#toJoin = [];
-      this.#tested = void 0;
+      this.#turns.clear();
       this.#tellLost(lostCode, nextDelayMs);
     }
-    /** Tell the topics that the connection is lost. If that may be over an event and several views had sent some, they
-     * send them one view after the other next time: those of one must not be given up over those of another.
-     * @param {number} code @param {number | null} nextDelayMs */
+    /** Tell the topics that the connection is lost. @param {number} code @param {number | null} nextDelayMs */
     #tellLost(code, nextDelayMs) {
       const topics = this.topics;
       const sizes = topics.map(({ view }) => view.sentBytes);
-      const busy = sizes.filter((bytes) => bytes > 0).length;
-      this.#isCareful = nextDelayMs !== null && suspicionOf(code) > 0 && busy > (this.#isCareful ? 0 : 1);
+      if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
       const largest = topics[sizes.indexOf(Math.max(...sizes))];
       for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
     }
@@ -2311,8 +2512,6 @@
   };
 
   // src/connection/topic.js
-  /** How long a view has to stay joined until its connection counts as good. */
-  var GOOD_AFTER_MS = 5e3;
   /** @typedef {{ timeoutMs: number, rejoinAfterMs: Backoff, log: Log }} TopicOptions */
   /** Return the params that a page gives for a join. @param {any} params @returns {Payload} */
   function checkParams(params = {}) {

@@ -40,6 +40,19 @@ def remove_expired(
         yield removed
 
 
+def in_turns(
+    steps: Iterator[int], database: str, errors: Callable[[], AbstractContextManager[None]]
+) -> Iterator[int]:
+    """Take further steps of a clean-up, with the same pauses, which count for nothing."""
+    turns = _WriterTurns(is_needed=connections[database].vendor == "sqlite")
+    is_over = False
+    while not is_over:
+        turns.yield_lock()
+        with errors():
+            is_over = next(steps, None) is None
+        yield 0
+
+
 class _WriterTurns:
     """Pauses in which other writers get SQLite's only lock.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
-from recovery_app.exceptions import StorageError, StorageUnavailable
+from recovery_app.exceptions import StorageError, StorageUnavailable, TransactionConflict
 from recovery_app.storages.causes import describe_database_error
 from recovery_app.storages.system_checks import as_mapping
 
@@ -15,6 +16,24 @@ _READ_ONLY_STATE = "25006"
 """PostgreSQL's code for a write in a read-only transaction."""
 _READ_ONLY_NUMBERS = (1290, 1792, 1836)
 """Those of MySQL and MariaDB: ``--read-only``, a read-only transaction, read-only mode."""
+_CONFLICT_STATES = ("40001", "40P01")
+"""PostgreSQL's codes for a transaction that can't go on beside another: changed rows, deadlock."""
+_CONFLICT_NUMBERS = (1213, 1020)
+"""Those of MySQL and MariaDB: a deadlock, a row that was changed."""
+
+
+def run_again(publish: Callable[[], None], attempts: int, storage: str) -> None:
+    """Publish, again where that conflicts with another transaction; the last time, say so."""
+    for attempts_left in reversed(range(attempts)):
+        try:
+            publish()
+        except DatabaseError as error:
+            if not _is_conflict(error):
+                raise
+            if not attempts_left:
+                raise TransactionConflict(storage, cause=describe_database_error(error)) from error
+        else:
+            return
 
 
 @contextmanager
@@ -35,13 +54,24 @@ def translated_errors(storage: str, operation: str, alias: str) -> Iterator[None
         raise StorageError(message, cause=cause, address=address) from error
 
 
+def _is_conflict(error: DatabaseError) -> bool:
+    """Return whether a transaction can't go on beside another one, and goes well on its own."""
+    state, number = _codes_of(error)
+    return state in _CONFLICT_STATES or number in _CONFLICT_NUMBERS
+
+
 def _is_read_only(error: Exception) -> bool:
     """Return whether a server refuses all writes, as a primary does after a failover."""
+    state, number = _codes_of(error)
+    return state == _READ_ONLY_STATE or number in _READ_ONLY_NUMBERS
+
+
+def _codes_of(error: Exception) -> tuple[str | None, Any]:
+    """Return PostgreSQL's code of an error, and the number that MySQL has for one."""
     cause = error.__cause__
     number = cause.args[0] if cause is not None and cause.args else None
     # The attribute of psycopg, and that of psycopg2.
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state == _READ_ONLY_STATE or number in _READ_ONLY_NUMBERS
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None), number
 
 
 def _leave_server(alias: str) -> None:

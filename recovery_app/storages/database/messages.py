@@ -7,21 +7,37 @@ order in which they are committed, without gaps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from django.apps import apps
-from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db import connections, transaction
+from django.db.models import QuerySet
 
+from recovery_app.clock import MICROSECONDS
+from recovery_app.storages.database.appending import append, begin
+from recovery_app.storages.database.postgresql import PostgreSQLLog
 from recovery_app.storages.messages import MAX_MESSAGES, MESSAGE_SECONDS, Messages, number_of
 
 if TYPE_CHECKING:
     from recovery_app.models import StoredGroup, StoredMessage
 
-TRIM_EVERY = 64
+    Rows = QuerySet[StoredMessage]
+
+TRIM_EVERY = 256
+"""After how many messages of a group those are removed that are too many."""
+REMOVED_AT_ONCE = 500
 MAX_NAMES = 500
 """How many groups one statement names."""
+GROUP_SECONDS = 7 * 24 * 60 * 60
+"""How long the row of a group is kept that nobody publishes to and no page is in."""
+USE_SECONDS = 24 * 60 * 60
+"""How often it is noted that pages are in a group which nobody publishes to."""
+NOTED_AT_ONCE = 50
+ROWS_EVERY_SECONDS = 60 * 60
+"""How often a process looks for the rows of groups that aren't used."""
 
 
 class DatabaseMessages:
@@ -29,6 +45,13 @@ class DatabaseMessages:
 
     def __init__(self, database: str) -> None:
         self._database = database
+        self._postgresql = PostgreSQLLog(database)
+        self._next_removal_us = 0
+
+    @property
+    def tables(self) -> tuple[QuerySet[StoredGroup], Rows]:
+        """All groups, and all messages."""
+        return self._groups, self._messages
 
     @property
     def _groups(self) -> QuerySet[StoredGroup]:
@@ -37,75 +60,118 @@ class DatabaseMessages:
         return model._default_manager.using(self._database)
 
     @property
-    def _messages(self) -> QuerySet[StoredMessage]:
+    def _messages(self) -> Rows:
         model: type[StoredMessage] = apps.get_model("recovery_app", "StoredMessage")
         return model._default_manager.using(self._database)
 
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether somebody else ends the transaction of this thread's next query."""
+        connection = connections[self._database]
+        return connection.in_atomic_block or not connection.get_autocommit()
+
     def append(self, group: str, data: bytes, now_us: int, published: Callable[[], None]) -> None:
         """Publish a message, with the transaction if there is one."""
-        with transaction.atomic(using=self._database):
-            number = self._next_number(group, now_us)
-            message = self._messages.model(
-                group=group, number=number, data=data, published_us=now_us
-            )
-            self._messages.bulk_create([message])
-            if number % TRIM_EVERY == 0:
-                old = self._messages.filter(group=group, number__lte=number - MAX_MESSAGES)
-                old._raw_delete(self._database)
+        connection = connections[self._database]
+        if connection.vendor == "postgresql":
+            number = self._postgresql.append(group, data, now_us)
+        else:
+            number = append(self._groups, self._messages, group, data, now_us)
+        if not connection.in_atomic_block and not connection.get_autocommit():
+            # Django isn't told when this transaction ends: the next poll sees its message.
+            return
+        if number % TRIM_EVERY == 0:
+            # Behind the transaction, which others wait for.
+            trim = partial(self._trim, group, number)
+            transaction.on_commit(trim, using=self._database, robust=True)
         transaction.on_commit(published, using=self._database)
+        if connection.vendor == "postgresql":
+            transaction.on_commit(self._postgresql.notify, using=self._database, robust=True)
 
     def newest(self, group: str, now_us: int) -> str:
         """Return the number of the newest message, where the log is begun if need be."""
         number = self._number(group)
         if number is None:
-            self._begin(group, now_us)
+            begin(self._groups, group, now_us)
             number = self._number(group)
-        return str(number)
+        # A transaction that reads one state of the database sees no row that is newer. Before
+        # the first message, it has missed whatever there is.
+        return str(number or 0)
 
     def read(self, group: str, after: str, limit: int) -> Messages:
         """Return the first messages behind a number."""
-        newest, position = self._number(group), number_of(after)
+        position = number_of(after)
+        found = self._read(group, position, limit)
+        if found and found[0][0] == position + 1:
+            return _messages_of(found, is_complete=True)
+        newest = self._number(group)
         if newest == position:
             return Messages([])
         # The group began anew where it has fewer messages than the page has had.
         is_known = newest is not None and newest > position
-        rows = self._messages.filter(group=group).order_by("number")
-        if is_known:
-            rows = rows.filter(number__gt=position)
-        found = [(row.number, bytes(row.data)) for row in rows[:limit]]
+        found = self._read(group, position if is_known else -1, limit)
         is_complete = is_known and bool(found) and found[0][0] == position + 1
-        return Messages([(str(number), data) for number, data in found], is_complete)
+        return _messages_of(found, is_complete=is_complete)
 
-    def changed(self, positions: dict[str, str]) -> list[str]:
+    def changed(self, positions: dict[str, str], now_us: int) -> list[str]:
         """Return which groups have another newest number than these, by a query for each 500."""
-        names, newest = list(positions), {}
+        names, newest, unnoted = list(positions), {}, []
+        noted_us = now_us - USE_SECONDS * MICROSECONDS
         for start in range(0, len(names), MAX_NAMES):
             rows = self._groups.filter(name__in=names[start : start + MAX_NAMES])
-            newest.update(
-                {name: str(number) for name, number in rows.values_list("name", "newest")}
-            )
+            for name, number, used_us in rows.values_list("name", "newest", "used_us"):
+                newest[name] = str(number)
+                if used_us < noted_us:
+                    unnoted.append(name)
+        for name in unnoted[:NOTED_AT_ONCE]:
+            # One by one: who locks two rows can wait for somebody who waits for the first.
+            self._groups.filter(name=name, used_us__lt=noted_us).update(used_us=now_us)
         return [group for group, number in positions.items() if newest.get(group) != number]
 
-    def cleanup(self, now_us: int) -> None:
-        """Remove messages that are too old."""
-        limit_us = now_us - MESSAGE_SECONDS * 1_000_000
-        self._messages.filter(published_us__lt=limit_us)._raw_delete(self._database)
+    def cleanup(self, now_us: int, *, all_rows: bool = False) -> Iterator[int]:
+        """Remove messages that are too old, and rows of groups that aren't used, step by step.
 
-    def _next_number(self, group: str, now_us: int) -> int:
-        row = self._groups.filter(name=group)
-        if not row.update(newest=F("newest") + 1):
-            self._begin(group, now_us)
-            row.update(newest=F("newest") + 1)
-        return row.values_list("newest", flat=True).get()
+        Such rows are looked for once an hour, unless ``all_rows`` says now.
+        """
+        too_old = self._messages.filter(published_us__lt=now_us - MESSAGE_SECONDS * MICROSECONDS)
+        while removed := self._remove(too_old.order_by("published_us")):
+            yield removed
+        if all_rows or now_us >= self._next_removal_us:
+            self._next_removal_us = now_us + ROWS_EVERY_SECONDS * MICROSECONDS
+            yield from self._remove_groups(now_us - GROUP_SECONDS * MICROSECONDS)
+
+    def _remove_groups(self, limit_us: int) -> Iterator[int]:
+        unused = self._groups.filter(used_us__lt=limit_us)
+        while names := list(unused.values_list("name", flat=True)[:MAX_NAMES]):
+            # One by one, as above; who has published meanwhile keeps the row.
+            yield sum(unused.filter(name=name)._raw_delete(self._database) for name in names)
+
+    def _trim(self, group: str, number: int) -> None:
+        surplus = self._messages.filter(group=group, number__lte=number - MAX_MESSAGES)
+        while self._remove(surplus.order_by("number")) == REMOVED_AT_ONCE:
+            pass
+
+    def _remove(self, rows: Rows) -> int:
+        """Remove the first rows, in the order of their keys, as everybody does."""
+        keys = sorted(rows.values_list("pk", flat=True)[:REMOVED_AT_ONCE])
+        if not keys:
+            return 0
+        self._messages.filter(pk__in=keys)._raw_delete(self._database)
+        return len(keys)
 
     def _number(self, group: str) -> int | None:
         return self._groups.filter(name=group).values_list("newest", flat=True).first()
 
-    def _begin(self, group: str, now_us: int) -> None:
-        """Make the row of a group, with a number above all that it ever had."""
-        try:
-            with transaction.atomic(using=self._database):
-                self._groups.bulk_create([self._groups.model(name=group, newest=now_us)])
-        except IntegrityError:
-            # Somebody else has.
-            return
+    def _read(self, group: str, position: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return messages behind a position, up to the first that a clean-up has left out."""
+        rows = self._messages.filter(group=group, number__gt=position).order_by("number")
+        found = [
+            (number, bytes(data)) for number, data in rows.values_list("number", "data")[:limit]
+        ]
+        first = found[0][0] if found else 0
+        together = takewhile(lambda each: each[1][0] == first + each[0], enumerate(found))
+        return [row for _, row in together]
+
+
+def _messages_of(found: list[tuple[int, bytes]], *, is_complete: bool) -> Messages:
+    return Messages([(str(number), data) for number, data in found], is_complete)

@@ -42,7 +42,7 @@ from recovery_app.fencing import (
 from recovery_app.snapshots import Header
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage
 from recovery_app.storages.browsing import SORTABLE
-from recovery_app.storages.database import cleanup
+from recovery_app.storages.database import cleanup, group_listing
 from recovery_app.storages.database.checks import check_database
 from recovery_app.storages.database.columns import (
     allowed_by_fence,
@@ -58,17 +58,21 @@ from recovery_app.storages.database.columns import (
     unreadable,
 )
 from recovery_app.storages.database.deadlines import Deadlines
-from recovery_app.storages.database.errors import translated_errors
+from recovery_app.storages.database.errors import run_again, translated_errors
 from recovery_app.storages.database.journal import DatabaseJournal
+from recovery_app.storages.database.listening import ListeningWatch, can_listen
 from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
-from recovery_app.storages.messages import Messages
+from recovery_app.storages.messages import Messages, MessageWatch
 from recovery_app.values import (
+    GroupInfo,
+    GroupPage,
     Incident,
     IncidentPage,
     IncidentQuery,
     JournalLimits,
+    LoggedMessage,
     Page,
     Query,
     Sample,
@@ -93,11 +97,15 @@ class DatabaseStorage(Storage):
 
     ``timeout``: the seconds that an asynchronous call may take, after which it is told as an
     outage. It can't end the thread that waits: that is for the database's own time limits.
+
+    ``listen``: the alias by which to listen for messages of durable groups on PostgreSQL, past
+    a pooler if there is one; true for that of ``database``, false for none, but to poll.
     """
 
     supports_atomic_fence = True
     supports_listing = True
     supports_groups = True
+    supports_group_listing = True
     supports_journal = True
     keeps_expired = True
     sortable_by = SORTABLE
@@ -107,14 +115,17 @@ class DatabaseStorage(Storage):
         *,
         database: str = DEFAULT_DB_ALIAS,
         timeout: float = DEFAULT_TIMEOUT,
+        listen: bool | str = True,
         clock: Clock = time.time,
     ) -> None:
-        if database not in connections:
-            raise ValueError(f"DATABASES has no alias {database!r}.")
+        for alias in (database, *([listen] if isinstance(listen, str) else ())):
+            if alias not in connections:
+                raise ValueError(f"DATABASES has no alias {alias!r}.")
         if not 0 < timeout < math.inf:
             raise ValueError(f"timeout is {timeout} and must be a number of seconds above 0.")
         self.database = database
         self.clock = clock
+        self._listen_on = database if listen is True else listen or None
         self._messages = DatabaseMessages(database)
         self._journal = DatabaseJournal(database)
         self._timeout = timeout
@@ -197,7 +208,9 @@ class DatabaseStorage(Storage):
     def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
         """Publish a message, with the caller's transaction if there is one."""
         with self._errors("publish"):
-            self._messages.append(group, data, self._now_us(), published)
+            attempts = 1 if self._messages.is_in_transaction else ATTEMPTS
+            append = partial(self._messages.append, group, data, self._now_us(), published)
+            run_again(append, attempts, self._name)
 
     def newest_position(self, group: str) -> str:
         with self._errors("group"):
@@ -205,25 +218,53 @@ class DatabaseStorage(Storage):
 
     def changed_groups(self, positions: dict[str, str]) -> list[str]:
         with self._errors("group"):
-            return self._messages.changed(positions)
+            return self._messages.changed(positions, self._now_us())
 
     async def achanged_groups(self, positions: dict[str, str]) -> list[str]:
         return await self.run(partial(self.changed_groups, positions))
+
+    def watch_messages(self) -> MessageWatch:
+        """Return what waits for notifications where PostgreSQL sends some, and else polls."""
+        alias = self._listen_on
+        listens = alias is not None and can_listen(self.database) and can_listen(alias)
+        return ListeningWatch(self, alias) if alias and listens else MessageWatch(self)
 
     def read_messages(self, group: str, after: str, limit: int) -> Messages:
         with self._errors("group"):
             return self._messages.read(group, after, limit)
 
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        """Return a page in the order of the names."""
+        with self._errors("listing"):
+            return group_listing.list_groups(
+                *self._messages.tables, prefix=prefix, cursor=cursor, limit=limit
+            )
+
+    def describe_group(self, group: str) -> GroupInfo | None:
+        with self._errors("listing"):
+            return group_listing.describe(*self._messages.tables, group)
+
+    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
+        with self._errors("listing"):
+            return group_listing.last_messages(*self._messages.tables, group, limit)
+
+    def count_behind(self, group: str, position: str) -> int | None:
+        with self._errors("listing"):
+            return group_listing.count_behind(*self._messages.tables, group, position)
+
+    def delete_group(self, group: str) -> bool:
+        with self._errors("group"):
+            return group_listing.delete(*self._messages.tables, group)
+
     def cleanup_expired(self) -> int:
-        removed = sum(self.cleanup_batches(cleanup.DELETE_BATCH))
-        with self._errors("clean-up"):
-            self._messages.cleanup(self._now_us())
-        return removed
+        return sum(self._clean_up(cleanup.DELETE_BATCH, all_rows=False))
 
     def cleanup_batches(self, size: int) -> Iterator[int]:
-        """Remove what has expired by now, oldest first, each step in one statement."""
-        errors = partial(self._errors, "clean-up")
-        return cleanup.remove_expired(self._rows, size, self._now_us(), errors)
+        """Remove what has expired by now, oldest first, each step in one statement.
+
+        Messages of groups are removed behind the snapshots, and don't count.
+        """
+        return self._clean_up(size, all_rows=True)
 
     def count_expired(self) -> int:
         with self._errors("count"):
@@ -320,6 +361,12 @@ class DatabaseStorage(Storage):
 
     def _expired(self) -> Rows:
         return self._rows.filter(expires_us__lte=self._now_us())
+
+    def _clean_up(self, size: int, *, all_rows: bool) -> Iterator[int]:
+        errors, now_us = partial(self._errors, "clean-up"), self._now_us()
+        yield from cleanup.remove_expired(self._rows, size, now_us, errors)
+        steps = self._messages.cleanup(now_us, all_rows=all_rows)
+        yield from cleanup.in_turns(steps, self.database, errors)
 
     def _now_us(self) -> int:
         return to_us(self.clock())

@@ -107,7 +107,7 @@ class Finder:
         now = time.monotonic()
         if now - self._failed_at > OUTAGE_ENDS_SECONDS:
             logger.warning(
-                "The old storage fails, and what may be only there is unavailable: %s",
+                "The old storage is failing, and states that are only there are unavailable: %s",
                 error,
                 extra={"event": "old_storage_failed", "reason": error.reason},
             )

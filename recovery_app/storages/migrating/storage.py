@@ -71,6 +71,7 @@ class MigratingStorage(NewMessageLogs, Storage):
         self.supports_journal = new.supports_journal
         self.is_shared = new.is_shared
         self.supports_groups = new.supports_groups
+        self.supports_group_listing = new.supports_group_listing
         self._journal = MigratingJournal(new, old)
         self._steps = Steps(new, old, clock)
 
@@ -262,6 +263,11 @@ class MigratingStorage(NewMessageLogs, Storage):
 
     def check(self) -> list[CheckMessage]:
         return [*self.new.check(), *self.old.check(), *check_old_storage(self.old)]
+
+    async def aexplain_losses(self) -> str:
+        """Return what both storages say."""
+        told = [await each.aexplain_losses() for each in (self.new, self.old)]
+        return "; ".join(filter(None, told))
 
     def check_server(self) -> list[CheckMessage]:
         messages = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from recovery_app.storages.redis.pipelining import Pipeliner
 from recovery_app.storages.redis.requests import Command, Pipeline, Request, WriteOptions
 from recovery_app.storages.redis.routing import Action, Ask, Flow, Locate, Router, Send, Start
 from recovery_app.storages.redis.topology import Address, SlotMap, Topology
+from recovery_app.storages.redis.tracking import Hearing, Tracker, Tracking
 
 Result = TypeVar("Result")
 
@@ -28,6 +29,7 @@ class AsyncClient:
         self._router = Router(topology)
         self._locating: asyncio.Task[SlotMap] | None = None
         self._pipeliners: dict[Address, Pipeliner] = {}
+        self.tracking = Tracking(self._make_tracker)
         self._closer: AsyncGenerator[None, None] | None = None
 
     async def close_with_loop(self) -> None:
@@ -45,7 +47,9 @@ class AsyncClient:
                 reply = await self._drive(self._router.send(request))
             else:
                 # The start of that flow: nearly every request is answered without the rest.
-                pipeliner = self._pipeliners.get(address) or self._pipeliner(address)
+                pipeliner = None if spec.is_tracked else self._pipeliners.get(address)
+                if pipeliner is None:
+                    pipeliner = self._pipeliner(address, is_tracked=spec.is_tracked)
                 reply = await pipeliner.send(request)
                 if isinstance(reply, Exception):
                     reply = await self._drive(self._router.retry(request, address, reply))
@@ -65,6 +69,7 @@ class AsyncClient:
         """Close all connections; later calls open new ones."""
         for pipeliner in list(self._pipeliners.values()):
             await pipeliner.close()
+        await self.tracking.close()
 
     async def _close_at_end(self) -> AsyncGenerator[None, None]:
         try:
@@ -89,7 +94,9 @@ class AsyncClient:
         if isinstance(action, Send):
             if action.asking:
                 return await self._send_asking(action)
-            return await self._pipeliner(action.address).send(action.request)
+            request = action.request
+            pipeliner = self._pipeliner(action.address, is_tracked=request.spec.is_tracked)
+            return await pipeliner.send(request)
         if isinstance(action, Ask):
             return await self._ask(action)
         if isinstance(action, Locate):
@@ -97,7 +104,7 @@ class AsyncClient:
         return await self.close()
 
     async def _send_asking(self, action: Send) -> Any:
-        pipeliner = self._pipeliner(action.address)
+        pipeliner = self._pipeliner(action.address, is_tracked=action.request.spec.is_tracked)
         pipeline: Pipeline | None = Pipeline([action.request], self._options, asking=True)
         while pipeline is not None:
             replies = await pipeliner.ask(pipeline.commands, repeatable=pipeline.is_repeatable)
@@ -128,19 +135,41 @@ class AsyncClient:
             # All who waited may have been cancelled: then nobody else retrieves the exception.
             locating.exception()
 
-    def _pipeliner(self, address: Address) -> Pipeliner:
+    def _pipeliner(self, address: Address, *, is_tracked: bool = False) -> Pipeliner:
+        if is_tracked and self.tracking.is_on:
+            return self.tracking.pipeliner(address)
         pipeliner = self._pipeliners.get(address)
         if pipeliner is None:
-            topology = self._topology
-            make = partial(connect_async, address, topology.kind, topology.arguments)
-            to_master = topology.service is not None
-            orphans: list[Command] = []
-            connections = [
-                Connection(make, self._limits.timeout, orphans, to_master=to_master)
-                for _ in range(self._limits.lanes)
-            ]
-            pipeliner = Pipeliner(
-                connections, self._options, on_broken=partial(self._router.demote, address)
-            )
-            self._pipeliners[address] = pipeliner
+            pipeliner = self._pipeliners[address] = self._make_pipeliner(address)
         return pipeliner
+
+    def _make_pipeliner(
+        self,
+        address: Address,
+        lanes: int = 0,
+        greet: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> Pipeliner:
+        orphans: list[Command] = []
+        connections = [
+            Connection(
+                self._maker(address),
+                self._limits.timeout,
+                orphans,
+                to_master=self._topology.service is not None,
+                greet=greet,
+            )
+            for _ in range(lanes or self._limits.lanes)
+        ]
+        return Pipeliner(
+            connections, self._options, on_broken=partial(self._router.demote, address)
+        )
+
+    def _make_tracker(self, address: Address, tracking: Tracking) -> Tracker:
+        return Tracker(
+            partial(Hearing, self._maker(address), self._limits.timeout),
+            partial(self._make_pipeliner, address, 1),
+            tracking,
+        )
+
+    def _maker(self, address: Address) -> Callable[[], Any]:
+        return partial(connect_async, address, self._topology.kind, self._topology.arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
@@ -67,7 +67,8 @@ class Connection:
 
     ``orphans`` is shared by all connections to a server: the commands that end connections
     which were given up while a pipeline was on its way. It would undo what came after it, so
-    they are sent before anything else. ``to_master``: a replica is refused.
+    they are sent before anything else. ``to_master``: a replica is refused. ``greet`` is called
+    with each new connection first.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Connection:
         orphans: list[Command] | None = None,
         *,
         to_master: bool = False,
+        greet: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
         self._make = make
+        self._greet = greet
         self._timeout = timeout
         self._kills_orphans = orphans is not None
         self._orphans = orphans if orphans is not None else []
@@ -129,27 +132,26 @@ class Connection:
         """
         self._is_retired, self._kill = False, None
         inner, self._inner = self._inner, None
-        if inner is not None:
-            with suppress(RedisError, OSError, asyncio.TimeoutError):
-                if gently:
-                    await asyncio.wait_for(inner.disconnect(), CLOSE_SECONDS)
-                else:
-                    await inner.disconnect(nowait=True)
+        await close_inner(inner, gently=gently)
+
+    async def exchange_one(self, command: Command) -> Any:
+        """Return the reply to a command of a greeting; raise it if it is an error."""
+        [reply] = await self._exchange([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     async def _open(self) -> None:
         await self.close()
         self._inner = self._make()
-        try:
-            await self._inner.connect()
-        except FAILURES:
-            raise
-        except Exception as error:
-            raise not_connected(error) from error
+        await connect_inner(self._inner)
         if self._kills_orphans:
             info, *roles = await self._exchange([("CLIENT", "INFO"), *[ROLE] * self._to_master])
             if any(map(is_replica, roles)):
                 raise RedisConnectionError("It is a replica now.")
             self._kill = _kill_command(info)
+        if self._greet is not None:
+            await self._greet(self)
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         inner = self._inner
@@ -176,6 +178,26 @@ class Connection:
     def _note_orphan(self) -> None:
         if self._kill is not None:
             self._orphans.append(self._kill)
+
+
+async def connect_inner(inner: Any) -> None:
+    """Connect; raise one of `FAILURES`."""
+    try:
+        await inner.connect()
+    except FAILURES:
+        raise
+    except Exception as error:
+        raise not_connected(error) from error
+
+
+async def close_inner(inner: Any, *, gently: bool = False) -> None:
+    """Close what was opened, if anything was; ``gently`` as in `Connection.close`."""
+    if inner is not None:
+        with suppress(RedisError, OSError, asyncio.TimeoutError):
+            if gently:
+                await asyncio.wait_for(inner.disconnect(), CLOSE_SECONDS)
+            else:
+                await inner.disconnect(nowait=True)
 
 
 def _kill_command(info: Any) -> Command | None:

@@ -23,13 +23,15 @@ class CommandSpec:
     """A command that takes a key first, or `EVALSHA` for a fenced step.
 
     ``operation`` names it in errors. ``repeatable``: it may be sent again when its reply was
-    lost. ``read`` turns a reply into what the storage returns.
+    lost. ``is_tracked``: where somebody follows streams, the server is to say when the key
+    changes. ``read`` turns a reply into what the storage returns.
     """
 
     name: str
     operation: str
     writes: bool = True
     repeatable: bool = True
+    is_tracked: bool = False
     read: Callable[[Any], Any] | None = None
 
 

@@ -7,6 +7,7 @@ Each module has the tests of one part of the contract:
 - `fenced`: what a fenced step leaves behind, such as the TTL and the header;
 - `races`: fenced steps at the same time, where ``supports_atomic_fence`` is true;
 - `listing`: lists, counts, browsing and clean-up, where they are supported;
+- `groups`: the logs of durable groups, where ``supports_groups`` is true;
 - `journal`: the journal of what was lost, where ``supports_journal`` is true.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from recovery_app.testing.contract.decisions import DecisionTests
 from recovery_app.testing.contract.fenced import FencedTests
+from recovery_app.testing.contract.groups import GroupTests
 from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
 from recovery_app.testing.contract.plain import PlainTests
@@ -21,7 +23,7 @@ from recovery_app.testing.contract.races import RaceTests
 
 
 class StorageContract(
-    PlainTests, DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests
+    PlainTests, DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests, GroupTests
 ):
     """The contract test suite; subclass it in a pytest module to run it on a storage.
 

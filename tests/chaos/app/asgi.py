@@ -28,18 +28,23 @@ class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
     """A record of all events, which shows any that are lost, repeated or out of order.
 
     ``runs`` are the ranges ``[first, last]`` of consecutive numbers; ``chain`` is a hash over all
-    payloads.
+    payloads. ``handled`` are the ids of the groups' messages, in order, with a ``-`` where some
+    were missed. ``told`` is the number of pushes.
     """
 
     recovery_topics = ("ledger",)
-    recovery_fields = ("runs", "chain")
+    recovery_fields = ("runs", "chain", "handled", "told")
     recovery_save_interval = float(os.environ.get("CHAOS_SAVE_INTERVAL", "0"))
 
     runs: list[list[int]]
     chain: str
+    handled: str
+    told: int
 
     async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
-        self.runs, self.chain = [], ""
+        self.runs, self.chain, self.handled, self.told = [], "", "", 0
+        for group in params.get("groups", []):
+            await self.join_group(group)
         return self.summary()
 
     async def after_recover(self, takeover: Takeover) -> dict[str, Any]:
@@ -50,9 +55,23 @@ class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         number = payload["number"]
         self.record(number)
         self.chain = hashlib.sha256(f"{self.chain} {payload}".encode()).hexdigest()[:16]
+        await self.tell()
         if event == "fail":
             raise RuntimeError(f"event {number} is meant to fail")
         return {"number": number, "chain": self.chain}
+
+    async def note_posted(self, message: dict[str, Any]) -> None:
+        """Handle a group's message."""
+        self.handled += f" {message['id']}"
+        await self.tell()
+
+    async def missed_messages(self, group: str) -> None:
+        self.handled += " -"
+
+    async def tell(self) -> None:
+        """Push the number of this push."""
+        self.told += 1
+        await self.push("told", {"n": self.told})
 
     def record(self, number: int) -> None:
         """Add a number to the last range, or start another."""
@@ -64,7 +83,8 @@ class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
     def summary(self) -> dict[str, Any]:
         """Return all numbers and the hash."""
         applied = [number for first, last in self.runs for number in range(first, last + 1)]
-        return {"applied": applied, "chain": self.chain}
+        handled = [None if each == "-" else each for each in self.handled.split()]
+        return {"applied": applied, "chain": self.chain, "handled": handled, "told": self.told}
 
 
 ledger: Any = Ledger.as_asgi()

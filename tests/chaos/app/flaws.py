@@ -7,8 +7,11 @@ from typing import Any
 
 from recovery_app._live import numbering
 from recovery_app._live.durable_state import DurableState
+from recovery_app._live.groups import TopicGroups
 from recovery_app._live.handlers import Handlers
+from recovery_app._live.pushes import PushLog
 from recovery_app._live.session import Session
+from recovery_app.storages.messages import Messages
 
 SAVE_EVERY = 8
 
@@ -39,9 +42,43 @@ def _save_later() -> None:
     DurableState.save = boast  # type: ignore[method-assign]
 
 
+def _forget_positions() -> None:
+    """Store no new places in the logs of groups."""
+    pack = TopicGroups.pack
+
+    def stale(self: TopicGroups) -> bytes:
+        self._first = getattr(self, "_first", None) or pack(self)  # type: ignore[attr-defined]
+        pack(self)
+        return self._first  # type: ignore[attr-defined,no-any-return]
+
+    TopicGroups.pack = stale  # type: ignore[method-assign]
+
+
+def _skip_what_was_missed() -> None:
+    """Begin at the end of each log again after a join."""
+    read = TopicGroups.read
+
+    async def skip(self: TopicGroups, group: str) -> Messages | None:
+        if group not in self.__dict__.setdefault("_skipped", set()):
+            self.__dict__["_skipped"].add(group)
+            self.move(group, await self.newest(group) or "")
+        return await read(self, group)
+
+    TopicGroups.read = skip  # type: ignore[method-assign]
+
+
+def _keep_no_pushes() -> None:
+    """Store the number of the newest push alone."""
+    pack = PushLog.pack
+    PushLog.pack = lambda self: pack(self)[:8]  # type: ignore[method-assign]
+
+
 FLAWS: dict[str, Callable[[], None]] = {
     "applies_repeats": _apply_repeats,
     "saves_later": _save_later,
+    "forgets_positions": _forget_positions,
+    "skips_messages": _skip_what_was_missed,
+    "keeps_no_pushes": _keep_no_pushes,
 }
 
 

@@ -1,7 +1,7 @@
 """The settings of the application.
 
 ``CHAOS_STORAGE`` is the setting ``STORAGE`` as JSON, ``CHAOS_DATABASE`` the port of a PostgreSQL
-server.
+server, ``CHAOS_SQLITE`` the path of a database in a file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ if os.environ.get("CHAOS_DATABASE"):
         "NAME": "postgres",
         "USER": "recovery",
         "CONN_MAX_AGE": 60,
+    }
+
+if os.environ.get("CHAOS_SQLITE"):
+    DATABASES["default"] = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["CHAOS_SQLITE"],
+        "OPTIONS": {"timeout": 20, "init_command": "PRAGMA journal_mode=WAL"},
     }
 
 RECOVERY = {"STORAGE": json.loads(os.environ["CHAOS_STORAGE"]), "TTL": 300}

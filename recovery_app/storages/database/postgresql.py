@@ -1,0 +1,122 @@
+"""How a message is added to the log of a group on PostgreSQL: one statement, one round trip.
+
+It takes longer to plan than to run. So a connection that publishes often has it prepared.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import lru_cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.apps import apps
+from django.db import connections, transaction
+
+from recovery_app.storages.database.listening import CHANNEL, QUIET_SECONDS
+
+PREPARE_AFTER = 5
+"""How often a connection publishes before the statement is prepared on it."""
+_STATEMENT = """
+WITH numbered AS (
+    INSERT INTO "{groups}" AS known (name, newest, used_us) VALUES (%s, %s, %s)
+    ON CONFLICT (name) DO UPDATE SET newest = known.newest + 1, used_us = EXCLUDED.used_us
+    RETURNING name, newest
+)
+INSERT INTO "{messages}" ("group", number, data, published_us)
+SELECT name, newest, %s::bytea, %s::bigint FROM numbered
+RETURNING number
+"""
+# A commit with a notification lets no other one go on, in any database of the server. So it isn't
+# that of the message, and this one doesn't wait for the disk.
+_NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
+
+
+class PostgreSQLLog:
+    """Adds messages to the tables in one database, and notifies those that listen."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._quiet_until = 0.0
+        self._cursors = _Cursors()
+
+    def append(self, group: str, data: bytes, now_us: int) -> int:
+        """Add a message with the next number of its group, and return that."""
+        connection: Any = connections[self._database]
+        values = (group, now_us, now_us, connection.Database.Binary(data), now_us)
+        with (
+            transaction.mark_for_rollback_on_error(self._database),
+            self._cursors.open(connection) as cursor,
+        ):
+            cursor.execute(_statement(), values)
+            return int(cursor.fetchone()[0])
+
+    def notify(self) -> None:
+        """Wake those that listen, unless this process has a moment ago."""
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + QUIET_SECONDS
+        with connections[self._database].cursor() as cursor:
+            cursor.execute(_NOTIFY)
+
+
+class _Cursors:
+    """Opens cursors, which prepare their statements on connections that publish often.
+
+    Django has no statement prepared, as a pooler may pass the next one to another session. A
+    connection that shares its session with none is told by the number of its server process.
+    """
+
+    def __init__(self) -> None:
+        self._published: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        """How often each connection has, up to the limit; from there on, whether it is direct."""
+
+    def open(self, connection: Any) -> Any:
+        """Return a cursor of Django's."""
+        connection.ensure_connection()
+        session = connection.connection
+        if not hasattr(connection.Database, "AsyncConnection"):
+            # psycopg2 prepares nothing.
+            return connection.cursor()
+        published = self._published.get(session, 0)
+        if published < PREPARE_AFTER:
+            self._published[session] = published + 1
+        elif published == PREPARE_AFTER:
+            published = self._published[session] = published + (1 if _is_direct(connection) else 2)
+        if published != PREPARE_AFTER + 1:
+            return connection.cursor()
+        if session.prepare_threshold is None:
+            # That would forbid it to all; so it is left to those that ask for it.
+            session.prepare_threshold = sys.maxsize
+        cursor = _prepared_cursor_of(connection.Database)(session)
+        is_logged = connection.queries_logged
+        wrap = connection.make_debug_cursor if is_logged else connection.make_cursor
+        return wrap(cursor)
+
+
+def _is_direct(connection: Any) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return bool(cursor.fetchone()[0] == connection.connection.info.backend_pid)
+
+
+@lru_cache
+def _prepared_cursor_of(driver: Any) -> Any:
+    """Return psycopg's own kind of cursor, which prepares whatever it executes."""
+
+    class PreparedCursor(driver.Cursor):  # type: ignore[misc]
+        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+            return super().execute(query, params, **{**options, "prepare": True})
+
+    return PreparedCursor
+
+
+@lru_cache
+def _statement() -> str:
+    groups, messages = (
+        apps.get_model("recovery_app", name)._meta.db_table
+        for name in ("StoredGroup", "StoredMessage")
+    )
+    return _STATEMENT.format(groups=groups, messages=messages)

@@ -1,0 +1,207 @@
+"""How a server tells an event loop that streams have changed: the notes of `CLIENT TRACKING`.
+
+They are made for caches. The server remembers which keys a connection has read, and says once over
+a second connection that one of them has changed: by whom or how doesn't matter. So whoever reads a
+log to its end hears of what is published behind it. Nothing is asked while nothing happens, a
+group more or less costs nothing, and each node of a Cluster can do it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from recovery_app.storages.redis.connections import Connection, Deadline, close_inner, connect_inner
+from recovery_app.storages.redis.errors import FAILURES
+from recovery_app.storages.redis.pipelining import Pipeliner
+from recovery_app.storages.redis.requests import Command
+from recovery_app.storages.redis.topology import Address
+
+logger = logging.getLogger("recovery_app")
+
+CHANNEL = "__redis__:invalidate"
+Changed = Callable[["list[bytes] | None"], None]
+"""Called with the names of keys that have changed; with ``None`` where it may be any."""
+
+
+class Hearing:
+    """The connection over which one server says what has changed, until it is lost."""
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        timeout: float,
+        changed: Changed,
+        lost: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._make = make
+        self._timeout = timeout
+        self._changed = changed
+        self._lost = lost
+        self._inner: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> Command:
+        """Connect anew; return the command that has another connection's reads remembered.
+
+        Raise `ResponseError` if the server refuses it.
+        """
+        await self.close()
+        self._inner = inner = self._make()
+        await connect_inner(inner)
+        client_id = await self._ask("CLIENT", "ID")
+        await self._ask("SUBSCRIBE", CHANNEL)
+        self._task = asyncio.ensure_future(self._listen(inner))
+        return ("CLIENT", "TRACKING", "ON", "REDIRECT", client_id)
+
+    async def close(self) -> None:
+        """Close the connection, without calling what hears of changes."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        inner, self._inner = self._inner, None
+        await close_inner(inner)
+
+    async def _ask(self, *command: Any) -> Any:
+        await self._inner.send_command(*command, check_health=False)
+        return await self._inner.read_response(disable_decoding=True)
+
+    async def _listen(self, inner: Any) -> None:
+        try:
+            while True:
+                reply = await self._hear(inner)
+                if reply[0] == b"message":
+                    self._changed(reply[2])
+        except Exception:
+            # Of whatever kind: nobody else would notice.
+            self._inner = self._task = None
+            await close_inner(inner)
+            await self._lost()
+
+    async def _hear(self, inner: Any) -> Any:
+        """Return what the server says next; raise `TimeoutError` if it doesn't even answer."""
+        try:
+            return await self._read(inner)
+        except TimeoutError:
+            await inner.send_command("PING", check_health=False)
+            return await self._read(inner)
+
+    async def _read(self, inner: Any) -> Any:
+        with Deadline(self._timeout):
+            return await inner.read_response(disable_decoding=True, disconnect_on_error=False)
+
+
+class Tracker:
+    """One server: ``pipeliner`` reads streams, and the server says which of them change."""
+
+    def __init__(
+        self,
+        hearing: Callable[[Changed, Callable[[], Awaitable[None]]], Hearing],
+        reading: Callable[[Callable[[Connection], Awaitable[None]]], Pipeliner],
+        tracking: Tracking,
+    ) -> None:
+        self._tracking = tracking
+        self._hearing = hearing(tracking.changed, self._note_lost)
+        self.pipeliner = reading(self._greet)
+        self._has_read = False
+
+    async def check(self) -> None:
+        """Raise what failed unless the server still remembers what was read."""
+        await self.pipeliner.ask([("PING",)])
+
+    async def close(self) -> None:
+        """Close both connections."""
+        await self._hearing.close()
+        await self.pipeliner.close()
+
+    async def _note_lost(self) -> None:
+        # The server would go on remembering, and tell nobody.
+        await self.pipeliner.close()
+        self._has_read = False
+        self._tracking.changed(None)
+
+    async def _greet(self, connection: Connection) -> None:
+        """Begin a new connection for reads. What the last one has read isn't remembered."""
+        has_read, self._has_read = self._has_read, True
+        try:
+            await connection.exchange_one(await self._hearing.open())
+        except ResponseError as error:
+            await self._hearing.close()
+            self._tracking.refuse(error)
+        else:
+            self._tracking.is_refused = False
+        if has_read:
+            self._tracking.changed(None)
+
+
+class Tracking:
+    """The servers whose streams one event loop follows, and who wants to hear of changes."""
+
+    def __init__(self, make: Callable[[Address, Tracking], Tracker]) -> None:
+        self._make = make
+        self._trackers: dict[Address, Tracker] = {}
+        self._listeners: set[Changed] = set()
+        self.is_refused = False
+        """Whether a server doesn't do it: a proxy, perhaps, or a rule of its access control."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
+    def listen(self, listener: Changed) -> None:
+        """Call ``listener`` with what changes after it was read."""
+        self._listeners.add(listener)
+
+    async def leave(self, listener: Changed) -> None:
+        """Call ``listener`` no more; without any, no server is asked."""
+        self._listeners.discard(listener)
+        if not self._listeners:
+            await self.close()
+
+    def changed(self, keys: list[bytes] | None) -> None:
+        """Tell all listeners."""
+        for listener in list(self._listeners):
+            listener(keys)
+
+    def refuse(self, error: Exception) -> None:
+        """Note that a server refuses it."""
+        if not self.is_refused:
+            self.is_refused = True
+            logger.warning(
+                "Messages are polled for: the server refuses CLIENT TRACKING, or to subscribe to "
+                "%s (%s).",
+                CHANNEL,
+                error,
+                extra={"event": "groups_polled"},
+            )
+
+    def pipeliner(self, address: Address) -> Pipeliner:
+        """Return what sends reads of streams to a server."""
+        tracker = self._trackers.get(address)
+        if tracker is None:
+            tracker = self._trackers[address] = self._make(address, self)
+        return tracker.pipeliner
+
+    async def check(self) -> None:
+        """Have everything read again that a server may have forgotten."""
+        for address, tracker in list(self._trackers.items()):
+            try:
+                await tracker.check()
+            except FAILURES:
+                # Its streams may have moved to another server, which isn't to wait for this one.
+                self._trackers.pop(address, None)
+                await tracker.close()
+                self.changed(None)
+
+    async def close(self) -> None:
+        """Close all connections; the next reads open others."""
+        trackers, self._trackers = self._trackers, {}
+        for tracker in trackers.values():
+            await tracker.close()
+        if trackers:
+            self.changed(None)
