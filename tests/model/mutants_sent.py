@@ -22,11 +22,6 @@ def forget_the_places_in_groups(patch: Any) -> None:
     patch.setattr(TopicGroups, "pack", stale)
 
 
-def save_only_a_state_that_changed(patch: Any) -> None:
-    patch.setattr(TopicGroups, "is_safe", True)
-    patch.setattr(PushLog, "is_safe", True)
-
-
 def begin_at_the_end_of_the_log(patch: Any) -> None:
     read = TopicGroups.read
     begun: set[TopicGroups] = set()
@@ -107,7 +102,6 @@ def say_nothing_of_what_a_copy_had(patch: Any) -> None:
 
 SERVER: tuple[Patch, ...] = (
     forget_the_places_in_groups,
-    save_only_a_state_that_changed,
     begin_at_the_end_of_the_log,
     say_nothing_of_what_is_gone,
     go_back_in_the_group_after_a_failure,
