@@ -23,7 +23,7 @@ LOWEST_TESTS := tests/consumers tests/core/test_contract.py tests/core/test_encr
 	tests/test_redis_options.py tests/test_serializers.py tests/test_tracing.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test announce test-suite test-slow test-full test-redis lowest coverage model chaos bench lint types layers js docs messages lock build clean
+.PHONY: help demo superuser test announce test-suite test-slow test-full test-redis lowest coverage model chaos outages bench lint types layers js docs messages lock build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ test: announce lint types layers test-suite ## Run every check, then the tests: 
 
 announce:
 	@printf '%s\n' \
-		'make test checks style, types and layers, and then runs about 5,900 tests in $(WORKERS) processes' \
+		'make test checks style, types and layers, and then runs about 6,900 tests in $(WORKERS) processes' \
 		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
 		'cores it takes about eight minutes. "make test-slow" runs what takes longer; "make help" lists the rest.'
 
@@ -102,6 +102,9 @@ chaos: export SEED ?=
 chaos: export EVENTS ?=
 chaos: $(DEV)/.installed node_modules/.installed ## Run the chaos kit at full size, hours (EVENTS=200 for a tenth, SEED=..., ARGS="-k 'npm and redis'")
 	@$(DEV)/bin/python -m pytest --no-cov -s -o faulthandler_timeout=0 tests/chaos/test_run.py $(ARGS)
+
+outages: $(DEV)/.installed ## Record anew what alerts are tested on: real outages, some minutes (ARGS=... for some)
+	@$(DEV)/bin/python -m tests.outages.record $(ARGS)
 
 bench: $(DEV)/.installed node_modules/.installed ## Run the benchmarks, half an hour or so (ARGS=--quick for minutes, ARGS="events redis" for some)
 	@$(DEV)/bin/python -m benchmarks $(ARGS)

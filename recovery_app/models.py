@@ -69,7 +69,11 @@ class StoredGroup(models.Model):
     class Meta:
         verbose_name = _("durable group")
         verbose_name_plural = _("durable groups")
-        default_permissions = ()
+        # For the groups of any storage.
+        default_permissions = ("view", "delete")
+        permissions = [
+            ("view_storedgroup_messages", "Can view the hidden values of a group's messages")
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -61,18 +61,18 @@ class Observer:
     def messages_missed(self) -> None:
         """Called when a page comes back to a durable group that has lost what it lacks."""
 
+    def pushes_sent(self, first: int, again: int) -> None:
+        """Called when numbered pushes were sent: for the first time, and again."""
+
+    def pushes_dropped(self, count: int) -> None:
+        """Called when a page lacks numbered pushes that it can't get any more."""
+
     def connecting(self, scope: Mapping[str, Any]) -> None:
         """Called when a WebSocket arrives at a consumer with recovery, with its ASGI scope.
 
         It is called in the task of the connection: what it sets in the context is there for all
         that the connection announces.
         """
-
-    def pushes_sent(self, first: int, again: int) -> None:
-        """Called when numbered pushes were sent: for the first time, and again."""
-
-    def pushes_dropped(self, count: int) -> None:
-        """Called when a page lacks numbered pushes that it can't get any more."""
 
     def connection_opened(self) -> None:
         """Called when the WebSocket of a consumer with recovery has been accepted."""
@@ -199,10 +199,6 @@ class Observers(Observer):
         for observer in self._observers:
             observer.messages_missed()
 
-    def connecting(self, scope: Mapping[str, Any]) -> None:
-        for observer in self._observers:
-            observer.connecting(scope)
-
     def pushes_sent(self, first: int, again: int) -> None:
         for call in self._pushes_sent:
             call(first, again)
@@ -210,6 +206,10 @@ class Observers(Observer):
     def pushes_dropped(self, count: int) -> None:
         for observer in self._observers:
             observer.pushes_dropped(count)
+
+    def connecting(self, scope: Mapping[str, Any]) -> None:
+        for observer in self._observers:
+            observer.connecting(scope)
 
     def connection_opened(self) -> None:
         for observer in self._observers:

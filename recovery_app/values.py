@@ -211,3 +211,36 @@ class JournalLimits:
     max_age_seconds: float
     oldest_us: int
     """The time before which an incident is too old now."""
+
+
+# Durable groups.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupInfo:
+    """What is known of a durable group; times are ``None`` where its log has no message."""
+
+    name: str
+    newest: str
+    """The position of the newest message."""
+    length: int = 0
+    """About how many messages its log has."""
+    oldest_us: int | None = None
+    newest_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPage:
+    """A page of durable groups; pass ``next_cursor`` to get the following page."""
+
+    items: list[GroupInfo]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedMessage:
+    """A message in the log of a durable group, as it is stored."""
+
+    position: str
+    data: bytes = field(repr=False)
+    published_us: int

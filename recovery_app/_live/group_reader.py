@@ -62,8 +62,9 @@ class _Tail:
         else:
             if after != self.before:
                 return None
-        start = len(self.items) - behind
-        return Messages(list(islice(self.items, start, start + limit)))
+        # From the end, where nearly every page is: a deque has no quick way to its middle.
+        found = list(islice(reversed(self.items), behind))
+        return Messages(found[: -limit - 1 : -1])
 
 
 class GroupReader:
@@ -124,7 +125,10 @@ class GroupReader:
         try:
             while True:
                 groups = await self._find_changed(watch)
-                await asyncio.gather(*(self._advance(watch, group) for group in groups))
+                if len(groups) == 1:
+                    await self._advance(watch, groups[0])
+                else:
+                    await asyncio.gather(*(self._advance(watch, group) for group in groups))
         finally:
             await watch.close()
 
@@ -193,7 +197,7 @@ def reader_of(driver: Driver) -> GroupReader:
 
 def wake_readers(driver: Driver, group: str) -> None:
     """Have all readers of a storage's groups in this process look now; from any thread."""
-    for (driver_id, _), reader in list(_readers.items()):
+    for (driver_id, _), reader in list(_readers.items()) if _readers else ():
         if driver_id == id(driver):
             reader.note_published(group)
 
@@ -210,8 +214,8 @@ def _read(group: str, after: str, limit: int) -> Flow[Messages]:
 
 def publish(driver: Driver, group: str, data: bytes) -> Flow[None]:
     """Publish a message, and wake the readers of this process once it can be read."""
-    wake = partial(_note_published, driver, group)
-    yield "publish", "append_message", (group, data, wake), {}
+    published = partial(_note_published, driver, group)
+    yield "publish", "append_message", (group, data, published), {}
 
 
 def _note_published(driver: Driver, group: str) -> None:

@@ -16,6 +16,7 @@ import orjson
 from recovery_app._core.metadata import check_name
 from recovery_app._live.group_reader import GroupReader
 from recovery_app._live.protocol import to_json
+from recovery_app._live.sections import GROUPS, take_section
 from recovery_app.exceptions import StorageError
 from recovery_app.storages.messages import Messages
 
@@ -162,6 +163,11 @@ def decode_message(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return message if isinstance(message, dict) else None
+
+
+def positions_in(replies: bytes) -> dict[str, str]:
+    """Return the places in groups that a snapshot has ahead of its replies."""
+    return _unpack(take_section(GROUPS, replies)[0])
 
 
 def _unpack(stored: bytes) -> dict[str, str]:

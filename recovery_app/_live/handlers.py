@@ -141,7 +141,7 @@ class Handlers:
                 break
             handled, name = self._handling(decode_message(message)) if message else (None, "")
             await self._move(session, groups, (group, position), handled, name)
-            count += 1
+            count += bool(message)
         if count:
             observers.messages_handled(count, is_replay=is_replay)
         if (found.items or not found.is_complete) and not self.gathers_save():

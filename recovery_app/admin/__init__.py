@@ -1,4 +1,4 @@
-"""The pages "Snapshots" and "Journal" in Django's admin, for any configured storage.
+"""The pages "Snapshots", "Durable groups" and "Journal" in Django's admin, for any storage.
 
 - `options`: URLs, permissions and views;
 - `pages`: the template context of each page;
@@ -9,6 +9,7 @@
 - `outcomes`: the outcomes of recoveries in this process;
 - `journal`: the URLs, permissions and views of the journal; `journal_page`: its template context,
   and its export; `journal_list`: its parameters, rows and filters; `journal_words`: its words;
+- `groups`: the URLs, permissions and views of durable groups; `group_pages`: their context;
 - `timeline`: an hour of it as a bar chart;
 - `presence`: whether a snapshot's page is open;
 - `base`: what both pages share; `persons`: whose something is;
@@ -19,14 +20,16 @@ Django imports it only if ``django.contrib.admin`` is installed.
 
 from django.contrib import admin
 
+from recovery_app.admin.groups import GroupAdmin
 from recovery_app.admin.journal import JournalAdmin
 from recovery_app.admin.options import SnapshotAdmin
 from recovery_app.admin.outcomes import OUTCOMES
-from recovery_app.models import JournalEntry, Snapshot
+from recovery_app.models import JournalEntry, Snapshot, StoredGroup
 from recovery_app.signals import observers
 
-__all__ = ["JournalAdmin", "SnapshotAdmin"]
+__all__ = ["GroupAdmin", "JournalAdmin", "SnapshotAdmin"]
 
 admin.site.register(Snapshot, SnapshotAdmin)
+admin.site.register(StoredGroup, GroupAdmin)
 admin.site.register(JournalEntry, JournalAdmin)
 observers.add(OUTCOMES)

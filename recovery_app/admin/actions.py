@@ -1,4 +1,4 @@
-"""Changes made from the admin: revoking and removing snapshots, each with a log entry."""
+"""Changes made from the admin: to snapshots and to groups, each with a log entry."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from django.utils.translation import ngettext
 
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._users import NamedUser, user_model
-from recovery_app.admin import formatting
+from recovery_app.admin import formatting, group_pages
 from recovery_app.admin.error_messages import collect_errors
 from recovery_app.admin.listing import find_by_hash
-from recovery_app.models import Snapshot
+from recovery_app.models import Snapshot, StoredGroup
 
 BATCH_SIZE = 2000
 MAX_REPR_LENGTH = 200
@@ -83,6 +83,26 @@ def clean_up(manager: RecoveryManager, *, user: Any) -> ActionResult:
             object_repr=_("Expired snapshots"),
             action_flag=DELETION,
             change_message=removed_message(result.changed),
+        )
+    return result
+
+
+def delete_group(manager: RecoveryManager, name: str, *, user: Any) -> ActionResult:
+    """Remove a group's log, and note that; say if there was none."""
+    result = ActionResult()
+    with collect_errors(result.errors):
+        if manager.driver.run(group_pages.delete(name)):
+            result.changed = 1
+        else:
+            result.missing = 1
+    if result.changed:
+        LogEntry.objects.create(
+            user_id=user.pk,
+            content_type=ContentType.objects.get_for_model(StoredGroup),
+            object_id=name,
+            object_repr=name[:MAX_REPR_LENGTH],
+            action_flag=DELETION,
+            change_message=_("Deleted all messages."),
         )
     return result
 

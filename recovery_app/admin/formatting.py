@@ -6,12 +6,15 @@ import math
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
+from django.utils.timesince import TIME_STRINGS
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 ESTIMATE_DIGITS = 2
 KILOBYTE = 1024
 NEVER_SECONDS = 100 * 365 * 86_400
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+"""Those for which Django has the words."""
 
 
 def countdown(seconds: float) -> str:
@@ -36,7 +39,10 @@ def seconds_left(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in whole seconds, rounded up."""
+    """Return a time in seconds, or in the largest unit of which it is two or more; rounded up."""
+    for unit, length in _UNITS:
+        if seconds >= 2 * length:
+            return str(TIME_STRINGS[unit] % {"num": math.ceil(seconds / length)})
     whole = math.ceil(seconds)
     return ngettext("%(number)s second", "%(number)s seconds", whole) % {"number": number(whole)}
 

@@ -3,6 +3,9 @@
 Channels closes old connections before each message, on another thread, which takes as long as
 handling an event. Here it is done at most once in `CARE_SECONDS` for each event loop, and at
 once after application code has raised a database error.
+
+While a database doesn't answer, the thread waits for it, and the trip with it. Then pages go on
+without it: what they ask of that thread later comes after the trip in any case.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from channels.db import aclose_old_connections
 from django.db import Error
 
 CARE_SECONDS = 1
+PATIENCE_SECONDS = 1.0
+"""How long a page waits for the thread, which may have to wait for a database."""
 
 
 class _Care:
@@ -22,6 +27,7 @@ class _Care:
 
     def __init__(self) -> None:
         self.due_at = 0.0
+        self.is_stuck = False
         self.trip: asyncio.Task[None] | None = None
 
 
@@ -32,7 +38,9 @@ def is_due() -> bool:
     """Return whether old connections are to be closed before code that may use them."""
     loop = asyncio.get_running_loop()
     care = _care.get(loop)
-    return care is None or loop.time() >= care.due_at or _has_own_thread()
+    if care is None or _has_own_thread():
+        return True
+    return not care.is_stuck and loop.time() >= care.due_at
 
 
 def note_error(error: BaseException) -> None:
@@ -57,12 +65,20 @@ async def close_old_connections() -> None:
         care = _care[loop] = _Care()
     if care.trip is None:
         care.trip = loop.create_task(_set_out(loop, care))
-    await asyncio.shield(care.trip)
+    trip = care.trip
+    await asyncio.wait([trip], timeout=PATIENCE_SECONDS)
+    if trip.done():
+        trip.result()
+    else:
+        care.is_stuck = True
 
 
 async def _set_out(loop: asyncio.AbstractEventLoop, care: _Care) -> None:
     care.trip = None
-    await aclose_old_connections()
+    try:
+        await aclose_old_connections()
+    finally:
+        care.is_stuck = False
     care.due_at = loop.time() + CARE_SECONDS
 
 

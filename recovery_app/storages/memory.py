@@ -29,10 +29,13 @@ from recovery_app.storages.memory_table import EntryTable, Name, key_of, name_of
 from recovery_app.storages.messages import Messages
 from recovery_app.storages.system_checks import check_memory
 from recovery_app.values import (
+    GroupInfo,
+    GroupPage,
     Incident,
     IncidentPage,
     IncidentQuery,
     JournalLimits,
+    LoggedMessage,
     Page,
     Query,
     Sample,
@@ -58,6 +61,7 @@ class MemoryStorage(Storage):
     supports_atomic_fence = True
     supports_listing = True
     supports_groups = True
+    supports_group_listing = True
     supports_native_async = True
     supports_journal = True
     keeps_expired = True
@@ -109,6 +113,21 @@ class MemoryStorage(Storage):
 
     def read_messages(self, group: str, after: str, limit: int) -> Messages:
         return self._messages.read(group, after, limit)
+
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        return self._messages.page(prefix, cursor, limit)
+
+    def describe_group(self, group: str) -> GroupInfo | None:
+        return self._messages.describe(group)
+
+    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
+        return list(self._messages.last(group, limit))
+
+    def count_behind(self, group: str, position: str) -> int | None:
+        return self._messages.behind(group, position)
+
+    def delete_group(self, group: str) -> bool:
+        return self._messages.delete(group)
 
     def save_fenced(self, key: str, data: bytes, ttl: float) -> Verdict:
         if self._has_own_bytes:

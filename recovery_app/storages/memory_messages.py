@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from recovery_app.clock import to_us
+from recovery_app.storages.group_listing import MAX_BEHIND
 from recovery_app.storages.messages import MAX_MESSAGES, MESSAGE_SECONDS, Messages, number_of
+from recovery_app.values import GroupInfo, GroupPage, LoggedMessage
 
 MAX_LOG_BYTES = 64 * 1024 * 1024
 MAX_LOGS = 100_000
@@ -70,6 +74,51 @@ class MemoryMessages:
             items = [(str(number), data) for number, (_, data) in zip(numbers, found, strict=False)]
             return Messages(items, is_complete)
 
+    def page(self, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        """Return a page of groups in the order of their names."""
+        with self._lock:
+            wanted = (
+                name
+                for name in self._logs
+                if name.startswith(prefix) and (cursor is None or name > cursor)
+            )
+            names = heapq.nsmallest(limit + 1, wanted)
+            items = [_describe(name, self._logs[name]) for name in names[:limit]]
+        more = len(names) > limit
+        return GroupPage(items=items, next_cursor=names[limit - 1] if more else None)
+
+    def describe(self, group: str) -> GroupInfo | None:
+        """Return what is known of a group."""
+        with self._lock:
+            log = self._logs.get(group)
+            return None if log is None else _describe(group, log)
+
+    def last(self, group: str, limit: int) -> Sequence[LoggedMessage]:
+        """Return the last messages of a group, the newest first."""
+        with self._lock:
+            log = self._logs.get(group)
+            found = [] if log is None else list(itertools.islice(reversed(log.items), limit))
+            numbers = itertools.count(log.newest if log else 0, -1)
+        return [
+            LoggedMessage(str(number), data, to_us(at))
+            for number, (at, data) in zip(numbers, found, strict=False)
+        ]
+
+    def behind(self, group: str, position: str) -> int | None:
+        """Return how many messages are behind a position."""
+        with self._lock:
+            log, number = self._logs.get(group), number_of(position)
+            if log is None or not log.newest - len(log.items) <= number <= log.newest:
+                return None
+            return min(log.newest - number, MAX_BEHIND)
+
+    def delete(self, group: str) -> bool:
+        """Remove a group's log."""
+        with self._lock:
+            log = self._logs.pop(group, None)
+            self._size_bytes -= log.size_bytes if log else 0
+            return log is not None
+
     def cleanup(self, now: float) -> None:
         """Drop what is too old, and empty logs where there are very many."""
         with self._lock:
@@ -99,3 +148,15 @@ class MemoryMessages:
     def _drop(self, log: _Log) -> None:
         self._size_bytes -= len(log.items[0][1])
         log.drop_oldest()
+
+
+def _describe(name: str, log: _Log) -> GroupInfo:
+    if not log.items:
+        return GroupInfo(name=name, newest=str(log.newest))
+    return GroupInfo(
+        name=name,
+        newest=str(log.newest),
+        length=len(log.items),
+        oldest_us=to_us(log.items[0][0]),
+        newest_us=to_us(log.items[-1][0]),
+    )

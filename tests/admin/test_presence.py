@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from recovery_app import RecoveryManager
+from recovery_app.admin import formatting
 from recovery_app.admin.presence import LATE_SECONDS, UNKNOWN, Presence, count_open, presence_of
 from recovery_app.values import SnapshotInfo
 from tests.admin.support import LIST, detail_of, save, text_of
@@ -35,7 +36,8 @@ def test_a_page_that_missed_a_touch_is_away(
     word = "open" if is_open else "away"
     assert f" {word} 0 1 snapshot on this page" in listed
     assert f"Of pages that are open {int(is_open)}" in listed
-    assert f"Page {word} (last sign of life {ago:.0f} second" in detail
+    time = "5 minutes" if ago == 299 else f"{ago:.0f} seconds"
+    assert f"Page {word} (last sign of life {time} ago)" in detail
 
 
 def test_what_cant_be_known(operator: Client, manager: RecoveryManager, clock: FakeClock) -> None:
@@ -47,3 +49,19 @@ def test_what_cant_be_known(operator: Client, manager: RecoveryManager, clock: F
     save(manager, "mine")
     clock.advance(seconds=TTL + 1)
     assert "Page unknown" in text_of(operator.get(detail_of("mine")))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (121, "3 minutes"),
+        (5400, "90 minutes"),
+        (7200, "2 hours"),
+        (172_800, "2 days"),
+    ],
+)
+def test_times_are_told_in_units_that_people_read(seconds: float, text: str) -> None:
+    assert formatting.duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == text

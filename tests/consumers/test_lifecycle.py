@@ -142,6 +142,34 @@ async def test_joins_at_once_share_the_trip_to_the_databases_thread(
     assert len(trips) == 4
 
 
+async def test_pages_go_on_while_the_databases_thread_waits_for_an_answer(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[str] = []
+    gate = asyncio.Event()
+
+    async def go() -> None:
+        trips.append("sets out")
+        await gate.wait()
+
+    monkeypatch.setattr(care, "CARE_SECONDS", 0)
+    monkeypatch.setattr(care, "PATIENCE_SECONDS", 0.01)
+    async with connected(Counter, manager) as client:
+        await client.join()
+        monkeypatch.setattr(care, "aclose_old_connections", go)
+        await client.push("add")
+        for _ in range(20):
+            await client.push("add")
+        # They wait for it once, and not each.
+        assert trips == ["sets out"]
+        gate.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert care.is_due()
+        await client.push("add")
+        assert len(trips) > 1
+
+
 async def test_connections_that_come_at_once_share_the_trip_too(
     manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

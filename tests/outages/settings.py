@@ -7,7 +7,7 @@ from tests.support.sessions import *  # noqa: F403
 from tests.support.sessions import DATABASES, RECOVERY
 
 POSTGRESQL_PORT = os.environ.get("POSTGRESQL_PORT")
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS = 3.0
 
 if POSTGRESQL_PORT:
     DATABASES["default"] = {

@@ -49,6 +49,11 @@ class DatabaseMessages:
         self._next_removal_us = 0
 
     @property
+    def tables(self) -> tuple[QuerySet[StoredGroup], Rows]:
+        """All groups, and all messages."""
+        return self._groups, self._messages
+
+    @property
     def _groups(self) -> QuerySet[StoredGroup]:
         # Settings may name the storage before the models are loaded.
         model: type[StoredGroup] = apps.get_model("recovery_app", "StoredGroup")
@@ -80,6 +85,8 @@ class DatabaseMessages:
             trim = partial(self._trim, group, number)
             transaction.on_commit(trim, using=self._database, robust=True)
         transaction.on_commit(published, using=self._database)
+        if connection.vendor == "postgresql":
+            transaction.on_commit(self._postgresql.notify, using=self._database, robust=True)
 
     def newest(self, group: str, now_us: int) -> str:
         """Return the number of the newest message, where the log is begun if need be."""

@@ -42,7 +42,7 @@ from recovery_app.fencing import (
 from recovery_app.snapshots import Header
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage
 from recovery_app.storages.browsing import SORTABLE
-from recovery_app.storages.database import cleanup
+from recovery_app.storages.database import cleanup, group_listing
 from recovery_app.storages.database.checks import check_database
 from recovery_app.storages.database.columns import (
     allowed_by_fence,
@@ -66,10 +66,13 @@ from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
 from recovery_app.storages.messages import Messages, MessageWatch
 from recovery_app.values import (
+    GroupInfo,
+    GroupPage,
     Incident,
     IncidentPage,
     IncidentQuery,
     JournalLimits,
+    LoggedMessage,
     Page,
     Query,
     Sample,
@@ -102,6 +105,7 @@ class DatabaseStorage(Storage):
     supports_atomic_fence = True
     supports_listing = True
     supports_groups = True
+    supports_group_listing = True
     supports_journal = True
     keeps_expired = True
     sortable_by = SORTABLE
@@ -228,6 +232,29 @@ class DatabaseStorage(Storage):
     def read_messages(self, group: str, after: str, limit: int) -> Messages:
         with self._errors("group"):
             return self._messages.read(group, after, limit)
+
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        """Return a page in the order of the names."""
+        with self._errors("listing"):
+            return group_listing.list_groups(
+                *self._messages.tables, prefix=prefix, cursor=cursor, limit=limit
+            )
+
+    def describe_group(self, group: str) -> GroupInfo | None:
+        with self._errors("listing"):
+            return group_listing.describe(*self._messages.tables, group)
+
+    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
+        with self._errors("listing"):
+            return group_listing.last_messages(*self._messages.tables, group, limit)
+
+    def count_behind(self, group: str, position: str) -> int | None:
+        with self._errors("listing"):
+            return group_listing.count_behind(*self._messages.tables, group, position)
+
+    def delete_group(self, group: str) -> bool:
+        with self._errors("group"):
+            return group_listing.delete(*self._messages.tables, group)
 
     def cleanup_expired(self) -> int:
         return sum(self._clean_up(cleanup.DELETE_BATCH, all_rows=False))

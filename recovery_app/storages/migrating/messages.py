@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from recovery_app.storages.base import Storage
+from recovery_app.storages.group_listing import GroupListing
 from recovery_app.storages.messages import MessageLogs, Messages, MessageWatch
+from recovery_app.values import GroupInfo, GroupPage, LoggedMessage
 
 
-class NewMessageLogs(MessageLogs):
+class NewMessageLogs(MessageLogs, GroupListing):
     """The logs of the storage ``new``.
 
     No place in a log of the old one is known there, so a page that moves gets ``missed_messages``.
@@ -42,3 +44,18 @@ class NewMessageLogs(MessageLogs):
 
     def watch_messages(self) -> MessageWatch:
         return self.new.watch_messages()
+
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        return self.new.list_groups(prefix=prefix, cursor=cursor, limit=limit)
+
+    def describe_group(self, group: str) -> GroupInfo | None:
+        return self.new.describe_group(group)
+
+    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
+        return self.new.last_messages(group, limit)
+
+    def count_behind(self, group: str, position: str) -> int | None:
+        return self.new.count_behind(group, position)
+
+    def delete_group(self, group: str) -> bool:
+        return self.new.delete_group(group)

@@ -71,6 +71,7 @@ class MigratingStorage(NewMessageLogs, Storage):
         self.supports_journal = new.supports_journal
         self.is_shared = new.is_shared
         self.supports_groups = new.supports_groups
+        self.supports_group_listing = new.supports_group_listing
         self._journal = MigratingJournal(new, old)
         self._steps = Steps(new, old, clock)
 

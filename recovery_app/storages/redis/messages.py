@@ -54,7 +54,7 @@ def _read_beginning(name: bytes) -> str:
     return _position(name, _BEGINNING)
 
 
-def _read_entries(reply: Any) -> list[StreamEntry]:
+def read_entries(reply: Any) -> list[StreamEntry]:
     return [_read_entry(each) for each in reply]
 
 
@@ -62,12 +62,17 @@ def _read_entries(reply: Any) -> list[StreamEntry]:
 APPEND = CommandSpec(name="XADD", operation="publish", repeatable=False)
 BEGIN = CommandSpec(name="XADD", operation="group", repeatable=False, read=_read_beginning)
 NEWEST = CommandSpec(
-    name="XREVRANGE", operation="group", writes=False, is_tracked=True, read=_read_entries
+    name="XREVRANGE", operation="group", writes=False, is_tracked=True, read=read_entries
 )
 READ = CommandSpec(
-    name="XRANGE", operation="group", writes=False, is_tracked=True, read=_read_entries
+    name="XRANGE", operation="group", writes=False, is_tracked=True, read=read_entries
 )
 EXPIRE = CommandSpec(name="EXPIRE", operation="group")
+# Of operators, who follow no stream.
+LENGTH = CommandSpec(name="XLEN", operation="listing", writes=False)
+FIRST = CommandSpec(name="XRANGE", operation="listing", writes=False, read=read_entries)
+LAST = CommandSpec(name="XREVRANGE", operation="listing", writes=False, read=read_entries)
+DELETE = CommandSpec(name="DEL", operation="group")
 
 
 class StreamRequests:
@@ -108,6 +113,22 @@ class StreamRequests:
     def read(self, group: str, after: str, limit: int) -> Request[list[StreamEntry]]:
         """Return the request for the entry at a position, and those behind it."""
         return Request(READ, self._encode(group), (_id_in(after), "+", "COUNT", limit + 1))
+
+    def length(self, group: str) -> Request[int]:
+        """Return the request for the number of entries."""
+        return Request(LENGTH, self._encode(group))
+
+    def first(self, group: str, limit: int, after: str = "-") -> Request[list[StreamEntry]]:
+        """Return the request for the first entries, or those from a position on."""
+        return Request(FIRST, self._encode(group), (_id_in(after), "+", "COUNT", limit))
+
+    def last(self, group: str, limit: int) -> Request[list[StreamEntry]]:
+        """Return the request for the last entries, the newest first."""
+        return Request(LAST, self._encode(group), ("+", "-", "COUNT", limit))
+
+    def delete(self, group: str) -> Request[int]:
+        """Return the request that removes a stream."""
+        return Request(DELETE, self._encode(group))
 
     def group_of(self, key: bytes) -> str:
         """Return the group whose stream has this name on the server."""

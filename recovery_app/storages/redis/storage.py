@@ -16,15 +16,16 @@ from recovery_app.clock import Clock
 from recovery_app.exceptions import StorageError
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage
+from recovery_app.storages.group_listing import MAX_BEHIND
 from recovery_app.storages.messages import Messages
-from recovery_app.storages.redis import journal, listing
+from recovery_app.storages.redis import group_listing, journal, listing
 from recovery_app.storages.redis.async_client import AsyncClient
 from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.eviction import check_eviction, evicting_policies
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
 from recovery_app.storages.redis.losses import explain_losses
-from recovery_app.storages.redis.messages import StreamRequests, messages_of
+from recovery_app.storages.redis.messages import StreamEntry, StreamRequests, messages_of
 from recovery_app.storages.redis.options import (
     check_options,
     limits_of,
@@ -40,10 +41,13 @@ from recovery_app.storages.redis.topology import Address, Topology
 from recovery_app.storages.redis.watching import StreamWatch
 from recovery_app.storages.system_checks import check_blocking_timeout
 from recovery_app.values import (
+    GroupInfo,
+    GroupPage,
     Incident,
     IncidentPage,
     IncidentQuery,
     JournalLimits,
+    LoggedMessage,
     Page,
     Query,
     Sample,
@@ -76,6 +80,7 @@ class RedisStorage(Storage):
     supports_listing = True
     supports_native_async = True
     supports_groups = True
+    supports_group_listing = True
     supports_journal = True
     expires_by_itself = True
 
@@ -323,6 +328,36 @@ class RedisStorage(Storage):
         while not isinstance(request := journal.following(finding, reply), IncidentPage):
             reply = await self._async.send(request)
         return request
+
+    # Durable groups, for operators.
+
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        """Return a page in the order of SCAN; one below ``limit`` needn't be the last."""
+        keys, start = group_listing.stream_keys(self.prefix), Cursor.parse(cursor)
+        flow = partial(
+            group_listing.list_groups, keys=keys, prefix=prefix, start=start, limit=limit
+        )
+        return self._sync.run(flow, "listing")
+
+    def describe_group(self, group: str) -> GroupInfo | None:
+        length = self._sync.send(self._streams.length(group))
+        first = self._sync.send(self._streams.first(group, 2))
+        last = self._sync.send(self._streams.last(group, 1))
+        return group_listing.describe(group, length, first, last)
+
+    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
+        found: list[StreamEntry] = self._sync.send(self._streams.last(group, limit))
+        return group_listing.logged(found)
+
+    def count_behind(self, group: str, position: str) -> int | None:
+        entries: list[StreamEntry] = self._sync.send(
+            self._streams.first(group, MAX_BEHIND + 1, position)
+        )
+        found = messages_of(entries, position, MAX_BEHIND)
+        return sum(bool(data) for _, data in found.items) if found.is_complete else None
+
+    def delete_group(self, group: str) -> bool:
+        return self._sync.send(self._streams.delete(group)) > 0
 
     def close(self) -> None:
         """Close all connections but a cache's; later calls open new ones."""
