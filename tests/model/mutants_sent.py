@@ -128,7 +128,7 @@ CLIENT: dict[str, tuple[str, str]] = {
         "",
     ),
     "tell pushes of a state that will be left": (
-        "return this.#isWaiting ? null : this.#pushes.receive(payload);",
+        "return this.#hearsPushes ? this.#pushes.receive(payload) : null;",
         "return this.#pushes.receive(payload);",
     ),
 }
