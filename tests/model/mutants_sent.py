@@ -22,11 +22,6 @@ def forget_the_places_in_groups(patch: Any) -> None:
     patch.setattr(TopicGroups, "pack", stale)
 
 
-def save_only_a_state_that_changed(patch: Any) -> None:
-    patch.setattr(TopicGroups, "is_safe", True)
-    patch.setattr(PushLog, "is_safe", True)
-
-
 def begin_at_the_end_of_the_log(patch: Any) -> None:
     read = TopicGroups.read
     begun: set[TopicGroups] = set()
@@ -107,12 +102,10 @@ def say_nothing_of_what_a_copy_had(patch: Any) -> None:
 
 SERVER: tuple[Patch, ...] = (
     forget_the_places_in_groups,
-    save_only_a_state_that_changed,
     begin_at_the_end_of_the_log,
     say_nothing_of_what_is_gone,
     go_back_in_the_group_after_a_failure,
     keep_no_pushes,
-    push_before_it_is_safe,
     push_what_a_failing_handler_wanted,
     send_nothing_again,
     number_pushes_anew_after_a_recovery,
@@ -134,7 +127,7 @@ CLIENT: dict[str, tuple[str, str]] = {
         "",
     ),
     "tell pushes of a state that will be left": (
-        "return this.#isWaiting ? null : this.#pushes.receive(payload);",
+        "return this.#hearsPushes ? this.#pushes.receive(payload) : null;",
         "return this.#pushes.receive(payload);",
     ),
 }
