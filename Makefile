@@ -63,7 +63,7 @@ test: announce lint types layers test-suite ## Run every check, then the tests: 
 
 announce:
 	@printf '%s\n' \
-		'make test checks style, types and layers, and then runs about 5,900 tests in $(WORKERS) processes' \
+		'make test checks style, types and layers, and then runs about 6,900 tests in $(WORKERS) processes' \
 		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
 		'cores it takes about eight minutes. "make test-slow" runs what takes longer; "make help" lists the rest.'
 
@@ -99,7 +99,8 @@ model: $(DEV)/.installed node_modules/.installed ## Run client and server agains
 
 chaos: export CHAOS = long
 chaos: export SEED ?=
-chaos: $(DEV)/.installed node_modules/.installed ## Run the chaos kit at full size, an hour or so (SEED=..., ARGS="-k 'npm and redis'")
+chaos: export EVENTS ?=
+chaos: $(DEV)/.installed node_modules/.installed ## Run the chaos kit at full size, hours (EVENTS=200 for a tenth, SEED=..., ARGS="-k 'npm and redis'")
 	@$(DEV)/bin/python -m pytest --no-cov -s -o faulthandler_timeout=0 tests/chaos/test_run.py $(ARGS)
 
 outages: $(DEV)/.installed ## Record anew what alerts are tested on: real outages, some minutes (ARGS=... for some)

@@ -27,6 +27,7 @@ SUBJECTS = {
     "rejoins": "Rejoins a second",
     "resident": "Memory of a page",
     "redis": "RedisStorage beside redis-py",
+    "groups": "Durable groups on Redis",
     "memory": "MemoryStorage at a million",
     "stalls": "Stalls and start",
     "sealing": "What seals and encryption cost",

@@ -37,11 +37,17 @@ def configure(*, with_app: bool = True) -> None:
     import django
     from django.conf import settings
 
-    layer = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    layer: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    layer_url = os.environ.get("BENCH_LAYER_URL")
+    if layer_url:
+        # Since redis-py 8 its own time limit is that of the layer's blocking read.
+        hosts = [{"address": layer_url, "socket_timeout": None}]
+        backend = "channels_redis.core.RedisChannelLayer"
+        layer = {"default": {"BACKEND": backend, "CONFIG": {"hosts": hosts}}}
     settings.configure(
         SECRET_KEY="the secret of the benchmarks, as long as a real one",
         INSTALLED_APPS=["channels", *(["recovery_app"] if with_app else [])],
-        CHANNEL_LAYERS=layer if os.environ.get("BENCH_LAYER") else {},
+        CHANNEL_LAYERS=layer if layer_url or os.environ.get("BENCH_LAYER") else {},
         RECOVERY={"STORAGE": storage_setting()},
     )
     django.setup()

@@ -11,7 +11,7 @@ from channels.db import database_sync_to_async
 from django.db import DatabaseError, close_old_connections, transaction
 
 from example_project.consumers import PhoenixConsumer, Reply
-from example_project.models import Order
+from example_project.models import SHOP, Order
 from recovery_app import groups
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.values import Takeover
@@ -48,9 +48,9 @@ class OrdersConsumer(PhoenixConsumer):
     recovery_topics = ("orders",)
     recovery_fields = ("first", "last", "count", "cents", "orders", "minute")
 
-    first: int
-    """The number of the newest order when the page was opened."""
-    last: int
+    first: dict[str, int]
+    """The number of the newest order of each shop when the page was opened."""
+    last: dict[str, int]
     count: int
     cents: int
     orders: list[dict[str, Any]]
@@ -61,7 +61,8 @@ class OrdersConsumer(PhoenixConsumer):
         """Join the group, then load the latest orders, which aren't counted."""
         await self.join_group(GROUP)
         self.orders = await load()
-        self.first = self.last = self.orders[0]["id"] if self.orders else 0
+        newest = self.orders[0]["id"] if self.orders else 0
+        self.first, self.last = {SHOP: newest}, {SHOP: newest}
         self.count = self.cents = 0
         self.minute = []
         return self.open()
@@ -82,11 +83,13 @@ class OrdersConsumer(PhoenixConsumer):
 
     async def order_received(self, message: dict[str, Any]) -> None:
         """Add an order to the figures, and tell the page."""
-        order = message["order"]
-        if order["id"] <= self.last:
+        order, shop = message["order"], message["order"]["shop"]
+        # Of another node's shop, the page has loaded nothing.
+        self.first.setdefault(shop, order["id"] - 1)
+        if order["id"] <= self.last.get(shop, 0):
             # It was loaded when the page joined.
             return
-        self.last = order["id"]
+        self.last[shop] = order["id"]
         self.count += 1
         self.cents += order["cents"]
         self.orders = [order, *self.orders][:SHOWN]
@@ -95,19 +98,19 @@ class OrdersConsumer(PhoenixConsumer):
 
     async def missed_messages(self, group: str) -> None:
         """Load afresh: the page was away for longer than the group keeps its messages."""
-        missed = await load(after=self.last)
+        missed = await load(after=self.last.get(SHOP, 0))
         self.orders = await load()
         self.count += len(missed)
         self.cents += sum(order["cents"] for order in missed)
-        self.last = missed[0]["id"] if missed else self.last
+        self.last |= {SHOP: missed[0]["id"]} if missed else {}
         await self.push("figures", {"orders": self.orders, **self.figures()})
 
     def figures(self) -> Reply:
         """Return the figures."""
         recent = sum(at > _now_ms() - MINUTE_MS for at in self.minute)
+        numbers = [(self.first[shop] + 1, last) for shop, last in self.last.items()]
         return {
-            "first": self.first,
-            "last": self.last,
+            "numbers": [each for each in numbers if each[1] >= each[0]],
             "count": self.count,
             "cents": self.cents,
             "rate": recent,

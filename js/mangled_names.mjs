@@ -6,25 +6,30 @@
 export const MANGLED_NAMES = [
   // events/event_queue.js
   "discard", "discardAll", "dropUnowned", "handOver", "handleJoin", "readAgain", "releaseUpTo", "requeueAfter", "saveRest",
-  "saveSoon", "setOwner", "startSending", "stopSending", "suspects",
+  "saveSoon", "setOwner", "startSending", "stopSending", "suspects", "isSending",
   // events/event_storage.js
-  "forgetSettled", "loadSettled",
+  "forgetSettled", "loadSettled", "takeLeft",
   // events/ownership.js
   "forgetAliases", "isEarlyAndUnowned", "isEarlyFor", "isOwn", "ownerOfPage",
   // events/queued_event.js
-  "chars", "handleReply", "isAppliedIn", "isStored", "isTakenIn", "isUpTo", "onLost", "sizeBytes", "stage",
+  "chars", "handleReply", "isAppliedIn", "isStored", "isTakenIn", "isUpTo", "onLost", "passTo", "sizeBytes", "stage",
   // events/sender.js
   "flush", "hasLines", "isNumbered",
   // events/suspects.js
-  "absolve", "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "takeTooLarge", "takeUndeliverable",
+  "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "suspicion", "takeTooLarge", "takeUndeliverable",
   // tokens/token_store.js
   "forView", "present", "received", "saveReceived",
+  // tokens/stored_value.js
+  "readJSON",
   // received_pushes.js
   "newest",
+  // delivery.js, rejoins.js
+  "isScheduled", "mustWait", "rejoins", "schedule", "sendNow", "sharedSocket",
   // connection/
-  "areDenial", "begin", "deny", "extend", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isOnly", "isPrepared",
-  "isWanted", "isWorking", "joinNext", "listen", "lose", "markGood", "markJoined", "markLost", "markTrying", "meet", "nextRef",
-  "onDead", "retryAfterMs", "settle", "startAs",
+  "areDenial", "begin", "deny", "extend", "forgive", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isClosed", "isIdle",
+  "isOnly", "isOpen", "isPrepared",
+  "isWanted", "isWorking", "listen", "lose", "markGood", "markJoined", "markLost", "markTrying", "meet", "nextRef",
+  "onDead", "renew", "retryAfterMs", "settle", "startAs", "suspect",
   // timer.js
   "isSet",
 ];

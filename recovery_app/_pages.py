@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, cast
 
 from asgiref.sync import async_to_sync
@@ -27,11 +26,12 @@ from recovery_app.consumers.mixins import RecoveryMixin
 from recovery_app.exceptions import SnapshotError, StorageError
 
 State = Mapping[str, Any]
+Places = Mapping[str, str] | tuple[()] | None
+"""What `recovery_app.groups.positions` returns; empty for no groups."""
 _NO_MIDDLEWARE = (
     "start_state() needs recovery_app.middleware.RecoveryMiddleware, which sets the cookie of "
     "visitors and keeps the page out of caches: add it to MIDDLEWARE."
 )
-_NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 _SAVE = wrap_unexpected_errors("save")
 
 
@@ -43,7 +43,7 @@ def start_state(
     *,
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    groups: Mapping[str, str] | None = _NO_GROUPS,
+    groups: Places = (),
 ) -> str | None:
     """Store the state that a page begins with, so that its first join recovers it.
 
@@ -74,7 +74,7 @@ async def astart_state(
     *,
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    groups: Mapping[str, str] | None = _NO_GROUPS,
+    groups: Places = (),
 ) -> str | None:
     """Async variant of `start_state`."""
     start = _Start(request, consumer_class, topic, state, args=args, kwargs=kwargs, groups=groups)
@@ -100,7 +100,7 @@ class _Start:
         *,
         args: Sequence[Any],
         kwargs: Mapping[str, Any] | None,
-        groups: Mapping[str, str] | None,
+        groups: Places,
     ) -> None:
         visitor = visitor_of(request)
         if visitor is None:
@@ -190,7 +190,7 @@ def _check(kind: type[RecoveryMixin], topic: str, state: State, *, restores_fiel
 
 def _check_groups(groups: object) -> None:
     """Raise `TypeError` for groups without positions: taken now, they could be too late."""
-    if groups is not None and not isinstance(groups, Mapping):
+    if groups is not None and groups != () and not isinstance(groups, Mapping):
         raise TypeError(
             "Pass as groups what recovery_app.groups.positions() returned before the state was "
             "loaded."

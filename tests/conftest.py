@@ -40,6 +40,13 @@ hypothesis_settings.load_profile("unhurried")
 have_patience()
 emptying.empty_quickly()
 
+# The files that take longest, so that no worker still has one of them when the others are done.
+LONGEST = (
+    *("tests/chaos/", "tests/test_js.py", "tests/browser/", "tests/test_npm_clients.py"),
+    *("tests/test_redis_failovers.py", "tests/test_redis_masters.py", "tests/test_drain.py"),
+    *("tests/test_rolling_deploy.py", "tests/test_attacks.py", "tests/model/"),
+    *("tests/test_distribution.py", "tests/core/test_races.py", "tests/test_redis_"),
+)
 LOG_CHARACTERS = 4000
 END_SECONDS = 60
 
@@ -199,10 +206,16 @@ async def page(chromium: Browser) -> AsyncIterator[Page]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that use the browser on the event loop that it was started on."""
+    """Begin with what takes longest; use the browser on the event loop that it was started on."""
+    items.sort(key=_place)
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def _place(item: pytest.Item) -> int:
+    places = (place for place, start in enumerate(LONGEST) if item.nodeid.startswith(start))
+    return next(places, len(LONGEST))
 
 
 # What was left out

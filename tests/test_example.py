@@ -151,6 +151,34 @@ async def test_a_quote_is_recovered():
     await again.disconnect()
 
 
+# Chat
+
+
+async def test_a_line_that_is_written_twice_is_one(asgi_server):
+    async with connect(f"{asgi_server().ws_url}/ws/chat") as client:
+
+        async def write(ref: str, event: str, topic: str = "room:lobby", **payload: Any) -> Any:
+            await client.send(json.dumps(["1", ref, topic, event, payload]))
+            frames = [json.loads(await client.recv())]
+            while frames[-1][1] != ref:
+                frames.append(json.loads(await client.recv()))
+            return frames[-1][4]
+
+        refused = await write("1", "phx_join", topic="room:no such room")
+        assert refused == {"status": "error", "response": {"reason": "no such room"}}
+        assert (await write("1", "phx_join"))["response"]["lines"] == []
+        # Its row is there, and the state that knows of its event isn't: the event comes again.
+        for ref in ("2", "3"):
+            await write(ref, "say", uid="one", author="Ada", text=" Hello ")
+        await write("4", "say", uid="two", author="", text="Who am I?")
+        await write("5", "say", uid="three", author="Ada", text="  ")
+        lines: list[Any] = []
+        while len(lines) < 2:
+            lines = (await write("6", "show"))["response"]["lines"]
+        told = [(line["uid"], line["author"], line["text"]) for line in lines]
+        assert told == [("one", "Ada", "Hello"), ("two", "Somebody", "Who am I?")]
+
+
 # Server
 
 

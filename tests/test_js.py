@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,20 @@ from tests.support.node import require_node, run_node
 from tests.support.processes import TOP
 
 FILES = sorted((TOP / "tests" / "js").glob("*.test.js"))
+INSTALLS = {"package"}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.removesuffix(".test.js"))
+def parameter(file: Path) -> Any:
+    """Return a file as the parameter of a test."""
+    name = file.name.removesuffix(".test.js")
+    return pytest.param(file, id=name, marks=[pytest.mark.slow] if name in INSTALLS else [])
+
+
+@pytest.mark.parametrize("file", list(map(parameter, FILES)))
 def test_recovery_js(file: Path) -> None:
-    require_node("esbuild", "phoenix", "phoenix_live_view", "jsdom", "typescript", "vue", "ws")
+    require_node(
+        "esbuild", "terser", "phoenix", "phoenix_live_view", "jsdom", "typescript", "vue", "ws"
+    )
     require("Chromium", find_chromium())
     # Else it would wait for the timers of the clients.
     report = run_node("--test", "--test-force-exit", "--test-reporter=tap", file)

@@ -389,7 +389,8 @@ HOOKS = [
     "restore_state", "after_recover", "get_recovery_binding", "get_recovery_view",
     "migrate_state", "missed_messages", "join_group", "leave_group", "push", "renew_recovery",
     "recovery_topics", "recovery_fields",
-    "recovery_version", "recovery_save_interval", "recovery_max_topics", "recovery_topic",
+    "recovery_version", "recovery_save_interval", "recovery_handler_timeout", "recovery_max_topics",
+    "recovery_topic",
     "recovery_keep_on_login",
     "save_recovery",
 ]  # fmt: skip

@@ -48,10 +48,10 @@ export class Delivery {
     return this.transport?.send(event, payload, () => {}) ?? false;
   }
 
-  /** @param {boolean} [wasCut] whether an event may be why */
-  stop(wasCut) {
+  /** @param {number} [suspicion] that an event is why */
+  stop(suspicion) {
     this.sharedSocket?.stop(this.#queue);
-    this.#queue.stopSending(wasCut);
+    this.#queue.stopSending(suspicion);
   }
 
   /** Join again, after a while. @param {number} tries */

@@ -1,6 +1,6 @@
 import { rejoinAfterMs } from "./backoff.js";
 import { namesOfPage, onPageLife, refuseOldStorage, whenActive } from "./browser.js";
-import { CLOSE_DEAD, CLOSE_TOO_LARGE, CUT_CODES } from "./connection/close_codes.js";
+import { CLOSE_DEAD, CLOSE_TOO_LARGE, suspicionOf } from "./connection/close_codes.js";
 import { ConnectionState } from "./connection/connection_state.js";
 import { phoenixChannel } from "./connection/phoenix_channel.js";
 import { SharedSocket } from "./connection/phoenix_socket.js";
@@ -267,7 +267,7 @@ export class Recovery extends View {
   dropped(closeCode, nextDelayMs, isBlamed = true) {
     this.#changes += 1;
     this.#rejoins.stop();
-    this.#delivery.stop(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+    this.#delivery.stop(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
     if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
     this.#offlineSince ??= performance.now();
     this.#connectionState.markLost(closeCode ?? null, nextDelayMs);

@@ -74,6 +74,7 @@
  * @property {OutcomeDetail} outcome
  * @property {LostDetail} lost
  * @property {ReplyDetail} reply
+ * @property {Record<string, never>} missed
  * @property {RefusedDetail & Payload} refused
  */
 /**
@@ -103,6 +104,7 @@
  * @property {(event: string, payload?: any, ...rest: any[]) => void} [trigger] what calls the callbacks of `on`
  * @property {(callback: () => void) => unknown} onError
  * @property {(callback: () => void) => unknown} onClose
+ * @property {{ closeWasClean?: boolean }} [socket]
  * @property {(...what: any) => any} push
  * @property {(...what: any) => any} [onMessage]
  * @property {{ timerCalc?: Backoff }} [rejoinTimer]

@@ -36,7 +36,8 @@ class _Tail:
         self.before: str | None = None
         """The position before the first of the ``items``."""
         self.items: deque[tuple[str, bytes]] = deque()
-        self.listeners: set[Callable[[], None]] = set()
+        # In the order of their subscription, so that a run of the model can be repeated.
+        self.listeners: dict[Callable[[], None], None] = {}
 
     def begin(self, position: str) -> None:
         self.items.clear()
@@ -61,8 +62,9 @@ class _Tail:
         else:
             if after != self.before:
                 return None
-        start = len(self.items) - behind
-        return Messages(list(islice(self.items, start, start + limit)))
+        # From the end, where nearly every page is: a deque has no quick way to its middle.
+        found = list(islice(reversed(self.items), behind))
+        return Messages(found[: -limit - 1 : -1])
 
 
 class GroupReader:
@@ -83,7 +85,7 @@ class GroupReader:
         if group not in self._tails:
             self._tails[group] = _Tail()
             self._watch.enter(group)
-        self._tails[group].listeners.add(listener)
+        self._tails[group].listeners[listener] = None
         self._loop.call_soon(listener)
 
     def unsubscribe(self, group: str, listener: Callable[[], None]) -> None:
@@ -91,7 +93,7 @@ class GroupReader:
         tail = self._tails.get(group)
         if tail is None or self._watch is None:
             return
-        tail.listeners.discard(listener)
+        tail.listeners.pop(listener, None)
         if not tail.listeners:
             del self._tails[group]
             self._watch.leave(group)
@@ -123,7 +125,10 @@ class GroupReader:
         try:
             while True:
                 groups = await self._find_changed(watch)
-                await asyncio.gather(*(self._advance(watch, group) for group in groups))
+                if len(groups) == 1:
+                    await self._advance(watch, groups[0])
+                else:
+                    await asyncio.gather(*(self._advance(watch, group) for group in groups))
         finally:
             await watch.close()
 
@@ -192,7 +197,7 @@ def reader_of(driver: Driver) -> GroupReader:
 
 def wake_readers(driver: Driver, group: str) -> None:
     """Have all readers of a storage's groups in this process look now; from any thread."""
-    for (driver_id, _), reader in list(_readers.items()):
+    for (driver_id, _), reader in list(_readers.items()) if _readers else ():
         if driver_id == id(driver):
             reader.note_published(group)
 

@@ -16,6 +16,7 @@ from channels.db import database_sync_to_async
 from recovery_app._live.mailbox import is_being_cancelled
 from recovery_app._live.protocol import OtherFrame
 from recovery_app.consumers import db
+from recovery_app.consumers.time_limit import TimeLimit
 
 HOOKS = (
     "mount",
@@ -31,6 +32,7 @@ HOOKS = (
     "missed_messages",
 )
 _RESTORING = ("migrate_state", "restore_state", "after_recover", "get_recoverable_state")
+_OF_JOINS = frozenset(HOOKS) - {"handle_event", "get_recoverable_state", "missed_messages"}
 _RECEIVING = ("websocket_receive", "receive", "decode_json", "receive_json")
 _LOOKED_AT = (*HOOKS, *_RECEIVING, "dispatch", "accept", "send", "close")
 
@@ -97,7 +99,13 @@ class HookTable:
             await db.close_old_connections()
         try:
             result = getattr(consumer, name)(*arguments)
-            return await result if hasattr(result, "__await__") else result
+            if not hasattr(result, "__await__"):
+                return result
+            seconds = limit_of(consumer, name)
+            if seconds is None:
+                return await result
+            with TimeLimit(seconds, f"{name} took longer than {seconds:g} s."):
+                return await result
         except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
@@ -133,6 +141,15 @@ class SyncHookTable(HookTable):
                 "calls plain functions: use RecoveryConsumerMixin."
             )
         return await database_sync_to_async(method)(*arguments)
+
+
+def limit_of(consumer: Any, name: str) -> float | None:
+    """Return how many seconds a hook or a handler may take; ``None`` for any time.
+
+    What a join calls has half of the time: a page waits for its state for a minute at most.
+    """
+    seconds: float | None = consumer.recovery_handler_timeout
+    return seconds / 2 if seconds is not None and name in _OF_JOINS else seconds
 
 
 def _differs(kind: type, mixin: type, name: str) -> bool:

@@ -35,6 +35,11 @@ def check_class(kind: type[RecoveryMixin], mixin: type, *, is_sync: bool) -> Non
             raise ImproperlyConfigured(
                 f"{kind.__name__}.{name} must be a tuple of strings{example}."
             )
+    seconds = kind.recovery_handler_timeout
+    if seconds is not None and not seconds > 0:
+        raise ImproperlyConfigured(
+            f"{kind.__name__}.recovery_handler_timeout must be seconds above 0, or None."
+        )
     for pattern in kind.recovery_topics:
         if "*" in pattern[:-1]:
             raise ImproperlyConfigured(

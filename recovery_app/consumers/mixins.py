@@ -61,6 +61,11 @@ class RecoveryMixin(Base):
     """The version of the state; raise it when the state's meaning changes."""
     recovery_save_interval: ClassVar[float] = 0
     """Seconds for which saves are gathered; 0 saves after each event."""
+    recovery_handler_timeout: ClassVar[float | None] = 60
+    """Seconds that a handler may take; what a join calls has half of them. ``None``: no limit.
+
+    A sync consumer has none either, as no thread can be stopped.
+    """
     recovery_max_topics: ClassVar[int] = 100
     """How many topics one connection may join."""
     recovery_log_user: ClassVar[bool] = False

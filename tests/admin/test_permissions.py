@@ -132,10 +132,13 @@ def test_there_is_one_set_of_permissions(db: None) -> None:
     found = Permission.objects.filter(content_type__app_label="recovery_app")
     assert sorted(found.values_list("codename", flat=True)) == [
         DELETE,
+        "delete_storedgroup",
         "export_journalentry",
         "view_journalentry",
         VIEW,
         STATE,
+        "view_storedgroup",
+        "view_storedgroup_messages",
     ]
 
 

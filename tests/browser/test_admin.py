@@ -233,3 +233,18 @@ async def test_the_journal_can_be_read_on_a_desk_and_a_phone(
             await page.get_by_label("View").fill("elsewhere")
             await page.get_by_role("button", name="Search").click()
             await expect(page.get_by_text("No entries match.")).to_be_visible()
+
+
+async def test_groups_are_there_to_see_on_a_phone(open_list: OpenList, server: AsgiServer) -> None:
+    message = "{'type': 'a', 'text': 'y' * 500}"
+    publish = f"from recovery_app import groups; groups.publish('room:{'x' * 200}', {message})"
+    manage("shell", "-v", "0", "-c", publish, data=server.log.parent)
+    async with open_list(viewport=PHONE) as page:
+        await page.goto(f"{server.url}/admin/recovery_app/storedgroup/")
+        assert await page.evaluate(OVERFLOW) <= 0
+        await page.get_by_role("link", name="room:xxx").click()
+        await expect(page.get_by_role("heading", name="Last messages")).to_be_visible()
+        assert await page.evaluate(OVERFLOW) <= 0
+        await page.get_by_role("link", name="Delete all messages …").click()
+        await page.get_by_role("button", name="Yes, delete").click()
+        await expect(page.get_by_text("There are no groups yet")).to_be_visible()

@@ -80,24 +80,28 @@ SHORT = Scale(
     join_timeout_ms=5_000,
     stall_seconds=7,
 )
+LONG_EVENTS = 2_000
+LONG_FAULTS = {
+    Kind.CUT: 200,
+    Kind.HALF_OPEN: 10,
+    Kind.DELAY: 50,
+    Kind.LOST_JOIN: 20,
+    Kind.LOST_REPLY: 50,
+    Kind.DUPLICATE: 40,
+    Kind.KILL: 50,
+    Kind.TERM: 10,
+    Kind.STALL: 4,
+}
+EVENTS = int(os.environ.get("EVENTS") or LONG_EVENTS)
+"""With fewer, there are as many fewer messages and faults."""
 LONG = Scale(
     clients=20,
-    events=int(os.environ.get("EVENTS") or 2_000),
+    events=EVENTS,
     publishers=4,
-    messages=int(os.environ.get("MESSAGES") or 5_000),
+    messages=5_000 * EVENTS // LONG_EVENTS,
     groups=10,
-    faults={
-        Kind.CUT: 200,
-        Kind.HALF_OPEN: 10,
-        Kind.DELAY: 50,
-        Kind.LOST_JOIN: 20,
-        Kind.LOST_REPLY: 50,
-        Kind.DUPLICATE: 40,
-        Kind.KILL: 50,
-        Kind.TERM: 10,
-        Kind.STALL: 4,
-    },
-    own_faults=10,
+    faults={kind: -(-count * EVENTS // LONG_EVENTS) for kind, count in LONG_FAULTS.items()},
+    own_faults=-(-10 * EVENTS // LONG_EVENTS),
     # What it has by default, and so has the kit.
     join_timeout_ms=10_000,
     stall_seconds=STALL_SECONDS,
@@ -281,6 +285,7 @@ async def test_no_event_is_lost_or_applied_twice(
     comparison = COMPARER.compare(expected, actual)
     print(f"{format_counts(storm.done)}; {format_counts(proxy.counts)}; {comparison}")
     print(f"{verdict}; {comparison.pushes} pushes, {comparison.missed} times told of missed ones")
+    print(*verdict.differences, sep="\n")
     assert comparison.is_equal, [f"seed {SEED}", str(comparison), *comparison.differences[:20]]
     assert comparison.forgotten == 0
     assert verdict.is_good, [f"seed {SEED}", str(verdict), *verdict.differences[:20]]

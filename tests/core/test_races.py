@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from threading import Barrier
 from typing import Any
 
@@ -22,7 +19,7 @@ from recovery_app import RecoveryManager
 from recovery_app.storages import DatabaseStorage, MemoryStorage
 from tests.core.racer import HASH, stored_in, token_of
 from tests.core.support import make_manager
-from tests.support.processes import TOP
+from tests.support import warm
 
 PROCESSES = int(os.environ.get("RACE_PROCESSES", "2"))
 TURNS = int(os.environ.get("RACE_TURNS", "60"))
@@ -31,27 +28,13 @@ START_US = 1_790_000_000_000_000
 START_US -= START_US % PROCESSES
 
 
-@contextmanager
-def racer() -> Iterator[subprocess.Popen[str]]:
-    """Start a process and, whatever comes, end it."""
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "tests.core.racer"],
-        cwd=TOP,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def racer() -> warm.Piped:
+    """Start a process; as a context manager it ends it, whatever comes."""
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    return warm.Piped.start("tests.core.racer", env=env)
 
 
-def tell(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin is not None
+def tell(process: warm.Piped, line: str) -> None:
     process.stdin.write(line + "\n")
     process.stdin.flush()
 
@@ -73,7 +56,6 @@ def run(race: str, alias: str) -> list[list[int]]:
         for number, process in enumerate(racers):
             tell(process, json.dumps({**task, "number": number}))
         for process in racers:
-            assert process.stdout is not None
             assert process.stdout.readline() == "ready\n", process.communicate()
         for process in racers:
             tell(process, "go")

@@ -168,6 +168,21 @@ test("a join that is never answered is tried again on the same connection while 
   assert.deepEqual([server.urls.length, server.of("phx_leave").map(({ topic }) => topic)], [1, ["a"]]);
 });
 
+test("slow joins get more time with each try, all of them", async (t) => {
+  const clock = new FakeClock();
+  const { server, socket, views } = await open(t, { tab: new FakeBrowser().open({ clock }), topics: ["a", "b", "c"] });
+  server.isStopped = true;
+  for (const view of views) view.join();
+  for (const [tries, ms] of [10_000, 20_000, 40_000].entries()) {
+    await until(() => server.of("phx_join").length === 3 * (tries + 1));
+    clock.tick(ms - 1);
+    assert.deepEqual(views.map(({ status }) => status), ["connecting", "connecting", "connecting"]);
+    clock.tick(1);
+    clock.tick(5);
+  }
+  await until(() => server.urls.length === 4);
+});
+
 test("a view that waits for its state joins again on the same connection while another works", async (t) => {
   const { server, views: [a, b] } = await joined(t, { rejoinAfterMs: () => 1 });
   await Promise.all([a.push("add", { item: 1 }), b.push("add", { item: 2 })]);

@@ -843,6 +843,17 @@ for (const [what, text] of Object.entries({
   }, () => ({ tab: new FakeBrowser().open({ sessionStorage: new FakeStorage([[`${KEY}:events`, text]]) }) }));
 }
 
+for (const seq of ['"2"', "1.5", "1e300"]) {
+  onEachTransport(test, `a stored event with the number ${seq} is ignored`, async (page) => {
+    assert.deepEqual(page.view.pending, []);
+    await page.joined();
+    assert.deepEqual((await page.add("a")[0]).state, ["a"]);
+  }, () => {
+    const text = `[{"event":"add","payload":{"item":"b"},"seq":${seq},"isEarly":true,"owner":"ann"}]`;
+    return { owner: "ann", tab: new FakeBrowser().open({ sessionStorage: new FakeStorage([[`${KEY}:events`, text]]) }) };
+  });
+}
+
 // ---------------------------------------------------------------------------------------------- Limits and ends
 
 onEachTransport(test, "an event too many is rejected and reported, and those before it are not lost", async (page, server) => {

@@ -352,6 +352,27 @@ onEachTransport(test, "a server that stops three times is no reason to give an e
   assert.deepEqual((await reply).state, ["a"]);
 });
 
+onEachTransport(test, "an event over which the server closes the connection again and again is given up, whatever the code", async (page, server) => {
+  await page.joined();
+  const shut = page.view.push("shut", { code: 1012 });
+  const [behind] = page.add("a");
+  await assert.rejects(shut, named("EventLost", "undeliverable"));
+  assert.deepEqual((await behind).state, ["a"]);
+  assert.ok(server.of("shut").length > 5, String(server.of("shut").length));
+});
+
+onEachTransport(test, "a page that disconnects again and again gives no event up", async (page, server) => {
+  await page.joined();
+  server.overlooked = 8;
+  const [reply] = page.add("a");
+  for (let round = 1; round <= 8; round++) {
+    await until(() => items(server).length === round);
+    page.goOffline();
+    await page.back();
+  }
+  assert.deepEqual((await reply).state, ["a"]);
+});
+
 onEachTransport(test, "a line that is cut all the time, before it has held, blocks no event and is no reason to give it up", async (page, server) => {
   await page.joined();
   const [reply] = page.add("a");

@@ -360,6 +360,39 @@ test("a connection that can't be opened again and again, or is closed with a cod
   }
 });
 
+test("a page that was let in is back half a minute after an outage at the latest, as its state waits for minutes only", async (t) => {
+  const clock = new FakeClock();
+  const waits = [];
+  const plain = clock.setTimeout;
+  clock.setTimeout = (callback, ms) => (waits.push(ms), plain(callback, ms));
+  const tab = new FakeBrowser().open({ clock });
+  let connection;
+  tab.WebSocket = class {
+    constructor() {
+      connection = this;
+    }
+    send(frame) {
+      const [joinRef, ref, topic] = JSON.parse(frame);
+      this.onmessage({ data: JSON.stringify([joinRef, ref, topic, "phx_reply", { status: "ok", response: {} }]) });
+    }
+    close() {}
+  };
+  const { socket } = open(t, { origin: "ws://app.test" }, { tab });
+  socket.join("form:1");
+  await immediate();
+  connection.onopen();
+  await immediate();
+  clock.tick(6_000);
+  const delays = [];
+  for (let round = 0; round < 20; round++) {
+    waits.length = 0;
+    connection.onclose({ code: 1006 });
+    delays.push(waits.at(-1));
+    clock.tick(waits.at(-1));
+  }
+  assert.ok(Math.max(...delays) <= 30_000 && delays.at(-1) >= 15_000, delays.join());
+});
+
 test("a join that is refused again and again is tried less and less often", async (t) => {
   const server = await TestServer.start(t);
   server.refusals = 20;

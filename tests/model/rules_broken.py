@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import Phase
 
-from tests.model import mutants
+from tests.model import mutants, mutants_sent
 from tests.model.browser import RECOVERY_JS, browser
 from tests.model.machine import run
 from tests.model.sources import SOURCES, file_of
 from tests.support.processes import TOP
 
+SERVER = (*mutants.SERVER, *mutants_sent.SERVER)
+CLIENT = mutants.CLIENT | mutants_sent.CLIENT
 UNTIL_FOUND: dict[str, Any] = {
     "max_examples": 3_000,
     "database": None,
@@ -27,7 +29,7 @@ UNTIL_FOUND: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("break_rule", mutants.SERVER, ids=lambda mutant: mutant.__name__)
+@pytest.mark.parametrize("break_rule", SERVER, ids=lambda mutant: mutant.__name__)
 def test_a_broken_server_is_found(
     monkeypatch: pytest.MonkeyPatch, break_rule: mutants.Patch
 ) -> None:
@@ -36,9 +38,9 @@ def test_a_broken_server_is_found(
         run(pages, **UNTIL_FOUND)
 
 
-@pytest.mark.parametrize("rule", mutants.CLIENT)
+@pytest.mark.parametrize("rule", CLIENT)
 def test_a_broken_client_is_found(tmp_path: Path, rule: str) -> None:
-    broken = build_broken(tmp_path, *mutants.CLIENT[rule])
+    broken = build_broken(tmp_path, *CLIENT[rule])
     with browser(broken) as pages, pytest.raises(AssertionError):
         run(pages, **UNTIL_FOUND)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from recovery_app._core.tokens import issued_us_of, key_of
 from recovery_app._live.group_reader import publish
+from recovery_app._live.pushes import MAX_PUSHES
 from recovery_app.clock import MICROSECONDS
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import MemoryStorage
@@ -333,16 +334,16 @@ class World:
             tab.sent.hear_push(detail)
         elif what == "missed":
             assert tab.sent
-            tab.sent.hear_missed(self._may_miss(tab))
+            tab.sent.hear_missed(self._may_miss())
         elif what == "settled":
             tab.hear_reply(detail["id"], detail, is_promised=True, may_be_copied=has_others)
         elif what == "reply":
             number = detail["payload"]["id"]
             tab.hear_reply(number, detail, is_promised=False, may_be_copied=has_others)
 
-    def _may_miss(self, tab: Tab) -> bool:
-        """Return whether pushes may be gone, by what has happened."""
-        return True
+    def _may_miss(self) -> bool:
+        """Return whether pushes may be gone: another tab had them, or there are very many."""
+        return len(self.tabs) > 1 or self._ids >= MAX_PUSHES
 
     def _may_lose(self, outcome: str) -> bool:
         """Return whether a state may be gone, by what has happened."""

@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import IO
+from typing import IO, cast
 
 # None of these needs settings. One that isn't there is left to the program to miss.
 MODULES = (
@@ -44,6 +44,7 @@ MODULES = (
 )
 # What the interpreter or one of the modules reads but once.
 READ_EARLY = ("PYTHON", "PROMETHEUS", "prometheus", "OTEL", "LD_", "MALLOC")
+STRICT = "WARM_STRICT"
 REQUEST_BYTES = 2**18
 END_SECONDS = 60
 
@@ -87,7 +88,52 @@ class Forked:
 
 def start(module: str, *arguments: str, env: Mapping[str, str], output: IO[bytes]) -> Forked:
     """Do what ``python -m module`` does, at the top of the tree."""
-    return _warm_process().start([module, *arguments], env, output)
+    with open(os.devnull, "rb") as nothing:
+        fds = [nothing.fileno(), output.fileno(), output.fileno()]
+        return _warm_process().start([module, *arguments], env, fds)
+
+
+class Piped(Forked):
+    """A program whose input, output and errors are pipes of text."""
+
+    @classmethod
+    def start(cls, module: str, *arguments: str, env: Mapping[str, str]) -> Piped:
+        """Do what ``python -W error -m module`` does, at the top of the tree."""
+        if sys.platform != "linux":
+            command = [sys.executable, "-W", "error", "-m", module, *arguments]
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            return cast("Piped", subprocess.Popen(command, env=env, text=True, **pipes))
+        (their_in, stdin), (stdout, their_out), (stderr, their_err) = (os.pipe() for _ in range(3))
+        theirs = [their_in, their_out, their_err]
+        env = {**env, STRICT: "1"}
+        forked = _warm_process().start([module, *arguments], env, theirs)
+        for fd in theirs:
+            os.close(fd)
+        self = cls(forked.pid, forked.args, forked._ended)
+        self.stdin = os.fdopen(stdin, "w")
+        self.stdout, self.stderr = os.fdopen(stdout), os.fdopen(stderr)
+        return self
+
+    stdin: IO[str]
+    stdout: IO[str]
+    stderr: IO[str]
+
+    def __enter__(self) -> Piped:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.send_signal(signal.SIGKILL)
+        self.wait()
+        with suppress(BrokenPipeError):
+            self.stdin.close()
+        self.stdout.close()
+        self.stderr.close()
+
+    def communicate(self) -> tuple[str, str]:
+        """Return the rest of the output and the errors, once it has ended."""
+        self.stdin.close()
+        # Its errors fit into the pipe.
+        return self.stdout.read(), self.stderr.read()
 
 
 class _WarmProcess:
@@ -101,11 +147,11 @@ class _WarmProcess:
                 stdin=subprocess.DEVNULL,
             )
 
-    def start(self, args: Sequence[str], env: Mapping[str, str], output: IO[bytes]) -> Forked:
+    def start(self, args: Sequence[str], env: Mapping[str, str], fds: Sequence[int]) -> Forked:
         ended, end = os.pipe()
         request = json.dumps({"args": args, "env": dict(env)}).encode()
         with self._lock:
-            socket.send_fds(self._wire, [request], [output.fileno(), end])
+            socket.send_fds(self._wire, [request], [*fds, end])
             os.close(end)
             answer = self._wire.recv(16)
         assert answer, "the warm process has ended"
@@ -144,16 +190,18 @@ def main() -> None:
             os.read(woken, 4096)
             _tell_of_ends(ends)
             continue
-        request, fds, _flags, _address = socket.recv_fds(wire, REQUEST_BYTES, 2)
+        request, fds, _flags, _address = socket.recv_fds(wire, REQUEST_BYTES, 4)
         if not request:
             return
         pid = os.fork()
         if not pid:
+            wire.close()
             break
-        os.close(fds[0])
-        ends[pid] = fds[1]
+        *streams, ends[pid] = fds
+        for fd in streams:
+            os.close(fd)
         wire.send(str(pid).encode())
-    _become(fds[0], **json.loads(request))
+    _become(fds[:3], **json.loads(request))
 
 
 def _import_all() -> None:
@@ -176,14 +224,16 @@ def _tell_of_ends(ends: dict[int, int]) -> None:
             os.close(end)
 
 
-def _become(output: int, args: list[str], env: dict[str, str]) -> None:
+def _become(streams: list[int], args: list[str], env: dict[str, str]) -> None:
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
     os.closerange(3, 4096)
+    if env.pop(STRICT, None):
+        warnings.simplefilter("error")
     os.environ.clear()
     os.environ.update(env)
     sys.argv = args

@@ -8,8 +8,8 @@ const LOOK_MS = 60_000;
 const { socket, panel } = openLine("/ws/orders", "orders");
 const catchUp = new CatchUp(panel, ["order", "orders"]);
 const list = document.querySelector("#latest");
-/** The number of the newest order that is shown. */
-let newest = 0;
+/** The newest order of each shop that is shown. @type {Map<string, number>} */
+const newest = new Map();
 const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2 });
 
 socket.on("outcome", ({ outcome, response, isWaiting }) => {
@@ -21,8 +21,8 @@ socket.on("outcome", ({ outcome, response, isWaiting }) => {
 
 socket.on("order", ({ order, ...figures }) => {
   // A push that was on its way when the connection was lost comes again, and its order is in the recovered state.
-  if (order.id <= newest) return;
-  newest = order.id;
+  if (order.id <= (newest.get(order.shop) ?? 0)) return;
+  newest.set(order.shop, order.id);
   list.prepend(orderElement(order, catchUp.note(order.at)));
   list.children[SHOWN]?.remove();
   showFigures(figures);
@@ -33,17 +33,21 @@ socket.on("figures", showAll);
 socket.on("missed", () => socket.push("show", {}).then(showAll, () => {}));
 
 function showAll({ orders, ...figures }) {
-  newest = figures.last;
+  newest.clear();
+  for (const { shop, id } of orders) newest.set(shop, Math.max(id, newest.get(shop) ?? 0));
   list.replaceChildren(...orders.map((order) => orderElement(order, false)));
   showFigures(figures);
 }
 
-function showFigures({ first, last, count, cents, rate }) {
+function showFigures({ numbers, count, cents, rate }) {
   setText("#count", String(count));
   setText("#revenue", money.format(cents / 100));
   setText("#rate", String(rate));
   document.querySelector("#level").style.strokeDashoffset = String(100 - Math.min(100, (100 * rate) / FULL));
-  if (count) setText("#complete", `Orders ${first + 1} to ${last}: ${count} of ${last - first} counted`);
+  const total = numbers.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+  // Each node of several has orders, and numbers, of its own.
+  const which = numbers.length === 1 ? `Orders ${numbers[0].join(" to ")}: ` : "";
+  if (count) setText("#complete", `${which}${count} of ${total} counted`);
 }
 
 function orderElement({ id, item, customer, cents, at }, isLate) {

@@ -1,7 +1,7 @@
 import { supply, SUPPLY_MS } from "../supply.js";
 import { Timer } from "../timer.js";
 import { addressOf } from "./address.js";
-import { CLOSE_DEAD, CLOSE_DROPPED, CLOSE_NORMAL, CLOSE_TOO_LARGE, CUT_CODES, isDenial } from "./close_codes.js";
+import { CLOSE_DEAD, CLOSE_DROPPED, CLOSE_NORMAL, CLOSE_TOO_LARGE, isDenial, suspicionOf } from "./close_codes.js";
 import { Deadline } from "./deadline.js";
 import { decodeFrame, encodeFrame } from "./frames.js";
 import { Heartbeat } from "./heartbeat.js";
@@ -148,7 +148,8 @@ export class Connection {
 
   /** Begin the backoff anew, as the connection has held. */
   markGood() {
-    this.#tries = this.#refusals.count = 0;
+    this.#tries = 0;
+    this.#refusals.forgive();
   }
 
   /** Find out soon whether the connection is dead. @param {number} withinMs */
@@ -259,7 +260,7 @@ export class Connection {
   #tellLost(code, nextDelayMs) {
     const topics = this.topics;
     const sizes = topics.map(({ view }) => view.sentBytes);
-    if (CUT_CODES.includes(code)) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
+    if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
     const largest = topics[sizes.indexOf(Math.max(...sizes))];
     for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
   }

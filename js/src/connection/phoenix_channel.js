@@ -22,7 +22,8 @@ export function phoenixChannel(view, channel, onPush) {
       view.joined(reply);
     });
   channel.on("recovery:token", (pushed) => view.keep(pushed));
-  channel.onError(() => view.dropped());
+  // after the page's own `disconnect`, nothing is tried
+  channel.onError(() => (channel.socket?.closeWasClean ? view.dropped(undefined, null) : view.dropped()));
   channel.onClose(() => view.dropped(undefined, null));
   const trigger = channel.trigger?.bind(channel);
   if (trigger) {

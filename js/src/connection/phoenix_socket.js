@@ -1,4 +1,4 @@
-import { CLOSE_DEAD, CLOSE_TOO_LARGE, CUT_CODES } from "./close_codes.js";
+import { CLOSE_DEAD, CLOSE_TOO_LARGE, suspicionOf } from "./close_codes.js";
 import { keepCounting } from "./phoenix_timer.js";
 import { Turns } from "./turns.js";
 /** @import { EventQueue } from "../events/event_queue.js" */
@@ -25,7 +25,10 @@ export class SharedSocket {
   /** @param {any} socket */
   constructor(socket) {
     socket.onOpen?.(keepCounting(socket.reconnectTimer));
-    socket.onClose?.((/** @type {any} */ event) => this.#handleClose(event?.code ?? CLOSE_DEAD));
+    socket.onClose?.((/** @type {any} */ event) => {
+      const code = event?.code ?? CLOSE_DEAD;
+      this.#handleClose(code, socket.closeWasClean ? 0 : suspicionOf(code));
+    });
   }
 
   /** Note that a view's channel has joined: have it send its events, now or when it is its turn.
@@ -57,12 +60,10 @@ export class SharedSocket {
     this.#turns.pass(queue);
   }
 
-  /** @param {number} code */
-  #handleClose(code) {
-    if (!CUT_CODES.includes(code)) {
-      this.#busy.clear();
-      for (const queue of this.#queues) queue.suspects.absolve();
-    }
+  /** @param {number} code @param {number} suspicion */
+  #handleClose(code, suspicion) {
+    if (suspicion === 0) this.#busy.clear();
+    for (const { suspects } of this.#queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
     if (code !== CLOSE_TOO_LARGE) return;
     const [largest] = [...this.#queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
     largest?.suspects.blameLargest();

@@ -1,21 +1,26 @@
-/** @import { Backoff } from "../types.js" */
-
 /** How many handshakes or joins may be refused in a row until that is more than a server that restarts. */
 const FREE_REFUSALS = 5;
 
-/** The backoff of a page that isn't let in: half of it is random. @type {Backoff} */
-function deniedAfterMs(refusals) {
-  const ms = Math.min(300_000, 1_000 * 2 ** refusals);
-  return ms / 2 + (Math.random() * ms) / 2;
-}
+/** The longest wait of a page that isn't let in. Of one that was, and has a state to come back to before that expires: a
+ * server that is away for minutes looks the same. */
+const MAX_WAIT_MS = 300_000;
+const MAX_WAIT_BACK_MS = 30_000;
 
 /** The handshakes and joins that were refused since a connection has held. */
 export class Refusals {
   count = 0;
+  #maxMs = MAX_WAIT_MS;
+
+  /** Begin anew, as the page is let in. */
+  forgive() {
+    this.count = 0;
+    this.#maxMs = MAX_WAIT_BACK_MS;
+  }
 
   /** Count as a denial at once, as the server has said that it lets this client in no more. */
   deny() {
     this.count = Math.max(this.count, FREE_REFUSALS);
+    this.#maxMs = MAX_WAIT_MS;
   }
 
   /** Whether the next refusal means more than a server that restarts. */
@@ -23,8 +28,10 @@ export class Refusals {
     return this.count + 1 >= FREE_REFUSALS;
   }
 
-  /** How long to wait at least until the next try. */
+  /** How long to wait at least until the next try: half of it is random. */
   get retryAfterMs() {
-    return this.count > FREE_REFUSALS ? deniedAfterMs(this.count - FREE_REFUSALS) : 0;
+    if (this.count <= FREE_REFUSALS) return 0;
+    const ms = Math.min(this.#maxMs, 1_000 * 2 ** (this.count - FREE_REFUSALS));
+    return ms / 2 + (Math.random() * ms) / 2;
   }
 }

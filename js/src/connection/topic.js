@@ -152,12 +152,16 @@ export class Topic {
     this.#refuse({ reason: "params", error, tries: this.#refusals.count + 1 });
   }
 
-  /** Give the next join more time. If others work on this connection, it isn't the line that is slow. */
+  /** Give the next join more time. If others work on this connection, it isn't the line that is slow. If none does, the
+   * joins of the others end with it, and need more time, too. */
   #handleTimeout() {
-    this.#deadline.extend();
-    if (!this.#connection.hasOthers(this)) return this.#connection.lose(CLOSE_DEAD);
-    this.#sendLeave();
-    this.#scheduleJoin();
+    if (this.#connection.hasOthers(this)) {
+      this.#deadline.extend();
+      this.#sendLeave();
+      return this.#scheduleJoin();
+    }
+    for (const topic of this.#connection.topics) topic.#deadline.extend();
+    this.#connection.lose(CLOSE_DEAD);
   }
 
   #rejoin() {

@@ -167,9 +167,9 @@ export class EventQueue {
     return true;
   }
 
-  /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
-  stopSending(wasCut = false) {
-    if (this.#sender) this.suspects.noteUnanswered(wasCut);
+  /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
+  stopSending(suspicion = 0) {
+    if (this.#sender) this.suspects.noteUnanswered(suspicion);
     this.#sender?.stop();
     this.#sender = null;
     for (const queued of this.events) queued.stage = "queued";

@@ -10,7 +10,7 @@ import { EventError } from "../event_error.js";
  * @property {string | null} line by whom it was numbered: null if not known
  * @property {boolean} isEarly
  * @property {boolean} isAnswered
- * @property {number} cuts how many connections were cut when it was next
+ * @property {number} cuts how many connections were cut when it was next; the close of a server that stops is half of one
  * @property {Owner} owner
  * @typedef {PageEvent & EventFields} StoredEvent
  */
@@ -111,6 +111,6 @@ export class QueuedEvent {
 /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
 export function isStoredEvent(stored) {
   const { event, payload, seq, owner } = stored ?? {};
-  const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+  const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || (Number.isSafeInteger(seq) && seq > 0));
   return isEvent && typeof owner === "string" && owner !== "";
 }

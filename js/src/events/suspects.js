@@ -1,13 +1,13 @@
 /** @import { QueuedEvent } from "./queued_event.js" */
 
-/** After how many cuts, or crashes of a server, an event that was next is given up. */
+/** After how many cuts, or crashes of a server, an event that was next is given up. The close of a server that stops counts as half. */
 const MAX_CUTS = 3;
 
 /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
 export class Suspects {
   #getEvents;
   /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */ #unanswered = [];
-  /** Whether one of them may be why. */ #wasCut = false;
+  /** How much it seems that one of them is why. */ suspicion = 0;
   /** Whether an event that is about to be given up waits, or waited, until the connection had held. */ #holds = false;
   /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */ #tooLarge = null;
 
@@ -25,25 +25,20 @@ export class Suspects {
   /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
    * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
   hold() {
-    this.#holds = !this.#holds && this.first?.cuts === MAX_CUTS - 1;
+    this.#holds = !this.#holds && (this.first?.cuts ?? 0) >= MAX_CUTS - 1;
     return this.#holds;
   }
 
   /** Begin anew, as there is a new connection. */
   forgetUnanswered() {
     this.#unanswered = [];
-    this.#wasCut = false;
+    this.suspicion = 0;
   }
 
-  /** Note which events were being sent on a connection that is lost. @param {boolean} wasCut */
-  noteUnanswered(wasCut) {
+  /** Note which events were being sent on a connection that is lost. @param {number} suspicion */
+  noteUnanswered(suspicion) {
     this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
-    this.#wasCut = wasCut;
-  }
-
-  /** Note that the connection was not lost over an event. */
-  absolve() {
-    this.#wasCut = false;
+    this.suspicion = suspicion;
   }
 
   get largestBytes() {
@@ -72,9 +67,9 @@ export class Suspects {
    * @param {number} seq of the last event in the state */
   takeUndeliverable(seq) {
     const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
-    if (!this.#wasCut || !next || !this.#unanswered.includes(next)) return undefined;
-    if (next.cuts === MAX_CUTS - 1 && !this.#holds) return undefined;
-    next.cuts += 1;
+    if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return undefined;
+    if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return undefined;
+    next.cuts += this.suspicion;
     return next.cuts >= MAX_CUTS ? next : undefined;
   }
 }

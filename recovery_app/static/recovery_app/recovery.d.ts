@@ -158,6 +158,7 @@ export type ViewEvents = {
     outcome: OutcomeDetail;
     lost: LostDetail;
     reply: ReplyDetail;
+    missed: Record<string, never>;
     refused: RefusedDetail & Payload;
 };
 /**
@@ -226,6 +227,9 @@ export type PhoenixChannel = {
     trigger?: ((event: string, payload?: any, ...rest: any[]) => void) | undefined;
     onError: (callback: () => void) => unknown;
     onClose: (callback: () => void) => unknown;
+    socket?: {
+        closeWasClean?: boolean;
+    } | undefined;
     push: (...what: any) => any;
     onMessage?: ((...what: any) => any) | undefined;
     rejoinTimer?: {

@@ -61,8 +61,13 @@
   var CLOSE_TOO_LARGE = 1009;
   /** This client has dropped the connection. Codes from 4000 on are for applications. */
   var CLOSE_DROPPED = 4e3;
-  /** Close codes by which a connection may have been lost over an event: not those of a server that stops or refuses. */
   var CUT_CODES = [1002, 1003, 1005, 1006, 1007, 1011];
+  /** Return how much a close code says that the connection may have been lost over an event. A server that stops says why; but
+   * if it does so time and again, that may be over the event, too. @param {number} code */
+  function suspicionOf(code) {
+    if (CUT_CODES.includes(code) || isDenial(code)) return 1;
+    return code === CLOSE_TOO_LARGE || code === CLOSE_DROPPED ? 0 : 0.5;
+  }
   /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
   function isDenial(code) {
     return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
@@ -168,7 +173,10 @@
     /** @param {any} socket */
     constructor(socket) {
       socket.onOpen?.(keepCounting(socket.reconnectTimer));
-      socket.onClose?.((event) => this.#handleClose(event?.code ?? CLOSE_DEAD));
+      socket.onClose?.((event) => {
+        const code = event?.code ?? CLOSE_DEAD;
+        this.#handleClose(code, socket.closeWasClean ? 0 : suspicionOf(code));
+      });
     }
     /** Note that a view's channel has joined: have it send its events, now or when it is its turn.
      * @param {EventQueue} queue @param {() => void} start */
@@ -195,12 +203,10 @@
       for (const queues of [this.#queues, this.#busy]) queues.delete(queue);
       this.#turns.pass(queue);
     }
-    /** @param {number} code */
-    #handleClose(code) {
-      if (!CUT_CODES.includes(code)) {
-        this.#busy.clear();
-        for (const queue of this.#queues) queue.suspects.absolve();
-      }
+    /** @param {number} code @param {number} suspicion */
+    #handleClose(code, suspicion) {
+      if (suspicion === 0) this.#busy.clear();
+      for (const { suspects } of this.#queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
       if (code !== CLOSE_TOO_LARGE) return;
       const [largest] = [...this.#queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
       largest?.suspects.blameLargest();
@@ -469,7 +475,8 @@
       view.joined(reply);
     });
     channel.on("recovery:token", (pushed) => view.keep(pushed));
-    channel.onError(() => view.dropped());
+    // after the page's own `disconnect`, nothing is tried
+    channel.onError(() => channel.socket?.closeWasClean ? view.dropped(void 0, null) : view.dropped());
     channel.onClose(() => view.dropped(void 0, null));
     const trigger = channel.trigger?.bind(channel);
     if (trigger) {
@@ -723,10 +730,10 @@
       return this.transport?.send(event, payload, () => {
       }) ?? false;
     }
-    /** @param {boolean} [wasCut] whether an event may be why */
-    stop(wasCut) {
+    /** @param {number} [suspicion] that an event is why */
+    stop(suspicion) {
       this.sharedSocket?.stop(this.#queue);
-      this.#queue.stopSending(wasCut);
+      this.#queue.stopSending(suspicion);
     }
     /** Join again, after a while. @param {number} tries */
     rejoin(tries) {
@@ -788,7 +795,7 @@
    * @property {string | null} line by whom it was numbered: null if not known
    * @property {boolean} isEarly
    * @property {boolean} isAnswered
-   * @property {number} cuts how many connections were cut when it was next
+   * @property {number} cuts how many connections were cut when it was next; the close of a server that stops is half of one
    * @property {Owner} owner
    * @typedef {PageEvent & EventFields} StoredEvent
    */
@@ -875,7 +882,7 @@
   /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
   function isStoredEvent(stored) {
     const { event, payload, seq, owner } = stored ?? {};
-    const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || seq > 0);
+    const isEvent = typeof event === "string" && payload instanceof Object && (seq === null || Number.isSafeInteger(seq) && seq > 0);
     return isEvent && typeof owner === "string" && owner !== "";
   }
 
@@ -1091,15 +1098,15 @@
   }
 
   // src/events/suspects.js
-  /** After how many cuts, or crashes of a server, an event that was next is given up. */
+  /** After how many cuts, or crashes of a server, an event that was next is given up. The close of a server that stops counts as half. */
   var MAX_CUTS = 3;
   /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
   var Suspects = class {
     #getEvents;
     /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
     #unanswered = [];
-    /** Whether one of them may be why. */
-    #wasCut = false;
+    /** How much it seems that one of them is why. */
+    suspicion = 0;
     /** Whether an event that is about to be given up waits, or waited, until the connection had held. */
     #holds = false;
     /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */
@@ -1116,22 +1123,18 @@
     /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
      * sent at once on the next one, which then proves nothing: a line that is cut all the time must not block it. */
     hold() {
-      this.#holds = !this.#holds && this.first?.cuts === MAX_CUTS - 1;
+      this.#holds = !this.#holds && (this.first?.cuts ?? 0) >= MAX_CUTS - 1;
       return this.#holds;
     }
     /** Begin anew, as there is a new connection. */
     forgetUnanswered() {
       this.#unanswered = [];
-      this.#wasCut = false;
+      this.suspicion = 0;
     }
-    /** Note which events were being sent on a connection that is lost. @param {boolean} wasCut */
-    noteUnanswered(wasCut) {
+    /** Note which events were being sent on a connection that is lost. @param {number} suspicion */
+    noteUnanswered(suspicion) {
       this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
-      this.#wasCut = wasCut;
-    }
-    /** Note that the connection was not lost over an event. */
-    absolve() {
-      this.#wasCut = false;
+      this.suspicion = suspicion;
     }
     get largestBytes() {
       return this.#largest?.sizeBytes ?? 0;
@@ -1155,9 +1158,9 @@
      * @param {number} seq of the last event in the state */
     takeUndeliverable(seq) {
       const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
-      if (!this.#wasCut || !next || !this.#unanswered.includes(next)) return void 0;
-      if (next.cuts === MAX_CUTS - 1 && !this.#holds) return void 0;
-      next.cuts += 1;
+      if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return void 0;
+      if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return void 0;
+      next.cuts += this.suspicion;
       return next.cuts >= MAX_CUTS ? next : void 0;
     }
   };
@@ -1307,9 +1310,9 @@
       this.save();
       return true;
     }
-    /** Stop sending, as the connection is lost. @param {boolean} [wasCut] whether an event may be why */
-    stopSending(wasCut = false) {
-      if (this.#sender) this.suspects.noteUnanswered(wasCut);
+    /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
+    stopSending(suspicion = 0) {
+      if (this.#sender) this.suspects.noteUnanswered(suspicion);
       this.#sender?.stop();
       this.#sender = null;
       for (const queued of this.events) queued.stage = "queued";
@@ -1900,7 +1903,7 @@
     dropped(closeCode, nextDelayMs, isBlamed = true) {
       this.#changes += 1;
       this.#rejoins.stop();
-      this.#delivery.stop(CUT_CODES.includes(closeCode ?? CLOSE_DEAD));
+      this.#delivery.stop(nextDelayMs === null ? 0 : suspicionOf(closeCode ?? CLOSE_DEAD));
       if (closeCode === CLOSE_TOO_LARGE && isBlamed) this.#queue.suspects.blameLargest();
       this.#offlineSince ??= performance.now();
       this.#connectionState.markLost(closeCode ?? null, nextDelayMs);
@@ -2167,25 +2170,33 @@
   // src/connection/refusals.js
   /** How many handshakes or joins may be refused in a row until that is more than a server that restarts. */
   var FREE_REFUSALS = 5;
-  /** The backoff of a page that isn't let in: half of it is random. @type {Backoff} */
-  function deniedAfterMs(refusals) {
-    const ms = Math.min(3e5, 1e3 * 2 ** refusals);
-    return ms / 2 + Math.random() * ms / 2;
-  }
+  /** The longest wait of a page that isn't let in. Of one that was, and has a state to come back to before that expires: a
+   * server that is away for minutes looks the same. */
+  var MAX_WAIT_MS2 = 3e5;
+  var MAX_WAIT_BACK_MS = 3e4;
   /** The handshakes and joins that were refused since a connection has held. */
   var Refusals = class {
     count = 0;
+    #maxMs = MAX_WAIT_MS2;
+    /** Begin anew, as the page is let in. */
+    forgive() {
+      this.count = 0;
+      this.#maxMs = MAX_WAIT_BACK_MS;
+    }
     /** Count as a denial at once, as the server has said that it lets this client in no more. */
     deny() {
       this.count = Math.max(this.count, FREE_REFUSALS);
+      this.#maxMs = MAX_WAIT_MS2;
     }
     /** Whether the next refusal means more than a server that restarts. */
     get areDenial() {
       return this.count + 1 >= FREE_REFUSALS;
     }
-    /** How long to wait at least until the next try. */
+    /** How long to wait at least until the next try: half of it is random. */
     get retryAfterMs() {
-      return this.count > FREE_REFUSALS ? deniedAfterMs(this.count - FREE_REFUSALS) : 0;
+      if (this.count <= FREE_REFUSALS) return 0;
+      const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.count - FREE_REFUSALS));
+      return ms / 2 + Math.random() * ms / 2;
     }
   };
 
@@ -2339,7 +2350,8 @@
     }
     /** Begin the backoff anew, as the connection has held. */
     markGood() {
-      this.#tries = this.#refusals.count = 0;
+      this.#tries = 0;
+      this.#refusals.forgive();
     }
     /** Find out soon whether the connection is dead. @param {number} withinMs */
     probe(withinMs) {
@@ -2446,7 +2458,7 @@
     #tellLost(code, nextDelayMs) {
       const topics = this.topics;
       const sizes = topics.map(({ view }) => view.sentBytes);
-      if (CUT_CODES.includes(code)) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
+      if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
       const largest = topics[sizes.indexOf(Math.max(...sizes))];
       for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
     }
@@ -2599,12 +2611,16 @@
     #fail(error) {
       this.#refuse({ reason: "params", error, tries: this.#refusals.count + 1 });
     }
-    /** Give the next join more time. If others work on this connection, it isn't the line that is slow. */
+    /** Give the next join more time. If others work on this connection, it isn't the line that is slow. If none does, the
+     * joins of the others end with it, and need more time, too. */
     #handleTimeout() {
-      this.#deadline.extend();
-      if (!this.#connection.hasOthers(this)) return this.#connection.lose(CLOSE_DEAD);
-      this.#sendLeave();
-      this.#scheduleJoin();
+      if (this.#connection.hasOthers(this)) {
+        this.#deadline.extend();
+        this.#sendLeave();
+        return this.#scheduleJoin();
+      }
+      for (const topic of this.#connection.topics) topic.#deadline.extend();
+      this.#connection.lose(CLOSE_DEAD);
     }
     #rejoin() {
       if (!this.#connection.hasOthers(this)) return this.#connection.renew();

@@ -87,8 +87,9 @@ class ListeningWatch(MessageWatch):
             try:
                 if not await self._listen():
                     return
-            except (self._driver.Error, OSError, asyncio.TimeoutError) as error:
-                logger.debug("LISTEN ended: %s.", type(error).__name__)
+            except (self._driver.Error, OSError, asyncio.TimeoutError):
+                # Of an outage the poll tells, which goes on meanwhile.
+                pass
             finally:
                 self.is_listening = False
             await asyncio.sleep(RETRY_SECONDS)
@@ -98,7 +99,7 @@ class ListeningWatch(MessageWatch):
         connection = await asyncio.wait_for(self._connect(), CONNECT_SECONDS)
         async with connection:
             if not await self._is_direct(connection):
-                logger.info(
+                logger.warning(
                     "Something between here and PostgreSQL shares its connections, which LISTEN "
                     "can't use: durable groups are polled.",
                     extra={"event": "groups_polled"},

@@ -85,6 +85,8 @@ class DatabaseMessages:
             trim = partial(self._trim, group, number)
             transaction.on_commit(trim, using=self._database, robust=True)
         transaction.on_commit(published, using=self._database)
+        if connection.vendor == "postgresql":
+            transaction.on_commit(self._postgresql.notify, using=self._database, robust=True)
 
     def newest(self, group: str, now_us: int) -> str:
         """Return the number of the newest message, where the log is begun if need be."""

@@ -26,9 +26,11 @@ WITH numbered AS (
 )
 INSERT INTO "{messages}" ("group", number, data, published_us)
 SELECT name, newest, %s::bytea, %s::bigint FROM numbered
-RETURNING number{notify}
+RETURNING number
 """
-_NOTIFY = f", pg_notify('{CHANNEL}', '')"
+# A commit with a notification lets no other one go on, in any database of the server. So it isn't
+# that of the message, and this one doesn't wait for the disk.
+_NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CHANNEL}', '')"
 
 
 class PostgreSQLLog:
@@ -42,20 +44,22 @@ class PostgreSQLLog:
     def append(self, group: str, data: bytes, now_us: int) -> int:
         """Add a message with the next number of its group, and return that."""
         connection: Any = connections[self._database]
-        started_at = time.monotonic()
-        # Nobody knows when the transaction of somebody else ends.
-        is_ours = not connection.in_atomic_block and connection.get_autocommit()
-        notifies = not is_ours or started_at >= self._quiet_until
         values = (group, now_us, now_us, connection.Database.Binary(data), now_us)
         with (
             transaction.mark_for_rollback_on_error(self._database),
             self._cursors.open(connection) as cursor,
         ):
-            cursor.execute(_statement(notifies=notifies), values)
-            number = int(cursor.fetchone()[0])
-        if is_ours and notifies:
-            self._quiet_until = started_at + QUIET_SECONDS
-        return number
+            cursor.execute(_statement(), values)
+            return int(cursor.fetchone()[0])
+
+    def notify(self) -> None:
+        """Wake those that listen, unless this process has a moment ago."""
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + QUIET_SECONDS
+        with connections[self._database].cursor() as cursor:
+            cursor.execute(_NOTIFY)
 
 
 class _Cursors:
@@ -110,9 +114,9 @@ def _prepared_cursor_of(driver: Any) -> Any:
 
 
 @lru_cache
-def _statement(*, notifies: bool) -> str:
+def _statement() -> str:
     groups, messages = (
         apps.get_model("recovery_app", name)._meta.db_table
         for name in ("StoredGroup", "StoredMessage")
     )
-    return _STATEMENT.format(groups=groups, messages=messages, notify=_NOTIFY if notifies else "")
+    return _STATEMENT.format(groups=groups, messages=messages)

@@ -47,7 +47,9 @@ class AsyncClient:
                 reply = await self._drive(self._router.send(request))
             else:
                 # The start of that flow: nearly every request is answered without the rest.
-                pipeliner = self._pipeliner(address, is_tracked=spec.is_tracked)
+                pipeliner = None if spec.is_tracked else self._pipeliners.get(address)
+                if pipeliner is None:
+                    pipeliner = self._pipeliner(address, is_tracked=spec.is_tracked)
                 reply = await pipeliner.send(request)
                 if isinstance(reply, Exception):
                     reply = await self._drive(self._router.retry(request, address, reply))

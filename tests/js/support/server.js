@@ -174,6 +174,7 @@ export class TestServer {
   /** Apply an event, only once if it has a number, and return its reply. */
   #apply(channel, event, { _seq, _ack, _line, ...payload }, send, connection) {
     if (event === "kill") return void connection.terminate();
+    if (event === "shut") return void connection.close(payload.code);
     if (_seq === undefined) {
       const answer = this.#handle(channel, event, payload, send);
       this.#save(channel);
