@@ -72,6 +72,9 @@ LIMITS = JournalLimits(max_entries=1, max_age_seconds=1, oldest_us=0)
         lambda storage: storage.add_incidents([], LIMITS),
         lambda storage: storage.list_incidents(IncidentQuery()),
         lambda storage: storage.prune_incidents(LIMITS),
+        lambda storage: storage.append_message("room", b"{}", lambda: None),
+        lambda storage: storage.newest_position("room"),
+        lambda storage: storage.read_messages("room", "1", 1),
     ],
 )
 def test_each_call_of_a_storage_that_is_down_fails(call: Callable[[FailingStorage], Any]) -> None:

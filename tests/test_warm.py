@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import warm
-from tests.support.processes import wait_until
+from tests.support.processes import TOP, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Others start without a fork.")
 SECONDS = 120
@@ -44,6 +45,20 @@ def test_signals_reach_it_as_ever(tmp_path: Path, number: signal.Signals, status
     running.send_signal(number)
     assert running.wait(SECONDS) == status
     running.send_signal(number)
+
+
+def test_nothing_outlives_tests_that_were_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from tests.support import warm; "
+        "output = open(sys.argv[1], 'wb'); "
+        "print(warm.start('timeit', '-n1', 'import time; time.sleep(600)', "
+        "env=os.environ, output=output).pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "log"], cwd=TOP, stdout=subprocess.PIPE, check=False
+    ).stdout
+    gone = Path(f"/proc/{int(printed)}")
+    wait_until(lambda: not gone.exists(), SECONDS, "it goes on")
 
 
 @pytest.mark.parametrize("name", ["PYTHONPATH", "PROMETHEUS_MULTIPROC_DIR"])

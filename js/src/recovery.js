@@ -103,7 +103,13 @@ export class Recovery extends View {
   /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
   #wake() {
     this.#queue.dropUnowned();
-    const isContinued = this.#tokens.readAgain();
+    const regaining = this.#tokens.regain();
+    if (regaining) regaining.then((isContinued) => this.#handleContinued(isContinued));
+    else this.#handleContinued(this.#tokens.readAgain());
+  }
+
+  /** @param {boolean} isContinued whether another page may have continued the state */
+  #handleContinued(isContinued) {
     if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
     if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
   }

@@ -10,6 +10,7 @@ from recovery_app.clock import Clock
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.storages import MemoryStorage
 from recovery_app.storages.base import Entry
+from recovery_app.storages.messages import Messages
 from recovery_app.values import Incident, IncidentPage, IncidentQuery, JournalLimits
 
 
@@ -60,6 +61,14 @@ class FailingStorage(MemoryStorage):
     def prune_incidents(self, limits: JournalLimits) -> int:
         self._read_clock()
         return super().prune_incidents(limits)
+
+    def newest_position(self, group: str) -> str:
+        self._read_clock()
+        return super().newest_position(group)
+
+    def read_messages(self, group: str, after: str, limit: int) -> Messages:
+        self._read_clock()
+        return super().read_messages(group, after, limit)
 
     def _read_clock(self) -> float:
         if self.is_down:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import IO, cast
@@ -192,6 +192,8 @@ def main() -> None:
             continue
         request, fds, _flags, _address = socket.recv_fds(wire, REQUEST_BYTES, 4)
         if not request:
+            # The tests have ended, or were killed, and leave nothing behind.
+            _end(ends)
             return
         pid = os.fork()
         if not pid:
@@ -222,6 +224,13 @@ def _tell_of_ends(ends: dict[int, int]) -> None:
             with suppress(BrokenPipeError):
                 os.write(end, str(os.waitstatus_to_exitcode(found[1])).encode())
             os.close(end)
+
+
+def _end(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _become(streams: list[int], args: list[str], env: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from inspect import signature
 from typing import Any
 
 from django.db import connections
@@ -34,9 +35,13 @@ logger = logging.getLogger("recovery_app")
 
 
 def can_listen(alias: str) -> bool:
-    """Return whether a database and its driver can wake an event loop: PostgreSQL, psycopg 3."""
+    """Return whether a database and its driver can wake an event loop: PostgreSQL, psycopg 3.2."""
     connection: Any = connections[alias]
-    return connection.vendor == "postgresql" and hasattr(connection.Database, "AsyncConnection")
+    driver = getattr(connection.Database, "AsyncConnection", None)
+    if connection.vendor != "postgresql" or driver is None:
+        return False
+    # psycopg 3.1 waits for notifications without an end.
+    return "timeout" in signature(driver.notifies).parameters
 
 
 class ListeningWatch(MessageWatch):

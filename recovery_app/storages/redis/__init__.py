@@ -8,6 +8,7 @@
   flows without I/O;
 - `sync_client` and `async_client`: drive these flows, blocking or awaiting; `loop_clients`: one
   async client for each event loop; `pipelining` and `connections`: how it sends;
+- `messages`: the streams of durable groups; `tracking` and `watching`: who hears of them;
 - `scanning` and `listing`: pages of what is stored, as flows over SCAN.
 """
 

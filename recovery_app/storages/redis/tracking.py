@@ -108,6 +108,7 @@ class Tracker:
         self._hearing = hearing(tracking.changed, self._note_lost)
         self.pipeliner = reading(self._greet)
         self._has_read = False
+        self.is_refused = False
 
     async def check(self) -> None:
         """Raise what failed unless the server still remembers what was read."""
@@ -131,9 +132,10 @@ class Tracker:
             await connection.exchange_one(await self._hearing.open())
         except ResponseError as error:
             await self._hearing.close()
-            self._tracking.refuse(error)
+            self.is_refused = True
+            self._tracking.warn_refused(error)
         else:
-            self._tracking.is_refused = False
+            self.is_refused = False
         if has_read:
             self._tracking.changed(None)
 
@@ -145,8 +147,12 @@ class Tracking:
         self._make = make
         self._trackers: dict[Address, Tracker] = {}
         self._listeners: set[Changed] = set()
-        self.is_refused = False
+        self._has_warned = False
+
+    @property
+    def is_refused(self) -> bool:
         """Whether a server doesn't do it: a proxy, perhaps, or a rule of its access control."""
+        return any(tracker.is_refused for tracker in self._trackers.values())
 
     @property
     def is_on(self) -> bool:
@@ -168,10 +174,10 @@ class Tracking:
         for listener in list(self._listeners):
             listener(keys)
 
-    def refuse(self, error: Exception) -> None:
-        """Note that a server refuses it."""
-        if not self.is_refused:
-            self.is_refused = True
+    def warn_refused(self, error: Exception) -> None:
+        """Log that a server refuses it, once."""
+        if not self._has_warned:
+            self._has_warned = True
             logger.warning(
                 "Messages are polled for: the server refuses CLIENT TRACKING, or to subscribe to "
                 "%s (%s).",
