@@ -107,23 +107,3 @@ SERVER: tuple[Patch, ...] = (
     number_pushes_anew_after_a_recovery,
     drop_a_push_that_the_page_lacks,
 )
-
-CLIENT: dict[str, tuple[str, str]] = {
-    "tell a push again": (
-        "if (number <= received) return null;",
-        "",
-    ),
-    "forget which pushes were told": (
-        "this.#tokens().saveReceived(number);",
-        "",
-    ),
-    "keep the numbers of another state's pushes": (
-        'if (outcome !== "recovered" && hasToken) this.#tokens().saveReceived(0);',
-        "",
-    ),
-    "tell pushes of a state that will be left": (
-        "return this.#hearsPushes ? this.#pushes.receive(payload) : null;",
-        "return this.#pushes.receive(payload);",
-    ),
-}
-"""Replacements in the sources of recovery.js, in js/src."""
