@@ -96,10 +96,6 @@ def drop_a_push_that_the_page_lacks(patch: Any) -> None:
     patch.setattr(PushLog, "_acknowledge", lambda self, number: acknowledge(self, number + 1))
 
 
-def say_nothing_of_what_a_copy_had(patch: Any) -> None:
-    patch.setattr(PushLog, "note_copied", lambda self, stored: None)
-
-
 SERVER: tuple[Patch, ...] = (
     forget_the_places_in_groups,
     begin_at_the_end_of_the_log,
@@ -110,25 +106,4 @@ SERVER: tuple[Patch, ...] = (
     send_nothing_again,
     number_pushes_anew_after_a_recovery,
     drop_a_push_that_the_page_lacks,
-    say_nothing_of_what_a_copy_had,
 )
-
-CLIENT: dict[str, tuple[str, str]] = {
-    "tell a push again": (
-        "if (number <= received) return null;",
-        "",
-    ),
-    "forget which pushes were told": (
-        "this.#tokens().saveReceived(number);",
-        "",
-    ),
-    "keep the numbers of another state's pushes": (
-        'if (outcome !== "recovered" && hasToken) this.#tokens().saveReceived(0);',
-        "",
-    ),
-    "tell pushes of a state that will be left": (
-        "return this.#hearsPushes ? this.#pushes.receive(payload) : null;",
-        "return this.#pushes.receive(payload);",
-    ),
-}
-"""Replacements in the sources of recovery.js, in js/src."""

@@ -21,7 +21,7 @@ from tests.model.test_exactly_once import lose_a_save
 from tests.support.processes import TOP
 
 SERVER = (*mutants.SERVER, *mutants_sent.SERVER)
-CLIENT = mutants.CLIENT | mutants_sent.CLIENT
+CLIENT = mutants.CLIENT
 UNTIL_FOUND: dict[str, Any] = {
     "max_examples": 3_000,
     "database": None,
