@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from recovery_app.chaos.plan import Fault, Kind
 from recovery_app.chaos.scripts import Line
 from recovery_app.chaos.storages import stopping
@@ -185,4 +187,8 @@ STORES = {
     "postgresql": on_postgresql,
     "sqlite": on_sqlite,
 }
-SHORT_STORES = ["redis", "sentinels", "postgresql"]
+SHORT_STORES = [
+    # One Redis alone is what the tests of the command run on as well.
+    pytest.param("redis", marks=pytest.mark.slow),
+    *("sentinels", "postgresql"),
+]
