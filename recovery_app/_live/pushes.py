@@ -9,6 +9,7 @@ lost on the way is there to be sent again.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
@@ -55,6 +56,8 @@ class PushLog:
         self._received = received or 0
         self._waiting: list[Push] = []
         """What the running handler wants to push."""
+        self._admitted = sys.maxsize
+        """How many of these waited when a state was taken over."""
         self._kept: list[Push] = []
         """The last ones, up to the `_newest`."""
         self._newest = self._packed = self._safe = self._sent = 0
@@ -108,6 +111,7 @@ class PushLog:
 
     def restore(self, stored: bytes) -> None:
         """Continue with the pushes of a state that was taken over."""
+        self._admitted = len(self._waiting)
         self._newest, self._kept = _unpack(stored)
         self._packed = self._safe = self._restored = self._newest
         first = self._newest - len(self._kept) + 1
@@ -123,11 +127,12 @@ class PushLog:
 
     def note_copied(self, stored: bytes) -> None:
         """Note which pushes another page has had, of whose state this is a copy."""
+        self._admitted = len(self._waiting)
         self.missed = _unpack(stored)[0] > self._received
 
     def reset(self) -> None:
         """Begin anew: there is no state that these were for."""
-        self._waiting.clear()
+        del self._waiting[self._admitted :]
         self._kept.clear()
         self._newest = self._packed = self._safe = self._sent = self._restored = 0
         self.missed = False
