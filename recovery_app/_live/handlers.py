@@ -216,6 +216,9 @@ class Handlers:
         """Leave the save to a later flush, where saves are gathered; return whether they are."""
         if self._saves.take_due() or not self._application.save_interval:
             return False
+        pushes = self._exchange.pushes
+        if pushes is not None and pushes.is_save_urgent:
+            return False
         self._timers.gather_save(self._application.save_interval)
         return True
 

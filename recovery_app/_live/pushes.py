@@ -61,6 +61,7 @@ class PushLog:
         self._kept: list[Push] = []
         """The last ones, up to the `_newest`."""
         self._newest = self._packed = self._safe = self._sent = 0
+        self._unsaved_bytes = 0
         self._restored = 0
         """The newest that an earlier connection may have sent."""
         self._is_open = False
@@ -96,6 +97,7 @@ class PushLog:
         """Number what waits: it belongs to the state from now on."""
         self._kept += self._waiting
         self._newest += len(self._waiting)
+        self._unsaved_bytes += sum(push.size_bytes for push in self._waiting)
         self._waiting.clear()
 
     def discard(self) -> None:
@@ -108,6 +110,12 @@ class PushLog:
     def is_safe(self) -> bool:
         """Whether all that is committed is stored."""
         return self._safe == self._newest
+
+    @property
+    def is_save_urgent(self) -> bool:
+        """Whether soon more than is kept would wait for a save."""
+        is_many = self._newest - self._safe >= MAX_PUSHES // 2
+        return is_many or self._unsaved_bytes >= MAX_PUSH_BYTES // 2
 
     def restore(self, stored: bytes) -> None:
         """Continue with the pushes of a state that was taken over."""
@@ -135,6 +143,7 @@ class PushLog:
         del self._waiting[self._admitted :]
         self._kept.clear()
         self._newest = self._packed = self._safe = self._sent = self._restored = 0
+        self._unsaved_bytes = 0
         self.missed = False
 
     def pack(self) -> bytes:
@@ -147,6 +156,7 @@ class PushLog:
     def note_saved(self) -> None:
         """Note that what was packed last is stored."""
         self._safe = self._packed
+        self._unsaved_bytes = 0
 
     # The client.
 
@@ -169,6 +179,7 @@ class PushLog:
         if not has_snapshot:
             unsent = self._kept[len(self._kept) - (self._newest - self._sent) :]
             self._kept, self._newest, self._packed, self._safe = [], *[self._sent] * 3
+            self._unsaved_bytes = 0
             for push in unsent:
                 await self._send(push.event, push.payload)
             return

@@ -76,6 +76,14 @@ class MemoryMessages:
             items = [(str(number), data) for number, (_, data) in zip(numbers, found, strict=False)]
             return Messages(items, is_complete)
 
+    def changed(self, positions: dict[str, str]) -> list[str]:
+        """Return which groups have another newest message than these."""
+        with self._lock:
+            found = ((group, self._logs.get(group)) for group in positions)
+            return [
+                group for group, log in found if log is None or str(log.newest) != positions[group]
+            ]
+
     def page(self, prefix: str, cursor: str | None, limit: int) -> GroupPage:
         """Return a page of groups in the order of their names."""
         with self._lock:

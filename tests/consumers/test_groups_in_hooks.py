@@ -157,6 +157,15 @@ async def test_a_page_with_much_to_catch_up_with_lets_others_have_their_turn(
     assert max(map(turn_of.count, turn_of)) <= 32
 
 
+def test_memory_knows_which_groups_have_changed(clock: FakeClock) -> None:
+    storage = MemoryStorage(clock=clock)
+    positions = {name: storage.newest_position(name) for name in ("quiet", "busy", "removed")}
+    assert storage.changed_groups(positions) == []
+    storage.append_message("busy", b"{}", lambda: None)
+    storage.delete_group("removed")
+    assert storage.changed_groups(positions) == ["busy", "removed"]
+
+
 @pytest.mark.django_db(transaction=True, databases=["mariadb"])
 async def test_names_are_compared_exactly(
     make_manager: Callable[..., RecoveryManager], clock: FakeClock
