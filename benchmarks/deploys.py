@@ -39,12 +39,10 @@ PAIRS = (
     ("haproxy", "uvicorn"),
     ("caddy", "uvicorn"),
 )
-DRAIN_SECONDS = "5"
+DRAIN_SECONDS = "10"
 LOOK_SECONDS = 0.05
 BEFORE_SECONDS = 1.0
 BACK_SECONDS = 30
-GAP_AIM_SECONDS = 3.0
-"""What a page may be away, of a hundred the one but longest: three tries that fail, and a join."""
 
 
 @dataclass
@@ -138,13 +136,13 @@ def measure(proxy_name: str, server: str, size: int) -> Deployed:
 
 def run(options: Options) -> Iterator[Row | Table | Plot]:
     """Measure each pair of a proxy and a server."""
-    size = options.pick(200, 40)
+    size = options.pick(60, 20)
     found = {f"{server}, {proxy}": measure(proxy, server, size) for proxy, server in PAIRS}
     for name, each in found.items():
         gap = each.gap(0.99)
         measured = f"{min(up for _, up in each.curve):.0f} of {size} pages up at the least"
         what = f"a rolling deploy, {name}: a page is away, p99"
-        yield Row(what=what, measured=measured, ratio=gap, aim=GAP_AIM_SECONDS, unit=" s")
+        yield Row(what=what, measured=measured, ratio=gap, unit=" s")
     yield Table(
         title=f"A rolling deploy of two nodes, {size} pages, a drain of {DRAIN_SECONDS} s each",
         columns=["server, proxy", "away, p50", "p99", "fewest pages up", "took", "pages that lost"],

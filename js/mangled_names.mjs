@@ -18,7 +18,7 @@ export const MANGLED_NAMES = [
   // events/suspects.js
   "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "suspicion", "takeTooLarge", "takeUndeliverable",
   // tokens/token_store.js
-  "forView", "present", "received", "saveReceived",
+  "forView", "present", "received", "regain", "saveReceived",
   // tokens/stored_value.js
   "readJSON",
   // received_pushes.js

@@ -1960,7 +1960,7 @@ MEMBERS = [
     "dropped", "forget", "giveUp", "heard", "join", "joinPayload", "joined", "keep", "leave", "on",
     "onPushed", "params", "pending", "push", "pushVolatile", "ready", "receive", "watch",
 ]  # fmt: skip
-"""Methods and getters that ``docs/client.md`` names, of whichever class."""
+"""Methods and getters that ``docs/client-reference.md`` names, of whichever class."""
 OPTIONS = {
     "viewId", "storage", "maxKept", "maxKeptChars", "timeoutMs", "rejoinAfterMs",
     "reconnectAfterMs", "heartbeatMs",
@@ -1986,7 +1986,7 @@ def test_script_exports() -> None:
 def test_script_words() -> None:
     """Options, events and reasons that the documentation names are in the script."""
     script = Path(str(finders.find("recovery_app/recovery.js"))).read_text()
-    docs = (TOP / "docs/client.md").read_text()
+    docs = (TOP / "docs/client-reference.md").read_text()
     assert sorted(name for name in OPTIONS if not re.search(rf"\b{name}\b", script)) == []
     assert sorted(word for word in WORDS if word not in script) == []
     options = re.findall(r"^\| `(\w+)` \| [^|]*\d|^\| `(viewId|storage|\w+Ms)` ", docs, re.M)

@@ -43,7 +43,7 @@ export class Recovery extends View {
   /** Counts what happens to the connection. */ #changes = 0;
   #isActive;
   #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
-  /** Whether the page is on a state that it will not go on with. */ #isWaiting = false;
+  /** Whether the page is on a state that it goes on with: it knows the join's outcome, and waits for no other. */ #hearsPushes = false;
   /** @type {Log} */ #log;
   /** @type {number | null} */ #offlineSince = null;
   /** @type {Status} */ status = "disconnected";
@@ -103,7 +103,13 @@ export class Recovery extends View {
   /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
   #wake() {
     this.#queue.dropUnowned();
-    const isContinued = this.#tokens.readAgain();
+    const regaining = this.#tokens.regain();
+    if (regaining) regaining.then((isContinued) => this.#handleContinued(isContinued));
+    else this.#handleContinued(this.#tokens.readAgain());
+  }
+
+  /** @param {boolean} isContinued whether another page may have continued the state */
+  #handleContinued(isContinued) {
     if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
     if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
   }
@@ -211,6 +217,7 @@ export class Recovery extends View {
 
   /** Record that a connection or a join is being tried. */
   connecting() {
+    this.#hearsPushes = false;
     this.#changes += 1;
     this.#delivery.stop();
     this.#offlineSince ??= performance.now();
@@ -240,7 +247,7 @@ export class Recovery extends View {
     const isWaiting = this.#rejoins.mustWait(outcome, this.#showsToken);
     this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
     const changes = this.#changes;
-    this.#isWaiting = isWaiting;
+    this.#hearsPushes = !isWaiting;
     this.#offlineSince = null;
     this.keep({ token });
     if (!isWaiting) this.#pageToken = null;
@@ -283,10 +290,10 @@ export class Recovery extends View {
   }
 
   /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
-   * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+   * state that the page waits to leave, or of one whose token it never got. A transport that has each push pass through here says so (`takesPushes`).
    * @param {any} payload */
   receive(payload) {
-    return this.#isWaiting ? null : this.#pushes.receive(payload);
+    return this.#hearsPushes ? this.#pushes.receive(payload) : null;
   }
 
   /** @param {Status} status */

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
 
+from recovery_app._core.state_codec import trimmed
 from recovery_app._live.protocol import Payload, to_json
 from recovery_app._live.replies import MAX_NUMBER
 from recovery_app.signals import observers
@@ -91,7 +92,7 @@ class PushLog:
         body = to_json(payload)
         if not body.startswith(b"{"):
             raise TypeError(f"The payload of a push is a dict, not {type(payload).__name__}.")
-        self._waiting.append(Push(event, body))
+        self._waiting.append(Push(event, trimmed(body)))
 
     def commit(self) -> None:
         """Number what waits: it belongs to the state from now on."""

@@ -125,7 +125,7 @@ class Client:
             self._handle_join_reply(payload["status"], payload["response"])
         elif frame.event == phoenix.REPLY and (event := self._refs.get(str(frame.ref))):
             self._handle_reply(event, str(frame.ref), payload["status"], payload["response"])
-        elif frame.event != phoenix.REPLY and isinstance(payload, dict):
+        elif self._is_joined and frame.event != phoenix.REPLY and isinstance(payload, dict):
             self.problems += self.pushes.receive(payload)
 
     def tick(self, now: float) -> list[str]:

@@ -397,6 +397,13 @@ def test_the_server_is_told_of_pushes_now_and_then(dialog: Dialog) -> None:
     assert dialog.client.tick(dialog.now) == []
 
 
+def test_a_push_of_a_join_whose_reply_was_lost_counts_for_nothing(dialog: Dialog) -> None:
+    dialog.connect()
+    dialog.receive_pushes(1)
+    dialog.connect()
+    assert dialog.received is None
+
+
 def test_a_fresh_state_has_pushes_of_its_own(dialog: Dialog) -> None:
     dialog.receive_pushes(1, 2)
     dialog.connect()

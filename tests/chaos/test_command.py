@@ -149,7 +149,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         ("saves_later", r"^[1-9]\d* lost, \d+ applied twice \(seed 3\)$"),
         pytest.param("forgets_positions", r"lost, [1-9]\d* twice, ", marks=pytest.mark.slow),
         pytest.param("skips_messages", r"; [1-9]\d* lost, \d+ twice, ", marks=pytest.mark.slow),
-        pytest.param("keeps_no_pushes", r"push \d+ came after push", marks=pytest.mark.slow),
+        pytest.param("pushes_nothing_again", r"push \d+ came after push", marks=pytest.mark.slow),
     ],
 )
 def test_a_faulty_server_is_detected(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -618,3 +619,16 @@ def test_what_is_cut_short_is_none(cut: int) -> None:
 def test_without_pushes_nothing_is_stored() -> None:
     assert PushLog(nowhere, None).pack() == b""
     assert take_section(PUSHES, pack_section(PUSHES, b"")) == (b"", b"")
+
+
+def test_a_short_push_that_is_kept_takes_little_memory() -> None:
+    log = PushLog(nowhere, None)
+    tracemalloc.start()
+    try:
+        for number in range(MAX_PUSHES):
+            log.add("number", {"number": number})
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # orjson's own bytes would take 4 KiB each.
+    assert taken < MAX_PUSHES * 500

@@ -73,7 +73,7 @@ async function bundle(contents) {
 
 const sizeOf = async (contents) => (await bundle(contents)).length;
 
-/** What was reached, gzipped, and 1 % more; docs/client.md says it. */
+/** What was reached, gzipped, and 1 % more; docs/client-reference.md says it. */
 const MAX_GZIPPED_BYTES = {
   "django-recovery-app": 13_230,
   "django-recovery-app/phoenix": 9_700,

@@ -97,6 +97,22 @@ onEachTransport(test, "a page that waits for its state is told no pushes of the 
   assert.deepEqual(items(told), ["a", "b"]);
 });
 
+onEachTransport(test, "a page acknowledges no push of a join whose reply was lost", async (page, server) => {
+  const told = ticks(page);
+  await page.joined();
+  for (let number = 1; number <= 31; number += 1) await tick(page, number);
+  server.isStopped = true;
+  const tried = server.next("phx_join");
+  page.cut();
+  await tried;
+  server.isStopped = false;
+  server.send(JSON.stringify([null, null, "form:1", "tick", { item: 32, _push: 32 }]));
+  server.cut();
+  await until(() => page.view.outcome === "recovered" && page.view.status === "connected");
+  assert.deepEqual(server.of("recovery:received"), []);
+  assert.equal(told.length, 31);
+});
+
 onEachTransport(test, "after a reload the page is told only what the one before lacked", async (page) => {
   await page.joined();
   await tick(page, "a");
@@ -130,6 +146,8 @@ test("a transport of the page's own has nothing numbered unless it says so", asy
   assert.equal("_recv" in view.joinPayload(), false);
   view.carry({ send: () => true, rejoin: () => {}, takesPushes: true });
   assert.equal(view.joinPayload()._recv, null);
+  assert.equal(view.receive({ item: 1, _push: 1 }), null, "of a state whose token the page doesn't have");
+  view.joined({ _recovery: { outcome: "new", token: "a token" } });
   assert.deepEqual(view.receive({ item: 1, _push: 1 }), { item: 1 });
   assert.equal(view.receive({ item: 1, _push: 1 }), null);
   assert.deepEqual(view.receive({ item: 2 }), { item: 2 });

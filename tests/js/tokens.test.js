@@ -214,6 +214,43 @@ test("a page that joins before `ready` never sends the token, and releases the l
   assert.equal(patient.token, "t1");
 });
 
+/** Let an owner sleep in the back/forward cache, where it has no lock, while something happens, and wake it up. */
+async function slept({ browser, tab, owner }, meanwhile) {
+  browser.locks.closed(tab);
+  await meanwhile();
+  tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  await owner.ready;
+}
+
+test("an owner that has slept, while another tab became the owner, keeps its token to itself", async () => {
+  const { browser, tab, owner } = await withOwner();
+  const token = owner.token;
+  await slept({ browser, tab, owner }, async () => {
+    const heir = local(browser.open());
+    await heir.ready;
+    assert.equal(heir.token, token);
+    heir.joined(reply("heir"));
+  });
+  assert.equal(owner.token, token);
+  owner.joined(reply("own"));
+  assert.deepEqual([...browser.localStorage.items], [[KEY, "heir"]]);
+  assert.deepEqual([...tab.sessionStorage.items], [[KEY, "own"]]);
+});
+
+test("an owner that has slept is the owner again, with what another tab has made of the state", async () => {
+  const { browser, tab, owner } = await withOwner();
+  await slept({ browser, tab, owner }, async () => {
+    const other = browser.open();
+    const heir = local(other);
+    await heir.ready;
+    heir.joined(reply("heir"));
+    browser.locks.closed(other);
+  });
+  assert.equal(owner.token, "heir");
+  owner.joined(reply("own"));
+  assert.deepEqual([...browser.localStorage.items], [[KEY, "own"]]);
+});
+
 test("forget in the owning tab removes the token from localStorage", async () => {
   const { browser, owner } = await withOwner();
   owner.forget();

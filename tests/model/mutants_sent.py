@@ -22,11 +22,6 @@ def forget_the_places_in_groups(patch: Any) -> None:
     patch.setattr(TopicGroups, "pack", stale)
 
 
-def save_only_a_state_that_changed(patch: Any) -> None:
-    patch.setattr(TopicGroups, "is_safe", True)
-    patch.setattr(PushLog, "is_safe", True)
-
-
 def begin_at_the_end_of_the_log(patch: Any) -> None:
     read = TopicGroups.read
     begun: set[TopicGroups] = set()
@@ -101,41 +96,14 @@ def drop_a_push_that_the_page_lacks(patch: Any) -> None:
     patch.setattr(PushLog, "_acknowledge", lambda self, number: acknowledge(self, number + 1))
 
 
-def say_nothing_of_what_a_copy_had(patch: Any) -> None:
-    patch.setattr(PushLog, "note_copied", lambda self, stored: None)
-
-
 SERVER: tuple[Patch, ...] = (
     forget_the_places_in_groups,
-    save_only_a_state_that_changed,
     begin_at_the_end_of_the_log,
     say_nothing_of_what_is_gone,
     go_back_in_the_group_after_a_failure,
     keep_no_pushes,
-    push_before_it_is_safe,
     push_what_a_failing_handler_wanted,
     send_nothing_again,
     number_pushes_anew_after_a_recovery,
     drop_a_push_that_the_page_lacks,
-    say_nothing_of_what_a_copy_had,
 )
-
-CLIENT: dict[str, tuple[str, str]] = {
-    "tell a push again": (
-        "if (number <= received) return null;",
-        "",
-    ),
-    "forget which pushes were told": (
-        "this.#tokens().saveReceived(number);",
-        "",
-    ),
-    "keep the numbers of another state's pushes": (
-        'if (outcome !== "recovered" && hasToken) this.#tokens().saveReceived(0);',
-        "",
-    ),
-    "tell pushes of a state that will be left": (
-        "return this.#isWaiting ? null : this.#pushes.receive(payload);",
-        "return this.#pushes.receive(payload);",
-    ),
-}
-"""Replacements in the sources of recovery.js, in js/src."""

@@ -17,10 +17,11 @@ from tests.model import mutants, mutants_sent
 from tests.model.browser import RECOVERY_JS, browser
 from tests.model.machine import run
 from tests.model.sources import SOURCES, file_of
+from tests.model.test_exactly_once import lose_a_save
 from tests.support.processes import TOP
 
 SERVER = (*mutants.SERVER, *mutants_sent.SERVER)
-CLIENT = mutants.CLIENT | mutants_sent.CLIENT
+CLIENT = mutants.CLIENT
 UNTIL_FOUND: dict[str, Any] = {
     "max_examples": 3_000,
     "database": None,
@@ -36,6 +37,12 @@ def test_a_broken_server_is_found(
     break_rule(monkeypatch)
     with browser() as pages, pytest.raises(AssertionError):
         run(pages, **UNTIL_FOUND)
+
+
+def test_a_push_before_its_save_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    mutants_sent.push_before_it_is_safe(monkeypatch)
+    with browser() as pages, pytest.raises(AssertionError):
+        lose_a_save(pages)
 
 
 @pytest.mark.parametrize("rule", CLIENT)

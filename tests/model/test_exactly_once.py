@@ -8,10 +8,34 @@ from __future__ import annotations
 
 import os
 
-from tests.model.browser import browser
+from tests.model.browser import Browser, browser
 from tests.model.machine import run
+from tests.model.world import World
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "250"))
+
+
+def lose_a_save(pages: Browser) -> None:
+    """Have a push handled whose save fails, and the node crash: Hypothesis seldom gets there."""
+    world = World(pages, sends=True)
+    world.flow()
+    world.push(world.tabs[0])
+    world.flow()
+    world.cellar.is_up = False
+    world.push(world.tabs[0])
+    world.flow()
+    for node in world.nodes:
+        world.crash(node)
+    world.cellar.is_up = True
+    try:
+        world.heal()
+    finally:
+        world.close()
+
+
+def test_a_push_of_a_save_that_failed_is_told_once() -> None:
+    with browser() as pages:
+        lose_a_save(pages)
 
 
 def test_exactly_once() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model import mutants, mutants_sent
+from tests.model import mutants
 from tests.model.sources import file_of
 
-RULES = mutants.CLIENT | mutants.CLIENT_BY_EXAMPLE | mutants_sent.CLIENT
+RULES = mutants.CLIENT | mutants.CLIENT_BY_EXAMPLE
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -89,8 +89,45 @@ export class TokenStore {
     const release = await acquirePageLock(this.#key).catch(() => null);
     if (this.#isPresented || this.#token !== null) return release?.();
     if (release === null) return;
-    this.#stored.kind = this.#storedReceived.kind = "localStorage";
+    this.#use("localStorage");
     this.#load();
+  }
+
+  /**
+   * Find out whether this tab still owns the token in localStorage: browsers release the locks of a page in the
+   * back/forward cache, and another tab may have continued the state. Until then, and if one has, this page keeps what
+   * it had to itself. Resolves with whether the token is another one now; null if there was nothing to own.
+   * @returns {Promise<boolean> | null}
+   */
+  regain() {
+    if (this.#stored.kind !== "localStorage") return null;
+    const before = this.#known;
+    this.#use("sessionStorage");
+    this.#known = this.#stored.read();
+    this.#isPresented = false;
+    const regained = acquirePageLock(this.#key).catch(() => null).then((release) => this.#handleLock(release, before));
+    this.ready = regained.then(() => {});
+    return regained;
+  }
+
+  /** @param {(() => void) | null} release @param {string | null} before what was stored when this tab was the owner */
+  #handleLock(release, before) {
+    if (release) this.#use("localStorage");
+    const isContinued = release !== null && this.#stored.read() !== before;
+    if (isContinued && this.#isPresented) {
+      this.#use("sessionStorage");
+      release();
+    } else if (isContinued) {
+      this.#load();
+      return true;
+    }
+    if (this.#token !== null) this.save(this.#token);
+    return false;
+  }
+
+  /** @param {StorageKind} kind */
+  #use(kind) {
+    this.#stored.kind = this.#storedReceived.kind = kind;
   }
 
   /** Take what the storage has. */

@@ -389,7 +389,7 @@ export class Recovery extends View {
         owner?: string;
     }): void;
     /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
-     * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+     * state that the page waits to leave, or of one whose token it never got. A transport that has each push pass through here says so (`takesPushes`).
      * @param {any} payload */
     receive(payload: any): any;
     #private;

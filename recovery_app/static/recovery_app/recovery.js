@@ -1614,8 +1614,43 @@
       const release = await acquirePageLock(this.#key).catch(() => null);
       if (this.#isPresented || this.#token !== null) return release?.();
       if (release === null) return;
-      this.#stored.kind = this.#storedReceived.kind = "localStorage";
+      this.#use("localStorage");
       this.#load();
+    }
+    /**
+     * Find out whether this tab still owns the token in localStorage: browsers release the locks of a page in the
+     * back/forward cache, and another tab may have continued the state. Until then, and if one has, this page keeps what
+     * it had to itself. Resolves with whether the token is another one now; null if there was nothing to own.
+     * @returns {Promise<boolean> | null}
+     */
+    regain() {
+      if (this.#stored.kind !== "localStorage") return null;
+      const before = this.#known;
+      this.#use("sessionStorage");
+      this.#known = this.#stored.read();
+      this.#isPresented = false;
+      const regained = acquirePageLock(this.#key).catch(() => null).then((release) => this.#handleLock(release, before));
+      this.ready = regained.then(() => {
+      });
+      return regained;
+    }
+    /** @param {(() => void) | null} release @param {string | null} before what was stored when this tab was the owner */
+    #handleLock(release, before) {
+      if (release) this.#use("localStorage");
+      const isContinued = release !== null && this.#stored.read() !== before;
+      if (isContinued && this.#isPresented) {
+        this.#use("sessionStorage");
+        release();
+      } else if (isContinued) {
+        this.#load();
+        return true;
+      }
+      if (this.#token !== null) this.save(this.#token);
+      return false;
+    }
+    /** @param {StorageKind} kind */
+    #use(kind) {
+      this.#stored.kind = this.#storedReceived.kind = kind;
     }
     /** Take what the storage has. */
     #load() {
@@ -1695,8 +1730,8 @@
     #changes = 0;
     #isActive;
     #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
-    /** Whether the page is on a state that it will not go on with. */
-    #isWaiting = false;
+    /** Whether the page is on a state that it goes on with: it knows the join's outcome, and waits for no other. */
+    #hearsPushes = false;
     /** @type {Log} */
     #log;
     /** @type {number | null} */
@@ -1757,7 +1792,12 @@
     /** Read token and events again: while this page slept, others of the same tab may have continued its state. */
     #wake() {
       this.#queue.dropUnowned();
-      const isContinued = this.#tokens.readAgain();
+      const regaining = this.#tokens.regain();
+      if (regaining) regaining.then((isContinued) => this.#handleContinued(isContinued));
+      else this.#handleContinued(this.#tokens.readAgain());
+    }
+    /** @param {boolean} isContinued whether another page may have continued the state */
+    #handleContinued(isContinued) {
       if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
       if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
     }
@@ -1850,6 +1890,7 @@
     }
     /** Record that a connection or a join is being tried. */
     connecting() {
+      this.#hearsPushes = false;
       this.#changes += 1;
       this.#delivery.stop();
       this.#offlineSince ??= performance.now();
@@ -1877,7 +1918,7 @@
       const isWaiting = this.#rejoins.mustWait(outcome, this.#showsToken);
       this.#log("info", "joined", { outcome, elapsedMs, isWaiting });
       const changes = this.#changes;
-      this.#isWaiting = isWaiting;
+      this.#hearsPushes = !isWaiting;
       this.#offlineSince = null;
       this.keep({ token });
       if (!isWaiting) this.#pageToken = null;
@@ -1917,10 +1958,10 @@
       if (owner) this.#queue.setOwner(owner, true);
     }
     /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
-     * state that the page waits to leave. A transport that has each push pass through here says so (`takesPushes`).
+     * state that the page waits to leave, or of one whose token it never got. A transport that has each push pass through here says so (`takesPushes`).
      * @param {any} payload */
     receive(payload) {
-      return this.#isWaiting ? null : this.#pushes.receive(payload);
+      return this.#hearsPushes ? this.#pushes.receive(payload) : null;
     }
     /** @param {Status} status */
     #setStatus(status) {

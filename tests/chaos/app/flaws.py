@@ -67,10 +67,15 @@ def _skip_what_was_missed() -> None:
     TopicGroups.read = skip  # type: ignore[method-assign]
 
 
-def _keep_no_pushes() -> None:
-    """Store the number of the newest push alone."""
-    pack = PushLog.pack
-    PushLog.pack = lambda self: pack(self)[:8]  # type: ignore[method-assign]
+def _push_nothing_again() -> None:
+    """Take what was pushed for what has arrived."""
+    restore = PushLog.restore
+
+    def assume(self: PushLog, stored: bytes) -> None:
+        restore(self, stored)
+        self._sent = self._newest
+
+    PushLog.restore = assume  # type: ignore[method-assign]
 
 
 FLAWS: dict[str, Callable[[], None]] = {
@@ -78,7 +83,7 @@ FLAWS: dict[str, Callable[[], None]] = {
     "saves_later": _save_later,
     "forgets_positions": _forget_positions,
     "skips_messages": _skip_what_was_missed,
-    "keeps_no_pushes": _keep_no_pushes,
+    "pushes_nothing_again": _push_nothing_again,
 }
 
 
