@@ -73,8 +73,8 @@ def _newest(groups: tuple[str, ...]) -> Flow[dict[str, str]]:
 
 def _encode(manager: RecoveryManager, group: str, message: Mapping[str, Any]) -> bytes:
     check_name("group", group)
-    if not isinstance(message.get("type"), str):
-        raise ValueError('A message has a "type", the name of its handler.')
+    if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
+        raise ValueError('A message is a dict with a "type", the name of its handler.')
     data = to_json(message)
     if len(data) > manager.max_frame_bytes:
         raise ValueError(

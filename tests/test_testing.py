@@ -29,7 +29,7 @@ def shop(tmp_path: Path) -> Path:
 def test_the_page_of_the_documentation(shop: Path) -> None:
     """All but one test, with a test database in memory as Django makes it."""
     texts = [path.read_text() for path in (shop / "tests").glob("test_*.py")]
-    assert len(texts) == 5
+    assert len(texts) == 6
     # One of them is run twice.
     run_pytest(shop, "-k", f"not {ON_DISK}", tests="".join(texts).count("def test_"))
 

@@ -16,20 +16,22 @@ from recovery_app._live.sections import GROUPS, PUSHES, pack_section, take_secti
 class Exchange:
     """The numbered pushes of a topic and its durable groups; either is ``None`` where unused."""
 
-    __slots__ = ("_is_open", "_make_groups", "groups", "pushes")
+    __slots__ = ("_admitted", "_is_open", "_make_groups", "groups", "pushes")
 
-    def __init__(self, make_groups: Callable[[bytes], TopicGroups] | None = None) -> None:
+    def __init__(self, make_groups: Callable[[], TopicGroups] | None = None) -> None:
         self.pushes: PushLog | None = None
         self.groups: TopicGroups | None = None
         self._make_groups = make_groups
+        self._admitted: dict[str, str] | None = None
+        """Which groups hooks had joined when a state was taken over, if one was."""
         self._is_open = False
 
-    def use_groups(self, stored: bytes = b"") -> TopicGroups:
+    def use_groups(self) -> TopicGroups:
         """Return the groups, which a topic has from its first one on."""
         if self.groups is None:
             if self._make_groups is None:
                 raise RuntimeError("This works in the hooks and handlers of a joined topic only.")
-            self.groups = self._make_groups(stored)
+            self.groups = self._make_groups()
             if self._is_open:
                 self.groups.open()
         return self.groups
@@ -72,8 +74,9 @@ class Exchange:
         """Go on with what a state had that was taken over; return the replies behind it."""
         groups, rest = take_section(GROUPS, stored)
         pushes, replies = take_section(PUSHES, rest)
+        self._admitted = {} if self.groups is None else self.groups.joined
         if groups:
-            self.use_groups(groups)
+            self.use_groups().restore(groups)
         if self.pushes is not None and is_copy:
             self.pushes.note_copied(pushes)
         elif self.pushes is not None:
@@ -81,8 +84,9 @@ class Exchange:
         return replies
 
     def reset(self) -> None:
-        """Begin anew: what was taken over isn't used."""
-        self.groups = None
+        """Begin anew: what was taken over isn't used, nor what its hooks have done."""
+        if self.groups is not None and self._admitted is not None:
+            self.groups.reset(self._admitted)
         if self.pushes is not None:
             self.pushes.reset()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ logger = logging.getLogger("recovery_app")
 BATCH = 256
 RECENT = 1024
 """How many messages of a group are at hand for the pages of the process."""
+RECENT_BYTES = 1024 * 1024
 RETRY_SECONDS = 1.0
 _READING = wrap_unexpected_errors("group")
 
@@ -29,26 +31,30 @@ _READING = wrap_unexpected_errors("group")
 class _Tail:
     """The end of one group's log; ``newest`` is the position up to which it was read."""
 
-    __slots__ = ("before", "items", "listeners", "newest")
+    __slots__ = ("_size_bytes", "before", "items", "listeners", "newest")
 
     def __init__(self) -> None:
         self.newest: str | None = None
         self.before: str | None = None
         """The position before the first of the ``items``."""
         self.items: deque[tuple[str, bytes]] = deque()
+        self._size_bytes = 0
         # In the order of their subscription, so that a run of the model can be repeated.
         self.listeners: dict[Callable[[], None], None] = {}
 
     def begin(self, position: str) -> None:
         self.items.clear()
+        self._size_bytes = 0
         self.before = self.newest = position
 
     def add(self, items: list[tuple[str, bytes]]) -> None:
         for item in items:
             self.items.append(item)
             self.newest = item[0]
-        while len(self.items) > RECENT:
-            self.before = self.items.popleft()[0]
+            self._size_bytes += len(item[1])
+        while len(self.items) > RECENT or self._size_bytes > RECENT_BYTES:
+            self.before, data = self.items.popleft()
+            self._size_bytes -= len(data)
 
     def find(self, after: str, limit: int) -> Messages | None:
         """Return the messages behind a position that is at hand."""
@@ -184,6 +190,10 @@ class GroupReader:
 
 _readers: WeakValueDictionary[tuple[int, int], GroupReader] = WeakValueDictionary()
 """The readers by driver and event loop, both of which a reader keeps alive."""
+
+if hasattr(os, "register_at_fork"):
+    # They would be told of all that a child publishes, on loops that run in the parent only.
+    os.register_at_fork(after_in_child=_readers.clear)
 
 
 def reader_of(driver: Driver) -> GroupReader:

@@ -29,16 +29,15 @@ MAX_GROUPS = 100
 class TopicGroups:
     """Positions in the logs of groups; ``post`` has one group's messages handled in turn."""
 
-    def __init__(
-        self, reader: GroupReader, post: Callable[[str], bool], stored: bytes = b""
-    ) -> None:
+    def __init__(self, reader: GroupReader, post: Callable[[str], bool]) -> None:
         self._reader = reader
         self._post = post
-        self._positions = _unpack(stored)
-        self._committed = self._packed = self._stored = dict(self._positions)
+        self._positions: dict[str, str] = {}
+        self._committed: dict[str, str] = {}
+        self._packed = self._stored = self._committed
         self._listeners: dict[str, Callable[[], None]] = {}
         self._waiting: set[str] = set()
-        self._behind = set(self._positions)
+        self._behind: set[str] = set()
         """The groups with which a page that came back has yet to catch up."""
         self._is_open = False
         self.is_replay = False
@@ -50,9 +49,11 @@ class TopicGroups:
         """Be in a group from now on; what is published from now on is handled."""
         check_name("group", group)
         if group not in self._positions:
-            if len(self._positions) >= MAX_GROUPS:
-                raise ValueError(f"A topic is in {MAX_GROUPS} durable groups at most.")
-            self._positions[group] = await self._reader.newest(group)
+            self._check_room()
+            position = await self._reader.newest(group)
+            # Others may have been joined meanwhile.
+            self._check_room()
+            self._positions.setdefault(group, position)
 
     async def leave(self, group: str) -> None:
         """Be in a group no more."""
@@ -67,6 +68,10 @@ class TopicGroups:
     def discard(self) -> None:
         """Go back to what belongs to the state: a handler has failed."""
         self._positions = dict(self._committed)
+
+    def _check_room(self) -> None:
+        if len(self._positions) >= MAX_GROUPS:
+            raise ValueError(f"A topic is in {MAX_GROUPS} durable groups at most.")
 
     # Messages.
 
@@ -93,7 +98,9 @@ class TopicGroups:
             return None
         self._note_caught_up(group, found)
         if len(found.items) >= BATCH:
-            self._wake(group)
+            # In another turn of the loop: where nothing has to be awaited, thousands of messages
+            # would hold up everybody else.
+            asyncio.get_running_loop().call_soon(self._wake, group)
         return found
 
     def _note_caught_up(self, group: str, found: Messages) -> None:
@@ -101,9 +108,9 @@ class TopicGroups:
         if len(found.items) < BATCH or not found.is_complete:
             self._behind.discard(group)
 
-    def has(self, group: str) -> bool:
-        """Return whether the topic is in a group."""
-        return group in self._positions
+    def find(self, group: str) -> str | None:
+        """Return up to where a group's messages are handled; ``None`` outside of the group."""
+        return self._positions.get(group)
 
     def move(self, group: str, position: str) -> None:
         """Note that a group's messages are handled up to a position."""
@@ -119,6 +126,23 @@ class TopicGroups:
             return None
 
     # The state.
+
+    @property
+    def joined(self) -> dict[str, str]:
+        """A copy of the positions, also of what was joined and isn't committed."""
+        return dict(self._positions)
+
+    def restore(self, stored: bytes) -> None:
+        """Continue in the groups of a state that was taken over, and in those joined already."""
+        self._committed = self._packed = self._stored = _unpack(stored)
+        self._positions = {**self._positions, **self._committed}
+        self._behind = set(self._committed)
+
+    def reset(self, joined: dict[str, str]) -> None:
+        """Be in these groups only: what was taken over isn't used."""
+        self._positions = joined
+        self._committed = self._packed = self._stored = {}
+        self._behind.clear()
 
     @property
     def is_safe(self) -> bool:

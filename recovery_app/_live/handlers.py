@@ -131,9 +131,12 @@ class Handlers:
         if not found.is_complete:
             await self._reload(session, groups, group)
         count, is_replay = 0, groups.is_replay
+        place = groups.find(group)
         for position, data in found.items if found.is_complete else ():
-            if not groups.has(group):
+            if groups.find(group) != place:
+                # A handler has left the group, or has left it and joined it anew.
                 break
+            place = position
             message = session.manager.operations.messages.open(group, data)
             if message is None:
                 self._warn_unreadable()
@@ -212,6 +215,9 @@ class Handlers:
     def gathers_save(self) -> bool:
         """Leave the save to a later flush, where saves are gathered; return whether they are."""
         if self._saves.take_due() or not self._application.save_interval:
+            return False
+        pushes = self._exchange.pushes
+        if pushes is not None and pushes.is_save_urgent:
             return False
         self._timers.gather_save(self._application.save_interval)
         return True

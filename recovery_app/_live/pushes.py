@@ -9,6 +9,7 @@ lost on the way is there to be sent again.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
@@ -56,9 +57,12 @@ class PushLog:
         self._received = received or 0
         self._waiting: list[Push] = []
         """What the running handler wants to push."""
+        self._admitted = sys.maxsize
+        """How many of these waited when a state was taken over."""
         self._kept: list[Push] = []
         """The last ones, up to the `_newest`."""
         self._newest = self._packed = self._safe = self._sent = 0
+        self._unsaved_bytes = 0
         self._restored = 0
         """The newest that an earlier connection may have sent."""
         self._is_open = False
@@ -94,6 +98,7 @@ class PushLog:
         """Number what waits: it belongs to the state from now on."""
         self._kept += self._waiting
         self._newest += len(self._waiting)
+        self._unsaved_bytes += sum(push.size_bytes for push in self._waiting)
         self._waiting.clear()
 
     def discard(self) -> None:
@@ -107,8 +112,15 @@ class PushLog:
         """Whether all that is committed is stored."""
         return self._safe == self._newest
 
+    @property
+    def is_save_urgent(self) -> bool:
+        """Whether soon more than is kept would wait for a save."""
+        is_many = self._newest - self._safe >= MAX_PUSHES // 2
+        return is_many or self._unsaved_bytes >= MAX_PUSH_BYTES // 2
+
     def restore(self, stored: bytes) -> None:
         """Continue with the pushes of a state that was taken over."""
+        self._admitted = len(self._waiting)
         self._newest, self._kept = _unpack(stored)
         self._packed = self._safe = self._restored = self._newest
         first = self._newest - len(self._kept) + 1
@@ -124,13 +136,15 @@ class PushLog:
 
     def note_copied(self, stored: bytes) -> None:
         """Note which pushes another page has had, of whose state this is a copy."""
+        self._admitted = len(self._waiting)
         self.missed = _unpack(stored)[0] > self._received
 
     def reset(self) -> None:
         """Begin anew: there is no state that these were for."""
-        self._waiting.clear()
+        del self._waiting[self._admitted :]
         self._kept.clear()
         self._newest = self._packed = self._safe = self._sent = self._restored = 0
+        self._unsaved_bytes = 0
         self.missed = False
 
     def pack(self) -> bytes:
@@ -143,6 +157,7 @@ class PushLog:
     def note_saved(self) -> None:
         """Note that what was packed last is stored."""
         self._safe = self._packed
+        self._unsaved_bytes = 0
 
     # The client.
 
@@ -165,6 +180,7 @@ class PushLog:
         if not has_snapshot:
             unsent = self._kept[len(self._kept) - (self._newest - self._sent) :]
             self._kept, self._newest, self._packed, self._safe = [], *[self._sent] * 3
+            self._unsaved_bytes = 0
             for push in unsent:
                 await self._send(push.event, push.payload)
             return

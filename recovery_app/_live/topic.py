@@ -106,8 +106,8 @@ class Topic:
             self._exchange.commit()
             await self._session.save()
 
-    def _make_groups(self, stored: bytes) -> TopicGroups:
-        return TopicGroups(reader_of(self._context.manager.driver), self._post_group, stored)
+    def _make_groups(self) -> TopicGroups:
+        return TopicGroups(reader_of(self._context.manager.driver), self._post_group)
 
     def _post_group(self, group: str) -> bool:
         return self.mailbox.try_post(partial(self._handle_group, group))

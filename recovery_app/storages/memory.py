@@ -114,6 +114,9 @@ class MemoryStorage(Storage):
     def read_messages(self, group: str, after: str, limit: int) -> Messages:
         return self._messages.read(group, after, limit)
 
+    def changed_groups(self, positions: dict[str, str]) -> list[str]:
+        return self._messages.changed(positions)
+
     def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
         return self._messages.page(prefix, cursor, limit)
 

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import to_us
 from recovery_app.storages.group_listing import MAX_BEHIND
 from recovery_app.storages.messages import MAX_MESSAGES, MESSAGE_SECONDS, Messages, number_of
@@ -46,6 +47,7 @@ class MemoryMessages:
         self._lock = threading.Lock()
         # No position in another log, or in that of another storage, is one in this.
         self._first = itertools.count(secrets.randbelow(2**60), 2**40)
+        register_after_fork(self)
 
     def append(self, group: str, data: bytes, now: float, published: Callable[[], None]) -> None:
         """Publish a message."""
@@ -73,6 +75,14 @@ class MemoryMessages:
             numbers = itertools.count(trimmed + start + 1)
             items = [(str(number), data) for number, (_, data) in zip(numbers, found, strict=False)]
             return Messages(items, is_complete)
+
+    def changed(self, positions: dict[str, str]) -> list[str]:
+        """Return which groups have another newest message than these."""
+        with self._lock:
+            found = ((group, self._logs.get(group)) for group in positions)
+            return [
+                group for group, log in found if log is None or str(log.newest) != positions[group]
+            ]
 
     def page(self, prefix: str, cursor: str | None, limit: int) -> GroupPage:
         """Return a page of groups in the order of their names."""
@@ -126,6 +136,10 @@ class MemoryMessages:
                 self._drop_while(log, now)
             if len(self._logs) > MAX_LOGS:
                 self._logs = {name: log for name, log in self._logs.items() if log.items}
+
+    def after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
 
     def _log(self, group: str) -> _Log:
         log = self._logs.get(group)

@@ -39,3 +39,17 @@ def test_only_so_much_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tail.find("15", 20) == Messages(items_of(16, 25))
     tail.begin("40")
     assert (tail.find("25", 1), tail.find("40", 1)) == (None, Messages([]))
+
+
+def test_large_messages_are_not_kept_by_the_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_reader, "RECENT_BYTES", 10)
+    tail = _Tail()
+    tail.begin("0")
+    tail.add([("1", b"12345"), ("2", b"12345"), ("3", b"123")])
+    assert tail.find("0", 5) is None
+    assert tail.find("1", 5) == Messages([("2", b"12345"), ("3", b"123")])
+    tail.add([("4", b"longer than all that")])
+    assert (tail.find("3", 5), tail.find("4", 5)) == (None, Messages([]))
+    tail.begin("9")
+    tail.add([("10", b"1234567890")])
+    assert tail.find("9", 5) == Messages([("10", b"1234567890")])

@@ -372,6 +372,23 @@ async def test_a_gathered_save_holds_them_back_too(manager: RecoveryManager) -> 
         assert page.numbers == [1, 2]
 
 
+@pytest.mark.parametrize(("events", "pad"), [(100, 0), (20, 10_000)])
+async def test_a_save_is_not_gathered_until_pushes_are_lost(
+    manager: RecoveryManager, events: int, pad: int
+) -> None:
+    async with page_of(manager, Gathering) as page:
+        token = (await page.join())["_recovery"]["token"]
+        for _ in range(events):
+            await page.send(times=2, pad=pad)
+        got = len(page.numbers)
+        assert events < got, "they go out before the interval ends"
+        assert page.numbers == list(range(1, got + 1))
+    async with page_of(manager, Gathering) as page:
+        assert (await page.join(token, got))["_recovery"]["missed"] is False
+        await page.hear_rest()
+        assert page.numbers == list(range(got + 1, 2 * events + 1))
+
+
 async def test_in_an_outage_only_so_many_wait(manager: RecoveryManager, storage: Shaky) -> None:
     async with page_of(manager) as page:
         await page.join()
