@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser, User
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.test import AsyncClient, Client, RequestFactory
@@ -21,7 +21,7 @@ from recovery_app._visitors import COOKIE_NAME, attach_visitor
 from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.middleware import override_manager
-from recovery_app.storages import MemoryStorage
+from recovery_app.storages import DatabaseStorage, MemoryStorage
 from tests.clock import FakeClock
 from tests.consumers.wire import connected, recovery_of
 
@@ -413,3 +413,18 @@ def test_names_are_no_places(manager: RecoveryManager) -> None:
     places = {f"room:{number}": "1" for number in range(101)}
     with pytest.raises(ValueError, match="100"):
         start_state(request, Room, TOPIC, {"lines": []}, groups=places)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_sync_call_in_an_async_view_is_told_as_that() -> None:
+    with (
+        override_manager(RecoveryManager(secret="s" * 32, storage=DatabaseStorage())) as manager,
+        manager,
+    ):
+        with pytest.raises(SynchronousOnlyOperation):
+            groups.positions("room:1")
+        request = RequestFactory().get("/")
+        attach_visitor(request)
+        request.recovery = manager  # type: ignore[attr-defined]
+        with pytest.raises(SynchronousOnlyOperation):
+            start_state(request, Cart, TOPIC, {"items": []})

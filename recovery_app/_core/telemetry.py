@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from recovery_app._concurrency import LRUCache, register_after_fork
 from recovery_app._core.error_texts import place_of
 from recovery_app.clock import Clock
@@ -357,6 +359,9 @@ class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a funct
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if not isinstance(error, Exception) or isinstance(error, RecoveryError):
+            return
+        if isinstance(error, SynchronousOnlyOperation):
+            # A mistake of the caller: nothing is wrong with the storage.
             return
         if throttle.should_log(self._operation, error):
             logger.error(
