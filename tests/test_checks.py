@@ -198,7 +198,7 @@ OURS = "recovery_app.storages"
         (
             "STORAGE",
             {"BACKEND": f"{OURS}.DatabaseStorage", "OPTIONS": {"alias": "x"}},
-            "DatabaseStorage has these OPTIONS: database, timeout.",
+            "DatabaseStorage has these OPTIONS: database, timeout, listen.",
         ),
         (
             "STORAGE",
