@@ -23,7 +23,7 @@ from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
-from recovery_app._core.telemetry import tracing
+from recovery_app._core.spans import tracing
 from recovery_app.signals import Observer, observers
 
 __all__ = ["RecoveryPanel"]

@@ -1,6 +1,6 @@
 """OpenTelemetry spans around joins, saves and recoveries, where its API is installed.
 
-The core's driver asks the tracer that `start` puts in place (`recovery_app._core.telemetry`);
+The core's driver asks the tracer that `start` puts in place (`recovery_app._core.spans`);
 without ``opentelemetry-api`` there is none, so nothing is paid. Until the application sets a
 tracer provider no span is opened, and within `ASK_SECONDS` from then on every one is. A span has
 the socket's hash and the outcome, never a token, a state or the text of an exception.
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from recovery_app._core import telemetry
+from recovery_app._core import spans
 from recovery_app.clock import Clock
 from recovery_app.exceptions import JoinRefused, RecoveryError, StorageError
 
@@ -34,7 +34,7 @@ trace = _find_api()
 def start() -> None:
     """Trace from now on, where OpenTelemetry is installed."""
     if trace is not None:
-        telemetry.tracing.add("opentelemetry", OpenTelemetryTracer())
+        spans.tracing.add("opentelemetry", OpenTelemetryTracer())
 
 
 class Provider:

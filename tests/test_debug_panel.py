@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import include, path
 
-from recovery_app._core.telemetry import tracing
+from recovery_app._core.spans import tracing
 from recovery_app.signals import observers
 from recovery_app.testing import FailingStorage, RecoveryCommunicator, temporary_manager
 from tests.consumers.apps import Counter

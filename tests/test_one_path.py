@@ -16,7 +16,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 import recovery_app
 from recovery_app import RecoveryManager
-from recovery_app._core import telemetry
+from recovery_app._core import spans
 from recovery_app.consumers import RecoveryConsumerMixin
 from tests.consumers.wire import Client, connected, recovery_of
 from tests.core.support import make_manager
@@ -63,7 +63,7 @@ def tracing() -> Iterator[Tally[str]]:
 @pytest.fixture
 def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecoveryManager]:
     # Another test of this process may have had spans recorded, which take coroutines of their own.
-    monkeypatch.setattr(telemetry.tracing, "tracer", None)
+    monkeypatch.setattr(spans.tracing, "tracer", None)
     with make_manager() as manager:
         yield manager
 

@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 
 from recovery_app import RecoveryManager, tracing
-from recovery_app._core import telemetry
+from recovery_app._core import spans as core_spans
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import RecoveryError
 from recovery_app.storages import MemoryStorage
@@ -184,7 +184,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
     api = tracing.trace
     monkeypatch.setattr(api, "get_tracer_provider", api.ProxyTracerProvider)
     monkeypatch.setattr(tracing, "provider", tracing.Provider())
-    monkeypatch.setattr(telemetry.tracing, "tracer", tracing.OpenTelemetryTracer())
+    monkeypatch.setattr(core_spans.tracing, "tracer", tracing.OpenTelemetryTracer())
 
 
 @pytest.mark.usefixtures("unset")
@@ -230,13 +230,13 @@ sys.modules["opentelemetry.trace"] = None
 import django
 django.setup()
 from recovery_app import RecoveryManager
-from recovery_app._core import telemetry
+from recovery_app._core import spans as core_spans
 
 with RecoveryManager(secret="s" * 32) as manager:
     token = manager.create_token("socket")
     manager.save(token, {"count": 1})
     print(manager.recover(token))
-assert telemetry.tracing.tracer is None
+assert core_spans.tracing.tracer is None
 print([name for name in sys.modules if name.startswith("opentelemetry") and sys.modules[name]])
 """
 

@@ -6,7 +6,8 @@ import weakref
 from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, TypeAlias, TypeVar
 
-from recovery_app._core.telemetry import Span, StorageMonitor, tracing
+from recovery_app._core.spans import Span, tracing
+from recovery_app._core.telemetry import StorageMonitor
 from recovery_app.exceptions import RecoveryError
 from recovery_app.signals import observers
 from recovery_app.storages import Storage

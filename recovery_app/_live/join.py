@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from recovery_app._core.error_texts import describe_error
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import metadata_of
-from recovery_app._core.telemetry import Tracer, log_failure, tracing
+from recovery_app._core.spans import Tracer, tracing
+from recovery_app._core.telemetry import log_failure
 from recovery_app._live.exchange import Exchange
 from recovery_app._live.incidents import note
 from recovery_app._live.interfaces import Admission, Application, Extras

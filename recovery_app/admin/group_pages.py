@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._live.group_readers import Readers, find_readers
+from recovery_app._live.group_lag import Readers, find_readers
 from recovery_app._live.groups import decode_message
 from recovery_app.admin import formatting
 from recovery_app.admin.error_messages import collect_errors

@@ -13,7 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from recovery_app import RecoveryManager, groups
-from recovery_app._live import group_readers
+from recovery_app._live import group_lag
 from recovery_app.admin import group_pages
 from recovery_app.admin.groups import GroupAdmin
 from recovery_app.middleware import override_manager
@@ -174,8 +174,8 @@ def test_the_slowest_page_is_found_by_the_snapshots(
     monkeypatch.setattr(memory_messages, "MAX_MESSAGES", 2)
     publish("room:1", 6)
     assert rows_of(viewer.get(LIST))["room:1"][4] == "more than there are"
-    monkeypatch.setattr(group_readers, "MAX_SNAPSHOTS", 2)
-    monkeypatch.setattr(group_readers, "PAGE", 2)
+    monkeypatch.setattr(group_lag, "MAX_SNAPSHOTS", 2)
+    monkeypatch.setattr(group_lag, "PAGE", 2)
     assert "of which 2 were looked at" in text_of(viewer.get(LIST))
 
 
