@@ -98,4 +98,6 @@ async def test_a_killed_server_an_unmounted_component_and_a_reload_lose_nothing(
     await lists.have_open_sockets(CONNECTED)
     await page.evaluate("unmountAll()")
     await lists.have_open_sockets(0)
-    assert lists.monitor.errors == []
+    # A component that is unmounted while it connects closes what isn't open yet.
+    unfinished = "WebSocket is closed before the connection is established"
+    assert [error for error in lists.monitor.errors if unfinished not in error] == []

@@ -264,8 +264,11 @@ def _tell_of_ends(ends: dict[int, int]) -> None:
 
 def _end(pids: Iterable[int]) -> None:
     for pid in pids:
-        with suppress(ProcessLookupError, ChildProcessError):
-            os.killpg(pid, signal.SIGKILL)
+        # One that was forked a moment ago has no group of its own yet.
+        for send in (os.killpg, os.kill):
+            with suppress(ProcessLookupError):
+                send(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
             os.waitpid(pid, 0)
 
 

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kill } from "node:process";
 
 /** The first one has no windows that nobody sees, and costs the processor less than half. */
 const NAMES = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome"];
@@ -35,7 +36,9 @@ function listening(process) {
 export class Chromium {
   static async start() {
     const profile = mkdtempSync(join(tmpdir(), "recovery-chromium-"));
-    const process = spawn(findChromium(), [...ARGUMENTS, `--user-data-dir=${profile}`, "about:blank"]);
+    // Debian starts it by a shell, which would die alone.
+    const options = { detached: true };
+    const process = spawn(findChromium(), [...ARGUMENTS, `--user-data-dir=${profile}`, "about:blank"], options);
     return new Chromium(process, profile, await listening(process));
   }
 
@@ -44,7 +47,7 @@ export class Chromium {
   }
 
   async stop() {
-    this.process.kill();
+    kill(-this.process.pid);
     await once(this.process, "close");
     rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
   }
