@@ -175,6 +175,8 @@ async def test_both_themes_can_be_read(open_list: OpenList, theme: Any) -> None:
         assert min(bars) >= 3
         assert min(texts) >= 4.5
         await page.locator("#result_list tbody a").first.click()
+        await expect(page.locator(".recovery-tree")).to_be_visible()
+        await page.wait_for_load_state()
         assert min(await page.evaluate(CONTRAST, ".recovery-type, .recovery-value")) >= 4.5
 
 
