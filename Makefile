@@ -65,7 +65,7 @@ announce:
 	@printf '%s\n' \
 		'make test checks style, types and layers, and then runs about 6,900 tests in $(WORKERS) processes' \
 		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
-		'cores it takes about eight minutes. "make test-slow" runs what takes longer; "make help" lists the rest.'
+		'cores it takes about seven minutes. "make test-slow" runs what takes longer; "make help" lists the rest.'
 
 test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests, and no other check (WORKERS=0: in one process)
 	@$(DEV)/bin/python -m pytest -n $(WORKERS) --dist $(DIST) -m '$(SELECTED)' $(ARGS)
