@@ -24,7 +24,7 @@ POLL_SECONDS = 2.0
 """How often a process that listens polls all the same."""
 LOOK_AGAIN_SECONDS = (0.05, 0.3)
 """When to look again: behind the publishes that were quiet, also on a busy server."""
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10
 PING_SECONDS = 30.0
 """After how much silence the connection is tried."""
 RETRY_SECONDS = 5.0
@@ -101,8 +101,8 @@ class ListeningWatch(MessageWatch):
 
     async def _listen(self) -> bool:
         """Listen until that fails; return false where it can't be done at all."""
-        connection = await asyncio.wait_for(self._connect(), CONNECT_SECONDS)
-        async with connection:
+        # Not in a task of its own, which would drop the connection if it was cancelled at its end.
+        async with await self._connect() as connection:
             if not await self._is_direct(connection):
                 logger.warning(
                     "Something between here and PostgreSQL shares its connections, which LISTEN "
@@ -129,6 +129,7 @@ class ListeningWatch(MessageWatch):
     async def _connect(self) -> Any:
         parameters = connections[self._alias].get_connection_params()
         own = {name: value for name, value in parameters.items() if name not in _NOT_OURS}
+        own.setdefault("connect_timeout", CONNECT_SECONDS)
         return await self._driver.AsyncConnection.connect(**own, autocommit=True)
 
     async def _is_direct(self, connection: Any) -> bool:
