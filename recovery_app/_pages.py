@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from asgiref.sync import async_to_sync
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.http import HttpRequest
 
 from recovery_app._core.driver import Flow
@@ -32,7 +32,7 @@ _NO_MIDDLEWARE = (
     "start_state() needs recovery_app.middleware.RecoveryMiddleware, which sets the cookie of "
     "visitors and keeps the page out of caches: add it to MIDDLEWARE."
 )
-_SAVE = wrap_unexpected_errors("save")
+_SAVE = wrap_unexpected_errors("save", expected=SynchronousOnlyOperation)
 
 
 def start_state(

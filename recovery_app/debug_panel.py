@@ -64,7 +64,11 @@ class Connection:
     path: str
     opened_at: float
     is_open: bool = True
-    topics: deque[TopicRecord] = field(default_factory=lambda: deque(maxlen=MAX_TOPICS))
+    topics: list[TopicRecord] = field(default_factory=list)
+
+    def add(self, record: TopicRecord) -> None:
+        """Add a topic, in place of the oldest of too many."""
+        self.topics = [*self.topics[1 - MAX_TOPICS :], record]
 
 
 class Recorder(Observer):
@@ -80,7 +84,8 @@ class Recorder(Observer):
 
     def connections_of(self, browser: Browser) -> list[Connection]:
         """Return the connections of a browser, newest first."""
-        return [each for each in reversed(self._connections) if each.browser == browser]
+        # Event loops on other threads may add some meanwhile.
+        return [each for each in reversed(list(self._connections)) if each.browser == browser]
 
     def clear(self) -> None:
         """Forget all connections."""
@@ -125,7 +130,7 @@ class Recorder(Observer):
         connection = self._connection.get()
         if name == "recovery.join" and connection is not None:
             record = TopicRecord("")
-            connection.topics.append(record)
+            connection.add(record)
             self._topic.set(record)
         return self._topic.get()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.metadata import check_name
@@ -16,7 +18,7 @@ from recovery_app.middleware import current_manager
 
 __all__ = ["apositions", "apublish", "positions", "publish"]
 
-_POSITIONS = wrap_unexpected_errors("group")
+_POSITIONS = wrap_unexpected_errors("group", expected=SynchronousOnlyOperation)
 
 
 def publish(group: str, message: Mapping[str, Any]) -> None:

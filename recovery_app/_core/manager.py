@@ -73,17 +73,9 @@ class RecoveryManager(OperatorCalls):
         written_by = serializer or JSONSerializer()
         self.codec = StateCodec(written_by, serializer_fallbacks, max_state_bytes=max_state_bytes)
         self._cleanup = self._make_cleanup(cleanup_interval)
-        signer = TokenSigner(secret, secret_fallbacks)
         cipher = None if encryption_keys is None else Cipher(encryption_keys)
-        self.operations = Operations(
-            signer=signer,
-            sealer=self._make_sealer(signer, seal, cipher),
-            codec=self.codec,
-            ttl=self.ttl,
-            token_max_age=self.token_max_age,
-            clock=clock,
-            cleanup=self._cleanup,
-            messages=MessageSealer(cipher),
+        self.operations = self._make_operations(
+            TokenSigner(secret, secret_fallbacks), seal=seal, cipher=cipher
         )
         self.driver = Driver(self.storage)
         self.journal = Journal(
@@ -292,6 +284,20 @@ class RecoveryManager(OperatorCalls):
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
+
+    def _make_operations(
+        self, signer: TokenSigner, *, seal: bool | None, cipher: Cipher | None
+    ) -> Operations:
+        return Operations(
+            signer=signer,
+            sealer=self._make_sealer(signer, seal, cipher),
+            codec=self.codec,
+            ttl=self.ttl,
+            token_max_age=self.token_max_age,
+            clock=self.clock,
+            cleanup=self._cleanup,
+            messages=MessageSealer(cipher),
+        )
 
     def _make_sealer(self, signer: TokenSigner, seal: bool | None, cipher: Cipher | None) -> Sealer:
         is_on = self.storage.is_shared if seal is None else seal

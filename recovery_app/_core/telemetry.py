@@ -12,8 +12,6 @@ import time
 import traceback
 from collections.abc import Mapping
 
-from django.core.exceptions import SynchronousOnlyOperation
-
 from recovery_app._concurrency import LRUCache, register_after_fork
 from recovery_app._core.error_texts import place_of
 from recovery_app.clock import Clock
@@ -263,20 +261,19 @@ def release_frames(error: BaseException) -> None:
 class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a function
     """A block in which whatever a custom storage raises becomes `StorageUnavailable`.
 
-    One object serves all blocks of an operation, as it holds nothing of them.
+    One object serves all blocks of an operation, as it holds nothing of them. ``expected``: an
+    error that says more to the caller as it is.
     """
 
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, *, expected: type[Exception] = RecoveryError) -> None:
         self._operation = operation
+        self._expected = (RecoveryError, expected)
 
     def __enter__(self) -> None:
         """Begin; there is nothing to prepare."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, RecoveryError):
-            return
-        if isinstance(error, SynchronousOnlyOperation):
-            # A mistake of the caller: nothing is wrong with the storage.
+        if not isinstance(error, Exception) or isinstance(error, self._expected):
             return
         if throttle.should_log(self._operation, error):
             logger.error(

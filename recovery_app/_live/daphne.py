@@ -12,7 +12,7 @@ CODES = range(1001, 3000)
 """The close codes for which autobahn has no public method."""
 
 
-def find_protocol(send: Any) -> Any:
+def _find_protocol(send: Any) -> Any:
     """Return the protocol object behind an ASGI ``send``, ``None`` under any other server."""
     while send is not None:
         for argument in getattr(send, "args", ()):
@@ -26,6 +26,12 @@ def find_protocol(send: Any) -> Any:
 
 class DaphneProtocol:
     """Sends to one WebSocket under Daphne, and reads from it no faster than it is served."""
+
+    @classmethod
+    def find(cls, send: Any, *, max_frame_bytes: int) -> DaphneProtocol | None:
+        """Return what is to be used in place of an ASGI ``send``, if Daphne is behind it."""
+        protocol = _find_protocol(send)
+        return None if protocol is None else cls(protocol, send, max_frame_bytes=max_frame_bytes)
 
     def __init__(self, protocol: Any, send: Any, *, max_frame_bytes: int) -> None:
         self._protocol = protocol

@@ -12,7 +12,7 @@ from channels.exceptions import StopConsumer
 from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.telemetry import release_frames, warn_throttled
 from recovery_app._live.connection import Connection
-from recovery_app._live.daphne import DaphneProtocol, find_protocol
+from recovery_app._live.daphne import DaphneProtocol
 from recovery_app._live.phoenix import PhoenixProtocol
 from recovery_app._visitors import SCOPE_KEY, find_visitor
 from recovery_app.consumers import db
@@ -118,10 +118,8 @@ class RecoveryMixin(Base):
         manager = given if isinstance(given, RecoveryManager) else current_manager()
         hooks = self._current_hooks()
         person_warning.check(self, hooks)
-        protocol = find_protocol(send)
-        daphne = None
-        if protocol is not None:
-            daphne = DaphneProtocol(protocol, send, max_frame_bytes=manager.max_frame_bytes)
+        daphne = DaphneProtocol.find(send, max_frame_bytes=manager.max_frame_bytes)
+        if daphne is not None:
             send = daphne.send
         self._recovery_application = ConsumerApplication(self, hooks, manager)
         connection = Connection(

@@ -20,6 +20,8 @@ _CONFLICT_STATES = ("40001", "40P01")
 """PostgreSQL's codes for a transaction that can't go on beside another: changed rows, deadlock."""
 _CONFLICT_NUMBERS = (1213, 1020)
 """Those of MySQL and MariaDB: a deadlock, a row that was changed."""
+ATTEMPTS = 5
+"""How often a step is tried that another one got in the way of."""
 
 
 def run_again(publish: Callable[[], None], attempts: int, storage: str) -> None:

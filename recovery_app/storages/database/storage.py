@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,7 @@ from recovery_app.fencing import (
 from recovery_app.snapshots import Header
 from recovery_app.storages.base import Entry, EntryPage, Result, Storage
 from recovery_app.storages.browsing import SORTABLE
-from recovery_app.storages.database import cleanup, group_listing
+from recovery_app.storages.database import cleanup
 from recovery_app.storages.database.checks import check_database
 from recovery_app.storages.database.columns import (
     allowed_by_fence,
@@ -58,21 +57,17 @@ from recovery_app.storages.database.columns import (
     unreadable,
 )
 from recovery_app.storages.database.deadlines import Deadlines
-from recovery_app.storages.database.errors import run_again, translated_errors
+from recovery_app.storages.database.errors import ATTEMPTS
+from recovery_app.storages.database.groups import DatabaseGroups
 from recovery_app.storages.database.journal import DatabaseJournal
-from recovery_app.storages.database.listening import ListeningWatch, can_listen
 from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
-from recovery_app.storages.messages import Messages, MessageWatch
 from recovery_app.values import (
-    GroupInfo,
-    GroupPage,
     Incident,
     IncidentPage,
     IncidentQuery,
     JournalLimits,
-    LoggedMessage,
     Page,
     Query,
     Sample,
@@ -83,12 +78,11 @@ if TYPE_CHECKING:
 
     Rows = QuerySet[StoredSnapshot]
 
-ATTEMPTS = 5
 DEFAULT_TIMEOUT = 3.0
 _DONE = Decision(verdict=Verdict.DONE)
 
 
-class DatabaseStorage(Storage):
+class DatabaseStorage(DatabaseGroups, Storage):
     """The storage in the table of `recovery_app.models.StoredSnapshot`.
 
     ``database`` is an alias of ``DATABASES``. Set its ``CONN_MAX_AGE``: each async call ends
@@ -104,8 +98,6 @@ class DatabaseStorage(Storage):
 
     supports_atomic_fence = True
     supports_listing = True
-    supports_groups = True
-    supports_group_listing = True
     supports_journal = True
     keeps_expired = True
     sortable_by = SORTABLE
@@ -204,57 +196,6 @@ class DatabaseStorage(Storage):
             return self._put(key, live.filter(unreadable(now_us)), columns, columns)
 
         return self._attempt("revocation", key, write, decide).verdict
-
-    def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
-        """Publish a message, with the caller's transaction if there is one."""
-        with self._errors("publish"):
-            attempts = 1 if self._messages.is_in_transaction else ATTEMPTS
-            append = partial(self._messages.append, group, data, self._now_us(), published)
-            run_again(append, attempts, self._name)
-
-    def newest_position(self, group: str) -> str:
-        with self._errors("group"):
-            return self._messages.newest(group, self._now_us())
-
-    def changed_groups(self, positions: dict[str, str]) -> list[str]:
-        with self._errors("group"):
-            return self._messages.changed(positions, self._now_us())
-
-    async def achanged_groups(self, positions: dict[str, str]) -> list[str]:
-        return await self.run(partial(self.changed_groups, positions))
-
-    def watch_messages(self) -> MessageWatch:
-        """Return what waits for notifications where PostgreSQL sends some, and else polls."""
-        alias = self._listen_on
-        listens = alias is not None and can_listen(self.database) and can_listen(alias)
-        return ListeningWatch(self, alias) if alias and listens else MessageWatch(self)
-
-    def read_messages(self, group: str, after: str, limit: int) -> Messages:
-        with self._errors("group"):
-            return self._messages.read(group, after, limit)
-
-    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
-        """Return a page in the order of the names."""
-        with self._errors("listing"):
-            return group_listing.list_groups(
-                *self._messages.tables, prefix=prefix, cursor=cursor, limit=limit
-            )
-
-    def describe_group(self, group: str) -> GroupInfo | None:
-        with self._errors("listing"):
-            return group_listing.describe(*self._messages.tables, group)
-
-    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
-        with self._errors("listing"):
-            return group_listing.last_messages(*self._messages.tables, group, limit)
-
-    def count_behind(self, group: str, position: str) -> int | None:
-        with self._errors("listing"):
-            return group_listing.count_behind(*self._messages.tables, group, position)
-
-    def delete_group(self, group: str) -> bool:
-        with self._errors("group"):
-            return group_listing.delete(*self._messages.tables, group)
 
     def cleanup_expired(self) -> int:
         return sum(self._clean_up(cleanup.DELETE_BATCH, all_rows=False))
@@ -368,9 +309,6 @@ class DatabaseStorage(Storage):
         steps = self._messages.cleanup(now_us, all_rows=all_rows)
         yield from cleanup.in_turns(steps, self.database, errors)
 
-    def _now_us(self) -> int:
-        return to_us(self.clock())
-
     def _expiry(self, ttl: float) -> int:
         return to_us(self.clock() + ttl)
 
@@ -429,13 +367,6 @@ class DatabaseStorage(Storage):
             if not live.filter(allowed).update(**changes):
                 return None
             return Decision(verdict=Verdict.DONE, data=_stored_in(live))
-
-    def _errors(self, operation: str) -> AbstractContextManager[None]:
-        return translated_errors(self._name, operation, self.database)
-
-    @property
-    def _name(self) -> str:
-        return f"DatabaseStorage on {self.database!r}"
 
 
 def _stored_in(rows: Rows) -> bytes | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -13,19 +12,17 @@ from django.core.checks import CheckMessage
 
 from recovery_app._concurrency import register_after_fork
 from recovery_app.clock import Clock
-from recovery_app.exceptions import StorageError
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages.base import Entry, EntryPage, Storage
-from recovery_app.storages.group_listing import MAX_BEHIND
-from recovery_app.storages.messages import Messages
-from recovery_app.storages.redis import group_listing, journal, listing
+from recovery_app.storages.redis import journal, listing
 from recovery_app.storages.redis.async_client import AsyncClient
 from recovery_app.storages.redis.commands import RequestFactory
 from recovery_app.storages.redis.eviction import check_eviction, evicting_policies
+from recovery_app.storages.redis.groups import RedisGroups
 from recovery_app.storages.redis.keys import Keys
 from recovery_app.storages.redis.loop_clients import LoopClients
 from recovery_app.storages.redis.losses import explain_losses
-from recovery_app.storages.redis.messages import StreamEntry, StreamRequests, messages_of
+from recovery_app.storages.redis.messages import StreamRequests
 from recovery_app.storages.redis.options import (
     check_options,
     limits_of,
@@ -38,16 +35,12 @@ from recovery_app.storages.redis.routing import Start
 from recovery_app.storages.redis.scanning import Cursor
 from recovery_app.storages.redis.sync_client import SyncClient
 from recovery_app.storages.redis.topology import Address, Topology
-from recovery_app.storages.redis.watching import StreamWatch
 from recovery_app.storages.system_checks import check_blocking_timeout
 from recovery_app.values import (
-    GroupInfo,
-    GroupPage,
     Incident,
     IncidentPage,
     IncidentQuery,
     JournalLimits,
-    LoggedMessage,
     Page,
     Query,
     Sample,
@@ -62,7 +55,7 @@ DEFAULT_CONNECTIONS = 32
 DEFAULT_LANES = 4
 
 
-class RedisStorage(Storage):
+class RedisStorage(RedisGroups, Storage):
     """Snapshots in Redis 6.2 or newer: one string each, which expires by itself.
 
     Name the server by one of ``cache`` (an alias of django-redis, whose pool and options are
@@ -79,8 +72,6 @@ class RedisStorage(Storage):
     supports_atomic_fence = True
     supports_listing = True
     supports_native_async = True
-    supports_groups = True
-    supports_group_listing = True
     supports_journal = True
     expires_by_itself = True
 
@@ -207,58 +198,6 @@ class RedisStorage(Storage):
     def arevoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Coming[Verdict]:
         return self._async.send(self._requests.revoke(key, claim, ttl, now_us))
 
-    # Durable groups.
-
-    def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
-        self._sync.send(self._streams.append(group, data))
-        if self._streams.is_expire_due(group):
-            self._keep_stream(group)
-        published()
-
-    async def aappend_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
-        await self._async.send(self._streams.append(group, data))
-        if self._streams.is_expire_due(group):
-            await self._akeep_stream(group)
-        published()
-
-    def newest_position(self, group: str) -> str:
-        found = self._sync.send(self._streams.newest(group))
-        if found:
-            return found[0].position
-        position = self._sync.send(self._streams.begin(group))
-        self._keep_stream(group)
-        return position
-
-    async def anewest_position(self, group: str) -> str:
-        found = await self._async.send(self._streams.newest(group))
-        if found:
-            return found[0].position
-        position = await self._async.send(self._streams.begin(group))
-        await self._akeep_stream(group)
-        return position
-
-    def _keep_stream(self, group: str) -> None:
-        # What is there isn't published again because this has failed.
-        with suppress(StorageError):
-            self._sync.send(self._streams.expire(group))
-            self._streams.note_expire(group)
-
-    async def _akeep_stream(self, group: str) -> None:
-        with suppress(StorageError):
-            await self._async.send(self._streams.expire(group))
-            self._streams.note_expire(group)
-
-    def read_messages(self, group: str, after: str, limit: int) -> Messages:
-        found = self._sync.send(self._streams.read(group, after, limit))
-        return messages_of(found, after, limit)
-
-    async def aread_messages(self, group: str, after: str, limit: int) -> Messages:
-        found = await self._async.send(self._streams.read(group, after, limit))
-        return messages_of(found, after, limit)
-
-    def watch_messages(self) -> StreamWatch:
-        return StreamWatch(self, self._async, self._streams)
-
     # Looking after what is stored.
 
     async def acleanup_expired(self) -> int:
@@ -328,36 +267,6 @@ class RedisStorage(Storage):
         while not isinstance(request := journal.following(finding, reply), IncidentPage):
             reply = await self._async.send(request)
         return request
-
-    # Durable groups, for operators.
-
-    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
-        """Return a page in the order of SCAN; one below ``limit`` needn't be the last."""
-        keys, start = group_listing.stream_keys(self.prefix), Cursor.parse(cursor)
-        flow = partial(
-            group_listing.list_groups, keys=keys, prefix=prefix, start=start, limit=limit
-        )
-        return self._sync.run(flow, "listing")
-
-    def describe_group(self, group: str) -> GroupInfo | None:
-        length = self._sync.send(self._streams.length(group))
-        first = self._sync.send(self._streams.first(group, 2))
-        last = self._sync.send(self._streams.last(group, 1))
-        return group_listing.describe(group, length, first, last)
-
-    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
-        found: list[StreamEntry] = self._sync.send(self._streams.last(group, limit))
-        return group_listing.logged(found)
-
-    def count_behind(self, group: str, position: str) -> int | None:
-        entries: list[StreamEntry] = self._sync.send(
-            self._streams.first(group, MAX_BEHIND + 1, position)
-        )
-        found = messages_of(entries, position, MAX_BEHIND)
-        return sum(bool(data) for _, data in found.items) if found.is_complete else None
-
-    def delete_group(self, group: str) -> bool:
-        return self._sync.send(self._streams.delete(group)) > 0
 
     def close(self) -> None:
         """Close all connections but a cache's; later calls open new ones."""

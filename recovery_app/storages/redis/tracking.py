@@ -170,7 +170,7 @@ class Tracking:
             await self.close()
 
     def changed(self, keys: list[bytes] | None) -> None:
-        """Tell all listeners."""
+        """Call all listeners."""
         for listener in list(self._listeners):
             listener(keys)
 
