@@ -104,7 +104,7 @@ class HookTable:
             seconds = limit_of(consumer, name)
             if seconds is None:
                 return await result
-            with TimeLimit(seconds, f"{name} took longer than {seconds:g} s."):
+            with TimeLimit(seconds, name):
                 return await result
         except asyncio.CancelledError as error:
             if is_being_cancelled():

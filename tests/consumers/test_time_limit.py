@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -108,7 +110,7 @@ def test_what_a_join_calls_has_half_of_the_time(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_limit_takes_no_cancellation_of_others_for_its_own() -> None:
     async def wait() -> None:
-        with TimeLimit(60, "too long"):
+        with TimeLimit(60, "it"):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(wait())
@@ -122,3 +124,44 @@ async def test_a_limit_takes_no_cancellation_of_others_for_its_own() -> None:
 def test_a_limit_of_no_time_is_a_mistake(seconds: float) -> None:
     with pytest.raises(ImproperlyConfigured, match="recovery_handler_timeout"):
         type("Hasty", (Stuck,), {"recovery_handler_timeout": seconds})
+
+
+async def ends_after(seconds: float) -> str:
+    """Wait for ever within a limit, and return what the limit says."""
+    with pytest.raises(TimeoutError) as caught, TimeLimit(seconds, "waiting"):
+        await asyncio.Event().wait()
+    return str(caught.value)
+
+
+async def test_each_of_several_limits_ends_its_own_block() -> None:
+    # The one that ends first begins in the midst of longer ones, and others when it has ended.
+    loop = asyncio.get_running_loop()
+    long = loop.create_task(ends_after(60))
+    middle = loop.create_task(ends_after(0.2))
+    await asyncio.sleep(0)
+    assert await ends_after(0.05) == "waiting took longer than 0.05 s."
+    assert not middle.done()
+    assert await ends_after(0.05) == "waiting took longer than 0.05 s."
+    assert await middle == "waiting took longer than 0.2 s."
+    assert not long.done()
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+
+
+async def test_a_limit_after_a_pause_ends_too() -> None:
+    await ends_after(0.01)
+    with TimeLimit(0.01, "something"):
+        pass
+    await asyncio.sleep(0.03)
+    assert await ends_after(0.01) == "waiting took longer than 0.01 s."
+
+
+def test_the_limits_keep_no_event_loop() -> None:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(ends_after(0.01))
+    gone = weakref.ref(loop)
+    loop.close()
+    del loop
+    gc.collect()
+    assert gone() is None
