@@ -94,6 +94,8 @@ onEachTransport(test, "the connection's state follows the connection", async (pa
   await page.cut();
   assert.equal(page.view.connection.status, "connected");
   assert.deepEqual(told.map(([, { status }]) => status), ["connected"]);
+  page.goOffline();
+  await until(() => page.view.connection.status === "disconnected");
 });
 
 test("while a socket waits for its next try, the state says for how long, and after disconnect that there is none", async (t) => {

@@ -70,7 +70,7 @@
   }
   /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
   function isDenial(code) {
-    return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
+    return code === CLOSE_POLICY || code > CLOSE_DROPPED;
   }
 
   // src/connection/phoenix_timer.js
@@ -143,7 +143,7 @@
     }
     #next() {
       for (const [one, start] of this.#waiting) {
-        if (this.#isCareful && this.#current !== void 0) return;
+        if (this.#current !== void 0) return;
         this.#waiting.delete(one);
         this.take(one, start);
       }

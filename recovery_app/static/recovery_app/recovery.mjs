@@ -69,7 +69,7 @@ function suspicionOf(code) {
 }
 /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
 function isDenial(code) {
-  return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
+  return code === CLOSE_POLICY || code > CLOSE_DROPPED;
 }
 
 // src/connection/phoenix_timer.js
@@ -142,7 +142,7 @@ var Turns = class {
   }
   #next() {
     for (const [one, start] of this.#waiting) {
-      if (this.#isCareful && this.#current !== void 0) return;
+      if (this.#current !== void 0) return;
       this.#waiting.delete(one);
       this.take(one, start);
     }
