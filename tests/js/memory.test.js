@@ -237,6 +237,20 @@ onEachTransport(test, "a number of another line in a copy isn't taken for one's 
   await assert.rejects(own, named("EventLost", "copied"));
 });
 
+onEachTransport(test, "what was pushed before the join of a tab that was duplicated then is applied once", async (page, server) => {
+  await page.joined();
+  const early = page.reload();
+  early.add("a");
+  const duplicate = early.duplicate();
+  await early.joined();
+  await early.add("b")[0];
+  const lost = record(duplicate.view, "lost");
+  server.outcomes.push("copied");
+  await duplicate.joined();
+  assert.deepEqual((await duplicate.add("c")[0]).state, ["a", "b", "c"]);
+  assert.deepEqual(lost.map(([, { reason, events }]) => [reason, events.length]), [["copied", 1]]);
+}, () => ({ owner: "ann" }));
+
 // ---------------------------------------------------------------------------------------------- Lines
 
 onEachTransport(test, "a number that another page has used for its own event isn't a reply to this page's", async (page, server) => {
