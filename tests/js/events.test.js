@@ -83,6 +83,18 @@ onEachTransport(test, "a connection that is closed over its join gives no event 
   assert.deepEqual((await early).state, ["early"]);
 });
 
+onEachTransport(test, "nor one that was on its way when an earlier connection was cut", async (page, server) => {
+  await page.joined();
+  server.overlooked = 1;
+  const [reply] = page.add("a");
+  await until(() => items(server).length === 1);
+  server.maxChars = 20;
+  server.cut();
+  await until(() => server.urls.length > 3);
+  server.maxChars = Infinity;
+  assert.deepEqual((await reply).state, ["a"]);
+});
+
 onEachTransport(test, "a payload is copied when it is pushed", async (page) => {
   const payload = { item: "a" };
   const reply = page.view.push("add", payload);
