@@ -1,7 +1,8 @@
-/** Whose turn it is to send, of views that share a socket. */
+/** Whose turn it is to send, of views that share a socket, and which event is to blame for a lost connection. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SharedSocket } from "../../js/src/connection/phoenix_socket.js";
+import { Suspects } from "../../js/src/events/suspects.js";
 import { Turns } from "../../js/src/connection/turns.js";
 
 /** Return turns, and who has started. Each begins by its name. */
@@ -80,6 +81,7 @@ function onOneSocket() {
   const cut = (...all) => {
     for (const one of all) shared.stop(one);
     socket.close({ code: 1006 });
+    return socket.close;
   };
   return { shared, start, settle, cut, told: () => started.splice(0).join(""), ...queues };
 }
@@ -105,6 +107,17 @@ test("a view on an npm socket that is closed during the outage keeps no other wa
   assert.equal(told(), "acd");
 });
 
+test("over a message's size, only a view that was sending on that connection can be to blame", () => {
+  const { shared, start, cut, a, b } = onOneSocket();
+  const blamed = [];
+  for (const [one, largestBytes] of [[a, 9], [b, 5]]) Object.assign(one.suspects, { largestBytes, blameLargest: () => blamed.push(one.name) });
+  const close = cut(a);
+  start(b);
+  shared.stop(b);
+  close({ code: 1009 });
+  assert.deepEqual(blamed, ["b"]);
+});
+
 for (const [what, end] of [["whose channel crashes", "stop"], ["that is closed", "remove"]]) {
   test(`a view on an npm socket ${what} makes room for the next`, () => {
     const { shared, start, cut, told, a, b } = onOneSocket();
@@ -114,3 +127,18 @@ for (const [what, end] of [["whose channel crashes", "stop"], ["that is closed",
     assert.equal(told(), "ab");
   });
 }
+
+test("a suspect waits for a connection that holds only every other time, so that a line that never does can't block it", () => {
+  const suspects = new Suspects(() => [{ isAnswered: false, cuts: 2 }]);
+  assert.deepEqual([suspects.hold(), suspects.hold(), suspects.hold()], [true, false, true]);
+});
+
+test("an event that seemed too large is asked for once", () => {
+  const event = { stage: "sent", sizeBytes: 9, isUpTo: (seq) => seq >= 1 };
+  const suspects = new Suspects(() => [event]);
+  suspects.noteUnanswered(true, 0);
+  suspects.blameLargest();
+  assert.deepEqual([suspects.takeTooLarge(1), suspects.takeTooLarge(0)], [undefined, undefined]);
+  suspects.blameLargest();
+  assert.deepEqual([suspects.takeTooLarge(0), suspects.takeTooLarge(0)], [event, undefined]);
+});
