@@ -162,10 +162,17 @@ test("a join that is never answered is tried again on the same connection while 
   server.isStopped = false;
   clock.tick(10_000);
   assert.deepEqual([a.status, b.status], ["disconnected", "connected"]);
+  server.isStopped = true;
+  clock.tick(5);
+  await until(() => server.joins.length === 3);
+  server.isStopped = false;
+  clock.tick(19_999);
+  assert.equal(a.status, "connecting");
+  clock.tick(1);
   clock.tick(5);
   await join;
   await b.push("add", { item: 1 });
-  assert.deepEqual([server.urls.length, server.of("phx_leave").map(({ topic }) => topic)], [1, ["a"]]);
+  assert.deepEqual([server.urls.length, server.of("phx_leave").map(({ topic }) => topic)], [1, ["a", "a"]]);
 });
 
 test("slow joins get more time with each try, all of them", async (t) => {
@@ -211,7 +218,7 @@ test("over a message's size, the view with the largest event gives it up, and th
 for (const killer of [0, 1]) {
   test(`an event that ends the server is given up, and what the other view had sent isn't (joins as number ${killer + 1})`, async (t) => {
     const clock = new FakeClock();
-    const { server, views } = await joined(t, { tab: new FakeBrowser().open({ clock }) });
+    const { server, socket, views } = await joined(t, { tab: new FakeBrowser().open({ clock }) });
     const [bad, good] = [views[killer], views[1 - killer]];
     const lost = record(good, "lost");
     let reason = null;
@@ -223,6 +230,17 @@ for (const killer of [0, 1]) {
     assert.deepEqual([reason, lost], ["undeliverable", []]);
     assert.deepEqual((await kept).state, ["kept"]);
     assert.ok(server.urls.length <= 5, String(server.urls.length));
+
+    // nobody is suspected any more, and a page that disconnects is no reason for that
+    const third = socket.channel("c");
+    await third.join();
+    server.isSlow = true;
+    const late = server.of("add").length;
+    for (const view of [good, third]) view.push("add", { item: "late" }).catch(() => {});
+    await until(() => server.of("add").length === late + 2);
+    socket.disconnect();
+    socket.connect();
+    await until(() => server.of("add").length === late + 4);
   });
 }
 

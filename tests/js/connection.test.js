@@ -65,6 +65,18 @@ test("an outage of many tries is told once, with what is known of it", () => {
   assert.deepEqual(told, ["reconnecting", "connected"]);
 });
 
+test("an outage is told after a second, however short its tries are", () => {
+  const { clock, view, told } = connected();
+  for (let ms = 0; ms < 1_000; ms += 100) {
+    assert.deepEqual(told, []);
+    view.dropped(1006, 50);
+    clock.tick(50);
+    view.connecting();
+    clock.tick(50);
+  }
+  assert.deepEqual(told, ["reconnecting"]);
+});
+
 test("an outage isn't over with a connection that doesn't hold", () => {
   const { clock, view, told } = connected();
   for (let round = 0; round < 10; round++) {
@@ -94,6 +106,8 @@ onEachTransport(test, "the connection's state follows the connection", async (pa
   await page.cut();
   assert.equal(page.view.connection.status, "connected");
   assert.deepEqual(told.map(([, { status }]) => status), ["connected"]);
+  page.goOffline();
+  await until(() => page.view.connection.status === "disconnected");
 });
 
 test("while a socket waits for its next try, the state says for how long, and after disconnect that there is none", async (t) => {
@@ -120,6 +134,19 @@ onEachTransport(test, "on hears the view's own events and what the server pushes
   for (const stop of stops) stop();
   await page.view.push("anything");
   assert.equal(heard.length, 4);
+});
+
+test("what on hears by the name of a view's own event is never pushed by the server", () => {
+  const { view } = watched();
+  const heard = [];
+  view.joined();
+  for (const type of ["status", "connection", "outcome", "lost", "reply", "missed", "refused"]) {
+    view.on(type, (detail) => heard.push(detail));
+    heard.length = 0;
+    view.heard(type, "pushed");
+    view.tell(type, type);
+    assert.deepEqual(heard, [type]);
+  }
 });
 
 onEachTransport(test, "onPushed hears what the server pushes by a name of a view's own event", async (page, server) => {

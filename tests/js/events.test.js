@@ -83,6 +83,18 @@ onEachTransport(test, "a connection that is closed over its join gives no event 
   assert.deepEqual((await early).state, ["early"]);
 });
 
+onEachTransport(test, "nor one that was on its way when an earlier connection was cut", async (page, server) => {
+  await page.joined();
+  server.overlooked = 1;
+  const [reply] = page.add("a");
+  await until(() => items(server).length === 1);
+  server.maxChars = 20;
+  server.cut();
+  await until(() => server.urls.length > 3);
+  server.maxChars = Infinity;
+  assert.deepEqual((await reply).state, ["a"]);
+});
+
 onEachTransport(test, "a payload is copied when it is pushed", async (page) => {
   const payload = { item: "a" };
   const reply = page.view.push("add", payload);
@@ -615,6 +627,8 @@ for (const outcome of ["expired", "not_found", "superseded", "rejected", "new"])
     for (const reply of replies) await assert.rejects(reply, named("EventLost"));
     await page.add("c")[0];
     assert.deepEqual([items(server), numbers(server)], [["safe or not", "c"], [1, 1]]);
+    const lines = server.of("add").map(({ payload }) => payload._line);
+    assert.notEqual(lines[0], lines[1], "a number alone would be taken for the one before");
     assert.deepEqual(notes.map(([type, { outcome, reason }]) => [type, outcome ?? reason]), [["lost", outcome], ["outcome", outcome]]);
     assert.deepEqual(notes[0][1].events.map(({ payload }) => payload.item), ["safe or not", "a", "b"]);
   });
@@ -876,6 +890,11 @@ onEachTransport(test, "the same for the total length of their payloads", async (
   await page.add("d".repeat(85))[0];
   await assert.rejects(page.add("e".repeat(100))[0], named("QueueFull"));
   assert.deepEqual(items(server).map(([first]) => first), ["a", "c", "d"]);
+}, () => ({ maxKeptChars: 100 }));
+
+onEachTransport(test, "a queue that has just reached its maximum isn't over it", async (page) => {
+  page.add("a".repeat(39), "b".repeat(39)); // {"item":"…"}
+  assert.equal(page.view.pending.length, 2);
 }, () => ({ maxKeptChars: 100 }));
 
 onEachTransport(test, "a full queue fits into the tab's storage", async (page) => {

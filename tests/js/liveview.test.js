@@ -24,6 +24,7 @@ function open(t, server, tab = {}, reconnectAfterMs = () => 5) {
   const liveSocket = new window.LiveView.LiveSocket(`${server.origin}/live`, window.Phoenix.Socket, {
     params: (el) => views.params(el, { _csrf_token: "c" }),
     reconnectAfterMs,
+    rejoinAfterMs: reconnectAfterMs,
   });
   views.watch(liveSocket).connect();
   return { window, views, liveSocket, counter: views.view("counter"), list: views.view("list") };
@@ -92,17 +93,28 @@ test("a pushed token is sent with the next join of that view", async (t) => {
   assert.equal(shown(server, "list").at(-1), pushed);
 });
 
-test("the backoff begins anew only when a connection has held", async (t) => {
+test("the backoff begins anew only when a connection, or a join, has held", async (t) => {
   const server = await TestServer.start(t);
   const tries = [];
   const page = open(t, server, {}, (number) => (tries.push(number), 5));
   let now = 0;
   page.window.performance.now = () => now;
   await joined(page);
-  for (let round = 0; round < 3; round += 1) await cut(server, page);
-  now += 5_000;
-  await cut(server, page);
-  assert.deepEqual(tries, [1, 2, 3, 1]);
+  const { channel } = page.liveSocket.getRootById("counter");
+  const crash = async () => {
+    const outcome = dispatched(page.counter, "outcome");
+    channel.push("crash", {});
+    await outcome;
+  };
+  for (const end of [() => cut(server, page), crash]) {
+    for (let round = 0; round < 3; round += 1) await end();
+    now += 4_999;
+    await new Promise((resolve) => channel.push("add", { item: "apple" }).receive("ok", resolve)); // it still holds
+    now += 1;
+    await end();
+    assert.deepEqual(tries.splice(0), [1, 2, 3, 1]);
+    now += 5_000;
+  }
 });
 
 test("an outage of the storage loses no token", async (t) => {

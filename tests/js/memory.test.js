@@ -88,6 +88,16 @@ onEachTransport(test, "a page from the back/forward cache forgets what was forgo
   assert.deepEqual([server.joins.at(-1)._recovery, items(server)], [undefined, []]);
 }, () => ({ owner: "ann" }));
 
+onEachTransport(test, "what a page has pushed for nobody is sent by itself, though no page of the tab may store it", async (page, server) => {
+  server.owner = undefined;
+  await page.joined();
+  const other = navigate(page);
+  const own = page.view.push("add", { item: "a" });
+  await other.joined();
+  await goBack(page, other);
+  assert.deepEqual((await own).state, ["a"]);
+});
+
 onEachTransport(test, "events of a page that didn't join again are sent by the page before, after its own", async (page) => {
   await page.joined();
   const other = navigate(page);
@@ -237,6 +247,20 @@ onEachTransport(test, "a number of another line in a copy isn't taken for one's 
   await assert.rejects(own, named("EventLost", "copied"));
 });
 
+onEachTransport(test, "what was pushed before the join of a tab that was duplicated then is applied once", async (page, server) => {
+  await page.joined();
+  const early = page.reload();
+  early.add("a");
+  const duplicate = early.duplicate();
+  await early.joined();
+  await early.add("b")[0];
+  const lost = record(duplicate.view, "lost");
+  server.outcomes.push("copied");
+  await duplicate.joined();
+  assert.deepEqual((await duplicate.add("c")[0]).state, ["a", "b", "c"]);
+  assert.deepEqual(lost.map(([, { reason, events }]) => [reason, events.length]), [["copied", 1]]);
+}, () => ({ owner: "ann" }));
+
 // ---------------------------------------------------------------------------------------------- Lines
 
 onEachTransport(test, "a number that another page has used for its own event isn't a reply to this page's", async (page, server) => {
@@ -300,6 +324,10 @@ test("a page waits for its state for a minute, and then works on a fresh one", a
   join("unavailable");
   assert.equal(waiting.at(-1)[1].isWaiting, false);
   assert.equal(view.token, "t1");
+  join("recovered");
+  view.dropped();
+  join("unavailable");
+  assert.equal(waiting.at(-1)[1].isWaiting, true, "it is another outage");
 });
 
 onEachTransport(test, "after failed the page works at once, keeps its token, and its events are lost", async (page, server) => {

@@ -269,3 +269,19 @@ test("the owner is read from the page", async (t) => {
   assert.equal(page.stored[0].owner, "ann");
   await immediate();
 });
+
+onEachTransport(test, "what the tab has learned of events is forgotten with them, and for another person", async (page, server) => {
+  const key = `${KEY}:events:settled`;
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  server.owner = "bob";
+  const reloaded = page.reload();
+  const { sessionStorage } = reloaded.tab;
+  sessionStorage.setItem(key, '[["id", {"reply": {"status": "ok", "response": {}}}]]');
+  await reloaded.joined();
+  assert.equal(sessionStorage.getItem(key), null);
+  sessionStorage.setItem(key, "[]");
+  reloaded.view.forget();
+  assert.equal(sessionStorage.getItem(key), null);
+});

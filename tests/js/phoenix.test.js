@@ -84,6 +84,16 @@ for (const killer of [0, 2]) {
     assert.deepEqual([reason, lost], ["undeliverable", [[], []]]);
     for (const { state } of await Promise.all(kept)) assert.deepEqual(state, ["kept"]);
     assert.ok(server.urls.length <= 5, String(server.urls.length));
+
+    // nobody is suspected any more, and a page that disconnects is no reason for that
+    server.isSlow = true;
+    const late = server.of("add").length;
+    for (const view of views) view.push("add", { item: "late" }).catch(() => {});
+    await until(() => server.of("add").length === late + views.length);
+    socket.disconnect();
+    await until(() => !socket.conn);
+    socket.connect();
+    await until(() => server.of("add").length === late + 2 * views.length);
   });
 }
 
@@ -222,6 +232,7 @@ test("the status follows the channel", async (t) => {
   assert.deepEqual(notes.map(([, status]) => status), [
     "connecting", "connected", "disconnected", "connecting", "connected", "disconnected",
   ]);
+  assert.equal(recovery.connection.status, "disconnected");
 });
 
 test("no token in a URL", async (t) => {

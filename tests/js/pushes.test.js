@@ -84,7 +84,7 @@ onEachTransport(test, "a volatile event is sent now, without a number, or not at
   assert.equal(page.view.pushVolatile("add", { item: "before the join" }), false);
   await page.joined();
   await page.add("a")[0];
-  assert.equal(page.view.pushVolatile("add", { item: "moved", _seq: 2, _recv: 9 }), true);
+  assert.equal(page.view.pushVolatile("add", { item: "moved", _seq: 2, _ack: 9, _line: "x", _recv: 9 }), true);
   await page.add("b")[0];
   page.goOffline();
   assert.equal(page.view.pushVolatile("add", { item: "offline" }), false);

@@ -57,6 +57,9 @@ onEachTransport(test, "a page that lacks more than is kept hears of it once, and
   await until(() => told.length === 1);
   await tick(page, "d");
   assert.deepEqual([items(told), missed.length], [["c", "d"], 1]);
+  await tick(page, "e", { isLost: true });
+  await tick(page, "f");
+  assert.deepEqual([items(told), missed.length], [["c", "d", "f"], 2]);
 });
 
 onEachTransport(test, "so does one to which a push never came, on a line that holds", async (page) => {
@@ -181,6 +184,16 @@ onEachTransport(test, "the first join shows the token in the page's HTML, and no
   fresh.view.forget();
   await fresh.cut();
   assert.deepEqual(shown(server).slice(1), [inPage, own, undefined]);
+});
+
+test("of two views on one topic, one shows the token in the page's HTML", () => {
+  const { app } = tabWith({ "form:1": "in the page" });
+  const payloads = ["a", "b"].map((name) => {
+    const view = new app.Recovery(name);
+    view.beginWith("form:1");
+    return view.joinPayload();
+  });
+  assert.deepEqual(payloads, [{ _recovery: "in the page" }, {}]);
 });
 
 onEachTransport(test, "it is shown again after a join whose reply was lost, and while the view waits", async (page, server, t) => {

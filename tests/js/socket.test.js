@@ -302,7 +302,10 @@ test("a connection that doesn't open within 10 s is replaced", async (t) => {
   clock.tick(10_000);
   assert.equal(made[0].closed, 4000);
   clock.tick(5);
-  assert.equal(made.length, 2);
+  clock.tick(19_999);
+  assert.deepEqual([made.length, made[1].closed], [2, undefined], "it may only be slow");
+  clock.tick(1);
+  assert.equal(made[1].closed, 4000);
 });
 
 test("the number of tries increases, and a connection that has held resets it", async (t) => {
@@ -321,6 +324,34 @@ test("the number of tries increases, and a connection that has held resets it", 
   // a server that closes right after each join must not be joined all the time
   for (const ms of [0, 4_000, 4_999, 5_000, 0]) await rejoined(ms);
   assert.deepEqual(tries, [1, 2, 3, 4, 1]);
+});
+
+test("the same for joins, and what is lost holds no longer", async (t) => {
+  const clock = new FakeClock();
+  const tries = { lost: [], crashed: [] };
+  const count = (list) => (number) => (list.push(number), 1);
+  const backoffs = { reconnectAfterMs: count(tries.lost), rejoinAfterMs: count(tries.crashed) };
+  const { server, socket } = await joined(t, { tab: new FakeBrowser().open({ clock }), ...backoffs });
+  const rejoined = async (held, end) => {
+    clock.tick(held);
+    const [outcome, status] = [dispatched(socket, "outcome"), dispatched(socket, "status")];
+    end();
+    await status;
+    clock.tick(1);
+    await outcome;
+  };
+  for (const held of [0, 4_999, 5_000]) await rejoined(held, () => socket.push("crash").catch(() => {}));
+  assert.deepEqual(tries.crashed, [1, 2, 1]);
+  await rejoined(0, () => server.cut());
+  server.isStopped = true;
+  server.cut();
+  await until(() => socket.status === "disconnected");
+  clock.tick(1);
+  await until(() => server.joins.length === 6);
+  clock.tick(5_000); // there is no join that could hold meanwhile
+  server.cut();
+  await until(() => tries.lost.length === 3);
+  assert.deepEqual(tries.lost, [1, 2, 3]);
 });
 
 test("a connection that can't be opened again and again, or is closed with a code that refuses, is told, and tried less and less often", async (t) => {
@@ -483,6 +514,17 @@ for (const type of ["online", "pageshow", "visibilitychange", "resume"]) {
     assert.equal((await dispatched(socket, "outcome")).outcome, "recovered");
   });
 }
+
+test("a page that wakes up with a connection that its browser has closed without a word reconnects immediately", async (t) => {
+  const { server, tab, socket } = await joined(t, { reconnectAfterMs: () => 3_600_000 });
+  const [connection] = tab.connections;
+  connection.onclose = null;
+  connection.close();
+  await until(() => connection.readyState === 3);
+  tab.dispatchEvent(new Event("resume"));
+  assert.equal((await dispatched(socket, "outcome")).outcome, "recovered");
+  assert.equal(server.urls.length, 2);
+});
 
 test("a page that is shown again detects a dead connection within 10 s", async (t) => {
   const { clock, tab } = withFakeClock();

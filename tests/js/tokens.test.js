@@ -192,9 +192,11 @@ test("a second tab has its own token in sessionStorage, also after reloads", asy
 
 test("a reloaded owner waits until the previous page releases the lock", async () => {
   const { tab } = await withOwner();
-  const page = new Tab({ ...tab }); // the new page starts before the old one is gone
+  const clock = new FakeClock();
+  const page = new Tab({ ...tab, clock }); // the new page starts before the old one is gone
   const view = local(page);
   await settled();
+  clock.tick(499);
   tab.close();
   await view.ready;
   assert.equal(view.token, "t1");
@@ -232,6 +234,7 @@ test("an owner that has slept, while another tab became the owner, keeps its tok
     heir.joined(reply("heir"));
   });
   assert.equal(owner.token, token);
+  assert.deepEqual([...tab.sessionStorage.items], [[KEY, token]], "for a reload");
   owner.joined(reply("own"));
   assert.deepEqual([...browser.localStorage.items], [[KEY, "heir"]]);
   assert.deepEqual([...tab.sessionStorage.items], [[KEY, "own"]]);
@@ -239,6 +242,7 @@ test("an owner that has slept, while another tab became the owner, keeps its tok
 
 test("an owner that has slept is the owner again, with what another tab has made of the state", async () => {
   const { browser, tab, owner } = await withOwner();
+  owner.joinPayload();
   await slept({ browser, tab, owner }, async () => {
     const other = browser.open();
     const heir = local(other);
@@ -249,6 +253,30 @@ test("an owner that has slept is the owner again, with what another tab has made
   assert.equal(owner.token, "heir");
   owner.joined(reply("own"));
   assert.deepEqual([...browser.localStorage.items], [[KEY, "own"]]);
+});
+
+test("an owner that has slept is ready when it knows whether it still is, and what it has shown until then stays its own", async () => {
+  for (const isHasty of [false, true]) {
+    const { browser, tab, owner } = await withOwner();
+    browser.locks.closed(tab);
+    const other = browser.open();
+    const heir = local(other);
+    await heir.ready;
+    heir.joined(reply("heir"));
+    tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+    let isReady = false;
+    owner.ready.then(() => (isReady = true));
+    await settled();
+    assert.equal(isReady, false);
+    if (isHasty) assert.deepEqual(owner.joinPayload(), { _recovery: "t1" });
+    browser.locks.closed(other);
+    await owner.ready;
+    assert.equal(owner.token, isHasty ? "t1" : "heir");
+    if (!isHasty) continue;
+    const next = local(browser.open());
+    await next.ready;
+    assert.equal(next.token, "heir");
+  }
 });
 
 test("forget in the owning tab removes the token from localStorage", async () => {

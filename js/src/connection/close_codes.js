@@ -24,5 +24,5 @@ export function suspicionOf(code) {
 
 /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
 export function isDenial(code) {
-  return code === CLOSE_POLICY || (code > CLOSE_DROPPED && code < 5_000);
+  return code === CLOSE_POLICY || code > CLOSE_DROPPED;
 }

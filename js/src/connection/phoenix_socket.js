@@ -11,7 +11,6 @@ const sharedSockets = new WeakMap();
  * that can be told: by its close code, or as they are sent one view after the other next time.
  */
 export class SharedSocket {
-  /** @type {Set<EventQueue>} */ #queues = new Set();
   /** Those that had events under way when the connection was lost. @type {Set<EventQueue>} */ #busy = new Set();
   /** @type {Turns<EventQueue>} */ #turns = new Turns();
 
@@ -34,7 +33,6 @@ export class SharedSocket {
   /** Note that a view's channel has joined: have it send its events, now or when it is its turn.
    * @param {EventQueue} queue @param {() => void} start */
   start(queue, start) {
-    this.#queues.add(queue);
     this.#turns.suspect([...this.#busy]);
     this.#busy.clear();
     this.#turns.take(queue, () => {
@@ -56,16 +54,17 @@ export class SharedSocket {
 
   /** @param {EventQueue} queue of a view that is closed */
   remove(queue) {
-    for (const queues of [this.#queues, this.#busy]) queues.delete(queue);
+    this.#busy.delete(queue);
     this.#turns.pass(queue);
   }
 
   /** @param {number} code @param {number} suspicion */
   #handleClose(code, suspicion) {
+    const busy = [...this.#busy];
+    for (const { suspects } of busy) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
     if (suspicion === 0) this.#busy.clear();
-    for (const { suspects } of this.#queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
     if (code !== CLOSE_TOO_LARGE) return;
-    const [largest] = [...this.#queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
-    largest?.suspects.blameLargest();
+    busy.sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
+    busy[0]?.suspects.blameLargest();
   }
 }

@@ -49,7 +49,7 @@ export class Turns {
 
   #next() {
     for (const [one, start] of this.#waiting) {
-      if (this.#isCareful && this.#current !== undefined) return;
+      if (this.#current !== undefined) return;
       this.#waiting.delete(one);
       this.take(one, start);
     }

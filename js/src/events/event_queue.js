@@ -169,7 +169,7 @@ export class EventQueue {
 
   /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
   stopSending(suspicion = 0) {
-    if (this.#sender) this.suspects.noteUnanswered(suspicion);
+    this.suspects.noteUnanswered(this.isSending, suspicion);
     this.#sender?.stop();
     this.#sender = null;
     for (const queued of this.events) queued.stage = "queued";

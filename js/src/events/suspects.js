@@ -9,7 +9,8 @@ export class Suspects {
   /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */ #unanswered = [];
   /** How much it seems that one of them is why. */ suspicion = 0;
   /** Whether an event that is about to be given up waits, or waited, until the connection had held. */ #holds = false;
-  /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */ #tooLarge = null;
+  /** The largest event that was being sent on the last connection. @type {QueuedEvent | undefined} */ #largest;
+  /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | undefined} */ #tooLarge;
 
   /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
   constructor(getEvents) {
@@ -35,9 +36,13 @@ export class Suspects {
     this.suspicion = 0;
   }
 
-  /** Note which events were being sent on a connection that is lost. @param {number} suspicion */
-  noteUnanswered(suspicion) {
-    this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
+  /** Note which events were being sent on a connection that is lost.
+   * @param {boolean} wasSending whether any could be @param {number} suspicion */
+  noteUnanswered(wasSending, suspicion) {
+    const sent = this.#getEvents().filter(({ stage }) => stage === "sent");
+    this.#largest = [...sent].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
+    if (!wasSending) return; // what was lost with an earlier connection still counts
+    this.#unanswered = sent;
     this.suspicion = suspicion;
   }
 
@@ -47,19 +52,14 @@ export class Suspects {
 
   /** Note that the server closed the connection over the size of a message: of the largest that was being sent. */
   blameLargest() {
-    this.#tooLarge = this.#largest ?? null;
-  }
-
-  get #largest() {
-    const sent = this.#unanswered.filter((queued) => this.#getEvents().includes(queued));
-    return sent.sort((one, other) => other.sizeBytes - one.sizeBytes).at(0);
+    this.#tooLarge = this.#largest;
   }
 
   /** Return, once, the event that seemed too large, unless the state contains it: the message may have been another.
    * @param {number} seq of the last event in the state */
   takeTooLarge(seq) {
     const tooLarge = this.#tooLarge;
-    this.#tooLarge = null;
+    this.#tooLarge = undefined;
     return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : undefined;
   }
 

@@ -70,7 +70,7 @@
   }
   /** Return whether a server closes a connection with this code because of who the client is. @param {number} code */
   function isDenial(code) {
-    return code === CLOSE_POLICY || code > CLOSE_DROPPED && code < 5e3;
+    return code === CLOSE_POLICY || code > CLOSE_DROPPED;
   }
 
   // src/connection/phoenix_timer.js
@@ -143,7 +143,7 @@
     }
     #next() {
       for (const [one, start] of this.#waiting) {
-        if (this.#isCareful && this.#current !== void 0) return;
+        if (this.#current !== void 0) return;
         this.#waiting.delete(one);
         this.take(one, start);
       }
@@ -158,8 +158,6 @@
    * that can be told: by its close code, or as they are sent one view after the other next time.
    */
   var SharedSocket = class _SharedSocket {
-    /** @type {Set<EventQueue>} */
-    #queues = /* @__PURE__ */ new Set();
     /** Those that had events under way when the connection was lost. @type {Set<EventQueue>} */
     #busy = /* @__PURE__ */ new Set();
     /** @type {Turns<EventQueue>} */
@@ -181,7 +179,6 @@
     /** Note that a view's channel has joined: have it send its events, now or when it is its turn.
      * @param {EventQueue} queue @param {() => void} start */
     start(queue, start) {
-      this.#queues.add(queue);
       this.#turns.suspect([...this.#busy]);
       this.#busy.clear();
       this.#turns.take(queue, () => {
@@ -200,16 +197,17 @@
     }
     /** @param {EventQueue} queue of a view that is closed */
     remove(queue) {
-      for (const queues of [this.#queues, this.#busy]) queues.delete(queue);
+      this.#busy.delete(queue);
       this.#turns.pass(queue);
     }
     /** @param {number} code @param {number} suspicion */
     #handleClose(code, suspicion) {
+      const busy = [...this.#busy];
+      for (const { suspects } of busy) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
       if (suspicion === 0) this.#busy.clear();
-      for (const { suspects } of this.#queues) suspects.suspicion = Math.min(suspects.suspicion, suspicion);
       if (code !== CLOSE_TOO_LARGE) return;
-      const [largest] = [...this.#queues].sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
-      largest?.suspects.blameLargest();
+      busy.sort((one, other) => other.suspects.largestBytes - one.suspects.largestBytes);
+      busy[0]?.suspects.blameLargest();
     }
   };
 
@@ -1109,8 +1107,10 @@
     suspicion = 0;
     /** Whether an event that is about to be given up waits, or waited, until the connection had held. */
     #holds = false;
-    /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | null} */
-    #tooLarge = null;
+    /** The largest event that was being sent on the last connection. @type {QueuedEvent | undefined} */
+    #largest;
+    /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | undefined} */
+    #tooLarge;
     /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
     constructor(getEvents) {
       this.#getEvents = getEvents;
@@ -1131,9 +1131,13 @@
       this.#unanswered = [];
       this.suspicion = 0;
     }
-    /** Note which events were being sent on a connection that is lost. @param {number} suspicion */
-    noteUnanswered(suspicion) {
-      this.#unanswered = this.#getEvents().filter(({ stage }) => stage === "sent");
+    /** Note which events were being sent on a connection that is lost.
+     * @param {boolean} wasSending whether any could be @param {number} suspicion */
+    noteUnanswered(wasSending, suspicion) {
+      const sent = this.#getEvents().filter(({ stage }) => stage === "sent");
+      this.#largest = [...sent].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
+      if (!wasSending) return;
+      this.#unanswered = sent;
       this.suspicion = suspicion;
     }
     get largestBytes() {
@@ -1141,17 +1145,13 @@
     }
     /** Note that the server closed the connection over the size of a message: of the largest that was being sent. */
     blameLargest() {
-      this.#tooLarge = this.#largest ?? null;
-    }
-    get #largest() {
-      const sent = this.#unanswered.filter((queued) => this.#getEvents().includes(queued));
-      return sent.sort((one, other) => other.sizeBytes - one.sizeBytes).at(0);
+      this.#tooLarge = this.#largest;
     }
     /** Return, once, the event that seemed too large, unless the state contains it: the message may have been another.
      * @param {number} seq of the last event in the state */
     takeTooLarge(seq) {
       const tooLarge = this.#tooLarge;
-      this.#tooLarge = null;
+      this.#tooLarge = void 0;
       return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : void 0;
     }
     /** Return the next event if it has been next, and sent, when too many connections were cut.
@@ -1312,7 +1312,7 @@
     }
     /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
     stopSending(suspicion = 0) {
-      if (this.#sender) this.suspects.noteUnanswered(suspicion);
+      this.suspects.noteUnanswered(this.isSending, suspicion);
       this.#sender?.stop();
       this.#sender = null;
       for (const queued of this.events) queued.stage = "queued";
