@@ -17,7 +17,7 @@ from recovery_app import RecoveryManager
 from recovery_app._live.group_reader import reader_of
 from recovery_app.middleware import override_manager
 from recovery_app.storages import DatabaseStorage
-from recovery_app.storages.database import listening
+from recovery_app.storages.database import listening, postgresql
 from recovery_app.storages.messages import MessageLogs
 from tests.clock import FakeClock
 from tests.consumers.pages import eventually
@@ -72,6 +72,38 @@ async def test_a_notification_wakes_it(
     async with listening_page(node) as page:
         await publish(*range(20))
         await page.hear(*range(20))
+
+
+async def test_it_looks_again_for_what_a_busy_process_did_not_notify_of(
+    node: RecoveryManager,
+    other: RecoveryManager,
+    no_polls: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgresql, "QUIET_SECONDS", 3600)
+    # Also on a machine that takes long for the second message.
+    monkeypatch.setattr(listening, "LOOK_AGAIN_SECONDS", tuple(each / 10 for each in range(1, 300)))
+    async with listening_page(node) as page:
+        for number in range(3):
+            await publish(number)
+            await page.hear(number)
+
+
+async def test_a_server_that_is_gone_without_a_word_is_noticed(
+    node: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone:
+        async def notifies(self, *, timeout: float, stop_after: int) -> AsyncIterator[None]:
+            for _ in ():
+                yield
+
+        async def execute(self, _query: str) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(listening, "CONNECT_SECONDS", 0.01)
+    watch = listening.ListeningWatch(node.storage, ALIAS)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(watch._hear_next(Gone()), 30)
 
 
 async def test_an_outage_ends_it_for_a_while(

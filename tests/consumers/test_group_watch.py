@@ -51,10 +51,22 @@ class ToldStorage(MemoryStorage):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock=clock)
         self.watches: list[Told] = []
+        self.failing_positions = 0
+        self.asked = asyncio.Event()
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     def watch_messages(self) -> Told:
         self.watches.append(Told(self))
         return self.watches[-1]
+
+    async def anewest_position(self, group: str) -> str:
+        self.asked.set()
+        await self.answering.wait()
+        if self.failing_positions:
+            self.failing_positions -= 1
+            raise StorageUnavailable("Told", "group")
+        return await super().anewest_position(group)
 
 
 class Listener:
@@ -168,6 +180,37 @@ async def test_a_watch_that_fails_is_asked_again(
     assert [type(error) for _, error in seen.calls if error] == [StorageUnavailable, RuntimeError]
     assert [each.event for each in caplog.records] == ["storage_down", "storage_broken"]  # type: ignore[attr-defined]
     reader.unsubscribe(ROOM, listener)
+
+
+async def test_a_log_that_could_not_be_read_is_read_again(
+    manager: RecoveryManager, storage: ToldStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_reader, "RETRY_SECONDS", 0.01)
+    storage.failing_positions = 2
+    reader, listener = reader_of(manager.driver), Listener()
+    reader.subscribe(ROOM, listener)
+    await settled(storage, ROOM)
+    reader.unsubscribe(ROOM, listener)
+
+
+async def test_a_log_that_all_leave_while_it_is_read_is_not_waited_for(
+    manager: RecoveryManager, storage: ToldStorage
+) -> None:
+    reader, listener = reader_of(manager.driver), Listener()
+    reader.subscribe(OTHER, listener)
+    await settled(storage, OTHER)
+    storage.asked.clear()
+    storage.answering.clear()
+    reader.subscribe(ROOM, listener)
+    await asyncio.wait_for(storage.asked.wait(), LIMIT)
+    reader.unsubscribe(ROOM, listener)
+    storage.answering.set()
+    watch = storage.watches[0]
+    watch.followed.clear()
+    storage.append_message(OTHER, b"{}", lambda: wake_readers(manager.driver, OTHER))
+    await settled(storage, OTHER)
+    assert set(watch.positions) == {OTHER}
+    reader.unsubscribe(OTHER, listener)
 
 
 async def test_what_a_watch_waits_for_is_not_timed_as_a_call(

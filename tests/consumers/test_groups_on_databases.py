@@ -374,6 +374,39 @@ def test_pages_that_are_in_a_group_keep_it(
     assert numbers_in(storage, place) == [2]
 
 
+def test_messages_keep_their_group_without_pages(
+    manager: RecoveryManager, storage: DatabaseStorage, clock: FakeClock
+) -> None:
+    for number in range(9):
+        say(number)
+        storage.cleanup_expired()
+        clock.advance(seconds=DAY - 1)
+    place = storage.newest_position(ROOM)
+    storage.cleanup_expired()
+    assert storage.read_messages(ROOM, place, 10).is_complete
+    say(9)
+    assert numbers_in(storage, place) == [9]
+
+
+def test_a_group_that_is_used_again_at_the_last_moment_is_kept(
+    manager: RecoveryManager, storage: DatabaseStorage, alias: str, clock: FakeClock
+) -> None:
+    say(1)
+    clock.advance(seconds=8 * DAY)
+    rows, is_used = StoredGroup.objects.using(alias), False
+
+    def use(execute: Any, sql: str, *rest: Any) -> Any:
+        nonlocal is_used
+        if not is_used and sql.startswith("DELETE") and StoredGroup._meta.db_table in sql:
+            is_used = True
+            rows.update(used_us=round(clock() * 1_000_000))
+        return execute(sql, *rest)
+
+    with connections[alias].execute_wrapper(use):
+        storage.cleanup_expired()
+    assert (is_used, rows.count()) == (True, 1)
+
+
 def test_the_command_removes_them_too(
     manager: RecoveryManager, storage: DatabaseStorage, clock: FakeClock
 ) -> None:

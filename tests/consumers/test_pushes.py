@@ -621,6 +621,41 @@ def test_without_pushes_nothing_is_stored() -> None:
     assert take_section(PUSHES, pack_section(PUSHES, b"")) == (b"", b"")
 
 
+async def test_what_was_not_sent_is_not_acknowledged() -> None:
+    """A number of an older state may still come, behind a join that has begun anew."""
+    sent: list[str] = []
+
+    async def send(event: str, _payload: bytes) -> None:
+        sent.append(event)
+
+    log = PushLog(send, None)
+    log.open(has_snapshot=True)
+    log.add("tick", {})
+    log.commit()
+    log.take_acknowledgement({"_recv": 50})
+    log.pack()
+    log.note_saved()
+    await log.release(has_snapshot=True)
+    assert sent == ["tick"]
+
+
+async def test_a_task_from_before_is_not_part_of_a_handler() -> None:
+    log = PushLog(nowhere, None)
+    began = asyncio.Event()
+
+    async def ask() -> bool:
+        await began.wait()
+        return log.is_in_handler
+
+    before = asyncio.create_task(ask())
+    log.begin()
+    began.set()
+    within = asyncio.create_task(ask())
+    assert (log.is_in_handler, await before, await within) == (True, False, True)
+    log.end()
+    assert not log.is_in_handler
+
+
 def test_a_short_push_that_is_kept_takes_little_memory() -> None:
     log = PushLog(nowhere, None)
     tracemalloc.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import weakref
 from typing import Any
 
@@ -116,6 +117,20 @@ async def test_a_limit_takes_no_cancellation_of_others_for_its_own() -> None:
     task = asyncio.create_task(wait())
     await asyncio.sleep(0)
     task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="nothing counts cancellations")
+async def test_who_is_cancelled_by_others_too_when_the_time_is_over_ends() -> None:
+    async def wait() -> None:
+        with TimeLimit(0, "too long"):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                task.cancel()
+
+    task = asyncio.create_task(wait())
     with pytest.raises(asyncio.CancelledError):
         await task
 

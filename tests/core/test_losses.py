@@ -49,6 +49,16 @@ async def test_a_storage_that_fails_says_nothing_and_fails_no_join() -> None:
     assert storage.asked == 1
 
 
+async def test_an_answer_is_not_given_once_the_storage_fails() -> None:
+    storage, clock = Talkative(), FakeClock()
+    storage.answering.set()
+    report = LossReport(storage, clock)
+    assert await report.explain() == "answer 1"
+    clock.advance(seconds=INTERVAL_SECONDS)
+    storage.error = RuntimeError("an outage")
+    assert await report.explain() == ""
+
+
 def test_each_event_loop_asks_for_itself() -> None:
     """An answer under way on a loop that was ended is nobody's any more."""
     storage, clock = Talkative(), FakeClock()
