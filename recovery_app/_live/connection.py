@@ -30,6 +30,11 @@ SERVICE_RESTART = 1012
 open_connections: set[Connection] = set()
 """The accepted connections of this process, on whichever event loop."""
 
+_HTMX = (
+    " It is a form of htmx's ws extension: "
+    "https://django-recovery-app.readthedocs.io/en/latest/htmx.html shows how to handle it."
+)
+
 
 class Connection:
     """Routes what a WebSocket brings; nothing that it brings can end it."""
@@ -156,8 +161,8 @@ class Connection:
         """
         if not self._consumer.takes(frame):
             warn_throttled(
-                "A frame was ignored: it is no message of the protocol, and the consumer has no "
-                "receive_json() or receive() for it.",
+                "A frame was ignored: it isn't part of the protocol, and the consumer has no "
+                f"receive_json() or receive() for it.{_HTMX if frame.is_from_htmx else ''}",
                 self._consumer.source,
                 extra={"event": "frame_untaken"},
             )
