@@ -30,6 +30,15 @@ SERVICE_RESTART = 1012
 open_connections: set[Connection] = set()
 """The accepted connections of this process, on whichever event loop."""
 
+_UNTAKEN = (
+    "A frame was ignored: it isn't part of the protocol, and the consumer has no receive_json() or "
+    "receive() for it."
+)
+_UNTAKEN_FORM = (
+    f"{_UNTAKEN} It is a form of htmx's ws extension: "
+    "https://django-recovery-app.readthedocs.io/en/latest/htmx.html shows how to handle it."
+)
+
 
 class Connection:
     """Routes what a WebSocket brings; nothing that it brings can end it."""
@@ -155,12 +164,8 @@ class Connection:
         That is a joined topic's, so that the state is saved, where it is clear which topic's.
         """
         if not self._consumer.takes(frame):
-            warn_throttled(
-                "A frame was ignored: it is no message of the protocol, and the consumer has no "
-                "receive_json() or receive() for it.",
-                self._consumer.source,
-                extra={"event": "frame_untaken"},
-            )
+            text = _UNTAKEN_FORM if frame.is_from_htmx else _UNTAKEN
+            warn_throttled(text, self._consumer.source, extra={"event": "frame_untaken"})
             return
         topics = self._topics
         topic = next(iter(topics.values())) if len(topics) == 1 else topics.get("")

@@ -12,6 +12,11 @@ from recovery_app._live.groups import TopicGroups
 from recovery_app._live.pushes import PushLog
 from recovery_app._live.sections import GROUPS, PUSHES, pack_section, take_section
 
+NOT_JOINED = (
+    "No topic is joined here. Call this in the hooks and handlers of a joined topic, such as "
+    "mount() or handle_event(), not in connect() or disconnect()."
+)
+
 
 class Exchange:
     """The numbered pushes of a topic and its durable groups; either is ``None`` where unused."""
@@ -30,7 +35,7 @@ class Exchange:
         """Return the groups, which a topic has from its first one on."""
         if self.groups is None:
             if self._make_groups is None:
-                raise RuntimeError("This works in the hooks and handlers of a joined topic only.")
+                raise RuntimeError(NOT_JOINED)
             self.groups = self._make_groups()
             if self._is_open:
                 self.groups.open()

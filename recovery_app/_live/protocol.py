@@ -65,6 +65,11 @@ class OtherFrame:
     size_bytes: int = 0
 
     @property
+    def is_from_htmx(self) -> bool:
+        """Whether the ``ws`` extension of htmx sent it."""
+        return isinstance(self.content, Mapping) and "HEADERS" in self.content
+
+    @property
     def is_text(self) -> bool:
         """Whether it is text, and not bytes."""
         return self.message.get("text") is not None

@@ -114,8 +114,9 @@ def _storage(value: Any) -> Callable[[], Storage]:
     try:
         build().close()
     except Exception as error:  # A custom storage may raise any exception.
+        what = f"OPTIONS that {backend.__name__} doesn't accept" if options else "no OPTIONS"
         raise BadValue(
-            f"has OPTIONS that {backend.__name__} doesn't accept: {_text(error)}",
+            f"has {what}: {_text(error)}",
             hint=f"{backend.__name__} has these OPTIONS: {_options_of(backend)}.",
         ) from error
     return build

@@ -6,9 +6,10 @@ warning in the log, and only the first time.
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from channels.consumer import AsyncConsumer, SyncConsumer
@@ -22,24 +23,18 @@ logger = logging.getLogger("recovery_app")
 
 _warned: WeakKeyDictionary[type, set[str]] = WeakKeyDictionary()
 _IDENTIFYING = ("session", "user", "cookies")
+_NUMBERS = ("recovery_version", "recovery_save_interval", "recovery_max_topics")
+_OF_CHANNELS = ("scope", "channel_layer", "channel_name", "channel_receive", "base_send")
 
 
 def check_class(kind: type[RecoveryMixin], mixin: type, *, is_sync: bool) -> None:
     """Raise `ImproperlyConfigured` for a class that can't work as it is written."""
     _check_bases(kind, mixin, is_sync=is_sync)
     for name in ("recovery_topics", "recovery_fields"):
-        value = getattr(kind, name)
-        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
-            # ("count") is no tuple, but a string.
-            example = f", such as ({value!r},)" if isinstance(value, str) else ""
-            raise ImproperlyConfigured(
-                f"{kind.__name__}.{name} must be a tuple of strings{example}."
-            )
-    seconds = kind.recovery_handler_timeout
-    if seconds is not None and not seconds > 0:
-        raise ImproperlyConfigured(
-            f"{kind.__name__}.recovery_handler_timeout must be seconds above 0, or None."
-        )
+        _check_strings(kind, name)
+    for name in kind.recovery_fields:
+        _check_field(kind, name)
+    _check_numbers(kind)
     for pattern in kind.recovery_topics:
         if "*" in pattern[:-1]:
             raise ImproperlyConfigured(
@@ -67,6 +62,43 @@ def _check_bases(kind: type, mixin: type, *, is_sync: bool) -> None:
         )
 
 
+def _check_strings(kind: type[RecoveryMixin], name: str) -> None:
+    value: object = getattr(kind, name)
+    is_iterable = isinstance(value, Iterable) and not isinstance(value, str)
+    if not is_iterable or not all(isinstance(each, str) for each in cast("Iterable[Any]", value)):
+        # ("count") is no tuple, but a string.
+        example = f", such as ({value!r},)" if isinstance(value, str) else ""
+        raise ImproperlyConfigured(f"{kind.__name__}.{name} must be a tuple of strings{example}.")
+
+
+def _check_field(kind: type[RecoveryMixin], name: str) -> None:
+    """Raise an error for a name whose value isn't state, or can't be restored."""
+    value = inspect.getattr_static(kind, name, None)
+    if name in _OF_CHANNELS or name.startswith(("recovery_", "_recovery")):
+        reason = "belongs to the connection and can't be stored"
+    elif inspect.isroutine(value):
+        reason = "is a method; list attributes that hold data"
+    elif isinstance(value, property) and value.fset is None:
+        reason = "is a property without a setter, so it can't be restored; list what it reads"
+    else:
+        return
+    raise ImproperlyConfigured(f"{kind.__name__}.recovery_fields: {name!r} {reason}.")
+
+
+def _check_numbers(kind: type[RecoveryMixin]) -> None:
+    for name in _NUMBERS:
+        value: object = inspect.getattr_static(kind, name)
+        if not isinstance(value, (int, float, property)):
+            raise ImproperlyConfigured(
+                f"{kind.__name__}.{name} must be a number, not {type(value).__name__}."
+            )
+    seconds: object = kind.recovery_handler_timeout
+    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        raise ImproperlyConfigured(
+            f"{kind.__name__}.recovery_handler_timeout must be seconds above 0, or None."
+        )
+
+
 class _PersonWarning:
     """A warning that nothing tells one visitor from another, once in each process."""
 
@@ -91,15 +123,38 @@ person_warning = _PersonWarning()
 
 
 def warn_without_state(consumer: RecoveryMixin, hooks: HookTable) -> None:
-    """Warn where a topic is joined that has no state to keep."""
-    if consumer.recovery_fields or "get_recoverable_state" in hooks.own:
+    """Warn where a topic is joined that has no state to keep, or would ignore it later."""
+    if consumer.recovery_fields:
         return
-    if _is_new(consumer, "no_state"):
+    if "get_recoverable_state" in hooks.own:
+        _warn_without_restoring(consumer, hooks)
+    elif _is_new(consumer, "no_state"):
         logger.warning(
             "%s keeps no state: recovery_fields is empty. List the attributes to keep in it, or "
             "override get_recoverable_state().",
             name_of(consumer),
             extra={"event": "no_state", "consumer": name_of(consumer)},
+        )
+
+
+def _warn_without_restoring(consumer: RecoveryMixin, hooks: HookTable) -> None:
+    if hooks.own.isdisjoint(("restore_state", "after_recover")) and _is_new(consumer, "no_restore"):
+        logger.warning(
+            "%s saves a state that nothing restores: it overrides get_recoverable_state() without "
+            "restore_state(). Override that too, or list the attributes in recovery_fields.",
+            name_of(consumer),
+            extra={"event": "no_restore", "consumer": name_of(consumer)},
+        )
+
+
+def warn_without_handler(consumer: RecoveryMixin) -> None:
+    """Warn where an event came to a consumer that has no code for events."""
+    if _is_new(consumer, "no_handle_event"):
+        logger.warning(
+            "%s has no handle_event(), so its events do nothing and get an empty reply. Define "
+            "handle_event(self, event, payload).",
+            name_of(consumer),
+            extra={"event": "no_handle_event", "consumer": name_of(consumer)},
         )
 
 

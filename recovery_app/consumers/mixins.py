@@ -13,6 +13,7 @@ from recovery_app._core.manager import RecoveryManager
 from recovery_app._core.telemetry import release_frames, warn_throttled
 from recovery_app._live.connection import Connection
 from recovery_app._live.daphne import DaphneProtocol
+from recovery_app._live.exchange import NOT_JOINED
 from recovery_app._live.phoenix import PhoenixProtocol
 from recovery_app._visitors import SCOPE_KEY, find_visitor
 from recovery_app.consumers import db
@@ -20,7 +21,11 @@ from recovery_app.consumers.application import ConsumerApplication
 from recovery_app.consumers.groups import receive_with_retry
 from recovery_app.consumers.hooks import HookTable, SyncHookTable
 from recovery_app.consumers.identity import bind_to_person
-from recovery_app.consumers.mistakes import check_class, person_warning
+from recovery_app.consumers.mistakes import (
+    check_class,
+    person_warning,
+    warn_without_handler,
+)
 from recovery_app.consumers.subprotocols import choose_subprotocol
 from recovery_app.middleware import current_manager
 from recovery_app.origins import foreign_origin_warning
@@ -212,7 +217,7 @@ class RecoveryMixin(Base):
 
     def _joined_topic(self) -> TopicHandle:
         if self._recovery_joined is None:
-            raise RuntimeError("This works in the hooks and handlers of a joined topic only.")
+            raise RuntimeError(NOT_JOINED)
         return self._recovery_joined
 
 
@@ -228,6 +233,7 @@ class RecoveryConsumerMixin(RecoveryMixin):
 
     async def handle_event(self, event: str, payload: Any) -> Reply:
         """Handle an event; return the reply's response. ``payload``: a dict, or bytes."""
+        warn_without_handler(self)
         return None
 
     async def authorize_join(self, topic: str, params: State) -> None:
@@ -303,6 +309,7 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
 
     def handle_event(self, event: str, payload: Any) -> Reply:
         """Handle an event; return the reply's response. ``payload``: a dict, or bytes."""
+        warn_without_handler(self)
         return None
 
     def authorize_join(self, topic: str, params: State) -> None:

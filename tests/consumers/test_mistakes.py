@@ -93,7 +93,66 @@ def test_a_field_that_is_no_name() -> None:
         type("Page", (Counter,), {"recovery_fields": (1,)})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("recovery_fields", None, "must be a tuple of strings"),
+        ("recovery_fields", ("scope",), "'scope' belongs to the connection"),
+        ("recovery_fields", ("handle_event",), "'handle_event' is a method"),
+        ("recovery_fields", ("twice",), "'twice' is a property without a setter"),
+        ("recovery_version", "2", "must be a number, not str"),
+        ("recovery_save_interval", "2s", "must be a number, not str"),
+        ("recovery_handler_timeout", "5", "must be seconds above 0, or None"),
+    ],
+)
+def test_an_attribute_of_the_wrong_kind(name: str, value: object, said: str) -> None:
+    twice = property(lambda self: 2 * self.count)
+    with pytest.raises(ImproperlyConfigured, match=rf"^Page\.{name}.* ?{said}"):
+        type("Page", (Counter,), {"twice": twice, name: value})
+
+
 # While it runs
+
+
+async def test_no_handler_of_events(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Idle(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+        recovery_fields = ("count",)
+        count = 0
+
+    async with connected(Idle, manager) as client:
+        await client.join()
+        await client.push("add")
+        await client.push("add")
+    (said,) = warnings(caplog, "no_handle_event")
+    assert "Idle has no handle_event()" in said
+
+
+async def test_a_state_that_nothing_restores(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Halved(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+        async def get_recoverable_state(self) -> dict[str, Any]:
+            return {"count": 1}
+
+    class Whole(Halved):
+        async def restore_state(self, state: dict[str, Any]) -> None:
+            pass
+
+    for kind in (Halved, Whole):
+        async with connected(kind, manager) as client:
+            await client.join()
+    (said,) = warnings(caplog, "no_restore")
+    assert "Halved" in said
+    assert "restore_state()" in said
+
+
+@pytest.mark.parametrize("call", ["save_recovery", "join_group"])
+async def test_a_call_before_a_join_says_where_it_belongs(call: str) -> None:
+    arguments = ("room",) if call == "join_group" else ()
+    with pytest.raises(RuntimeError, match=r"Call this in .*handle_event\(\), not in connect\(\)"):
+        await getattr(Counter(), call)(*arguments)
 
 
 async def test_no_fields(manager: RecoveryManager, caplog: pytest.LogCaptureFixture) -> None:
@@ -216,6 +275,7 @@ async def test_a_frame_that_nobody_takes(
         assert (await client.push("look"))["status"] == "ok"
     (said,) = warnings(caplog, "frame_untaken")
     assert "receive_json()" in said
+    assert ("htmx.html" in said) is ("HEADERS" in frame)
     assert said.endswith("Deaf]")
 
 

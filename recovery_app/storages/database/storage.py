@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
 from django.db import (
     DEFAULT_DB_ALIAS,
     DataError,
@@ -290,7 +291,13 @@ class DatabaseStorage(DatabaseGroups, Storage):
     @property
     def _model(self) -> type[StoredSnapshot]:
         # Settings may name this class before the models are loaded.
-        model: type[StoredSnapshot] = apps.get_model("recovery_app", "StoredSnapshot")
+        try:
+            model: type[StoredSnapshot] = apps.get_model("recovery_app", "StoredSnapshot")
+        except LookupError as error:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__} has no table: add 'recovery_app' to INSTALLED_APPS and run "
+                "manage.py migrate."
+            ) from error
         return model
 
     @property
