@@ -41,9 +41,7 @@ def test_a_push_of_a_save_that_failed_is_told_once() -> None:
         lose_a_save(pages)
 
 
-@pytest.mark.parametrize(
-    "examples", [FEW_EXAMPLES, pytest.param(EXAMPLES, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("examples", [FEW_EXAMPLES, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
 def test_exactly_once(examples: int) -> None:
     with browser() as pages:
         run(pages, max_examples=examples)
