@@ -23,7 +23,7 @@ LOWEST_TESTS := tests/consumers tests/core/test_contract.py tests/core/test_encr
 	tests/test_redis_options.py tests/test_serializers.py tests/test_tracing.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo superuser test announce test-suite test-slow test-full test-redis lowest coverage model chaos outages bench lint types layers js docs messages lock build clean
+.PHONY: help free-port demo superuser test announce test-suite test-slow test-full test-redis lowest coverage model chaos outages bench lint types layers js docs messages lock build clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,11 +45,15 @@ node_modules/.installed: package-lock.json
 	@if command -v npm >/dev/null; then npm ci --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "npm isn't here: tests with the npm clients are left out."; fi
 
+# Before anything is installed, which takes a while.
+free-port:
+	@$(PYTHON) -c ''
+	@$(PYTHON) -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("$(HOST)", $(PORT)))' 2>/dev/null \
+		|| { echo "Port $(PORT) of $(HOST) is taken. Choose another: make demo PORT=8001"; exit 1; }
+
 demo: export DJANGO_SETTINGS_MODULE = example_project.settings
 demo: export REDIS_URL ?=
-demo: $(DEMO)/.installed ## Start the example on http://127.0.0.1:8000 (PORT=..., REDIS_URL=redis://... for many nodes)
-	@$(DEMO)/bin/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("$(HOST)", $(PORT)))' 2>/dev/null \
-		|| { echo "Port $(PORT) of $(HOST) is taken. Choose another: make demo PORT=8001"; exit 1; }
+demo: free-port $(DEMO)/.installed ## Start the example on http://127.0.0.1:8000 (PORT=..., REDIS_URL=redis://... for many nodes)
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0
 	@printf '\n  The demo is at http://$(HOST):$(PORT)/   (Ctrl-C stops it)\n  Try a crash: kill -9 %s, then the same command again.\n  What is stored: http://$(HOST):$(PORT)/admin/   ("make superuser" makes a login)\n\n' $$$$; \
 	exec $(DEMO)/bin/python -m uvicorn example_project.asgi:application --host $(HOST) --port $(PORT) --timeout-graceful-shutdown 3
@@ -67,6 +71,8 @@ announce:
 		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
 		'cores it takes about seven minutes. "make test-slow" runs what takes longer; "make help" lists the rest.'
 
+# Where the environment forbids it, each process would compile each module and each test anew.
+test-suite: export PYTHONDONTWRITEBYTECODE =
 test-suite: $(DEV)/.installed node_modules/.installed ## Run the tests, and no other check (WORKERS=0: in one process)
 	@$(DEV)/bin/python -m pytest -n $(WORKERS) --dist $(DIST) -m '$(SELECTED)' $(ARGS)
 

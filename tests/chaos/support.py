@@ -188,7 +188,7 @@ STORES = {
     "sqlite": on_sqlite,
 }
 SHORT_STORES = [
-    # One Redis alone is what the tests of the command run on as well.
-    pytest.param("redis", marks=pytest.mark.slow),
-    *("sentinels", "postgresql"),
+    # One Redis is what the tests of the command run on as well; the failovers have tests of theirs.
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("redis", "sentinels")),
+    "postgresql",
 ]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.model.browser import Browser, browser
 from tests.model.machine import run
 from tests.model.world import World
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "250"))
+FEW_EXAMPLES = 100
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "500"))
 
 
 def lose_a_save(pages: Browser) -> None:
@@ -38,6 +41,7 @@ def test_a_push_of_a_save_that_failed_is_told_once() -> None:
         lose_a_save(pages)
 
 
-def test_exactly_once() -> None:
+@pytest.mark.parametrize("examples", [FEW_EXAMPLES, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+def test_exactly_once(examples: int) -> None:
     with browser() as pages:
-        run(pages, max_examples=EXAMPLES)
+        run(pages, max_examples=examples)
