@@ -173,7 +173,11 @@ async def pooler(port: int) -> AsyncIterator[int]:
     """Run what gives each connection another number of its process, as PgBouncer does."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(HOST, port)
+        try:
+            server_reader, server_writer = await asyncio.open_connection(HOST, port)
+        except BaseException:
+            writer.close()
+            raise
         await asyncio.gather(
             pass_on(reader, server_writer), rename(server_reader, writer), return_exceptions=True
         )
@@ -183,10 +187,12 @@ async def pooler(port: int) -> AsyncIterator[int]:
 
 
 async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 async def rename(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
