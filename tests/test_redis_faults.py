@@ -21,7 +21,7 @@ from recovery_app.fencing import Verdict
 from recovery_app.storages import RedisStorage
 from recovery_app.storages.redis.errors import as_redirect, translate_error
 from recovery_app.storages.redis.pipelining import MAX_REQUESTS
-from recovery_app.storages.redis.sync_client import FOR
+from recovery_app.storages.redis.sync_pool import FOR, GivenPool
 from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from tests.core.redis_storages import on_cluster, on_one, on_sentinels
 from tests.core.support import CALLS, make_manager
@@ -191,7 +191,7 @@ def test_a_pool_that_stays_dry_is_unavailable(server: Process) -> None:
     storage = RedisStorage(**on_one(server), max_connections=1, timeout=TIMEOUT)
     storage.save(KEY, b"data", 60)
     (pool,) = storage._sync._pools.values()
-    connection = pool.get_connection(*FOR)
+    connection = pool.take()
     with pytest.raises(StorageUnavailable):
         storage.load(KEY)
     pool.release(connection)
@@ -300,25 +300,60 @@ def test_a_redirection_is_known_by_its_words() -> None:
 
 
 def test_a_pool_that_can_only_close_all_keeps_what_is_in_use(
-    storage: RedisStorage, server: Process, monkeypatch: pytest.MonkeyPatch
+    server: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def close_all(self: Any) -> None:
         raise AssertionError("Another thread is using one of them.")
 
     monkeypatch.setattr(redis_py.BlockingConnectionPool, "disconnect", close_all)
     before = connections_of(server.port)
-    storage.save(KEY, b"data", 60)
-    (pool,) = storage._sync._pools.values()
-    used, idle = pool.get_connection(*FOR), pool.get_connection(*FOR)
+    inner = redis_py.BlockingConnectionPool(host=HOST, port=server.port, max_connections=2)
+    pool = GivenPool(inner)
+    used, idle = pool.take(), pool.take()
     pool.release(idle)
-    storage.close()
+    pool.close_idle()
     wait_until(lambda: connections_of(server.port) == before + 1, 60, "Idle ones stay.")
     used.send_command("PING")
     assert used.read_response() in {b"PONG", "PONG"}
     pool.release(used)
-    assert pool.pool.qsize() == pool.max_connections
-    pool.get_connection(*FOR).disconnect()
+    assert inner.pool.qsize() == inner.max_connections
+    inner.get_connection(*FOR).disconnect()
     used.disconnect()
+
+
+def test_a_close_leaves_what_is_in_use(storage: RedisStorage, server: Process) -> None:
+    before = connections_of(server.port)
+    storage.save(KEY, b"data", 60)
+    (pool,) = storage._sync._pools.values()
+    used, idle = pool.take(), pool.take()
+    pool.release(idle)
+    storage.close()
+    wait_until(lambda: connections_of(server.port) == before + 1, 60, "Idle ones stay.")
+    used.send_command("PING")
+    assert used.read_response() == b"PONG"
+    used.disconnect()
+
+
+def test_a_connection_that_the_server_has_closed_is_replaced(
+    storage: RedisStorage, server: Process
+) -> None:
+    storage.append_message("room:1", b"{}", lambda: None)
+    with redis_py.Redis(host=HOST, port=server.port) as other:
+        other.client_kill_filter(_type="normal", skipme=True)
+    # Which can't be sent twice, as nobody could tell whether the first has arrived.
+    storage.append_message("room:1", b"{}", lambda: None)
+
+
+def test_a_pool_that_could_not_connect_has_lost_nothing(server: Process) -> None:
+    storage = RedisStorage(**on_one(server), max_connections=1, timeout=TIMEOUT)
+    server.kill()
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable) as caught:
+            storage.load(KEY)
+        assert "No connection available" not in str(caught.value)
+    server.start()
+    assert storage.load(KEY) is None
+    storage.close()
 
 
 # Replicas.

@@ -21,7 +21,7 @@ from recovery_app.fencing import Verdict
 from recovery_app.storages import MemoryStorage, RedisStorage, Storage
 from recovery_app.storages.redis.commands import to_ms
 from recovery_app.storages.redis.options import Limits
-from recovery_app.storages.redis.sync_client import FOR
+from recovery_app.storages.redis.sync_pool import FOR
 from recovery_app.testing.contract.base import snapshot_bytes
 from tests.clock import FakeClock
 from tests.core.redis_storages import RedisMaker, on_cluster, on_one, on_sentinels

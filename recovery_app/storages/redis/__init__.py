@@ -7,7 +7,8 @@
 - `topology`: which server holds which key; `routing`: redirects, failovers and seeds, as
   flows without I/O;
 - `sync_client` and `async_client`: drive these flows, blocking or awaiting; `loop_clients`: one
-  async client for each event loop; `pipelining` and `connections`: how it sends;
+  async client for each event loop; `pipelining` and `connections`: how it sends; `sync_pool`:
+  the connections of threads; `packing`: commands as bytes;
 - `messages`: the streams of durable groups; `tracking` and `watching`: who hears of them;
 - `scanning` and `listing`: pages of what is stored, as flows over SCAN.
 """

@@ -12,17 +12,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from recovery_app.storages.redis.errors import BROKEN, FAILURES, as_redirect, not_connected
+from recovery_app.storages.redis.packing import pack
 from recovery_app.storages.redis.requests import Command
 from recovery_app.storages.redis.topology import ROLE, is_replica
-
-try:
-    # From an event loop redis-py packs in Python, whether hiredis is installed or not.
-    import hiredis
-except ImportError:
-    _pack: Callable[[Command], bytes] | None = None
-else:
-    # Before 2.1 it can only read.
-    _pack = getattr(hiredis, "pack_command", None)
 
 CLOSE_SECONDS = 1
 
@@ -159,11 +151,7 @@ class Connection:
         if orphans:
             orphans = list(orphans)
             commands = [*orphans, *commands]
-        if _pack is not None:
-            packed = b"".join(map(_pack, commands))
-        else:
-            packed = b"".join(b"".join(inner.pack_command(*each)) for each in commands)
-        await inner.send_packed_command(packed, check_health=False)
+        await inner.send_packed_command(pack(commands, inner), check_health=False)
         replies: list[Any] = []
         for _ in commands:
             try:

@@ -1,36 +1,27 @@
-"""The blocking client: redis-py's pools, one for each server, shared by all threads."""
+"""The blocking client: a pool of redis-py's connections for each server, shared by all threads."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from queue import Empty, Queue
+from functools import partial
 from typing import Any, TypeVar
 
-import redis
-from redis import BlockingConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from recovery_app.storages.redis.errors import (
-    BROKEN,
-    FAILURES,
-    as_redirect,
-    not_connected,
-    translate_error,
-)
+from recovery_app.storages.redis.errors import BROKEN, FAILURES, as_redirect, translate_error
 from recovery_app.storages.redis.options import SYNC_CLASSES, Limits, connection_arguments
+from recovery_app.storages.redis.packing import pack
 from recovery_app.storages.redis.requests import Command, Pipeline, Request, WriteOptions
 from recovery_app.storages.redis.routing import Action, Ask, Flow, Locate, Router, Send, Start
+from recovery_app.storages.redis.sync_pool import GivenPool, OwnPool, SyncPool
 from recovery_app.storages.redis.topology import ROLE, Address, Topology, is_replica
 
 Result = TypeVar("Result")
-# Before 5.3 a pool requires the name of the command that the connection is for.
-FOR = ("EVALSHA",) if tuple(map(int, redis.__version__.split(".")[:2])) < (5, 3) else ()
 
 
 class SyncClient:
@@ -46,9 +37,9 @@ class SyncClient:
         self._topology = topology
         self._options = options
         self._limits = limits
-        self._pool = pool
+        self._pool = None if pool is None else GivenPool(pool)
         self._lock = threading.Lock()
-        self._pools: dict[Address, BlockingConnectionPool] = {}
+        self._pools: dict[Address, OwnPool] = {}
         # A pool that was given finds a Sentinel's master by itself.
         self._router = Router(topology if pool is None else replace(topology, service=None))
 
@@ -74,7 +65,7 @@ class SyncClient:
         with self._lock:
             pools, self._pools = self._pools, {}
         for pool in pools.values():
-            _close_idle(pool)
+            pool.close_idle()
 
     def after_fork(self) -> None:
         """Forget the parent's connections."""
@@ -102,7 +93,7 @@ class SyncClient:
         if isinstance(action, Locate):
             return self._drive(self._router.locate())
         if self._pool is not None:
-            _close_idle(self._pool)
+            self._pool.close_idle()
         return self.close()
 
     def _send(self, action: Send) -> Any:
@@ -120,7 +111,7 @@ class SyncClient:
         try:
             return _exchange(pool, commands)
         finally:
-            pool.disconnect()
+            pool.close_idle()
 
     def _exchange(self, address: Address, commands: Sequence[Command]) -> list[Any]:
         try:
@@ -129,22 +120,21 @@ class SyncClient:
             self._router.demote(address)
             raise
 
-    def _pool_of(self, address: Address) -> BlockingConnectionPool:
-        with self._lock:
-            pool = self._pools.get(address)
-            if pool is None:
-                arguments = dict(self._topology.arguments)
-                if self._topology.service is not None:
-                    arguments["redis_connect_func"] = _connect_to_master
-                pool = self._make_pool(address, self._topology.kind, arguments)
-                self._pools[address] = pool
-            return pool
+    def _pool_of(self, address: Address) -> OwnPool:
+        pool = self._pools.get(address)
+        if pool is None:
+            arguments = dict(self._topology.arguments)
+            if self._topology.service is not None:
+                arguments["redis_connect_func"] = _connect_to_master
+            with self._lock:
+                pool = self._pools.setdefault(
+                    address, self._make_pool(address, self._topology.kind, arguments)
+                )
+        return pool
 
-    def _make_pool(self, address: Address, kind: str, arguments: Any) -> BlockingConnectionPool:
-        return BlockingConnectionPool(  # type: ignore[no-untyped-call]
-            connection_class=SYNC_CLASSES[kind],
-            max_connections=self._limits.max_connections,
-            timeout=self._limits.timeout,
+    def _make_pool(self, address: Address, kind: str, arguments: Any) -> OwnPool:
+        make: Callable[[], Any] = partial(
+            SYNC_CLASSES[kind],
             retry=Retry(NoBackoff(), 0),
             **{
                 "socket_timeout": self._limits.timeout,
@@ -152,47 +142,19 @@ class SyncClient:
                 **connection_arguments(address, kind, arguments),
             },
         )
+        return OwnPool(make, self._limits.max_connections, self._limits.timeout)
 
 
-def _close_idle(pool: Any) -> None:
-    """Close the connections that no call is using."""
+def _exchange(pool: SyncPool, commands: Sequence[Command]) -> list[Any]:
+    connection = pool.take()
     try:
-        pool.disconnect(inuse_connections=False)
-    except TypeError:
-        # Before redis-py 7 a blocking pool can only close all, under the feet of other threads.
-        idle = list(_drain(pool.pool))
-        for connection in filter(None, idle):
-            connection.disconnect()
-        for each in idle:
-            pool.pool.put_nowait(each)
-
-
-def _drain(queue: Queue[Any]) -> Iterator[Any]:
-    with suppress(Empty):
-        while True:
-            yield queue.get_nowait()
-
-
-def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
-    connection = _get_connection(pool)
-    try:
-        packed = [part for command in commands for part in connection.pack_command(*command)]
-        connection.send_packed_command(packed)
+        connection.send_packed_command([pack(commands, connection)])
         return [_read(connection) for _ in commands]
     except BaseException:
         connection.disconnect()
         raise
     finally:
         pool.release(connection)
-
-
-def _get_connection(pool: Any) -> Any:
-    try:
-        return pool.get_connection(*FOR)
-    except FAILURES:
-        raise
-    except Exception as error:
-        raise not_connected(error) from error
 
 
 def _connect_to_master(connection: Any) -> None:
