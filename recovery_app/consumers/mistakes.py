@@ -147,9 +147,12 @@ def _warn_without_restoring(consumer: RecoveryMixin, hooks: HookTable) -> None:
         )
 
 
-def warn_without_handler(consumer: RecoveryMixin) -> None:
-    """Warn where an event came to a consumer that has no code for events."""
-    if _is_new(consumer, "no_handle_event"):
+def warn_without_handler(consumer: RecoveryMixin, hooks: HookTable) -> None:
+    """Warn where an event came to a consumer that has no code for events.
+
+    One that passes on what it doesn't know has some.
+    """
+    if "handle_event" not in hooks.own and _is_new(consumer, "no_handle_event"):
         logger.warning(
             "%s has no handle_event(), so its events do nothing and get an empty reply. Define "
             "handle_event(self, event, payload).",

@@ -233,7 +233,7 @@ class RecoveryConsumerMixin(RecoveryMixin):
 
     async def handle_event(self, event: str, payload: Any) -> Reply:
         """Handle an event; return the reply's response. ``payload``: a dict, or bytes."""
-        warn_without_handler(self)
+        warn_without_handler(self, self._current_hooks())
         return None
 
     async def authorize_join(self, topic: str, params: State) -> None:
@@ -309,7 +309,7 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
 
     def handle_event(self, event: str, payload: Any) -> Reply:
         """Handle an event; return the reply's response. ``payload``: a dict, or bytes."""
-        warn_without_handler(self)
+        warn_without_handler(self, self._current_hooks())
         return None
 
     def authorize_join(self, topic: str, params: State) -> None:

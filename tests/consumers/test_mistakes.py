@@ -129,6 +129,22 @@ async def test_no_handler_of_events(
     assert "Idle has no handle_event()" in said
 
 
+async def test_a_handler_that_passes_on_what_it_does_not_know_is_one(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Polite(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
+        recovery_fields = ("count",)
+        count = 0
+
+        async def handle_event(self, event: str, payload: Any) -> Any:
+            return await super().handle_event(event, payload)
+
+    async with connected(Polite, manager) as client:
+        await client.join()
+        await client.push("add")
+    assert not warnings(caplog, "no_handle_event")
+
+
 async def test_a_state_that_nothing_restores(
     manager: RecoveryManager, caplog: pytest.LogCaptureFixture
 ) -> None:
