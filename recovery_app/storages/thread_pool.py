@@ -33,15 +33,16 @@ class ThreadPool:
 
     async def run(self, call: Callable[[], Result]) -> Result:
         """Return the result of ``call``, made on one of the threads."""
-        executor = self._started().executor
-        return await sync_to_async(call, thread_sensitive=False, executor=executor)()
+        running = self._started()
+        make = sync_to_async(running.make, thread_sensitive=False, executor=running.executor)
+        return await make(call)
 
     def close(self) -> None:
         """End the threads; a later call starts new ones."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
-            running.end(self._at_end)
+            running.end()
 
     def after_fork(self) -> None:
         """Forget the threads of the parent process."""
@@ -51,35 +52,57 @@ class ThreadPool:
     def _started(self) -> _Running:
         with self._lock:
             if self._running is None:
-                self._running = _Running(self._threads)
+                self._running = _Running(self._threads, self._at_end)
             return self._running
 
 
 class _Running:
-    """An executor that knows its threads."""
+    """An executor whose threads leave something behind that each has to close."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, at_end: Callable[[], None]) -> None:
+        self._threads = threads
+        self._at_end = at_end
+        self._is_ending = False
+        self._changed = threading.Condition()
         self._idents: set[int] = set()
+        self._ended: set[int] = set()
         self.executor = ThreadPoolExecutor(
-            threads, "recovery_app-storage", initializer=_enroll, initargs=(self._idents,)
+            threads, "recovery_app-storage", initializer=self._enroll
         )
 
-    def end(self, at_end: Callable[[], None]) -> None:
-        count = len(self._idents)
-        together = threading.Barrier(count or 1)
+    def make(self, call: Callable[[], Result]) -> Result:
+        """Make a call on one of the threads."""
+        try:
+            return call()
+        finally:
+            if self._is_ending:
+                with suppress(Exception):
+                    self._leave()
 
-        def end_one() -> None:
-            # Each call waits for all others, so that no thread makes two of them.
-            with suppress(threading.BrokenBarrierError):
-                together.wait(END_SECONDS)
-            at_end()
-
+    def end(self) -> None:
+        """Have each thread make the last call, now or behind the one that it makes, and end."""
+        self._is_ending = True
         # When the process exits, Python has ended the threads already.
         with suppress(RuntimeError):
-            for _ in range(count):
-                self.executor.submit(end_one)
+            # The executor may start further threads for these, as some of its own are busy.
+            for _ in range(self._threads if self._idents else 0):
+                self.executor.submit(self._end_one)
         self.executor.shutdown(wait=False)
 
+    def _end_one(self) -> None:
+        self._leave()
+        # A thread that went on would make the last call of another one, which then made none.
+        with self._changed:
+            self._changed.wait_for(lambda: self._idents <= self._ended, END_SECONDS)
 
-def _enroll(idents: set[int]) -> None:
-    idents.add(threading.get_ident())
+    def _leave(self) -> None:
+        try:
+            self._at_end()
+        finally:
+            with self._changed:
+                self._ended.add(threading.get_ident())
+                self._changed.notify_all()
+
+    def _enroll(self) -> None:
+        with self._changed:
+            self._idents.add(threading.get_ident())
