@@ -79,6 +79,11 @@ def test_a_storage_may_have_storages_as_options() -> None:
             "whose 'new' has OPTIONS that MemoryStorage doesn't accept",
             "MemoryStorage has these OPTIONS: max_entries, max_bytes.",
         ),
+        (
+            {"BACKEND": "recovery_app.storages.RedisStorage"},
+            "whose 'new' has no OPTIONS: ",
+            "RedisStorage has these OPTIONS: ",
+        ),
         ({"BACKEND": DATABASE}, "has the same storage twice", "Change one of new, old."),
     ],
 )

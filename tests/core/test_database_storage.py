@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from django.core.exceptions import SynchronousOnlyOperation
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import connections, transaction
 from django.db.models import signals
 
@@ -22,7 +22,7 @@ from recovery_app.models import StoredSnapshot
 from recovery_app.snapshots import Snapshot
 from recovery_app.storages import DatabaseStorage
 from recovery_app.testing.contract.base import claim_of, snapshot_bytes
-from recovery_app.values import Query
+from recovery_app.values import IncidentQuery, Query
 from tests.clock import FakeClock
 from tests.core.databases import another_alias
 
@@ -254,3 +254,20 @@ def test_closing_closes_the_connections_of_its_threads(max_age: int) -> None:
         while has_connections(name):
             assert monotonic() < deadline
             sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda storage: storage.load("key"),
+        lambda storage: storage.newest_position("group"),
+        lambda storage: storage.list_incidents(IncidentQuery()),
+    ],
+    ids=["snapshots", "groups", "journal"],
+)
+def test_without_the_app_it_says_what_to_install(
+    call: Callable[[DatabaseStorage], object], settings: Any
+) -> None:
+    settings.INSTALLED_APPS = ["django.contrib.contenttypes"]
+    with pytest.raises(ImproperlyConfigured, match="add 'recovery_app' to INSTALLED_APPS"):
+        call(DatabaseStorage())

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from django.apps import apps
 from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 
 from recovery_app.storages.database.columns import storable_text
+from recovery_app.storages.database.tables import model_of
 from recovery_app.storages.journal import (
     IncidentCursor,
     decode_incident,
@@ -73,8 +73,7 @@ class DatabaseJournal:
 
     @property
     def _rows(self) -> Rows:
-        # Settings may name the storage before the models are loaded.
-        model: type[JournalEntry] = apps.get_model("recovery_app", "JournalEntry")
+        model: type[JournalEntry] = model_of("JournalEntry")
         return model._default_manager.using(self._database)
 
 

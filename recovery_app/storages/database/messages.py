@@ -12,13 +12,13 @@ from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from django.apps import apps
 from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from recovery_app.clock import MICROSECONDS
 from recovery_app.storages.database.appending import append, begin
 from recovery_app.storages.database.postgresql import PostgreSQLLog
+from recovery_app.storages.database.tables import model_of
 from recovery_app.storages.messages import MAX_MESSAGES, MESSAGE_SECONDS, Messages, number_of
 
 if TYPE_CHECKING:
@@ -55,13 +55,12 @@ class DatabaseMessages:
 
     @property
     def _groups(self) -> QuerySet[StoredGroup]:
-        # Settings may name the storage before the models are loaded.
-        model: type[StoredGroup] = apps.get_model("recovery_app", "StoredGroup")
+        model: type[StoredGroup] = model_of("StoredGroup")
         return model._default_manager.using(self._database)
 
     @property
     def _messages(self) -> Rows:
-        model: type[StoredMessage] = apps.get_model("recovery_app", "StoredMessage")
+        model: type[StoredMessage] = model_of("StoredMessage")
         return model._default_manager.using(self._database)
 
     @property

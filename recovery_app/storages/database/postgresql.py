@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django.apps import apps
 from django.db import connections, transaction
 
 from recovery_app.storages.database.listening import CHANNEL, QUIET_SECONDS
+from recovery_app.storages.database.tables import model_of
 
 PREPARE_AFTER = 5
 """How often a connection publishes before the statement is prepared on it."""
@@ -115,8 +115,5 @@ def _prepared_cursor_of(driver: Any) -> Any:
 
 @lru_cache
 def _statement() -> str:
-    groups, messages = (
-        apps.get_model("recovery_app", name)._meta.db_table
-        for name in ("StoredGroup", "StoredMessage")
-    )
+    groups, messages = (model_of(name)._meta.db_table for name in ("StoredGroup", "StoredMessage"))
     return _STATEMENT.format(groups=groups, messages=messages)

@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.core.checks import CheckMessage
-from django.core.exceptions import ImproperlyConfigured
 from django.db import (
     DEFAULT_DB_ALIAS,
     DataError,
@@ -64,6 +62,7 @@ from recovery_app.storages.database.journal import DatabaseJournal
 from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
+from recovery_app.storages.database.tables import model_of
 from recovery_app.values import (
     Incident,
     IncidentPage,
@@ -290,14 +289,7 @@ class DatabaseStorage(DatabaseGroups, Storage):
 
     @property
     def _model(self) -> type[StoredSnapshot]:
-        # Settings may name this class before the models are loaded.
-        try:
-            model: type[StoredSnapshot] = apps.get_model("recovery_app", "StoredSnapshot")
-        except LookupError as error:
-            raise ImproperlyConfigured(
-                f"{type(self).__name__} has no table: add 'recovery_app' to INSTALLED_APPS and run "
-                "manage.py migrate."
-            ) from error
+        model: type[StoredSnapshot] = model_of("StoredSnapshot")
         return model
 
     @property
