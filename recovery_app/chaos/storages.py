@@ -30,7 +30,7 @@ def stopping(server: Process) -> FaultAction:
 
 
 def failing_over(command: Sequence[str]) -> FaultAction:
-    """Return a fault that runs a command, which must exit with 0 when the failover is over."""
+    """Return a fault that runs a command, which must exit with 0 once the failover has begun."""
     lock = asyncio.Lock()
 
     async def fail_over(_: Fault) -> None:
