@@ -74,6 +74,16 @@ class Site:
         """Cut all pages off."""
         await all_of(self.pages, "cut")
 
+    async def gone(self) -> None:
+        """Wait until the servers know of no connection and of no topic; no sample is recorded."""
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        while True:
+            self.figures = await asyncio.to_thread(Recorder().scrape, self.servers)
+            if self.figure("topics_open") == self.figure("connections_open") == 0:
+                return
+            assert asyncio.get_running_loop().time() < deadline, self.figures
+            await asyncio.sleep(0.05)
+
     async def scrape(self) -> None:
         """Have the servers scraped."""
         self.figures = await asyncio.to_thread(self.recorder.scrape, self.servers)
