@@ -8,7 +8,8 @@ Each module has the tests of one part of the contract:
 - `races`: fenced steps at the same time, where ``supports_atomic_fence`` is true;
 - `listing`: lists, counts, browsing and clean-up, where they are supported;
 - `groups`: the logs of durable groups, where ``supports_groups`` is true;
-- `journal`: the journal of what was lost, where ``supports_journal`` is true.
+- `journal`: the journal of what was lost, where ``supports_journal`` is true;
+- `reports`: the reports of processes on their pages, where ``supports_reports`` is true.
 """
 
 from __future__ import annotations
@@ -20,10 +21,18 @@ from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
 from recovery_app.testing.contract.plain import PlainTests
 from recovery_app.testing.contract.races import RaceTests
+from recovery_app.testing.contract.reports import ReportTests
 
 
 class StorageContract(
-    PlainTests, DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests, GroupTests
+    PlainTests,
+    DecisionTests,
+    FencedTests,
+    RaceTests,
+    ListingTests,
+    JournalTests,
+    ReportTests,
+    GroupTests,
 ):
     """The contract test suite; subclass it in a pytest module to run it on a storage.
 
