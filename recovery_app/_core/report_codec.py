@@ -39,7 +39,15 @@ def decode_report(data: bytes) -> ProcessReport | None:
 def _pages_of(columns: list[list[Any]]) -> tuple[LivePage, ...]:
     known = columns[: len(_PAGE_FIELDS)]
     return tuple(
-        LivePage(**dict(zip(_PAGE_FIELDS, row, strict=True))) for row in zip(*known, strict=True)
+        LivePage(
+            socket_hash=socket_hash,
+            person=person,
+            user=user,
+            view=view,
+            topic=topic,
+            since_us=since_us,
+        )
+        for socket_hash, person, user, view, topic, since_us in zip(*known, strict=True)
     )
 
 

@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
@@ -78,10 +77,11 @@ class Reporter:
         self._writing = threading.Lock()
         self._uid = secrets.token_hex(8)
         self._started_us = to_us(self._clock())
-        self._pages: dict[OpenPage, int] = {}
+        self._pages: dict[OpenPage, float] = {}
         self._connections = 0
-        self._joins: dict[int, Counter[str]] = {}
+        self._joins: dict[int, dict[str, int]] = {}
         self._is_used = False
+        self._may_start = True
         self._is_stored = False
         self._is_failing = False
         self._thread: _Thread | None = None
@@ -92,8 +92,9 @@ class Reporter:
         """Note that a topic is joined."""
         if self.is_on:
             with self._lock:
-                self._pages[page] = to_us(self._clock())
-                self._start()
+                self._pages[page] = self._clock()
+                if self._may_start:
+                    self._start()
 
     def closed(self, page: OpenPage) -> None:
         """Note that such a topic has ended."""
@@ -106,7 +107,8 @@ class Reporter:
         if self.is_on:
             with self._lock:
                 self._connections += change
-                self._start()
+                if self._may_start:
+                    self._start()
 
     def joined(self, outcome: str) -> None:
         """Note what came of a join."""
@@ -116,8 +118,9 @@ class Reporter:
                 counts = self._joins.get(minute)
                 if counts is None:
                     counts = self._add_minute(minute)
-                counts[outcome] += 1
-                self._start()
+                counts[outcome] = counts.get(outcome, 0) + 1
+                if self._may_start:
+                    self._start()
 
     # For whoever reads.
 
@@ -156,7 +159,8 @@ class Reporter:
 
     def _start(self) -> None:
         self._is_used = True
-        if self._thread is not None or not self._storage.is_shared:
+        if not self._storage.is_shared:
+            self._may_start = False
             return
         thread = _Thread(self._run)
         try:
@@ -164,7 +168,7 @@ class Reporter:
         except RuntimeError:
             # The process ends, or has too many threads: the next page tries again.
             return
-        self._thread = thread
+        self._thread, self._may_start = thread, False
 
     def _run(self, thread: _Thread) -> None:
         seconds = FIRST_SECONDS
@@ -173,7 +177,8 @@ class Reporter:
             seconds = INTERVAL_SECONDS
         with self._lock:
             # From here on another thread is started.
-            self._thread = None if self._thread is thread else self._thread
+            if self._thread is thread:
+                self._thread, self._may_start = None, True
         if self._is_stored:
             self._write_here(has_ended=True)
 
@@ -216,11 +221,10 @@ class Reporter:
             joins={minute: counts for minute, counts in joins.items() if minute >= oldest},
         )
 
-    def _add_minute(self, minute: int) -> Counter[str]:
+    def _add_minute(self, minute: int) -> dict[str, int]:
         for old in [each for each in self._joins if each <= minute - MINUTES]:
             del self._joins[old]
-        counts = self._joins[minute] = Counter()
-        return counts
+        return self._joins.setdefault(minute, {})
 
 
 class _Thread(threading.Thread):
@@ -235,8 +239,8 @@ def _first_minute(now: float) -> int:
     return int(now // 60) - MINUTES + 1
 
 
-def _describe(opened: tuple[OpenPage, int]) -> LivePage:
-    page, since_us = opened
+def _describe(opened: tuple[OpenPage, float]) -> LivePage:
+    page, since = opened
     view, topic = page.names
     return LivePage(
         socket_hash=page.socket_hash or "",
@@ -244,7 +248,7 @@ def _describe(opened: tuple[OpenPage, int]) -> LivePage:
         user=_shortened(page.log_name),
         view=_shortened(view),
         topic=_shortened(topic),
-        since_us=since_us,
+        since_us=to_us(since),
     )
 
 
