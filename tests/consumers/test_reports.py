@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter as Counts
 from typing import Any
 
-import pytest
+from django.contrib.auth.models import User
 
 from recovery_app import RecoveryManager
 from recovery_app._core.tokens import key_of
@@ -14,7 +14,6 @@ from recovery_app.values import ProcessReport
 from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.pages import eventually
-from tests.consumers.test_bindings import make_user
 from tests.consumers.wire import TOPIC, connected, recovery_of
 
 
@@ -95,9 +94,8 @@ async def test_joins_that_went_badly_are_counted_too(manager: RecoveryManager) -
     assert joins_of(manager) == {"rejected": 1, "refused": 2, "join_crashed": 1}
 
 
-@pytest.mark.django_db
 async def test_a_users_key_is_reported_only_where_it_is_logged(manager: RecoveryManager) -> None:
-    user = await make_user("ada")
+    user = User(pk=7, username="ada")
     (digest,) = manager.digests_of_user(user)
     for app, key in ((Counter, ""), (Naming, str(user.pk))):
         async with connected(app, manager, user=user) as client:

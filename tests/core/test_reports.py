@@ -333,6 +333,7 @@ def test_during_a_move_the_reports_of_both_storages_are_read(clock: FakeClock) -
     assert len(new.list_reports()) == len(old.list_reports()) == 1
     lonely = MigratingStorage(new, OwnStorage(clock), clock=clock)
     assert len(lonely.list_reports()) == len(asyncio.run(lonely.alist_reports())) == 1
+    lonely.close()
     assert not MigratingStorage(OwnStorage(clock), old, clock=clock).supports_reports
 
 
