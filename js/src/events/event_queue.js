@@ -151,7 +151,6 @@ export class EventQueue {
 
   /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
   startSending(sender) {
-    this.#sort();
     this.#sender = sender;
     sender.flush();
   }
@@ -207,7 +206,8 @@ export class EventQueue {
     this.#durableSeq = Math.max(this.#durableSeq, seq);
     const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
     const stored = this.events.splice(0, end < 0 ? this.events.length : end);
-    this.events.unshift(...stored.filter(({ isAnswered }) => !isAnswered));
+    const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
+    if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
   }
 
   /** @param {QueuedEvent[]} events */
@@ -239,8 +239,8 @@ export class EventQueue {
     this.#storage = storage;
     this.#maxChars = Infinity;
     this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+    this.events = [...storage.takeLeft().map((left) => this.#orphan(left)), ...this.events];
     this.#takeBack();
-    this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
   }
 
   /** Leave all events to the storage, and accept no more. */
@@ -301,8 +301,9 @@ export class EventQueue {
   /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
   #takeBack() {
     if (this.#ownership.owner === null) return;
-    this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+    this.events = [...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)), ...this.events];
     this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+    this.#sort();
   }
 
   #dropForeign() {

@@ -65,13 +65,14 @@ export class Sender {
     for (const queued of events.slice(place)) Object.assign(queued, { seq: ++seq, line, isStored: false });
   }
 
-  /** Return the events to send now. */
+  /** Return the events to send now, in order. */
   #ready() {
     const { events, nextPlace } = this.#queue;
     if (!this.#options.isNumbered) return events.slice(nextPlace);
     // a larger number could make the server drop its reply to the first event that awaits one
     const maxSeq = this.#acknowledgedSeq() + MAX_IN_FLIGHT;
-    return events.slice(nextPlace, nextPlace + this.#room()).filter(({ seq }) => Number(seq) <= maxSeq);
+    const next = events.slice(nextPlace, nextPlace + MAX_IN_FLIGHT);
+    return next.filter(({ stage, seq }) => stage === "queued" && Number(seq) <= maxSeq).slice(0, this.#room());
   }
 
   /** Stop sending and ignore later replies. */

@@ -556,13 +556,14 @@
       let seq = this.#lastSeqBefore(place);
       for (const queued of events.slice(place)) Object.assign(queued, { seq: ++seq, line, isStored: false });
     }
-    /** Return the events to send now. */
+    /** Return the events to send now, in order. */
     #ready() {
       const { events, nextPlace } = this.#queue;
       if (!this.#options.isNumbered) return events.slice(nextPlace);
       // a larger number could make the server drop its reply to the first event that awaits one
       const maxSeq = this.#acknowledgedSeq() + MAX_IN_FLIGHT;
-      return events.slice(nextPlace, nextPlace + this.#room()).filter(({ seq }) => Number(seq) <= maxSeq);
+      const next = events.slice(nextPlace, nextPlace + MAX_IN_FLIGHT);
+      return next.filter(({ stage, seq }) => stage === "queued" && Number(seq) <= maxSeq).slice(0, this.#room());
     }
     /** Stop sending and ignore later replies. */
     stop() {
@@ -1298,7 +1299,6 @@
     }
     /** Send the queued events, and those added later, until `stopSending`. @param {Sender} sender */
     startSending(sender) {
-      this.#sort();
       this.#sender = sender;
       sender.flush();
     }
@@ -1349,7 +1349,8 @@
       this.#durableSeq = Math.max(this.#durableSeq, seq);
       const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
       const stored = this.events.splice(0, end < 0 ? this.events.length : end);
-      this.events.unshift(...stored.filter(({ isAnswered }) => !isAnswered));
+      const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
+      if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
     }
     /** @param {QueuedEvent[]} events */
     remove(events) {
@@ -1377,8 +1378,8 @@
       this.#storage = storage;
       this.#maxChars = Infinity;
       this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+      this.events = [...storage.takeLeft().map((left) => this.#orphan(left)), ...this.events];
       this.#takeBack();
-      this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
     }
     /** Leave all events to the storage, and accept no more. */
     handOver() {
@@ -1431,8 +1432,9 @@
     /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
     #takeBack() {
       if (this.#ownership.owner === null) return;
-      this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+      this.events = [...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)), ...this.events];
       this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+      this.#sort();
     }
     #dropForeign() {
       if (this.#setAside.length > 0) this.#storage.forgetSettled();
