@@ -1031,35 +1031,3 @@ unnumbered("a slow reply is awaited", async (page, server) => {
   assert.deepEqual((await reply).state, ["a"]);
   assert.equal(items(server).length, 1);
 }, withFakeClock);
-
-/** Push events offline and have each answered; return the processor's milliseconds. */
-async function drain(count) {
-  const { Recovery } = new FakeBrowser().open().app;
-  const view = new Recovery("many", { maxKept: count, maxKeptChars: 1e9 });
-  const waiting = [];
-  const answer = () => {
-    const [seq, onReply] = waiting.shift();
-    onReply({ status: "ok", response: { _recovery: { seq } } });
-    if (waiting.length > 0) setImmediate(answer);
-  };
-  const send = (event, { _seq }, onReply) => {
-    if (waiting.push([_seq, onReply]) === 1) setImmediate(answer);
-    return true;
-  };
-  view.carry({ send, rejoin() {} });
-  const before = process.cpuUsage();
-  const replies = Array.from({ length: count }, (_, item) => view.push("add", { item }));
-  view.joinPayload();
-  view.joined({ _recovery: { token: "token", outcome: "new", seq: 0, owner: "ann", lines: [] } });
-  await Promise.all(replies);
-  const { user, system } = process.cpuUsage(before);
-  view.giveUp();
-  return (user + system) / 1000;
-}
-
-test("ten times as many events take about ten times as long", async () => {
-  await drain(1_000); // compiled by then
-  const few = Math.min(await drain(1_000), await drain(1_000));
-  const many = await drain(10_000);
-  assert.ok(many < 12 * few, `${few} ms, ${many} ms`);
-});
