@@ -78,8 +78,8 @@ const sizeOf = async (contents) => (await bundle(contents)).length;
 /** What was reached, gzipped, and 1 % more; docs/client-reference.md says it. */
 const MAX_GZIPPED_BYTES = {
   "django-recovery-app": 13_360,
-  "django-recovery-app/phoenix": 9_830,
-  "django-recovery-app/liveview": 10_080,
+  "django-recovery-app/phoenix": 9_950,
+  "django-recovery-app/liveview": 10_190,
 };
 
 for (const [path, maximum] of Object.entries(MAX_GZIPPED_BYTES)) {

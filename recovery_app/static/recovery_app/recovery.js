@@ -539,42 +539,53 @@
      */
     flush() {
       if (this.#isStopped) return this.#queue.saveSoon();
-      const room = this.#options.isNumbered ? this.#room() : Infinity;
-      const waiting = this.#inStage("queued");
-      let last = this.#lastAssignedSeq();
-      for (const queued of waiting) if (queued.seq === null) Object.assign(queued, { line: this.#queue.line, isStored: false });
-      for (const queued of waiting) queued.seq ??= ++last;
-      // a larger number could make the server drop its reply to the first event that awaits one
-      const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
-      const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
+      this.#assignNumbers();
+      const ready = this.#ready();
       for (const queued of ready) queued.stage = "sent";
       if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
       else this.#queue.saveSoon();
-      for (const queued of ready) this.#send(queued);
+      const unsent = ready.findIndex((queued) => !this.#send(queued));
+      if (unsent >= 0) for (const queued of ready.slice(unsent)) queued.stage = "queued";
       this.#startTimer();
+    }
+    /** Give a number to the events that have none: the last ones. */
+    #assignNumbers() {
+      const { events, line } = this.#queue;
+      let place = events.length;
+      while (events[place - 1]?.seq === null) place -= 1;
+      let seq = this.#lastSeqBefore(place);
+      for (const queued of events.slice(place)) Object.assign(queued, { seq: ++seq, line, isStored: false });
+    }
+    /** Return the events to send now, in order. */
+    #ready() {
+      const { events, nextPlace } = this.#queue;
+      if (!this.#options.isNumbered) return events.slice(nextPlace);
+      // a larger number could make the server drop its reply to the first event that awaits one
+      const maxSeq = this.#acknowledgedSeq() + MAX_IN_FLIGHT;
+      const next = events.slice(nextPlace, nextPlace + MAX_IN_FLIGHT);
+      return next.filter(({ stage, seq }) => stage === "queued" && Number(seq) <= maxSeq).slice(0, this.#room());
     }
     /** Stop sending and ignore later replies. */
     stop() {
       this.#isStopped = true;
       this.#timer.clear();
       this.#holdTimer.clear();
-      if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
+      if (!this.#options.isNumbered) this.#queue.discard(this.#queue.underWay, "unconfirmed");
     }
     /** Return how many events may be sent now. A suspect is sent alone. */
     #room() {
       if (this.#holdTimer.isSet) return 0;
-      return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
+      return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#queue.underWay.length);
     }
-    /** @param {QueuedEvent} queued */
+    /** Return whether an event is sent. @param {QueuedEvent} queued */
     #send(queued) {
       const round = this.#round;
       this.#lastSentSeq = Math.max(this.#lastSentSeq, queued.seq ?? 0);
       const numbers = this.#options.isNumbered ? { _seq: queued.seq, _ack: this.#acknowledgedSeq() } : {};
       if (this.#options.hasLines && queued.line !== null) Object.assign(numbers, { _line: queued.line });
-      const isSent = this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
+      return this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
         if (!this.#isStopped) this.#handleReply(queued, reply, round);
       });
-      if (!isSent) queued.stage = "queued";
     }
     /** @param {QueuedEvent} queued @param {Reply} reply @param {number} round in which it was sent */
     #handleReply(queued, { status, response }, round) {
@@ -625,23 +636,22 @@
       if (this.#options.isBusy?.()) return this.#startTimer();
       this.#options.probe?.();
       this.#round += 1;
-      for (const queued of this.#inStage("sent")) queued.stage = "queued";
+      const { events, underWay } = this.#queue;
       // only a reply tells what was stored since the last one, and a full queue would never send again without it
-      const last = this.#queue.events.at(-1);
-      if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
+      const last = events.at(-1);
+      if (last && events.every(({ stage }) => stage === "replied")) last.stage = "queued";
+      for (const queued of underWay) queued.stage = "queued";
       this.flush();
-    }
-    /** @param {QueuedEvent["stage"]} stage */
-    #inStage(stage) {
-      return this.#queue.events.filter((queued) => queued.stage === stage);
     }
     /** Return the highest number up to which every event has its reply. */
     #acknowledgedSeq() {
-      const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
-      return (first?.seq ?? this.#lastAssignedSeq() + 1) - 1;
+      const { events } = this.#queue;
+      const first = events.find(({ isAnswered }) => !isAnswered);
+      return (first?.seq ?? this.#lastSeqBefore(events.length) + 1) - 1;
     }
-    #lastAssignedSeq() {
-      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#lastSentSeq);
+    /** Return the last number in use. @param {number} place in the queue, of the first event without a number */
+    #lastSeqBefore(place) {
+      return Math.max(this.#lastSentSeq, this.#queue.events[place - 1]?.seq ?? 0);
     }
   };
 
@@ -1038,13 +1048,6 @@
     }
   };
 
-  // src/events/limits.js
-  /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits of a queue */
-  /** Return whether an event may be added to others. @param {QueuedEvent} added @param {QueuedEvent[]} events @param {Limits} limits */
-  function hasRoomFor(added, events, { maxKept, maxKeptChars }) {
-    return events.length < maxKept && events.reduce((sum, { chars }) => sum + chars, added.chars) <= maxKeptChars;
-  }
-
   // src/events/patience.js
   /** How long a page waits for the response to an event. */
   /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
@@ -1100,7 +1103,7 @@
   var MAX_CUTS = 3;
   /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
   var Suspects = class {
-    #getEvents;
+    #queue;
     /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
     #unanswered = [];
     /** How much it seems that one of them is why. */
@@ -1111,13 +1114,13 @@
     #largest;
     /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | undefined} */
     #tooLarge;
-    /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
-    constructor(getEvents) {
-      this.#getEvents = getEvents;
+    /** @param {{ events: QueuedEvent[], underWay: QueuedEvent[] }} queue */
+    constructor(queue) {
+      this.#queue = queue;
     }
     /** The first event without a reply, if connections were cut when it was next. */
     get first() {
-      const first = this.#getEvents().find(({ isAnswered }) => !isAnswered);
+      const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
       return first !== void 0 && first.cuts > 0 ? first : void 0;
     }
     /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
@@ -1134,10 +1137,10 @@
     /** Note which events were being sent on a connection that is lost.
      * @param {boolean} wasSending whether any could be @param {number} suspicion */
     noteUnanswered(wasSending, suspicion) {
-      const sent = this.#getEvents().filter(({ stage }) => stage === "sent");
-      this.#largest = [...sent].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
+      const { underWay } = this.#queue;
+      this.#largest = [...underWay].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
       if (!wasSending) return;
-      this.#unanswered = sent;
+      this.#unanswered = underWay;
       this.suspicion = suspicion;
     }
     get largestBytes() {
@@ -1152,12 +1155,12 @@
     takeTooLarge(seq) {
       const tooLarge = this.#tooLarge;
       this.#tooLarge = void 0;
-      return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : void 0;
+      return tooLarge && !tooLarge.isUpTo(seq) && this.#queue.events.includes(tooLarge) ? tooLarge : void 0;
     }
     /** Return the next event if it has been next, and sent, when too many connections were cut.
      * @param {number} seq of the last event in the state */
     takeUndeliverable(seq) {
-      const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
+      const next = this.#queue.events.find((queued) => !queued.isUpTo(seq));
       if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return void 0;
       if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return void 0;
       next.cuts += this.suspicion;
@@ -1169,6 +1172,7 @@
   /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
   var MAX_SAVED_AT_ONCE = 64;
   var SAVE_AFTER_MS = 250;
+  /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
   /** The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
    *
    * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
@@ -1183,9 +1187,11 @@
     #sender = null;
     /** By whom this page's numbers are assigned in the current state. */
     line = randomWord();
-    suspects = new Suspects(() => this.events);
+    suspects = new Suspects(this);
     #saveTimer = new Timer();
     #durableSeq = 0;
+    /** The length of all payloads or more, so that it need not be counted at each push. */
+    #maxChars = Infinity;
     #hasJoined = false;
     #isClosed = false;
     #storage;
@@ -1206,7 +1212,16 @@
     }
     /** The size of the largest event that awaits its reply; 0 if none does. */
     get sentBytes() {
-      return Math.max(0, ...this.events.filter(({ stage }) => stage === "sent").map(({ sizeBytes }) => sizeBytes));
+      return Math.max(0, ...this.underWay.map(({ sizeBytes }) => sizeBytes));
+    }
+    /** The events that await a reply. None of them is behind one that is still to be sent. */
+    get underWay() {
+      return this.events.slice(0, this.nextPlace).filter(({ stage }) => stage === "sent");
+    }
+    /** The place of the first event that is still to be sent. */
+    get nextPlace() {
+      const place = this.events.findIndex(({ stage }) => stage === "queued");
+      return place < 0 ? this.events.length : place;
     }
     /** Whether events are sent now. */
     get isSending() {
@@ -1231,7 +1246,7 @@
         stopClock = onImpatience(options, () => this.#stopWaiting(queued));
         if (options.signal?.aborted) queued.markLost("withdrawn");
         else if (this.#isClosed) this.discard([queued], "left");
-        else if (!hasRoomFor(queued, [...this.#setAside, ...this.events], this.#limits)) this.discard([queued], "full");
+        else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
         else {
           this.events.push(queued);
           if (this.#sender) this.#sender.flush();
@@ -1305,10 +1320,15 @@
         const queued = this.#orphan(each);
         (this.#ownership.isOwn(queued) ? this.events : this.#setAside).push(queued);
       }
-      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+      this.#sort();
       for (const queued of this.events) queued.stage = "queued";
+      this.#maxChars = Infinity;
       this.save();
       return true;
+    }
+    /** Put the events in the order of their numbers, and those without one behind them. */
+    #sort() {
+      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
     }
     /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
     stopSending(suspicion = 0) {
@@ -1327,11 +1347,15 @@
     /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
     releaseUpTo(seq) {
       this.#durableSeq = Math.max(this.#durableSeq, seq);
-      this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
+      const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
+      const stored = this.events.splice(0, end < 0 ? this.events.length : end);
+      const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
+      if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
     }
     /** @param {QueuedEvent[]} events */
     remove(events) {
-      this.events = this.events.filter((queued) => !events.includes(queued));
+      const removed = new Set(events);
+      this.events = this.events.filter((queued) => !removed.has(queued));
     }
     /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
     discard(events, reason) {
@@ -1352,9 +1376,10 @@
     /** Use the storage of a view that has its name now. @param {EventStorage} storage */
     use(storage) {
       this.#storage = storage;
+      this.#maxChars = Infinity;
       this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+      this.events = [...storage.takeLeft().map((left) => this.#orphan(left)), ...this.events];
       this.#takeBack();
-      this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
     }
     /** Leave all events to the storage, and accept no more. */
     handOver() {
@@ -1389,6 +1414,13 @@
     saveRest() {
       if (this.#saveTimer.isSet) this.save();
     }
+    /** Return whether an event may be added, and count it if so. @param {QueuedEvent} added */
+    #hasRoomFor({ chars }) {
+      const { maxKept, maxKeptChars } = this.#limits;
+      this.#maxChars += chars;
+      if (this.#maxChars > maxKeptChars) this.#maxChars = [...this.#setAside, ...this.events].reduce((sum, each) => sum + each.chars, chars);
+      return this.#setAside.length + this.events.length < maxKept && this.#maxChars <= maxKeptChars;
+    }
     /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
      * @param {QueuedEvent} queued */
     #stopWaiting(queued) {
@@ -1400,8 +1432,9 @@
     /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
     #takeBack() {
       if (this.#ownership.owner === null) return;
-      this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+      this.events = [...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)), ...this.events];
       this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+      this.#sort();
     }
     #dropForeign() {
       if (this.#setAside.length > 0) this.#storage.forgetSettled();
