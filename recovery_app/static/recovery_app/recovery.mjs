@@ -2052,6 +2052,8 @@ var LiveViewRecovery = class {
   #options;
   /** @type {Map<string, Recovery>} */
   #views = /* @__PURE__ */ new Map();
+  /** The channel of each view: what an earlier one still hears is of no matter. @type {Map<Recovery, object>} */
+  #channels = /* @__PURE__ */ new Map();
   /** @param {{ storage?: StorageKind, owner?: string }} [options] */
   constructor(options = {}) {
     this.#options = checkOptions("LiveViewRecovery", options);
@@ -2084,16 +2086,35 @@ var LiveViewRecovery = class {
     SharedSocket.of(socket);
     const make = socket.channel.bind(socket);
     socket.channel = (topic, params) => {
-      const channel = make(topic, params);
+      const view = topic.startsWith("lv:") ? this.view(topic.slice("lv:".length)) : null;
+      let isNew = true;
+      const channel = make(topic, view ? () => this.#begin(view, params(), isNew) : params);
       const markJoined = keepCounting(channel.rejoinTimer);
+      if (view) this.#channels.set(view, channel);
       channel.onMessage = (event, payload) => {
-        if (event === "phx_reply" && payload?.status === "ok") markJoined();
-        if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
+        if (event === "phx_reply" && payload?.status === "ok") {
+          markJoined();
+          isNew = false;
+        }
+        const handle = () => view && this.#channels.get(view) === channel && this.#handleMessage(view, event, payload);
+        // the main view is closed just before that of the next page
+        if (event === "phx_close") queueMicrotask(handle);
+        else handle();
         return payload;
       };
       return channel;
     };
     return liveSocket;
+  }
+  /** Return the payload of a join. A live navigation puts another page into the main view's element, and that page has a
+   * state of its own. @param {Recovery} view @param {any} payload @param {boolean} isNew whether it has never joined */
+  #begin(view, payload, isNew) {
+    if (isNew && payload.redirect) {
+      view.forget();
+      delete payload.params._recovery;
+      view.joinPayload();
+    }
+    return payload;
   }
   /** @param {Recovery} view @param {string} event @param {any} payload */
   #handleMessage(view, event, payload) {
