@@ -18,12 +18,29 @@ SILENT = "silent"
 """The client left, or never asked for a topic."""
 
 
+class PendingJoin:
+    """A handshake or a join that waits for its answer: announced as begun, and once as answered."""
+
+    __slots__ = ("is_over",)
+
+    def __init__(self) -> None:
+        self.is_over = False
+        observers.join_begun()
+
+    def end(self) -> None:
+        """Note that it has been answered, or won't be."""
+        if not self.is_over:
+            self.is_over = True
+            observers.join_answered()
+
+
 class ConnectionRecord:
     """Announces that a connection is open, that it has ended, and that it never joined."""
 
-    __slots__ = ("_reporter", "cause", "has_joined", "is_accepted")
+    __slots__ = ("_handshake", "_reporter", "cause", "has_joined", "is_accepted")
 
     def __init__(self, reporter: Reporter) -> None:
+        self._handshake = PendingJoin()
         self._reporter = reporter
         self.is_accepted = False
         self.has_joined = False
@@ -60,6 +77,7 @@ class ConnectionRecord:
 
     def end(self) -> None:
         """Announce the end of the connection."""
+        self._handshake.end()
         if self.is_accepted:
             observers.connection_closed()
             self._reporter.connected(-1)
@@ -67,6 +85,7 @@ class ConnectionRecord:
             observers.connection_unjoined(self.cause)
 
     def _note_answer(self, kind: str) -> None:
+        self._handshake.end()
         if kind == "websocket.accept":
             self.is_accepted = True
             observers.connection_opened()
