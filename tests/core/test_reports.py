@@ -7,6 +7,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -412,6 +413,13 @@ def test_a_report_is_read_as_it_was_and_one_of_a_newer_version_too() -> None:
     assert "newer" in newer
     assert '"x"' in newer
     assert decode_report(zlib.compress(newer.encode())) == report
+
+
+def test_of_each_process_the_last_report_counts() -> None:
+    report = full_report()
+    later, other = replace(report, at_us=3), replace(report, uid="1" * 16, at_us=9)
+    for order in ([report, later, other], [other, later, report]):
+        assert latest_reports(map(encode_report, order)) == [other, later]
 
 
 @pytest.mark.parametrize("data", [b"", b"rubbish", b"[]", b"{}", b'{"pages":7}', b"\xff"])
