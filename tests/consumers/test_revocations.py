@@ -328,6 +328,38 @@ async def test_a_logout_on_the_page_does_not_outrun_a_revocation(
         assert (await client.hear())["event"] == "phx_close"
 
 
+@pytest.mark.parametrize("skew", [-180, 180])
+async def test_a_revokers_clock_is_off_by_no_more_than_it_is(
+    make_manager: Callable[..., RecoveryManager], clock: FakeClock, skew: int
+) -> None:
+    """As ``docs/revoking.md`` has it: a slow clock spares the newest tokens, a fast one none."""
+    storage = FlakyStorage()
+    storage.clock = clock
+    node = make_manager(storage=storage, clock=clock)
+    revoker = make_manager(storage=storage, clock=lambda: clock() + skew)
+
+    async def left_page(seconds: int) -> str:
+        async with page(node, ADA) as client:
+            token = recovery_of(await client.join())["token"]
+        clock.advance(seconds=seconds)
+        return cast("str", token)
+
+    old, new = await left_page(100), await left_page(1)
+    if skew < 0:
+        revoker.revoke_user(ADA)
+        assert await outcome(node, ADA, new) == "recovered"
+        clock.advance(seconds=-skew)
+        revoker.revoke_user(ADA)
+        later = await left_page(1)
+    else:
+        revoker.revoke_user(ADA)
+        assert await outcome(node, ADA, await left_page(1)) == "rejected"
+        clock.advance(seconds=skew)
+        later = await left_page(1)
+    assert await outcome(node, ADA, later) == "recovered"
+    assert [await outcome(node, ADA, each) for each in (old, new)] == ["rejected"] * 2
+
+
 @pytest.mark.parametrize("pk", [1, "1", "01", " 1 ", User(pk="01")])
 async def test_a_primary_key_may_be_written_in_any_way(
     manager: RecoveryManager, clock: FakeClock, pk: Any
