@@ -5,8 +5,8 @@
  */
 export const MANGLED_NAMES = [
   // events/event_queue.js
-  "discard", "discardAll", "dropUnowned", "handOver", "handleJoin", "readAgain", "releaseUpTo", "requeueAfter", "saveRest",
-  "saveSoon", "setOwner", "startSending", "stopSending", "suspects", "isSending",
+  "discard", "discardAll", "dropUnowned", "handOver", "handleJoin", "nextPlace", "readAgain", "releaseUpTo", "requeueAfter", "saveRest",
+  "saveSoon", "setOwner", "startSending", "stopSending", "suspects", "isSending", "underWay",
   // events/event_storage.js
   "forgetSettled", "loadSettled", "takeLeft",
   // events/ownership.js

@@ -38,6 +38,7 @@ REASONS = (
     exceptions.MalformedToken.reason,
     exceptions.InvalidSignature.reason,
     exceptions.TokenSuperseded.reason,
+    exceptions.TokenError.reason,
     exceptions.SnapshotNotFound.reason,
     exceptions.SnapshotCorrupt.reason,
     exceptions.VersionMismatch.reason,

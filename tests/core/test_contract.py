@@ -10,6 +10,7 @@ from recovery_app.storages.redis import messages as redis_messages
 from recovery_app.testing import StorageContract
 from recovery_app.testing.contract.decisions import DecisionTests
 from recovery_app.testing.contract.fenced import FencedTests
+from recovery_app.testing.contract.group_listing import GroupListingTests
 from recovery_app.testing.contract.groups import GroupTests
 from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
@@ -34,7 +35,7 @@ class TestSteps(DecisionTests, FencedTests, RaceTests, ListingTests, JournalTest
         return any_storage
 
 
-class TestGroups(GroupTests):
+class TestGroups(GroupTests, GroupListingTests):
     """Durable groups: those of every storage that has them."""
 
     @pytest.fixture

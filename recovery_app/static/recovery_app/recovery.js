@@ -539,42 +539,53 @@
      */
     flush() {
       if (this.#isStopped) return this.#queue.saveSoon();
-      const room = this.#options.isNumbered ? this.#room() : Infinity;
-      const waiting = this.#inStage("queued");
-      let last = this.#lastAssignedSeq();
-      for (const queued of waiting) if (queued.seq === null) Object.assign(queued, { line: this.#queue.line, isStored: false });
-      for (const queued of waiting) queued.seq ??= ++last;
-      // a larger number could make the server drop its reply to the first event that awaits one
-      const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
-      const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
+      this.#assignNumbers();
+      const ready = this.#ready();
       for (const queued of ready) queued.stage = "sent";
       if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
       else this.#queue.saveSoon();
-      for (const queued of ready) this.#send(queued);
+      const unsent = ready.findIndex((queued) => !this.#send(queued));
+      if (unsent >= 0) for (const queued of ready.slice(unsent)) queued.stage = "queued";
       this.#startTimer();
+    }
+    /** Give a number to the events that have none: the last ones. */
+    #assignNumbers() {
+      const { events, line } = this.#queue;
+      let place2 = events.length;
+      while (events[place2 - 1]?.seq === null) place2 -= 1;
+      let seq = this.#lastSeqBefore(place2);
+      for (const queued of events.slice(place2)) Object.assign(queued, { seq: ++seq, line, isStored: false });
+    }
+    /** Return the events to send now, in order. */
+    #ready() {
+      const { events, nextPlace } = this.#queue;
+      if (!this.#options.isNumbered) return events.slice(nextPlace);
+      // a larger number could make the server drop its reply to the first event that awaits one
+      const maxSeq = this.#acknowledgedSeq() + MAX_IN_FLIGHT;
+      const next = events.slice(nextPlace, nextPlace + MAX_IN_FLIGHT);
+      return next.filter(({ stage, seq }) => stage === "queued" && Number(seq) <= maxSeq).slice(0, this.#room());
     }
     /** Stop sending and ignore later replies. */
     stop() {
       this.#isStopped = true;
       this.#timer.clear();
       this.#holdTimer.clear();
-      if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
+      if (!this.#options.isNumbered) this.#queue.discard(this.#queue.underWay, "unconfirmed");
     }
     /** Return how many events may be sent now. A suspect is sent alone. */
     #room() {
       if (this.#holdTimer.isSet) return 0;
-      return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
+      return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#queue.underWay.length);
     }
-    /** @param {QueuedEvent} queued */
+    /** Return whether an event is sent. @param {QueuedEvent} queued */
     #send(queued) {
       const round = this.#round;
       this.#lastSentSeq = Math.max(this.#lastSentSeq, queued.seq ?? 0);
       const numbers = this.#options.isNumbered ? { _seq: queued.seq, _ack: this.#acknowledgedSeq() } : {};
       if (this.#options.hasLines && queued.line !== null) Object.assign(numbers, { _line: queued.line });
-      const isSent = this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
+      return this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
         if (!this.#isStopped) this.#handleReply(queued, reply, round);
       });
-      if (!isSent) queued.stage = "queued";
     }
     /** @param {QueuedEvent} queued @param {Reply} reply @param {number} round in which it was sent */
     #handleReply(queued, { status, response }, round) {
@@ -625,23 +636,22 @@
       if (this.#options.isBusy?.()) return this.#startTimer();
       this.#options.probe?.();
       this.#round += 1;
-      for (const queued of this.#inStage("sent")) queued.stage = "queued";
+      const { events, underWay } = this.#queue;
       // only a reply tells what was stored since the last one, and a full queue would never send again without it
-      const last = this.#queue.events.at(-1);
-      if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
+      const last = events.at(-1);
+      if (last && events.every(({ stage }) => stage === "replied")) last.stage = "queued";
+      for (const queued of underWay) queued.stage = "queued";
       this.flush();
-    }
-    /** @param {QueuedEvent["stage"]} stage */
-    #inStage(stage) {
-      return this.#queue.events.filter((queued) => queued.stage === stage);
     }
     /** Return the highest number up to which every event has its reply. */
     #acknowledgedSeq() {
-      const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
-      return (first?.seq ?? this.#lastAssignedSeq() + 1) - 1;
+      const { events } = this.#queue;
+      const first = events.find(({ isAnswered }) => !isAnswered);
+      return (first?.seq ?? this.#lastSeqBefore(events.length) + 1) - 1;
     }
-    #lastAssignedSeq() {
-      return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#lastSentSeq);
+    /** Return the last number in use. @param {number} place in the queue, of the first event without a number */
+    #lastSeqBefore(place2) {
+      return Math.max(this.#lastSentSeq, this.#queue.events[place2 - 1]?.seq ?? 0);
     }
   };
 
@@ -740,16 +750,58 @@
     }
   };
 
-  // src/tokens/storage_keys.js
-  /** Names in the browser's storages. */
-  /** Return the key of the number of the newest push that a view has. @param {string} viewId */
-  function receivedKeyOf(viewId) {
-    return `${keyOf(viewId)}:events:received`;
+  // src/tokens/place_in_tab.js
+  /** Where a page is among the frames of its tab, which share the tab's storage. */
+  /** The place of this page, which it keeps as long as it is shown. @type {string | undefined} */
+  var place;
+  /** Return the place of this page in its tab: "" for the tab's own page. It is the same after a reload, in whatever order
+   * the frames are loaded. */
+  function placeInTab() {
+    place ??= placeOf(globalThis);
+    return place;
   }
-  /** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
-   * @param {string} viewId */
-  function keyOf(viewId) {
-    return `lv_recovery_${viewId.replaceAll(":events", "%3Aevents")}`;
+  /** Return whether the page around this one, or one around that, is of the same origin. */
+  function isInOwnPage() {
+    for (let frame = (
+      /** @type {any} */
+      globalThis
+    ); frame !== frame.parent; frame = frame.parent) {
+      if (tryOrNull(() => frame.parent.document)) return true;
+    }
+    return false;
+  }
+  /** @param {any} frame a window, perhaps of another origin @returns {string} */
+  function placeOf(frame) {
+    const { parent } = frame;
+    if (!parent || parent === frame) return "";
+    const place2 = tryOrNull(() => placeOfElement(frame.frameElement)) ?? placeAmong(parent, frame);
+    return `${placeOf(parent)}/${place2}`;
+  }
+  /** Return the place of an element in its document: by its name or id, or else among those that have neither.
+   * @param {Element} element @returns {string} */
+  function placeOfElement(element) {
+    const { localName } = element;
+    const name = nameOf(element);
+    const root = (
+      /** @type {ShadowRoot} */
+      element.getRootNode()
+    );
+    const alike = Array.from(root.querySelectorAll(localName)).filter((other) => nameOf(other) === name);
+    const place2 = [localName, encodeURIComponent(name), alike.indexOf(element)].join();
+    return root.host ? `${placeOfElement(root.host)}>${place2}` : place2;
+  }
+  /** @param {Element} element */
+  function nameOf(element) {
+    return element.getAttribute("name") || element.id;
+  }
+  /** Return the place of a frame in a page of another origin, which hides its elements: by the frame's name, if that can be
+   * read, or else by its number. @param {any} parent @param {any} frame @returns {string} */
+  function placeAmong(parent, frame) {
+    const name = tryOrNull(() => encodeURIComponent(frame.name)) ?? "";
+    const frames = Array.from({ length: parent.length }, (_, number) => parent[number]);
+    const before = frames.slice(0, frames.indexOf(frame));
+    const alike = name ? before.filter((other) => tryOrNull(() => encodeURIComponent(other.name)) === name) : before;
+    return [name, alike.length].join();
   }
 
   // src/tokens/stored_value.js
@@ -783,6 +835,39 @@
       return this.kind === "none" ? null : globalThis[this.kind];
     }
   };
+
+  // src/tokens/storage_keys.js
+  /** Names in the browser's storages. */
+  /** What the names of all that belongs to a view end with: its token, its events, and what is known of them. */
+  var ENDINGS = ["", ":events", ":events:settled", ":events:received"];
+  /** Return the key of the number of the newest push that a view has. @param {string} viewId */
+  function receivedKeyOf(viewId) {
+    return `${keyOf(viewId)}:events:received`;
+  }
+  /** Return the key of a view's token. That of its events ends with ":events". Frames share the storage of their tab, so
+   * each has keys of its own. @param {string} viewId */
+  function keyOf(viewId) {
+    const place2 = placeInTab();
+    return place2 === "" ? pageKeyOf(viewId) : `${pageKeyOf(viewId)}:events:frame${place2}`;
+  }
+  /** Return the key of a view's token on the tab's own page, in which no view's name must bring about ":events".
+   * @param {string} viewId */
+  function pageKeyOf(viewId) {
+    // what looks like a ":events" that was replaced is replaced as well, so that no two names become one
+    return `lv_recovery_${viewId.replace(/%(?=(25)*3Aevents)/g, "%25").replaceAll(":events", "%3Aevents")}`;
+  }
+  /**
+   * Take over, once, what an earlier version has stored for a view in a frame: under the key of the tab's own page. If there
+   * is a page of the same origin around the frame, that is the page's, and stays.
+   * @param {string} viewId @param {StorageKind} kind
+   */
+  function moveToFrame(viewId, kind) {
+    if (placeInTab() === "" || isInOwnPage()) return;
+    const values = (key) => ENDINGS.map((ending) => new StoredValue(kind, key + ending));
+    const moved = values(keyOf(viewId));
+    if (moved.some((value) => value.read())) return;
+    values(pageKeyOf(viewId)).forEach((value, place2) => moved[place2].write(value.read()) && value.write(null));
+  }
 
   // src/events/queued_event.js
   /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
@@ -1038,13 +1123,6 @@
     }
   };
 
-  // src/events/limits.js
-  /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits of a queue */
-  /** Return whether an event may be added to others. @param {QueuedEvent} added @param {QueuedEvent[]} events @param {Limits} limits */
-  function hasRoomFor(added, events, { maxKept, maxKeptChars }) {
-    return events.length < maxKept && events.reduce((sum, { chars }) => sum + chars, added.chars) <= maxKeptChars;
-  }
-
   // src/events/patience.js
   /** How long a page waits for the response to an event. */
   /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
@@ -1100,7 +1178,7 @@
   var MAX_CUTS = 3;
   /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
   var Suspects = class {
-    #getEvents;
+    #queue;
     /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
     #unanswered = [];
     /** How much it seems that one of them is why. */
@@ -1111,13 +1189,13 @@
     #largest;
     /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | undefined} */
     #tooLarge;
-    /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
-    constructor(getEvents) {
-      this.#getEvents = getEvents;
+    /** @param {{ events: QueuedEvent[], underWay: QueuedEvent[] }} queue */
+    constructor(queue) {
+      this.#queue = queue;
     }
     /** The first event without a reply, if connections were cut when it was next. */
     get first() {
-      const first = this.#getEvents().find(({ isAnswered }) => !isAnswered);
+      const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
       return first !== void 0 && first.cuts > 0 ? first : void 0;
     }
     /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
@@ -1134,10 +1212,10 @@
     /** Note which events were being sent on a connection that is lost.
      * @param {boolean} wasSending whether any could be @param {number} suspicion */
     noteUnanswered(wasSending, suspicion) {
-      const sent = this.#getEvents().filter(({ stage }) => stage === "sent");
-      this.#largest = [...sent].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
+      const { underWay } = this.#queue;
+      this.#largest = [...underWay].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
       if (!wasSending) return;
-      this.#unanswered = sent;
+      this.#unanswered = underWay;
       this.suspicion = suspicion;
     }
     get largestBytes() {
@@ -1152,12 +1230,12 @@
     takeTooLarge(seq) {
       const tooLarge = this.#tooLarge;
       this.#tooLarge = void 0;
-      return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : void 0;
+      return tooLarge && !tooLarge.isUpTo(seq) && this.#queue.events.includes(tooLarge) ? tooLarge : void 0;
     }
     /** Return the next event if it has been next, and sent, when too many connections were cut.
      * @param {number} seq of the last event in the state */
     takeUndeliverable(seq) {
-      const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
+      const next = this.#queue.events.find((queued) => !queued.isUpTo(seq));
       if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return void 0;
       if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return void 0;
       next.cuts += this.suspicion;
@@ -1169,6 +1247,7 @@
   /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
   var MAX_SAVED_AT_ONCE = 64;
   var SAVE_AFTER_MS = 250;
+  /** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
   /** The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
    *
    * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
@@ -1183,9 +1262,11 @@
     #sender = null;
     /** By whom this page's numbers are assigned in the current state. */
     line = randomWord();
-    suspects = new Suspects(() => this.events);
+    suspects = new Suspects(this);
     #saveTimer = new Timer();
     #durableSeq = 0;
+    /** The length of all payloads or more, so that it need not be counted at each push. */
+    #maxChars = Infinity;
     #hasJoined = false;
     #isClosed = false;
     #storage;
@@ -1206,7 +1287,16 @@
     }
     /** The size of the largest event that awaits its reply; 0 if none does. */
     get sentBytes() {
-      return Math.max(0, ...this.events.filter(({ stage }) => stage === "sent").map(({ sizeBytes }) => sizeBytes));
+      return Math.max(0, ...this.underWay.map(({ sizeBytes }) => sizeBytes));
+    }
+    /** The events that await a reply. None of them is behind one that is still to be sent. */
+    get underWay() {
+      return this.events.slice(0, this.nextPlace).filter(({ stage }) => stage === "sent");
+    }
+    /** The place of the first event that is still to be sent. */
+    get nextPlace() {
+      const place2 = this.events.findIndex(({ stage }) => stage === "queued");
+      return place2 < 0 ? this.events.length : place2;
     }
     /** Whether events are sent now. */
     get isSending() {
@@ -1231,7 +1321,7 @@
         stopClock = onImpatience(options, () => this.#stopWaiting(queued));
         if (options.signal?.aborted) queued.markLost("withdrawn");
         else if (this.#isClosed) this.discard([queued], "left");
-        else if (!hasRoomFor(queued, [...this.#setAside, ...this.events], this.#limits)) this.discard([queued], "full");
+        else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
         else {
           this.events.push(queued);
           if (this.#sender) this.#sender.flush();
@@ -1305,10 +1395,15 @@
         const queued = this.#orphan(each);
         (this.#ownership.isOwn(queued) ? this.events : this.#setAside).push(queued);
       }
-      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+      this.#sort();
       for (const queued of this.events) queued.stage = "queued";
+      this.#maxChars = Infinity;
       this.save();
       return true;
+    }
+    /** Put the events in the order of their numbers, and those without one behind them. */
+    #sort() {
+      this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
     }
     /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
     stopSending(suspicion = 0) {
@@ -1327,11 +1422,15 @@
     /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
     releaseUpTo(seq) {
       this.#durableSeq = Math.max(this.#durableSeq, seq);
-      this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
+      const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
+      const stored = this.events.splice(0, end < 0 ? this.events.length : end);
+      const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
+      if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
     }
     /** @param {QueuedEvent[]} events */
     remove(events) {
-      this.events = this.events.filter((queued) => !events.includes(queued));
+      const removed = new Set(events);
+      this.events = this.events.filter((queued) => !removed.has(queued));
     }
     /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
     discard(events, reason) {
@@ -1352,9 +1451,10 @@
     /** Use the storage of a view that has its name now. @param {EventStorage} storage */
     use(storage) {
       this.#storage = storage;
+      this.#maxChars = Infinity;
       this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+      this.events = [...storage.takeLeft().map((left) => this.#orphan(left)), ...this.events];
       this.#takeBack();
-      this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
     }
     /** Leave all events to the storage, and accept no more. */
     handOver() {
@@ -1389,6 +1489,13 @@
     saveRest() {
       if (this.#saveTimer.isSet) this.save();
     }
+    /** Return whether an event may be added, and count it if so. @param {QueuedEvent} added */
+    #hasRoomFor({ chars }) {
+      const { maxKept, maxKeptChars } = this.#limits;
+      this.#maxChars += chars;
+      if (this.#maxChars > maxKeptChars) this.#maxChars = [...this.#setAside, ...this.events].reduce((sum, each) => sum + each.chars, chars);
+      return this.#setAside.length + this.events.length < maxKept && this.#maxChars <= maxKeptChars;
+    }
     /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
      * @param {QueuedEvent} queued */
     #stopWaiting(queued) {
@@ -1400,8 +1507,9 @@
     /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
     #takeBack() {
       if (this.#ownership.owner === null) return;
-      this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+      this.events = [...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)), ...this.events];
       this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+      this.#sort();
     }
     #dropForeign() {
       if (this.#setAside.length > 0) this.#storage.forgetSettled();
@@ -1564,6 +1672,7 @@
       const kind = storage === "localStorage" ? "sessionStorage" : storage;
       this.#stored = new StoredValue(kind, this.#key);
       this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
+      moveToFrame(viewId, kind);
       this.#load();
       /** Resolves when this tab's token is known, which takes time only with localStorage. */
       this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -1977,6 +2086,8 @@
     #options;
     /** @type {Map<string, Recovery>} */
     #views = /* @__PURE__ */ new Map();
+    /** The channel of each view: what an earlier one still hears is of no matter. @type {Map<Recovery, object>} */
+    #channels = /* @__PURE__ */ new Map();
     /** @param {{ storage?: StorageKind, owner?: string }} [options] */
     constructor(options = {}) {
       this.#options = checkOptions("LiveViewRecovery", options);
@@ -2009,16 +2120,35 @@
       SharedSocket.of(socket);
       const make = socket.channel.bind(socket);
       socket.channel = (topic, params) => {
-        const channel = make(topic, params);
+        const view = topic.startsWith("lv:") ? this.view(topic.slice("lv:".length)) : null;
+        let isNew = true;
+        const channel = make(topic, view ? () => this.#begin(view, params(), isNew) : params);
         const markJoined = keepCounting(channel.rejoinTimer);
+        if (view) this.#channels.set(view, channel);
         channel.onMessage = (event, payload) => {
-          if (event === "phx_reply" && payload?.status === "ok") markJoined();
-          if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
+          if (event === "phx_reply" && payload?.status === "ok") {
+            markJoined();
+            isNew = false;
+          }
+          const handle = () => view && this.#channels.get(view) === channel && this.#handleMessage(view, event, payload);
+          // the main view is closed just before that of the next page
+          if (event === "phx_close") queueMicrotask(handle);
+          else handle();
           return payload;
         };
         return channel;
       };
       return liveSocket;
+    }
+    /** Return the payload of a join. A live navigation puts another page into the main view's element, and that page has a
+     * state of its own. @param {Recovery} view @param {any} payload @param {boolean} isNew whether it has never joined */
+    #begin(view, payload, isNew) {
+      if (isNew && payload.redirect) {
+        view.forget();
+        delete payload.params._recovery;
+        view.joinPayload();
+      }
+      return payload;
     }
     /** @param {Recovery} view @param {string} event @param {any} payload */
     #handleMessage(view, event, payload) {
@@ -2499,7 +2629,7 @@
     #tellLost(code, nextDelayMs) {
       const topics = this.topics;
       const sizes = topics.map(({ view }) => view.sentBytes);
-      if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
+      if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place2) => sizes[place2] > 0));
       const largest = topics[sizes.indexOf(Math.max(...sizes))];
       for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
     }
@@ -2806,8 +2936,8 @@
     }
     /** @param {string} topic */
     #defaultName(topic) {
-      const { place } = this.#connection;
-      if (place !== null) return `${place} ${topic}`;
+      const { place: place2 } = this.#connection;
+      if (place2 !== null) return `${place2} ${topic}`;
       throw new TypeError(
         `a socket whose URL is a function can't name the view of ${topic}: add the option viewId, the same after a reload`
       );

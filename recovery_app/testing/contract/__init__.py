@@ -8,6 +8,7 @@ Each module has the tests of one part of the contract:
 - `races`: fenced steps at the same time, where ``supports_atomic_fence`` is true;
 - `listing`: lists, counts, browsing and clean-up, where they are supported;
 - `groups`: the logs of durable groups, where ``supports_groups`` is true;
+- `group_listing`: the same as operators see them, where ``supports_group_listing`` is true;
 - `journal`: the journal of what was lost, where ``supports_journal`` is true.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from recovery_app.testing.contract.decisions import DecisionTests
 from recovery_app.testing.contract.fenced import FencedTests
+from recovery_app.testing.contract.group_listing import GroupListingTests
 from recovery_app.testing.contract.groups import GroupTests
 from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
@@ -23,7 +25,14 @@ from recovery_app.testing.contract.races import RaceTests
 
 
 class StorageContract(
-    PlainTests, DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests, GroupTests
+    PlainTests,
+    DecisionTests,
+    FencedTests,
+    RaceTests,
+    ListingTests,
+    JournalTests,
+    GroupTests,
+    GroupListingTests,
 ):
     """The contract test suite; subclass it in a pytest module to run it on a storage.
 
