@@ -9,7 +9,8 @@ Each module has the tests of one part of the contract:
 - `listing`: lists, counts, browsing and clean-up, where they are supported;
 - `groups`: the logs of durable groups, where ``supports_groups`` is true;
 - `group_listing`: the same as operators see them, where ``supports_group_listing`` is true;
-- `journal`: the journal of what was lost, where ``supports_journal`` is true.
+- `journal`: the journal of what was lost, where ``supports_journal`` is true;
+- `reports`: the reports of processes on their pages, where ``supports_reports`` is true.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
 from recovery_app.testing.contract.plain import PlainTests
 from recovery_app.testing.contract.races import RaceTests
+from recovery_app.testing.contract.reports import ReportTests
 
 
 class StorageContract(
@@ -31,6 +33,7 @@ class StorageContract(
     RaceTests,
     ListingTests,
     JournalTests,
+    ReportTests,
     GroupTests,
     GroupListingTests,
 ):
