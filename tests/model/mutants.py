@@ -221,9 +221,9 @@ CLIENT: dict[str, tuple[str, str]] = {
         'for (const queued of later) queued.stage = "queued";',
         'for (const queued of later) queued.stage = queued.isAnswered ? "replied" : "queued";',
     ),
-    "resend in reverse order": (
-        ".slice(0, this.#room());",
-        ".slice(0, this.#room()).reverse();",
+    "number in reverse order": (
+        "of events.slice(place))",
+        "of events.slice(place).reverse())",
     ),
     "acknowledge events without a reply": (
         "_ack: this.#acknowledgedSeq()",
@@ -284,6 +284,10 @@ CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
     "number only events that are sent": (
         "of events.slice(place))",
         "of events.slice(place, place + this.#room()))",
+    ),
+    "send in reverse order": (
+        ".slice(0, this.#room());",
+        ".slice(0, this.#room()).reverse();",
     ),
     "resend nothing after a cut": (
         'for (const queued of this.events) queued.stage = "queued";\n  }\n\n  /** Queue all later',

@@ -25,7 +25,7 @@ const MAX_LINES = 16;
 export class QueuedEvent {
   /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
   stage = "queued";
-  /** Whether the tab's storage has it with its number. */
+  /** Whether it was given to the tab's storage with its number. */
   isStored = false;
   #listener;
 

@@ -773,7 +773,7 @@ var StoredValue = class {
   }
   /** Return the text, or null if there is none. @returns {string | null} */
   read() {
-    return tryOrNull(() => this.#storage?.getItem(this.#key)) || null;
+    return tryOrNull(() => this.#storage.getItem(this.#key)) || null;
   }
   /** Return what the text means as JSON, or null. @returns {any} */
   readJSON() {
@@ -782,14 +782,17 @@ var StoredValue = class {
   /** Write a text, or remove it. Return whether it is written. @param {string | null} text @returns {boolean} */
   write(text) {
     return tryOrNull(() => {
-      if (text === null) this.#storage?.removeItem(this.#key);
-      else this.#storage?.setItem(this.#key, text);
+      if (text === null) this.#storage.removeItem(this.#key);
+      else this.#storage.setItem(this.#key, text);
       return true;
     }) ?? false;
   }
-  /** @returns {Storage | null} */
+  /** The storage, if there is one: accesses to it may throw anyway. @returns {Storage} */
   get #storage() {
-    return this.kind === "none" ? null : globalThis[this.kind];
+    return (
+      /** @type {any} */
+      globalThis[this.kind]
+    );
   }
 };
 
@@ -815,7 +818,7 @@ var MAX_LINES = 16;
 var QueuedEvent = class _QueuedEvent {
   /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
   stage = "queued";
-  /** Whether the tab's storage has it with its number. */
+  /** Whether it was given to the tab's storage with its number. */
   isStored = false;
   #listener;
   /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
@@ -945,10 +948,20 @@ var EventStorage = class {
   forgetSettled() {
     this.#settled.write(null);
   }
-  /** @param {QueuedEvent[]} events */
+  /** Store events, in place of those before. Return whether all of them are stored: if there is no room for them, only
+   * some of those that were stored already are. @param {QueuedEvent[]} events */
   save(events) {
+    if (this.#write(events)) return true;
+    const ids = new Set(this.load().map(({ id }) => id));
+    const stored = events.filter(({ id }) => ids.has(id));
     // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
-    if (!this.#events.write(events.length > 0 ? JSON.stringify(events) : null)) this.#events.write(null);
+    if (JSON.stringify(stored) === this.#events.read()) return false;
+    while (!this.#write(stored) && stored.length > 0) stored.splice(-Math.ceil(stored.length / 8));
+    return false;
+  }
+  /** @param {QueuedEvent[]} events */
+  #write(events) {
+    return this.#events.write(events.length > 0 ? JSON.stringify(events) : null);
   }
 };
 
@@ -1191,6 +1204,8 @@ var EventQueue = class {
   #durableSeq = 0;
   /** The length of all payloads or more, so that it need not be counted at each push. */
   #maxChars = Infinity;
+  /** Whether a reload would keep the events without a reply. */
+  isKept = true;
   #hasJoined = false;
   #isClosed = false;
   #storage;
@@ -1401,17 +1416,19 @@ var EventQueue = class {
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
     this.#saveTimer.clear();
-    this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    const isStored = this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    this.isKept = isStored && this.events.every(({ owner, isAnswered }) => owner !== null || isAnswered);
     for (const queued of this.events) queued.isStored = true;
+    this.#emit("kept", this.isKept);
   }
   /** Store them now or, if that takes long, together with the next changes. */
   saveSoon() {
     if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
     else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
   }
-  /** Store what `saveSoon` has left. */
+  /** Store what `saveSoon` has left, or the storage had no room for. */
   saveRest() {
-    if (this.#saveTimer.isSet) this.save();
+    if (this.#saveTimer.isSet || !this.isKept) this.save();
   }
   /** Return whether an event may be added, and count it if so. @param {QueuedEvent} added */
   #hasRoomFor({ chars }) {
@@ -1581,6 +1598,8 @@ var TokenStore = class _TokenStore {
   #storedReceived;
   #received = 0;
   #isPresented = false;
+  /** Whether the storage has the token. */
+  isStored = true;
   /** What the storage had when this page last wrote or read it. @type {string | null} */
   #known = null;
   /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
@@ -1611,8 +1630,12 @@ var TokenStore = class _TokenStore {
   /** @param {string} token */
   save(token) {
     this.#token = token;
-    this.#stored.write(token);
+    this.isStored = this.#stored.write(token);
     this.#known = this.#stored.read();
+  }
+  /** Try again to store a token that the storage had no room for, unless another page has stored one since. */
+  saveAgain() {
+    if (this.#token !== null && !this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
   }
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
   get received() {
@@ -1633,6 +1656,7 @@ var TokenStore = class _TokenStore {
   }
   remove() {
     this.#token = null;
+    this.isStored = true;
     this.#stored.write(null);
     this.#known = this.#stored.read();
     this.saveReceived(0);
@@ -1686,6 +1710,7 @@ var TokenStore = class _TokenStore {
   }
   /** Take what the storage has. */
   #load() {
+    this.isStored = true;
     this.#token = this.#known = this.#stored.read();
     this.#received = Number(this.#storedReceived.read()) || 0;
   }
@@ -1693,13 +1718,13 @@ var TokenStore = class _TokenStore {
 
 // src/view.js
 /** A view's own events. What else `on` hears was pushed by the server. */
-var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
+var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused", "kept"];
 /** What a page hears of a view: its own events, and those that the server pushes. */
 var View = class extends EventTarget {
   #pushed = new EventTarget();
   /**
    * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
-   * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+   * "missed", "refused", "kept"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
    * @template {keyof ViewEvents} T
    * @overload
    * @param {T} type
@@ -1739,8 +1764,8 @@ var CONTINUING_OUTCOMES = ["recovered", "copied"];
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
  * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
- * pushes of the server are gone.
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), "missed", where
+ * pushes of the server are gone, and "kept" (the new value of `isKept`).
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 var Recovery = class extends View {
@@ -1761,6 +1786,8 @@ var Recovery = class extends View {
   /** Counts what happens to the connection. */
   #changes = 0;
   #isActive;
+  /** What the page was told. */
+  #wasKept;
   #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
   /** Whether the page is on a state that it goes on with: it knows the join's outcome, and waits for no other. */
   #hearsPushes = false;
@@ -1784,9 +1811,11 @@ var Recovery = class extends View {
     const { storage = "sessionStorage", maxKept = 1e3, maxKeptChars = 25e5 } = given;
     this.#log = logTo(given.logger);
     this.#storage = storage;
+    this.#wasKept = storage !== "none";
     if (viewId !== null) openView(viewId, this);
     this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
     const emit = (type, detail) => {
+      if (type === "kept") return this.#tellKept();
       if (type === "lost") this.#log("warn", "events lost", { reason: detail.reason, count: detail.events.length });
       this.tell(type, detail);
     };
@@ -1811,6 +1840,7 @@ var Recovery = class extends View {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+    if (this.#queue.events.length > 0) this.#queue.save();
   }
   /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
   beginWith(topic) {
@@ -1840,6 +1870,21 @@ var Recovery = class extends View {
    * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
   get pending() {
     return this.#queue.pending.map(toPageEvent);
+  }
+  /** Whether a reload would keep what is pending, and the state: the tab's storage may be full or forbidden. The event
+   * "kept" tells when that changes. */
+  get isKept() {
+    return this.#storage !== "none" && this.#queue.isKept && this.#tokens.isStored;
+  }
+  /** Tell the page whether a reload would keep what is pending, if that is news: when what runs now has ended. */
+  #tellKept() {
+    this.#tokens.saveAgain();
+    queueMicrotask(() => {
+      const { isKept } = this;
+      if (isKept === this.#wasKept) return;
+      this.#wasKept = isKept;
+      this.tell("kept", isKept);
+    });
   }
   /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
    * @returns {ConnectionDetail} */
@@ -1986,7 +2031,10 @@ var Recovery = class extends View {
    * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
    * @param {{ token?: string | null, owner?: string }} pushed */
   keep({ token, owner }) {
-    if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
+    if (token && !this.#isForgotten && !this.#isClosed) {
+      this.#tokens.save(token);
+      this.#tellKept();
+    }
     if (owner) this.#queue.setOwner(owner, true);
   }
   /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
