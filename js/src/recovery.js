@@ -210,7 +210,7 @@ export class Recovery extends View {
 
   /** Close, as the page has made another `Recovery` for this view. */
   giveWay() {
-    console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+    console.warn("recovery_app: of two views with one viewId, the earlier one is closed");
     this.close();
     this.tell("refused", { reason: "replaced" });
   }
@@ -253,7 +253,7 @@ export class Recovery extends View {
     const token = this.#isClosed ? null : (this.#tokens.present() ?? this.#pageToken);
     this.#showsToken = token !== null;
     const given = typeof params === "function" ? params() : params;
-    if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
+    if (typeof given?.then === "function") throw new TypeError("only a RecoverySocket takes a promise of params");
     const payload = { ...given };
     if (this.#delivery.transport !== null) payload._line = this.#queue.line;
     if (this.#delivery.transport?.takesPushes) payload._recv = this.#pushes.newest;

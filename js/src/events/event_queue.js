@@ -91,7 +91,7 @@ export class EventQueue {
     let stopClock = () => {};
     const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
       const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      const queued = new QueuedEvent(pushed, promiseListener(copy, resolve, reject));
       stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       if (options.signal?.aborted) queued.markLost("withdrawn");
       else if (this.#isClosed) this.discard([queued], "left");

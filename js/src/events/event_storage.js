@@ -37,9 +37,13 @@ export class EventStorage {
     return tryOrNull(() => this.#events.readJSON().filter(isStoredEvent)) ?? [];
   }
 
+  #loadIds() {
+    return new Set(this.load().map(({ id }) => id));
+  }
+
   /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
   leave(events) {
-    const stored = new Set(this.load().map(({ id }) => id));
+    const stored = this.#loadIds();
     leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
     globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
   }
@@ -72,7 +76,7 @@ export class EventStorage {
    * some of those that were stored already are. @param {QueuedEvent[]} events */
   save(events) {
     if (this.#write(events)) return true;
-    const ids = new Set(this.load().map(({ id }) => id));
+    const ids = this.#loadIds();
     const stored = events.filter(({ id }) => ids.has(id));
     // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
     if (JSON.stringify(stored) === this.#events.read()) return false;

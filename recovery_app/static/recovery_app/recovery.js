@@ -243,16 +243,14 @@
     heartbeatMs: MS,
     reconnectAfterMs: FUNCTION,
     rejoinAfterMs: FUNCTION,
-    protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns one"],
+    protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns or promises one"],
     logger: [(value) => is("function", value) || is("object", value) && value !== null, "a function, or an object such as console"]
   };
   /** @type {Record<string, Kind>} */
   var PUSH_OPTIONS = { signal: SIGNAL, timeoutMs: MS };
   /** Return how many letters two names begin with in common. @param {string} one @param {string} other */
   function likeness(one, other) {
-    let length = 0;
-    while (length < one.length && one[length].toLowerCase() === other[length]?.toLowerCase()) length += 1;
-    return length;
+    return [...one, ""].findIndex((letter, place) => letter.toLowerCase() !== other[place]?.toLowerCase());
   }
   /** Return the options that the page has given: undefined is none. Throw a TypeError for one that means nothing.
    * @template {object} T @param {string} where @param {T} options @param {Record<string, Kind>} kinds @returns {T} */
@@ -591,9 +589,10 @@
     #handleReply(queued, { status, response }, round) {
       const { _recovery, ...rest } = response ?? {};
       if (status === "timeout") return this.#handleTimeout(queued);
-      if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
-      if (_recovery && status === "error" && rest.reason === "seq_taken") return this.#handleTaken(queued);
-      if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
+      const reason = status === "error" && rest.reason;
+      if (_recovery && reason === "seq_gap") return this.#handleGap(rest.seq, round);
+      if (_recovery && reason === "seq_taken") return this.#handleTaken(queued);
+      if (this.#options.isNumbered && !_recovery && reason === "unmatched topic") return this.#options.rejoin();
       this.#lastGap = null;
       queued.handleReply({ status, response: rest });
       if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
@@ -816,30 +815,25 @@
   /** How many lines of a state the server remembers, with the first number of each. */
   var MAX_LINES = 16;
   /** An event of the page, from its push until the server has stored its effect. */
-  var QueuedEvent = class _QueuedEvent {
+  var QueuedEvent = class {
     /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
     stage = "queued";
     /** Whether it was given to the tab's storage with its number. */
     isStored = false;
     #listener;
-    /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
+    /** @param {PageEvent & { isEarly: boolean, owner: Owner } & Partial<StoredEvent>} pushed now, or stored before
      * @param {Listener} listener */
-    static from(pushed, listener) {
-      const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
-      return new _QueuedEvent({ ...pushed, ...numbers, isAnswered: false }, listener);
-    }
-    /** @param {StoredEvent} stored @param {Listener} listener */
     constructor({ id, event, payload, seq, line, isEarly, isAnswered, cuts, owner }, listener) {
       this.id = id ?? randomWord();
       this.event = event;
       this.payload = payload;
       /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
-      this.seq = seq;
+      this.seq = seq ?? null;
       this.line = line ?? null;
       this.cuts = cuts ?? 0;
       /** Whether it was pushed before the first join. Such an event is valid for any state. */
       this.isEarly = isEarly;
-      this.isAnswered = isAnswered;
+      this.isAnswered = isAnswered ?? false;
       this.owner = owner;
       this.chars = JSON.stringify(payload).length;
       this.#listener = listener;
@@ -886,8 +880,8 @@
     }
     /** @returns {StoredEvent} */
     toJSON() {
-      const { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner } = this;
-      return { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner };
+      const { stage, isStored, chars, ...stored } = this;
+      return stored;
     }
   };
   /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
@@ -923,9 +917,12 @@
     load() {
       return tryOrNull(() => this.#events.readJSON().filter(isStoredEvent)) ?? [];
     }
+    #loadIds() {
+      return new Set(this.load().map(({ id }) => id));
+    }
     /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
     leave(events) {
-      const stored = new Set(this.load().map(({ id }) => id));
+      const stored = this.#loadIds();
       leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
       globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
     }
@@ -953,7 +950,7 @@
      * some of those that were stored already are. @param {QueuedEvent[]} events */
     save(events) {
       if (this.#write(events)) return true;
-      const ids = new Set(this.load().map(({ id }) => id));
+      const ids = this.#loadIds();
       const stored = events.filter(({ id }) => ids.has(id));
       // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
       if (JSON.stringify(stored) === this.#events.read()) return false;
@@ -1257,7 +1254,7 @@
       };
       const reply = new Promise((resolve, reject) => {
         const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-        const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+        const queued = new QueuedEvent(pushed, promiseListener(copy, resolve, reject));
         stopClock = onImpatience(options, () => this.#stopWaiting(queued));
         if (options.signal?.aborted) queued.markLost("withdrawn");
         else if (this.#isClosed) this.discard([queued], "left");
@@ -1943,7 +1940,7 @@
     }
     /** Close, as the page has made another `Recovery` for this view. */
     giveWay() {
-      console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+      console.warn("recovery_app: of two views with one viewId, the earlier one is closed");
       this.close();
       this.tell("refused", { reason: "replaced" });
     }
@@ -1982,7 +1979,7 @@
       const token = this.#isClosed ? null : this.#tokens.present() ?? this.#pageToken;
       this.#showsToken = token !== null;
       const given = typeof params === "function" ? params() : params;
-      if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
+      if (typeof given?.then === "function") throw new TypeError("only a RecoverySocket takes a promise of params");
       const payload = { ...given };
       if (this.#delivery.transport !== null) payload._line = this.#queue.line;
       if (this.#delivery.transport?.takesPushes) payload._recv = this.#pushes.newest;
@@ -2854,7 +2851,7 @@
      * @returns {Promise<Payload>}
      */
     join(topic, params = {}) {
-      if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, more by its channel()`);
+      if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, or more by channel()`);
       checkJoin(topic, params);
       if (this.#options.viewId === void 0) this.nameView(this.#defaultName(topic));
       const joined = this.#topic.startAs(topic, params);
@@ -2889,9 +2886,7 @@
     #defaultName(topic) {
       const { place } = this.#connection;
       if (place !== null) return `${place} ${topic}`;
-      throw new TypeError(
-        `a socket whose URL is a function can't name the view of ${topic}: add the option viewId, the same after a reload`
-      );
+      throw new TypeError("a socket whose URL is a function needs the option viewId, the same after a reload");
     }
     /** Connect again after `disconnect`. */
     connect() {
