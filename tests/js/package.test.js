@@ -18,12 +18,12 @@ const EXAMPLES = [...readFileSync(join(SOURCE, "README.md"), "utf8").matchAll(/^
 );
 const TSC = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
 const EXPORTS = {
-  "django-recovery-app": 14_090[
+  "django-recovery-app": [
     "EventError", "LiveViewRecovery", "Recovery", "RecoveryChannel", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
     "version",
   ],
-  "django-recovery-app/phoenix": 10_430["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
-  "django-recovery-app/liveview": 10_770["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
+  "django-recovery-app/phoenix": ["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
+  "django-recovery-app/liveview": ["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
 };
 
 const project = mkdtempSync(join(tmpdir(), "recovery-npm-"));
