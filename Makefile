@@ -63,7 +63,13 @@ superuser: $(DEMO)/.installed ## Make somebody who may log in to the example's a
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0
 	@$(DEMO)/bin/python manage.py createsuperuser
 
-test: announce lint types layers test-suite ## Run every check, then the tests: some minutes (ARGS=... for pytest)
+# The packages of Python and npm are fetched at the same time. Style is checked at once; types and
+# layers take a while, in which the first tests wait for servers and browsers anyway.
+test: announce ## Run every check and the tests: some minutes (ARGS=... for pytest)
+	@$(MAKE) --no-print-directory --jobs=2 $(DEV)/.installed node_modules/.installed
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory --jobs=2 types test-suite layers
+
 
 announce:
 	@printf '%s\n' \
