@@ -16,7 +16,7 @@ import yaml
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from tests.outages import causes, record
-from tests.outages.scenarios import ON_POSTGRESQL
+from tests.outages.scenarios import ON_REDIS
 from tests.outages.site import MINUTE, PAGES, PASSWORD, USER, Site, set_password
 from tests.outages.trial import HEALTHY, Trial
 from tests.support.asgi import AsgiServer
@@ -28,9 +28,13 @@ from tests.support.redis import make_redis
 from tests.support.timelapse import RULES, run_tests
 
 AWAY = 4
-SYNTHETIC = {"RecoveryMessagesMissed"}
-"""Alerts that are tested in ``alerts.test.yml`` alone."""
-LIVE = ("postgresql-stopped", "postgresql-silent", "sessions-away", "broken-restore")
+LIVE = (
+    "postgresql-stopped",
+    "postgresql-silent",
+    "sessions-silent",
+    "sessions-away",
+    "broken-restore",
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def test_each_alert_fired_in_a_recorded_outage_and_each_recording_is_a_scenario(
     recorded = " ".join(each.read_text() for each in files)
     rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
     alerts = {rule["alert"] for rule in rules if "alert" in rule}
-    assert set(re.findall(r'alertname=\\"(\w+)\\"', recorded)) == alerts - SYNTHETIC
+    assert set(re.findall(r'alertname=\\"(\w+)\\"', recorded)) == alerts
 
 
 # Live.
@@ -164,7 +168,7 @@ async def check_evicting(trial: Trial, redis: Process) -> None:
 def test_outages_are_still_as_they_were_recorded(
     name: str, promtool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name in ON_POSTGRESQL:
+    if name not in ON_REDIS:
         require("PostgreSQL", all(postgresql_programs()))
     monkeypatch.setattr(record, "RECORDED", tmp_path)
     record.record(name, promtool)

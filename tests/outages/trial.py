@@ -30,13 +30,15 @@ class Trial:
     operator: Operator = field(init=False)
     site: Site = field(init=False)
 
-    async def open(self, env: Mapping[str, str] = NO_ENV, *, pages: int = PAGES) -> Site:
+    async def open(
+        self, env: Mapping[str, str] = NO_ENV, *, pages: int = PAGES, path: str = "/counting"
+    ) -> Site:
         """Start a node, and have people open their pages, all with one person's login."""
         node = await asyncio.to_thread(partial(self.node, **env))
         self.operator = Operator(node.url)
         await asyncio.to_thread(self.operator.log_in)
         cookie = {"Cookie": self.operator.session}
-        self.site = Site([node], [Page("/counting", cookie) for _ in range(pages)], node.ws_url)
+        self.site = Site([node], [Page(path, cookie) for _ in range(pages)], node.ws_url)
         await self.site.scrape()
         assert await self.site.come_back() == {"new": pages}
         await self.site.live(2)
