@@ -79,6 +79,7 @@ class Join:
             self._exchange.commit()
             await self._start(session)
         observers.joined(session.outcome.value)
+        self._manager.reporter.joined(session.outcome.value)
         if session.unsaved_seconds is not None:
             observers.was_away(session.unsaved_seconds)
         who = session.log_name
