@@ -12,7 +12,7 @@ from django.db.models import Field
 
 @dataclass(frozen=True, slots=True)
 class NamedUser:
-    """A user: the primary key as text, and the name, ``""`` where nobody has the key any more."""
+    """A user: the primary key as text, and the name, ``""`` if there is no such user now."""
 
     pk: str
     name: str = ""

@@ -165,5 +165,5 @@ class OperatorCalls:
 def _pk_of(user: object) -> object:
     pk = getattr(user, "pk", user)
     if pk is None:
-        raise ValueError("This user has no primary key: nobody is logged in, or it isn't saved.")
+        raise ValueError("This user has no primary key: it is anonymous, or it isn't saved.")
     return pk

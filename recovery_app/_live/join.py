@@ -1,4 +1,4 @@
-"""A join: who may, what comes back, and what starts afresh."""
+"""A join: authorization, then recovery or a fresh mount."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Joined: TypeAlias = "tuple[Session, dict[str, Any]]"
 
 
 class Join:
-    """Carries out one join; whatever becomes of the recovery, the join goes on."""
+    """Carries out one join; a failed recovery never fails it."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class Join:
         self._close = close
 
     def carry_out(self) -> Coroutine[Any, Any, Joined]:
-        """Return the session, and the response that tells the client.
+        """Return the session, and the response for the client.
 
-        Raises `JoinRefused`, and whatever else ``mount`` or ``authorize_join`` raises.
+        Raises `JoinRefused`, and any other error of ``mount`` or ``authorize_join``.
         """
         tracer = tracing.active()
         return self._carry_out() if tracer is None else self._carry_out_traced(tracer)
@@ -83,7 +83,7 @@ class Join:
                 source = self._application.source
                 note(session, "unsaved", error.reason, cause=describe_error(error))
                 log_failure(
-                    "A fresh state can't be kept.",
+                    "A fresh state can't be stored.",
                     error,
                     source,
                     extra=self._facts("mount_unsaved"),
@@ -116,7 +116,7 @@ class Join:
         return session
 
     async def _recover(self, session: Session, admission: Admission) -> Extras | None:
-        """Return the reply's extra keys of a recovered state; ``None`` where there is none."""
+        """Return the reply's additional keys for a recovered state; ``None`` if there is none."""
         if admission.refusal is not None:
             await session.discard(admission.refusal)
             return None

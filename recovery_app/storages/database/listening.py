@@ -105,8 +105,8 @@ class ListeningWatch(MessageWatch):
         async with await self._connect() as connection:
             if not await self._is_direct(connection):
                 logger.warning(
-                    "Something between here and PostgreSQL shares its connections, which LISTEN "
-                    "can't use: durable groups are polled.",
+                    "A pooler between this process and PostgreSQL shares connections, which LISTEN "
+                    "doesn't support: durable groups are polled.",
                     extra={"event": "groups_polled"},
                 )
                 return False

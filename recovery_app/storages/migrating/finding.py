@@ -66,8 +66,8 @@ class SamePlace(StorageError):
 
     def __init__(self) -> None:
         super().__init__(
-            "MigratingStorage has the same place as its new and its old storage: nothing was "
-            "changed. Give the new one another server, database or prefix."
+            "The new and the old storage of MigratingStorage are the same: nothing was "
+            "changed. Use another server, database or prefix for the new one."
         )
 
 
