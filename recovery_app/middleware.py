@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._live.record import CRASHED
+from recovery_app._live.record import CRASHED, PendingJoin
 from recovery_app._logins import FallbackAuthMiddleware
 from recovery_app._visitors import attach_visitor, visitor_of
 from recovery_app.conf import get_manager
@@ -107,27 +107,32 @@ class RecoveryScopeMiddleware:
         # tests can only pass a manager through the scope.
         manager = scope.get("recovery") or current_manager()
         if _HANDSHAKE in scope:
-            scope[_HANDSHAKE].append(True)
+            scope[_HANDSHAKE].end()
         await self._inner({**scope, "recovery": manager}, receive, send)
 
 
 class _HandshakeMiddleware:
-    """ASGI middleware that notifies observers if the middleware inside raises for a WebSocket.
+    """ASGI middleware that notifies observers of what the middleware inside does with WebSockets.
 
-    An outage of the database looks like that: those connections never reach a consumer.
+    In an outage of the database it raises or hangs: those connections never reach a consumer.
     """
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        passed: list[bool] = []
+        if scope["type"] != "websocket":
+            await self._inner(scope, receive, send)
+            return
+        handshake = PendingJoin()
         try:
-            await self._inner({**scope, _HANDSHAKE: passed}, receive, send)
+            await self._inner({**scope, _HANDSHAKE: handshake}, receive, send)
         except Exception:
-            if not passed and scope["type"] == "websocket":
+            if not handshake.is_over:
                 observers.connection_unjoined(CRASHED)
             raise
+        finally:
+            handshake.end()
 
 
 def RecoveryMiddlewareStack(  # noqa: N802 - named like Channels' own

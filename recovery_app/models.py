@@ -124,3 +124,22 @@ class JournalEntry(models.Model):
 
     def __str__(self) -> str:
         return self.uid
+
+
+class StoredReport(models.Model):
+    """The last report of a process on its pages, in the database storage.
+
+    See `recovery_app.values.ProcessReport`. The permission is for the reports in any storage.
+    """
+
+    uid = models.CharField(_("id"), max_length=16, primary_key=True)
+    data = models.BinaryField(_("data"))
+    expires_us = models.BigIntegerField(_("expires"))
+
+    class Meta:
+        verbose_name = _("process report")
+        verbose_name_plural = _("live pages")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.uid

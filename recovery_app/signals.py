@@ -74,6 +74,12 @@ class Observer:
         all later calls for this connection.
         """
 
+    def join_begun(self) -> None:
+        """Called when a handshake or a join begins, each of which needs an answer."""
+
+    def join_answered(self) -> None:
+        """Called when such a handshake or join has been answered, or has ended without that."""
+
     def connection_opened(self) -> None:
         """Called when the WebSocket of a consumer with recovery has been accepted."""
 
@@ -210,6 +216,14 @@ class Observers(Observer):
     def connecting(self, scope: Mapping[str, Any]) -> None:
         for observer in self._observers:
             observer.connecting(scope)
+
+    def join_begun(self) -> None:
+        for observer in self._observers:
+            observer.join_begun()
+
+    def join_answered(self) -> None:
+        for observer in self._observers:
+            observer.join_answered()
 
     def connection_opened(self) -> None:
         for observer in self._observers:

@@ -245,3 +245,40 @@ class LoggedMessage:
     position: str
     data: bytes = field(repr=False)
     published_us: int
+
+
+# Live pages.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePage:
+    """A page that is open: a topic that is joined, in microseconds since 1970 since when."""
+
+    socket_hash: str
+    """Empty as long as the page has no snapshot."""
+    person: str
+    """The digest of the person, as in `SnapshotInfo`."""
+    user: str
+    """The primary key of the user, only if the consumer has it logged."""
+    view: str
+    topic: str
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessReport:
+    """What a process said last of its pages; times are in microseconds since 1970."""
+
+    uid: str
+    at_us: int
+    started_us: int
+    node: str
+    process: int
+    has_ended: bool = False
+    """Whether the process has said that this is its last report."""
+    connections: int = 0
+    topics: int = 0
+    pages: tuple[LivePage, ...] = ()
+    """The pages, the newest first; there may be fewer of them than ``topics``."""
+    joins: dict[int, dict[str, int]] = field(default_factory=dict)
+    """How many joins had each outcome, by the minute since 1970, in the last hour."""

@@ -20,6 +20,7 @@ from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
 from recovery_app._core.operators import OperatorCalls
 from recovery_app._core.rates import JoinLimiter, parse_rate
+from recovery_app._core.reports import Reporter
 from recovery_app._core.sealing import Sealer
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import TokenSigner
@@ -84,7 +85,9 @@ class RecoveryManager(OperatorCalls):
             max_age=journal_max_age,
             clock=clock,
         )
-        weakref.finalize(self, self.journal.abandon)
+        self.reporter = Reporter(self.storage, is_on=journal_max_entries > 0, clock=clock)
+        for ending in (self.journal.abandon, self.reporter.abandon):
+            weakref.finalize(self, ending)
         self.losses = LossReport(self.storage)
         self.notifier = Notifier(type(self), self.operations.find_socket_id, self.journal)
 
@@ -266,6 +269,7 @@ class RecoveryManager(OperatorCalls):
         if self._cleanup is not None:
             self._cleanup.stop()
         self.driver.close()
+        self.reporter.close()
         self.journal.close()
         self.storage.close()
 

@@ -8,11 +8,13 @@ from recovery_app._core import inspection
 from recovery_app._core.driver import Driver
 from recovery_app._core.journal import Journal
 from recovery_app._core.operations import Operations
+from recovery_app._core.reports import Reporter
 from recovery_app.values import (
     IncidentPage,
     IncidentQuery,
     Inspection,
     Page,
+    ProcessReport,
     Query,
     Sample,
 )
@@ -27,6 +29,7 @@ class OperatorCalls:
     driver: Driver
     journal: Journal
     operations: Operations
+    reporter: Reporter
     ttl: float
 
     def browse(self, query: Query = EVERYTHING) -> Page:
@@ -129,6 +132,24 @@ class OperatorCalls:
     async def aprune_journal(self) -> int:
         """Async variant of `prune_journal`."""
         return await self.driver.arun(inspection.prune_journal(self.journal))
+
+    # Live pages.
+
+    def processes(self) -> list[ProcessReport]:
+        """Return what each process said last of its pages, the newest first.
+
+        Processes that have ended, or say nothing any more, are among them for an hour. Raises
+        `StorageError` where the storage keeps no reports, or they are off.
+        """
+        flow = inspection.list_reports(self.reporter)
+        self.reporter.write()
+        return self.driver.run(flow)
+
+    async def aprocesses(self) -> list[ProcessReport]:
+        """Async variant of `processes`."""
+        flow = inspection.list_reports(self.reporter)
+        await asyncio.to_thread(self.reporter.write)
+        return await self.driver.arun(flow)
 
     # Looking after the storage.
 

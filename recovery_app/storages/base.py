@@ -25,6 +25,7 @@ from recovery_app.storages.browsing import Entry, EntryPage, describe
 from recovery_app.storages.group_listing import GroupListing
 from recovery_app.storages.journal import JournalCalls
 from recovery_app.storages.messages import MessageLogs
+from recovery_app.storages.reports import ReportCalls
 from recovery_app.storages.thread_pool import ThreadPool
 from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
@@ -39,7 +40,7 @@ MAX_LOOKED_AT = 5000
 Result = TypeVar("Result")
 
 
-class Storage(MessageLogs, GroupListing, JournalCalls):
+class Storage(MessageLogs, GroupListing, JournalCalls, ReportCalls):
     """A storage of bytes under keys, each for a number of seconds.
 
     A custom storage implements `save`, `load` and `delete`. Everything else has a default:

@@ -25,6 +25,7 @@ from recovery_app.storages.base import Entry, EntryPage, Result, Storage, descri
 from recovery_app.storages.browsing import SORTABLE, KeysetCursor, is_behind, value_of
 from recovery_app.storages.memory_journal import MemoryJournal
 from recovery_app.storages.memory_messages import MemoryMessages
+from recovery_app.storages.memory_reports import MemoryReports
 from recovery_app.storages.memory_table import EntryTable, Name, key_of, name_of
 from recovery_app.storages.messages import Messages
 from recovery_app.storages.system_checks import check_memory
@@ -65,6 +66,7 @@ class MemoryStorage(Storage):
     supports_group_listing = True
     supports_native_async = True
     supports_journal = True
+    supports_reports = True
     keeps_expired = True
     sortable_by = SORTABLE
     is_shared = False
@@ -85,6 +87,7 @@ class MemoryStorage(Storage):
         self._table = EntryTable(max_entries, max_bytes)
         self._messages = MemoryMessages()
         self._journal = MemoryJournal()
+        self._reports = MemoryReports()
         self._lock = threading.RLock()
         kind = type(self)
         # The fenced steps of a subclass go through its own ``save`` and ``load``.
@@ -256,6 +259,12 @@ class MemoryStorage(Storage):
 
     def prune_incidents(self, limits: JournalLimits) -> int:
         return self._journal.prune(limits)
+
+    def put_report(self, uid: str, data: bytes, ttl: float) -> None:
+        self._reports.put(uid, data, ttl=ttl, clock=self.clock)
+
+    def list_reports(self) -> list[bytes]:
+        return self._reports.list(self.clock)
 
     def check(self) -> list[CheckMessage]:
         return check_memory()

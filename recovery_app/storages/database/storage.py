@@ -62,6 +62,7 @@ from recovery_app.storages.database.journal import DatabaseJournal
 from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
+from recovery_app.storages.database.reports import DatabaseReports
 from recovery_app.storages.database.tables import model_of
 from recovery_app.values import (
     Incident,
@@ -82,7 +83,7 @@ DEFAULT_TIMEOUT = 3.0
 _DONE = Decision(verdict=Verdict.DONE)
 
 
-class DatabaseStorage(DatabaseGroups, Storage):
+class DatabaseStorage(DatabaseGroups, DatabaseReports, Storage):
     """The storage in the table of `recovery_app.models.StoredSnapshot`.
 
     ``database`` is an alias of ``DATABASES``. Set its ``CONN_MAX_AGE``: like a request, each async

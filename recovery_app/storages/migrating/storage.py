@@ -22,6 +22,7 @@ from recovery_app.storages.migrating.flows import arun, run
 from recovery_app.storages.migrating.journal import MigratingJournal
 from recovery_app.storages.migrating.messages import NewMessageLogs
 from recovery_app.storages.migrating.moving import InRace
+from recovery_app.storages.migrating.reports import MigratingReports
 from recovery_app.storages.migrating.steps import Steps
 from recovery_app.storages.migrating.tombstones import fence_of, read_held
 from recovery_app.storages.system_checks import check_old_storage
@@ -44,7 +45,7 @@ class Migrated:
     left: int = 0
 
 
-class MigratingStorage(NewMessageLogs, Storage):
+class MigratingStorage(NewMessageLogs, MigratingReports, Storage):
     """Snapshots in ``new``, to which each moves from ``old`` when it is first used.
 
     Pages stay open while a site moves, and for a while some processes may know only ``old``.
@@ -69,6 +70,7 @@ class MigratingStorage(NewMessageLogs, Storage):
         self.keeps_expired = new.keeps_expired and old.keeps_expired
         self.supports_listing = new.supports_listing
         self.supports_journal = new.supports_journal
+        self.supports_reports = new.supports_reports
         self.is_shared = new.is_shared
         self.supports_groups = new.supports_groups
         self.supports_group_listing = new.supports_group_listing

@@ -30,6 +30,7 @@ from recovery_app.storages.redis.options import (
     topology_of_options,
     topology_of_pool,
 )
+from recovery_app.storages.redis.reports import RedisReports, ReportKeys
 from recovery_app.storages.redis.requests import WriteOptions
 from recovery_app.storages.redis.routing import Start
 from recovery_app.storages.redis.scanning import Cursor
@@ -55,7 +56,7 @@ DEFAULT_CONNECTIONS = 32
 DEFAULT_LANES = 4
 
 
-class RedisStorage(RedisGroups, Storage):
+class RedisStorage(RedisGroups, RedisReports, Storage):
     """Snapshots in Redis 6.2 or newer, as one string each, with an expiry.
 
     Specify the server by one of ``cache`` (an alias of django-redis, whose pool and options are
@@ -102,6 +103,7 @@ class RedisStorage(RedisGroups, Storage):
         self.cache = cache
         self._keys = Keys(prefix=prefix)
         self._journal_key = journal.name_of(prefix)
+        self._report_keys = ReportKeys(prefix)
         self._requests = RequestFactory(self._keys, clock)
         self._streams = StreamRequests(prefix)
         self._write_options = WriteOptions(
