@@ -30,7 +30,7 @@ DEFAULT_MAX_ENTRIES = 300
 
 
 def check_cache(alias: str) -> list[CheckMessage]:
-    """Return what is wrong with an alias of ``CACHES`` as a place for snapshots."""
+    """Return the problems of an alias of ``CACHES`` as a storage of snapshots."""
     cache = as_mapping(settings.CACHES.get(alias))
     names, options = class_paths(cache.get("BACKEND")), as_mapping(cache.get("OPTIONS"))
     title = f"CACHES[{alias!r}], where RECOVERY['STORAGE'] keeps snapshots,"
