@@ -97,7 +97,7 @@ def check_storage(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_storage_server(**_kwargs: Any) -> list[CheckMessage]:
-    """Take a look at the server behind the storage, if it can be reached."""
+    """Check the server behind the storage, if it can be reached."""
     try:
         storage = get_settings().storage()
     except ImproperlyConfigured:
@@ -112,7 +112,7 @@ def check_storage_server(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that no layer on Redis gives up a connection while nothing is sent."""
+    """Check that connections of a layer on Redis don't time out while nothing is sent."""
     layers = as_mapping(getattr(django_settings, "CHANNEL_LAYERS", {}))
     return [
         warning(
@@ -130,7 +130,7 @@ def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_times(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that a token lasts as long as the snapshot that it is for."""
+    """Check that a token lasts as long as its snapshot."""
     try:
         found = get_settings()
     except ImproperlyConfigured:
@@ -151,7 +151,7 @@ def check_times(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_server(**_kwargs: Any) -> list[CheckMessage]:
-    """Check, when ``runserver`` runs, that it is one that serves WebSockets."""
+    """Check that ``runserver`` serves WebSockets, if it is the running command."""
     if sys.argv[1:2] != ["runserver"] or get_commands()["runserver"] not in _WSGI_RUNSERVERS:
         return []
     return [
@@ -165,7 +165,7 @@ def check_server(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_sessions(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that a session keeps its key, where tokens are bound to it."""
+    """Check that a session keeps its key, if tokens are bound to it."""
     binds_to_visitors = _MIDDLEWARE in django_settings.MIDDLEWARE
     if django_settings.SESSION_ENGINE != _SIGNED_COOKIES or binds_to_visitors:
         return []
@@ -221,7 +221,7 @@ def _error(problem: Problem) -> CheckMessage:
 
 
 def _check_named_storage(entry: Mapping[Any, Any]) -> list[CheckMessage]:
-    """Check a storage that can't be built, because of its own or of another setting."""
+    """Check a storage that can't be built, because of its own setting or another one."""
     try:
         backend = import_string(entry.get("BACKEND", ""))
     except Exception:  # The import may run any code; E007 reports what it raises.

@@ -16,7 +16,7 @@ SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 AWAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 MAX_CONSUMERS = 100
-"""How many consumer classes and versions one process tells of, whatever makes classes."""
+"""How many consumer classes and versions one process exports, however many there are."""
 APPLICATION_EVENTS = (
     "join_crashed",
     "restore_failed",
@@ -176,6 +176,6 @@ COUNTERS = (
 )
 HISTOGRAMS = (STATE_SIZE, STORAGE_SECONDS, AWAY_SECONDS)
 GAUGES = (JOINS_PENDING, CONNECTIONS_OPEN, TOPICS_OPEN, TOPICS_UNSAFE, DRAINING, STORAGE_DOWN)
-"""What is the case in each process, to be added up over all of them."""
+"""Gauges of each process, which are summed over all processes."""
 INFOS = (INFO, CONSUMER_INFO)
 """Facts in labels. Without values of its labels, a series is there once it is set."""
