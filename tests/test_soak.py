@@ -51,8 +51,8 @@ class Sample(NamedTuple):
 def sample(pid: int) -> Sample:
     status = Path(f"/proc/{pid}/status").read_text()
     rss, threads = (re.search(rf"{name}:\s+(\d+)", status) for name in ("VmRSS", "Threads"))
-    assert rss
-    assert threads
+    assert rss is not None
+    assert threads is not None
     return Sample(int(rss[1]) * 1024, len(os.listdir(f"/proc/{pid}/fd")), int(threads[1]))
 
 
