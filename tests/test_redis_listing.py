@@ -95,7 +95,9 @@ def test_a_cursor_goes_on_behind_what_is_gone(redis_server: Process) -> None:
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    for cursor in (Cursor(), Cursor(key="a"), Cursor(key="a", step="7", node=2), Cursor(step="9")):
+    keys = ("a", "me@example.com", "x@1.2", "@")
+    named = (Cursor(key=key, step=step, node=2) for key in keys for step in ("0", "7"))
+    for cursor in (Cursor(), Cursor(key="a"), Cursor(key="x@1.2"), Cursor(step="9"), *named):
         assert Cursor.parse(str(cursor)) == cursor
     for text in ("a@b", "@1.x", "a@1", "@٣.0", f"@{2**64}.0", "@0." + "9" * 30):
         with pytest.raises(ValueError, match="cursor"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
+from types import TracebackType
 from weakref import WeakValueDictionary
 
 from recovery_app._core.driver import Driver, Flow
@@ -28,10 +29,35 @@ RETRY_SECONDS = 1.0
 _READING = wrap_unexpected_errors("group")
 
 
+class _Reading:
+    """One read of a log, for all who ask for the same meanwhile; none of them can end it."""
+
+    __slots__ = ("_task", "_traceback")
+
+    def __init__(self, task: asyncio.Task[Messages], done: Callable[[_Reading], None]) -> None:
+        self._task = task
+        self._traceback: TracebackType | None = None
+        task.add_done_callback(partial(self._note_done, done))
+
+    async def wait(self) -> Messages:
+        """Return what is found, or raise what the read has raised."""
+        await asyncio.wait((self._task,))
+        if not self._task.cancelled() and (error := self._task.exception()):
+            # Without what it has gone through where others have raised it.
+            raise error.with_traceback(self._traceback)
+        return self._task.result()
+
+    def _note_done(self, done: Callable[[_Reading], None], _: object) -> None:
+        # All may have left: then nobody else asks for the error.
+        if not self._task.cancelled() and (error := self._task.exception()):
+            self._traceback = error.__traceback__
+        done(self)
+
+
 class _Tail:
     """The end of one group's log; ``newest`` is the position up to which it was read."""
 
-    __slots__ = ("_size_bytes", "before", "items", "listeners", "newest")
+    __slots__ = ("_size_bytes", "before", "items", "listeners", "newest", "reads")
 
     def __init__(self) -> None:
         self.newest: str | None = None
@@ -41,6 +67,14 @@ class _Tail:
         self._size_bytes = 0
         # In the order of their subscription, so that a run of the model can be repeated.
         self.listeners: dict[Callable[[], None], None] = {}
+        self.reads: dict[tuple[str, int], _Reading] = {}
+        """What is being read for pages further behind, by position and limit."""
+
+    def wake(self) -> None:
+        """Call the listeners; what they read then is read from now on, not a moment ago."""
+        self.reads.clear()
+        for listener in list(self.listeners):
+            listener()
 
     def begin(self, position: str) -> None:
         self.items.clear()
@@ -118,10 +152,32 @@ class GroupReader:
         return await self._driver.arun(_newest(group))
 
     async def read(self, group: str, after: str, limit: int) -> Messages:
-        """Return the first messages behind a position."""
+        """Return the first messages behind a position.
+
+        Pages that come back together are at the same position: who asks while it is being read
+        from there gets what that finds. The list is for all of them, so it isn't to be changed.
+        """
         tail = self._tails.get(group)
-        found = None if tail is None else tail.find(after, limit)
-        return await self._driver.arun(_read(group, after, limit)) if found is None else found
+        if tail is None:
+            return await self._driver.arun(_read(group, after, limit))
+        found = tail.find(after, limit)
+        if found is not None:
+            return found
+        reading = tail.reads.get((after, limit))
+        if reading is None:
+            reading = self._start_read(tail, group, after, limit)
+        return await reading.wait()
+
+    def _start_read(self, tail: _Tail, group: str, after: str, limit: int) -> _Reading:
+        place = after, limit
+
+        def forget(reading: _Reading) -> None:
+            if tail.reads.get(place) is reading:
+                del tail.reads[place]
+
+        task = self._loop.create_task(self._driver.arun(_read(group, after, limit)))
+        tail.reads[place] = reading = _Reading(task, forget)
+        return reading
 
     def _note_published(self, group: str) -> None:
         if self._watch is not None:
@@ -179,8 +235,7 @@ class GroupReader:
             # The log has lost some: each page finds that out for itself.
             tail.begin(await self.newest(group))
         if found.items or not found.is_complete:
-            for listener in list(tail.listeners):
-                listener()
+            tail.wake()
         return len(found.items) >= BATCH
 
     def _retry(self, watch: MessageWatch, group: str) -> None:

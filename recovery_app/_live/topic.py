@@ -19,6 +19,7 @@ from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.numbering import has_number, take_numbers, with_numbers
 from recovery_app._live.protocol import TOKEN_EVENT, Message, OtherFrame
 from recovery_app._live.pushes import RECEIVED_EVENT, PushLog
+from recovery_app._live.record import PendingJoin
 from recovery_app._live.requested_saves import RequestedSaves
 from recovery_app._live.session import Session
 from recovery_app._live.timers import Timers
@@ -55,6 +56,7 @@ class Topic:
             repeats=context.repeats,
             topic=join.topic,
         )
+        self._pending = PendingJoin()
 
     # What others may ask for.
 
@@ -205,20 +207,21 @@ class Topic:
             reply = self._protocol.reply(self.join_message, response, ok=True)
         except JoinRefused as refusal:
             reason = refusal.reason
-            self._context.record.note_refused()
+            self._context.record.note_join_refused()
             release_frames(refusal)
             await self._refuse(reason)
         except Exception as error:
             source = self._application.source
             note_crashed_join(self._context.manager, self._application, self.name, error)
             log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
-            self._context.record.note_crashed()
+            self._context.record.note_join_crashed()
             await self._refuse("join crashed")
         else:
             session = self._session
             self._open(session)
             self._timers.start(session)
             await self._send(reply)
+            self._pending.end()
             pushing = self._exchange.open(has_snapshot=session.token is not None)
             if pushing is not None:
                 await pushing
@@ -255,6 +258,7 @@ class Topic:
             # The reason may be a lazy translation.
             response = {"reason": str(reason)}
             await self._send(self._protocol.reply(self.join_message, response, ok=False))
+            self._pending.end()
             await self._channel.close()
         finally:
             self.mailbox.close()
@@ -360,6 +364,7 @@ class Topic:
     def release(self) -> None:
         """Let go of the application, whose code may hold on to the topic."""
         self._timers.stop()
+        self._pending.end()
         self._session = None
         if self._opened is not None:
             self._opened.close()

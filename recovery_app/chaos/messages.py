@@ -47,7 +47,8 @@ class MessageVerdict:
     """What became of the messages.
 
     A message is lost for a page that lacks it, unless the page was told of missed messages. An
-    uncertain message that any page of its group has handled was published, for all of them.
+    uncertain message that any page of its group has handled was published, for all of them;
+    but a page that was told may have handled it before a failover has undone it.
     """
 
     published: int = 0
@@ -95,7 +96,7 @@ def _judge_page(
 ) -> Iterator[str]:
     counts = Counter(page.ids)
     expected = {each for group in page.groups for each in _expected(messages, logs, group)}
-    if strange := [each for each in counts if each not in expected]:
+    if strange := [each for each in counts if each not in expected | _undone(messages, page)]:
         yield f"handled {_shown(strange)}, published to none of its groups"
     if twice := [each for each, count in counts.items() if count > 1]:
         verdict.twice += counts.total() - len(counts)
@@ -114,16 +115,28 @@ def _judge_page(
 def _logs(
     messages: Mapping[str, Message], pages: Sequence[PageMessages]
 ) -> dict[str, dict[str, int]]:
-    """Return the places of messages in each group, as the page with most of them has them."""
+    """Return the places of messages in each group, as the page with most of them has them.
+
+    A page that was told of missed messages may have handled some that a failover has undone.
+    """
     logs: dict[str, dict[str, int]] = defaultdict(dict)
-    for page in pages:
+    for page in sorted(pages, key=lambda each: each.has_missed):
         orders: dict[str, dict[str, int]] = {group: {} for group in page.groups}
         for each in page.ids:
             if each in messages and messages[each].group in orders:
                 orders[messages[each].group].setdefault(each, len(orders[messages[each].group]))
         for group, order in orders.items():
-            logs[group] = max(logs[group], order, key=len)
+            if not (page.has_missed and logs[group]):
+                logs[group] = max(logs[group], order, key=len)
     return logs
+
+
+def _undone(messages: Mapping[str, Message], page: PageMessages) -> set[str]:
+    """Return what may have been published and then undone, as the page was told."""
+    if not page.has_missed:
+        return set()
+    mine = (messages[each] for each in page.ids if each in messages)
+    return {each.id for each in mine if not each.is_certain and each.group in page.groups}
 
 
 def _expected(

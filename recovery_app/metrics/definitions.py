@@ -38,6 +38,7 @@ REASONS = (
     exceptions.MalformedToken.reason,
     exceptions.InvalidSignature.reason,
     exceptions.TokenSuperseded.reason,
+    exceptions.TokenError.reason,
     exceptions.SnapshotNotFound.reason,
     exceptions.SnapshotCorrupt.reason,
     exceptions.VersionMismatch.reason,
@@ -134,6 +135,9 @@ AWAY_SECONDS = Definition(
     "Age of each state that came back at a join: the page was away for no longer.",
     buckets=AWAY_BUCKETS,
 )
+JOINS_PENDING = Definition(
+    "joins_pending", "Handshakes and joins that have begun, and aren't answered yet."
+)
 CONNECTIONS_OPEN = Definition("connections_open", "WebSockets that are open.")
 TOPICS_OPEN = Definition("topics_open", "Topics that are joined.")
 TOPICS_UNSAFE = Definition("topics_unsafe", "Joined topics whose state couldn't be saved.")
@@ -169,7 +173,7 @@ COUNTERS = (
     CONNECTIONS_DRAINED,
 )
 HISTOGRAMS = (STATE_SIZE, STORAGE_SECONDS, AWAY_SECONDS)
-GAUGES = (CONNECTIONS_OPEN, TOPICS_OPEN, TOPICS_UNSAFE, DRAINING, STORAGE_DOWN)
+GAUGES = (JOINS_PENDING, CONNECTIONS_OPEN, TOPICS_OPEN, TOPICS_UNSAFE, DRAINING, STORAGE_DOWN)
 """What is the case in each process, to be added up over all of them."""
 INFOS = (INFO, CONSUMER_INFO)
 """Facts in labels. Without values of its labels, a series is there once it is set."""

@@ -50,6 +50,7 @@ class Metrics(Observer):
         self._drains = metrics.counter(definitions.DRAINS)[()]
         self._connections_drained = metrics.counter(definitions.CONNECTIONS_DRAINED)[()]
         self._away_seconds = metrics.histogram(definitions.AWAY_SECONDS)[()]
+        self._joins_pending = metrics.gauge(definitions.JOINS_PENDING)
         self._connections_open = metrics.gauge(definitions.CONNECTIONS_OPEN)
         self._topics_open = metrics.gauge(definitions.TOPICS_OPEN)
         self._topics_unsafe = metrics.gauge(definitions.TOPICS_UNSAFE)
@@ -110,6 +111,12 @@ class Metrics(Observer):
 
     def pushes_dropped(self, count: int) -> None:
         self._pushes_dropped.inc(count)
+
+    def join_begun(self) -> None:
+        self._joins_pending.inc()
+
+    def join_answered(self) -> None:
+        self._joins_pending.dec()
 
     def connection_opened(self) -> None:
         self._connections_open.inc()

@@ -65,6 +65,15 @@ def test_a_page_that_was_told_has_lost_nothing() -> None:
     assert (found.is_good, found.missing_pages) == (True, 1)
 
 
+def test_what_a_failover_undoes_is_told_to_whoever_has_handled_it() -> None:
+    for pages in ((ALL, f"{ALL} 1-1 -"), (f"{ALL} 1-1 -", ALL), (f"{ALL} 1-1 -", "- 0-1")):
+        assert verdict(*pages).is_good
+    # Nothing undoes what is certain, and nobody else is told.
+    assert not verdict(ALL, f"{ALL} 7-7 -").is_good
+    assert verdict(f"{ALL} 1-1", ALL, f"{ALL} 1-1 -").lost == 1
+    assert not judge(SENT, [PageMessages(groups=["b"], handled=["0-2", "1-1", None])]).is_good
+
+
 def test_a_message_of_another_group_is_strange() -> None:
     assert not judge(SENT, [PageMessages(groups=["b"], handled=["0-2", "0-1"])]).is_good
 

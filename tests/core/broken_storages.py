@@ -10,7 +10,7 @@ from recovery_app.exceptions import StorageError
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.storages import Entry, EntryPage, MemoryStorage, Storage
 from recovery_app.testing import ManualClock
-from recovery_app.values import Page, Query
+from recovery_app.values import GroupPage, LoggedMessage, Page, Query
 from tests.core.support import OwnStorage
 
 
@@ -226,6 +226,49 @@ class CleansUpNothing(Listing):
         return 0
 
 
+class ListsOneGroupAgain(Listing):
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        page = super().list_groups(prefix=prefix, cursor=cursor, limit=limit + 1)
+        items = page.items
+        return GroupPage(
+            items=items[:limit], next_cursor=items[-2].name if len(items) > limit > 1 else None
+        )
+
+
+class FindsGroupsInAnyCase(Listing):
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        page = super().list_groups(prefix="", cursor=cursor, limit=100)
+        low = prefix.lower()
+        return GroupPage(items=[each for each in page.items if each.name.lower().startswith(low)])
+
+
+class CountsGroupsAsCursors(Listing):
+    def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
+        names = [each.name for each in super().list_groups(prefix="", cursor=None, limit=99).items]
+        start = int(cursor or 0)
+        found = [each for each in map(self.describe_group, names[start : start + limit]) if each]
+        more = len(names) > start + limit
+        return GroupPage(items=found, next_cursor=str(start + limit) if more else None)
+
+
+class ShowsTheOldestFirst(Listing):
+    def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
+        return super().last_messages(group, limit)[::-1]
+
+
+class BeginsALogForWhoeverLooks(Listing):
+    def count_behind(self, group: str, position: str) -> int | None:
+        self.newest_position(group)
+        return super().count_behind(group, position)
+
+
+class EmptiesWhatIsDeleted(Listing):
+    def delete_group(self, group: str) -> bool:
+        is_there = super().delete_group(group)
+        self.newest_position(group)
+        return is_there
+
+
 BROKEN: dict[type[Storage], str] = {
     ForgetsTheTTL: "values_expire_after_their_ttl",
     CountsTheTTLFromTheFirstSave: "save_restarts_the_ttl",
@@ -258,5 +301,11 @@ BROKEN: dict[type[Storage], str] = {
     SortsNothing: "browsing_sorts_by_each_field",
     CleansUpWhatIsLive: "a_clean_up_removes_only_what_has_expired",
     CleansUpNothing: "a_clean_up_removes_only_what_has_expired",
+    ListsOneGroupAgain: "pages_show_each_group_once",
+    FindsGroupsInAnyCase: "a_prefix_selects_groups_by_name",
+    CountsGroupsAsCursors: "a_cursor_stays_valid_when_its_group_is_deleted",
+    ShowsTheOldestFirst: "a_group_shows_what_its_log_has",
+    BeginsALogForWhoeverLooks: "what_is_behind_a_place_is_counted",
+    EmptiesWhatIsDeleted: "a_deleted_group_is_gone_for_all",
 }
 """What is broken, and the start of the name of a test that has to fail for it."""

@@ -10,11 +10,13 @@ from recovery_app.storages.redis import messages as redis_messages
 from recovery_app.testing import StorageContract
 from recovery_app.testing.contract.decisions import DecisionTests
 from recovery_app.testing.contract.fenced import FencedTests
+from recovery_app.testing.contract.group_listing import GroupListingTests
 from recovery_app.testing.contract.groups import GroupTests
 from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
 from recovery_app.testing.contract.plain import PlainTests
 from recovery_app.testing.contract.races import RaceTests
+from recovery_app.testing.contract.reports import ReportTests
 
 
 @pytest.mark.every_storage
@@ -26,7 +28,7 @@ class TestBytes(PlainTests):
         return any_storage
 
 
-class TestSteps(DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests):
+class TestSteps(DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests, ReportTests):
     """The rest of the contract."""
 
     @pytest.fixture
@@ -34,7 +36,7 @@ class TestSteps(DecisionTests, FencedTests, RaceTests, ListingTests, JournalTest
         return any_storage
 
 
-class TestGroups(GroupTests):
+class TestGroups(GroupTests, GroupListingTests):
     """Durable groups: those of every storage that has them."""
 
     @pytest.fixture

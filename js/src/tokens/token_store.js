@@ -1,6 +1,6 @@
 /** Tokens: secrets, which are kept in the tab's storage and never put into a URL or a log line. */
 import { acquirePageLock } from "./page_lock.js";
-import { keyOf, receivedKeyOf } from "./storage_keys.js";
+import { keyOf, moveToFrame, receivedKeyOf } from "./storage_keys.js";
 import { StoredValue } from "./stored_value.js";
 /** @import { StorageKind } from "../types.js" */
 
@@ -32,6 +32,7 @@ export class TokenStore {
     const kind = storage === "localStorage" ? "sessionStorage" : storage;
     this.#stored = new StoredValue(kind, this.#key);
     this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
+    moveToFrame(viewId, kind);
     this.#load();
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();

@@ -249,7 +249,7 @@ var VIEW_OPTIONS = {
 var PUSH_OPTIONS = { signal: SIGNAL, timeoutMs: MS };
 /** Return how many letters two names begin with in common. @param {string} one @param {string} other */
 function likeness(one, other) {
-  return [...one, ""].findIndex((letter, place) => letter.toLowerCase() !== other[place]?.toLowerCase());
+  return [...one, ""].findIndex((letter, place2) => letter.toLowerCase() !== other[place2]?.toLowerCase());
 }
 /** Return the options that the page has given: undefined is none. Throw a TypeError for one that means nothing.
  * @template {object} T @param {string} where @param {T} options @param {Record<string, Kind>} kinds @returns {T} */
@@ -548,10 +548,10 @@ var Sender = class {
   /** Give a number to the events that have none: the last ones. */
   #assignNumbers() {
     const { events, line } = this.#queue;
-    let place = events.length;
-    while (events[place - 1]?.seq === null) place -= 1;
-    let seq = this.#lastSeqBefore(place);
-    for (const queued of events.slice(place)) Object.assign(queued, { seq: ++seq, line, isStored: false });
+    let place2 = events.length;
+    while (events[place2 - 1]?.seq === null) place2 -= 1;
+    let seq = this.#lastSeqBefore(place2);
+    for (const queued of events.slice(place2)) Object.assign(queued, { seq: ++seq, line, isStored: false });
   }
   /** Return the events to send now, in order. */
   #ready() {
@@ -648,8 +648,8 @@ var Sender = class {
     return (first?.seq ?? this.#lastSeqBefore(events.length) + 1) - 1;
   }
   /** Return the last number in use. @param {number} place in the queue, of the first event without a number */
-  #lastSeqBefore(place) {
-    return Math.max(this.#lastSentSeq, this.#queue.events[place - 1]?.seq ?? 0);
+  #lastSeqBefore(place2) {
+    return Math.max(this.#lastSentSeq, this.#queue.events[place2 - 1]?.seq ?? 0);
   }
 };
 
@@ -748,16 +748,58 @@ var Delivery = class {
   }
 };
 
-// src/tokens/storage_keys.js
-/** Names in the browser's storages. */
-/** Return the key of the number of the newest push that a view has. @param {string} viewId */
-function receivedKeyOf(viewId) {
-  return `${keyOf(viewId)}:events:received`;
+// src/tokens/place_in_tab.js
+/** Where a page is among the frames of its tab, which share the tab's storage. */
+/** The place of this page, which it keeps as long as it is shown. @type {string | undefined} */
+var place;
+/** Return the place of this page in its tab: "" for the tab's own page. It is the same after a reload, in whatever order
+ * the frames are loaded. */
+function placeInTab() {
+  place ??= placeOf(globalThis);
+  return place;
 }
-/** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
- * @param {string} viewId */
-function keyOf(viewId) {
-  return `lv_recovery_${viewId.replaceAll(":events", "%3Aevents")}`;
+/** Return whether the page around this one, or one around that, is of the same origin. */
+function isInOwnPage() {
+  for (let frame = (
+    /** @type {any} */
+    globalThis
+  ); frame !== frame.parent; frame = frame.parent) {
+    if (tryOrNull(() => frame.parent.document)) return true;
+  }
+  return false;
+}
+/** @param {any} frame a window, perhaps of another origin @returns {string} */
+function placeOf(frame) {
+  const { parent } = frame;
+  if (!parent || parent === frame) return "";
+  const place2 = tryOrNull(() => placeOfElement(frame.frameElement)) ?? placeAmong(parent, frame);
+  return `${placeOf(parent)}/${place2}`;
+}
+/** Return the place of an element in its document: by its name or id, or else among those that have neither.
+ * @param {Element} element @returns {string} */
+function placeOfElement(element) {
+  const { localName } = element;
+  const name = nameOf(element);
+  const root = (
+    /** @type {ShadowRoot} */
+    element.getRootNode()
+  );
+  const alike = Array.from(root.querySelectorAll(localName)).filter((other) => nameOf(other) === name);
+  const place2 = [localName, encodeURIComponent(name), alike.indexOf(element)].join();
+  return root.host ? `${placeOfElement(root.host)}>${place2}` : place2;
+}
+/** @param {Element} element */
+function nameOf(element) {
+  return element.getAttribute("name") || element.id;
+}
+/** Return the place of a frame in a page of another origin, which hides its elements: by the frame's name, if that can be
+ * read, or else by its number. @param {any} parent @param {any} frame @returns {string} */
+function placeAmong(parent, frame) {
+  const name = tryOrNull(() => encodeURIComponent(frame.name)) ?? "";
+  const frames = Array.from({ length: parent.length }, (_, number) => parent[number]);
+  const before = frames.slice(0, frames.indexOf(frame));
+  const alike = name ? before.filter((other) => tryOrNull(() => encodeURIComponent(other.name)) === name) : before;
+  return [name, alike.length].join();
 }
 
 // src/tokens/stored_value.js
@@ -794,6 +836,39 @@ var StoredValue = class {
     );
   }
 };
+
+// src/tokens/storage_keys.js
+/** Names in the browser's storages. */
+/** What the names of all that belongs to a view end with: its token, its events, and what is known of them. */
+var ENDINGS = ["", ":events", ":events:settled", ":events:received"];
+/** Return the key of the number of the newest push that a view has. @param {string} viewId */
+function receivedKeyOf(viewId) {
+  return `${keyOf(viewId)}:events:received`;
+}
+/** Return the key of a view's token. That of its events ends with ":events". Frames share the storage of their tab, so
+ * each has keys of its own. @param {string} viewId */
+function keyOf(viewId) {
+  const place2 = placeInTab();
+  return place2 === "" ? pageKeyOf(viewId) : `${pageKeyOf(viewId)}:events:frame${place2}`;
+}
+/** Return the key of a view's token on the tab's own page, in which no view's name must bring about ":events".
+ * @param {string} viewId */
+function pageKeyOf(viewId) {
+  // what looks like a ":events" that was replaced is replaced as well, so that no two names become one
+  return `lv_recovery_${viewId.replace(/%(?=(25)*3Aevents)/g, "%25").replaceAll(":events", "%3Aevents")}`;
+}
+/**
+ * Take over, once, what an earlier version has stored for a view in a frame: under the key of the tab's own page. If there
+ * is a page of the same origin around the frame, that is the page's, and stays.
+ * @param {string} viewId @param {StorageKind} kind
+ */
+function moveToFrame(viewId, kind) {
+  if (placeInTab() === "" || isInOwnPage()) return;
+  const values = (key) => ENDINGS.map((ending) => new StoredValue(kind, key + ending));
+  const moved = values(keyOf(viewId));
+  if (moved.some((value) => value.read())) return;
+  values(pageKeyOf(viewId)).forEach((value, place2) => moved[place2].write(value.read()) && value.write(null));
+}
 
 // src/events/queued_event.js
 /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
@@ -1235,8 +1310,8 @@ var EventQueue = class {
   }
   /** Return the place of the first event that is so, or of the end. @param {(queued: QueuedEvent) => boolean} isSo */
   #placeOf(isSo) {
-    const place = this.events.findIndex(isSo);
-    return place < 0 ? this.events.length : place;
+    const place2 = this.events.findIndex(isSo);
+    return place2 < 0 ? this.events.length : place2;
   }
   /** Whether events are sent now. */
   get isSending() {
@@ -1615,6 +1690,7 @@ var TokenStore = class _TokenStore {
     const kind = storage === "localStorage" ? "sessionStorage" : storage;
     this.#stored = new StoredValue(kind, this.#key);
     this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
+    moveToFrame(viewId, kind);
     this.#load();
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -2051,6 +2127,8 @@ var LiveViewRecovery = class {
   #options;
   /** @type {Map<string, Recovery>} */
   #views = /* @__PURE__ */ new Map();
+  /** The channel of each view: what an earlier one still hears is of no matter. @type {Map<Recovery, object>} */
+  #channels = /* @__PURE__ */ new Map();
   /** @param {{ storage?: StorageKind, owner?: string }} [options] */
   constructor(options = {}) {
     this.#options = checkOptions("LiveViewRecovery", options);
@@ -2083,16 +2161,35 @@ var LiveViewRecovery = class {
     SharedSocket.of(socket);
     const make = socket.channel.bind(socket);
     socket.channel = (topic, params) => {
-      const channel = make(topic, params);
+      const view = topic.startsWith("lv:") ? this.view(topic.slice("lv:".length)) : null;
+      let isNew = true;
+      const channel = make(topic, view ? () => this.#begin(view, params(), isNew) : params);
       const markJoined = keepCounting(channel.rejoinTimer);
+      if (view) this.#channels.set(view, channel);
       channel.onMessage = (event, payload) => {
-        if (event === "phx_reply" && payload?.status === "ok") markJoined();
-        if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
+        if (event === "phx_reply" && payload?.status === "ok") {
+          markJoined();
+          isNew = false;
+        }
+        const handle = () => view && this.#channels.get(view) === channel && this.#handleMessage(view, event, payload);
+        // the main view is closed just before that of the next page
+        if (event === "phx_close") queueMicrotask(handle);
+        else handle();
         return payload;
       };
       return channel;
     };
     return liveSocket;
+  }
+  /** Return the payload of a join. A live navigation puts another page into the main view's element, and that page has a
+   * state of its own. @param {Recovery} view @param {any} payload @param {boolean} isNew whether it has never joined */
+  #begin(view, payload, isNew) {
+    if (isNew && payload.redirect) {
+      view.forget();
+      delete payload.params._recovery;
+      view.joinPayload();
+    }
+    return payload;
   }
   /** @param {Recovery} view @param {string} event @param {any} payload */
   #handleMessage(view, event, payload) {
@@ -2292,26 +2389,31 @@ var MAX_WAIT_BACK_MS = 3e4;
 /** The handshakes and joins that were refused since a connection has held. */
 var Refusals = class {
   count = 0;
+  /** How many of those that are free no longer are. */
+  #denied = 0;
   #maxMs = MAX_WAIT_MS2;
   /** Begin anew, as the page is let in. */
   forgive() {
-    this.count = 0;
+    this.count = this.#denied = 0;
     this.#maxMs = MAX_WAIT_BACK_MS;
   }
   /** Count as a denial at once, as the server has said that it lets this client in no more. */
   deny() {
-    this.count = Math.max(this.count, FREE_REFUSALS);
+    this.#denied = Math.max(this.#denied, FREE_REFUSALS - this.count);
     this.#maxMs = MAX_WAIT_MS2;
   }
   /** Whether the next refusal means more than a server that restarts. */
   get areDenial() {
-    return this.count + 1 >= FREE_REFUSALS;
+    return this.#weight + 1 >= FREE_REFUSALS;
   }
   /** How long to wait at least until the next try: half of it is random. */
   get retryAfterMs() {
-    if (this.count <= FREE_REFUSALS) return 0;
-    const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.count - FREE_REFUSALS));
+    if (this.#weight <= FREE_REFUSALS) return 0;
+    const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.#weight - FREE_REFUSALS));
     return ms / 2 + Math.random() * ms / 2;
+  }
+  get #weight() {
+    return this.count + this.#denied;
   }
 };
 
@@ -2573,7 +2675,7 @@ var Connection = class {
   #tellLost(code, nextDelayMs) {
     const topics = this.topics;
     const sizes = topics.map(({ view }) => view.sentBytes);
-    if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
+    if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place2) => sizes[place2] > 0));
     const largest = topics[sizes.indexOf(Math.max(...sizes))];
     for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
   }
@@ -2880,8 +2982,8 @@ var RecoverySocket = class extends Recovery {
   }
   /** @param {string} topic */
   #defaultName(topic) {
-    const { place } = this.#connection;
-    if (place !== null) return `${place} ${topic}`;
+    const { place: place2 } = this.#connection;
+    if (place2 !== null) return `${place2} ${topic}`;
     throw new TypeError("a socket whose URL is a function needs the option viewId, the same after a reload");
   }
   /** Connect again after `disconnect`. */

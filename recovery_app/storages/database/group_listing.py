@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models import QuerySet
 
+from recovery_app.storages.database.queries import starting_with
 from recovery_app.storages.group_listing import MAX_BEHIND
 from recovery_app.storages.messages import number_of
 from recovery_app.values import GroupInfo, GroupPage, LoggedMessage
@@ -22,7 +23,7 @@ def list_groups(
     groups: Groups, messages: Rows, *, prefix: str, cursor: str | None, limit: int
 ) -> GroupPage:
     """Return a page of groups in the order of their names."""
-    found = groups.filter(name__startswith=prefix).order_by("name")
+    found = (starting_with(groups, prefix, "name") if prefix else groups).order_by("name")
     if cursor is not None:
         found = found.filter(name__gt=cursor)
     names = list(found.values_list("name", "newest")[: limit + 1])

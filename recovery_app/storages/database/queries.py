@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections
 from django.db.models import Q, QuerySet
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Rows = QuerySet[StoredSnapshot]
 
+AnyRows = TypeVar("AnyRows", bound="QuerySet[Any]")
 LAST_CHARACTER = "\U0010ffff"
 FEW_ROWS = 500
 LIVE_SHARE = 10
@@ -106,15 +107,15 @@ def _live_if_few(rows: Rows, query: Query, now_us: int) -> Rows:
     return rows if len(keys) > FEW_ROWS else rows.filter(key__in=keys)
 
 
-def starting_with(rows: Rows, prefix: str) -> Rows:
-    """Return the rows whose socket ids start with a prefix, found by the index."""
+def starting_with(rows: AnyRows, prefix: str, column: str = "socket_id") -> AnyRows:
+    """Return the rows whose texts in a column start with a prefix, found by the index."""
     # LIKE can use the index but may ignore case, unlike equality.
-    start = Substr("socket_id", 1, len(prefix))
-    found = rows.filter(socket_id__startswith=prefix).alias(start=start).filter(start=prefix)
+    start = Substr(column, 1, len(prefix))
+    found = rows.filter(**{f"{column}__startswith": prefix}).alias(start=start).filter(start=prefix)
     if connections[rows.db].vendor == "sqlite":
         # LIKE uses no index on SQLite, which sorts by code point.
         end = prefix + LAST_CHARACTER * MAX_TEXT_LENGTH
-        found = found.filter(socket_id__gte=prefix, socket_id__lte=end)
+        found = found.filter(**{f"{column}__gte": prefix, f"{column}__lte": end})
     return found
 
 

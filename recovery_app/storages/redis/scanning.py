@@ -32,8 +32,9 @@ class Cursor:
     @classmethod
     def parse(cls, text: str | None) -> Cursor:
         """Return a cursor from its text; raise `ValueError` if this storage can't have made it."""
-        key, _, rest = (text or "").partition("@")
-        step, _, node = (rest or "0.0").partition(".")
+        text = text or ""
+        key, _, place = text.rpartition("@") if "@" in text else (text, "", "0.0")
+        step, _, node = place.partition(".")
         is_valid = _NUMBER.fullmatch(step) and _NUMBER.fullmatch(node)
         if not (is_valid and int(step) < MAX_SCAN_CURSOR):
             raise ValueError("The cursor isn't one of this storage.")
@@ -41,7 +42,8 @@ class Cursor:
 
     def __str__(self) -> str:
         place = f"{self.step}.{self.node}"
-        return self.key if place == "0.0" and self.key else f"{self.key}@{place}"
+        is_enough = place == "0.0" and self.key and "@" not in self.key
+        return self.key if is_enough else f"{self.key}@{place}"
 
     def after(self, key: str) -> Cursor:
         """Return the cursor behind a key of the same step."""

@@ -43,6 +43,13 @@ class ContractBase:
             f"{type(self).__name__} needs a make_storage(clock), or a fixture named storage."
         )
 
+    def overfill(self, storage: Storage, group: str) -> bool:
+        """Publish until a log has lost its first message, and return true.
+
+        By default this returns false, and what needs it is left out.
+        """
+        return False
+
     @pytest.fixture
     def clock(self) -> Clock:
         """Return the clock that the tests advance."""

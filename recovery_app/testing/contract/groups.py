@@ -22,13 +22,6 @@ FOREIGN = ("", "~", "rubbish", "0", "1", "-1", "0-0", "1-1", "1700000000000-0", 
 class GroupTests(ContractBase):
     """Messages are read in the order in which they were published, without a gap or with a word."""
 
-    def overfill(self, storage: Storage, group: str) -> bool:
-        """Publish until a log has lost its first message, and return true.
-
-        By default this returns false, and what needs it is left out.
-        """
-        return False
-
     @pytest.fixture
     def logs(self, variant: Storage) -> Storage:
         """Return the storage, if it has logs; a test of one that doesn't is left out."""
