@@ -1833,6 +1833,8 @@
     #isForgotten = false;
     /** Whether the view belongs to the next one now. */
     #isClosed = false;
+    /** Whether another page has continued the state since the last join: as somebody else, perhaps. */
+    #isContinued = false;
     /** Whether the last join had a token. */
     #showsToken = false;
     /** Counts what happens to the connection. */
@@ -1907,6 +1909,7 @@
     }
     /** @param {boolean} isContinued whether another page may have continued the state */
     #handleContinued(isContinued) {
+      this.#isContinued ||= isContinued;
       if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
       if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
     }
@@ -2033,7 +2036,8 @@
       if (!isWaiting) this.#pageToken = null;
       const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
       this.outcome = outcome;
-      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome) && !this.#isContinued, aliases);
+      this.#isContinued &&= isWaiting;
       const wasConnected = this.status === "connected";
       this.status = "connected";
       this.#connectionState.markJoined();
