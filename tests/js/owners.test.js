@@ -98,6 +98,23 @@ onEachTransport(test, "a page that knows its owner shows that person's events be
   assert.deepEqual([open("bob").view.pending, open("bob").stored.length], [[], 1]);
 });
 
+onEachTransport(test, "nor does such a page tell whoever is there now what was pushed before", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  const [unsent] = page.add("a");
+  const lost = record(page.view, "lost");
+  const next = page.reload();
+  logIn(server, "bob");
+  await next.joined();
+  next.goOffline();
+  page.tab.sessionStorage = next.tab.sessionStorage;
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  await page.back();
+  await assert.rejects(unsent, lostTo("owner"));
+  assert.deepEqual(lost, []);
+  assert.deepEqual((await page.add("b")[0]).state, ["b"]);
+});
+
 onEachTransport(test, "a page from the back/forward cache doesn't send its events as the person who has logged in since", async (page, server) => {
   await page.joined();
   await page.add("a1")[0];

@@ -893,6 +893,8 @@
     stage = "queued";
     /** Whether the tab's storage has it with its number. */
     isStored = false;
+    /** What another page has made of it, until this one is told. @type {(Settled & { isGone: boolean }) | null} */
+    learned = null;
     #listener;
     /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
      * @param {Listener} listener */
@@ -1159,17 +1161,25 @@
       queue.remove([queued]);
     }
   }
-  /** Learn what other pages have made of this page's events.
+  /** Learn what other pages have made of this page's events. The page is told when it is known that the same person is there.
    * @param {EventQueue} queue @param {Map<string, StoredEvent>} stored @param {Map<string, Settled>} settled */
   function learn(queue, stored, settled) {
     for (const queued of [...queue.events]) {
       const { seq, line, cuts } = stored.get(queued.id) ?? queued;
       Object.assign(queued, { seq, line, cuts });
-      const { reply, reason } = settled.get(queued.id) ?? {};
+      const { reply, reason = queued.seq === null ? "superseded" : void 0 } = settled.get(queued.id) ?? {};
+      const isGone = !stored.has(queued.id) && queued.owner !== null;
+      if (reply || isGone && reason) queued.learned = { reply, reason, isGone };
+    }
+  }
+  /** Tell the page what it has learned of its events. @param {EventQueue} queue */
+  function tellLearned(queue) {
+    for (const queued of [...queue.events]) {
+      const { reply, reason, isGone } = queued.learned ?? {};
+      queued.learned = null;
       if (reply) queued.handleReply(reply);
-      if (stored.has(queued.id) || queued.owner === null) continue;
-      if (reply) queue.remove([queued]);
-      else if (reason !== void 0 || queued.seq === null) queue.discard([queued], reason ?? "superseded");
+      if (isGone && reply) queue.remove([queued]);
+      else if (isGone && reason) queue.discard([queued], reason);
     }
   }
 
@@ -1336,6 +1346,7 @@
      * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
     handleJoin(outcome, seq, { lines = [], original } = {}) {
       this.#dropForeign();
+      tellLearned(this);
       if (outcome === "recovered") {
         skip(this, this.suspects.takeTooLarge(seq), "too_large");
         discardTaken(this, seq, lines);
@@ -1462,7 +1473,7 @@
       this.save();
       this.#isClosed = true;
       const left = this.events;
-      this.#storage.leave(left);
+      this.#storage.leave(left.filter(({ learned }) => !learned?.isGone));
       this.events = [];
       this.#setAside = [];
       this.#storage = new EventStorage("", "none");
@@ -1477,7 +1488,7 @@
     /** Store the events of those whose names are known: a later page must find out whether it may send them. */
     save() {
       this.#saveTimer.clear();
-      this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+      this.#storage.save([...this.#setAside, ...this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone)]);
       for (const queued of this.events) queued.isStored = true;
     }
     /** Store them now or, if that takes long, together with the next changes. */
