@@ -86,7 +86,7 @@ async function minified(exports) {
   const small = { format: "iife", minify: true, mangleProps, sourcemap: true };
   const { files } = await bundle("script.js", SMALL, small);
   const sourceMap = { content: files[`${SMALL}.map`], filename: SMALL, includeSources: true };
-  const { code, map } = await minify(files[SMALL], { ecma: 2022, compress: { passes: 3 }, sourceMap, format: { comments: /^!/ } });
+  const { code, map } = await minify(files[SMALL], { ecma: 2022, module: true, compress: { passes: 4, keep_fargs: false, unsafe_arrows: true, unsafe_methods: true }, sourceMap, format: { comments: /^!/ } });
   return { [SMALL]: `${code}\n${exports}\n//# sourceMappingURL=${SMALL}.map\n`, [`${SMALL}.map`]: map };
 }
 

@@ -1,4 +1,4 @@
-"""The site's users, as operators name them: for any user model, or none."""
+"""Looking up the site's users by the names that operators enter, for any user model or none."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from django.db.models import Field
 
 @dataclass(frozen=True, slots=True)
 class NamedUser:
-    """A user: the primary key as text, and the name, ``""`` where nobody has the key any more."""
+    """A user: the primary key as text, and the name, which is ``""`` if there is no such user now."""
 
     pk: str
     name: str = ""
 
 
 class SeveralUsers(Exception):
-    """More than one user has a name: a user model may allow that."""
+    """Several users have the name, which a user model may allow."""
 
 
 def find_user(text: str) -> NamedUser | None:
     """Return the user with this name, or else with this primary key.
 
-    Raise `SeveralUsers` if the name isn't one user's own.
+    Raise `SeveralUsers` if several users have the name.
     """
     model = user_model()
     if model is None:
@@ -42,7 +42,7 @@ def find_user(text: str) -> NamedUser | None:
 def user_with_pk(text: str) -> NamedUser | None:
     """Return the user with this primary key, who may have been deleted.
 
-    ``None`` for what can't be a primary key.
+    ``None`` for a text that can't be a primary key.
     """
     key = clean_pk(text)
     model = user_model()
@@ -53,7 +53,7 @@ def user_with_pk(text: str) -> NamedUser | None:
 
 
 def clean_pk(text: str) -> str | None:
-    """Return a primary key of users as `str` writes it, or ``None`` for what can't be one.
+    """Return a primary key of users in its canonical spelling, or ``None`` for an impossible one.
 
     No user is looked up.
     """
@@ -109,7 +109,7 @@ def _users_with(model: Any, field: Any, text: str) -> list[Any]:
 
 
 def _clean(field: Field[Any, Any], text: str) -> Any:
-    """Return a text as a value of a field, or ``None`` for what can't be one."""
+    """Return a text as a value of a field, or ``None`` if the field can't have it."""
     try:
         text.encode()
         # PostgreSQL accepts no NUL.

@@ -1,8 +1,8 @@
 """A panel for django-debug-toolbar: what the page's WebSockets have joined, recovered and saved.
 
-Add ``"recovery_app.debug_panel.RecoveryPanel"`` to ``DEBUG_TOOLBAR_PANELS``. The toolbar is made
-for requests, and a page's WebSockets come after its request, so the panel is rendered anew
-whenever it is opened. It shows the connections of the same browser (its address and its
+Add ``"recovery_app.debug_panel.RecoveryPanel"`` to ``DEBUG_TOOLBAR_PANELS``. The toolbar belongs
+to a request, and the page's WebSockets are opened after it, so the panel is rendered again each
+time that it is opened. It shows the connections of the same browser (by address and
 ``User-Agent``) to this process, and never a state, a token or a query string.
 """
 
@@ -48,11 +48,11 @@ class TopicRecord:
     save_ms: float = 0.0
     """The time of all saves."""
     size_bytes: int = 0
-    """The size of the state that was saved last."""
+    """The size of the last saved state."""
 
     @property
     def mean_save_ms(self) -> float:
-        """The time of a save on average."""
+        """The average time of a save."""
         return self.save_ms / self.saves if self.saves else 0.0
 
 

@@ -9,6 +9,8 @@ from recovery_app._core.driver import Flow
 from recovery_app._core.journal import Journal
 from recovery_app._core.metadata import MAX_PAGE, check_listing, check_name, check_number
 from recovery_app._core.operations import Operations
+from recovery_app._core.report_codec import latest_reports
+from recovery_app._core.reports import Reporter
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import SnapshotError, StorageUnavailable
 from recovery_app.fencing import Claim, Verdict
@@ -19,6 +21,7 @@ from recovery_app.values import (
     IncidentQuery,
     Inspection,
     Page,
+    ProcessReport,
     Query,
     Sample,
 )
@@ -94,6 +97,13 @@ def prune_journal(journal: Journal) -> Flow[int]:
     """Remove what is over the journal's limits; return how many."""
     removed: int = yield "cleanup", "prune_incidents", (journal.limits(),), {}
     return removed
+
+
+def list_reports(reporter: Reporter) -> Flow[list[ProcessReport]]:
+    """Return the last report of each process."""
+    reporter.check_kept()
+    stored: list[bytes] = yield "listing", "list_reports", (), {}
+    return latest_reports(stored)
 
 
 def inspect(socket_hash: str, operations: Operations) -> Flow[Inspection | None]:

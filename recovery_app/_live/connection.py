@@ -51,7 +51,7 @@ class Connection:
         manager: RecoveryManager,
         protocol: WireProtocol,
     ) -> None:
-        self.record = ConnectionRecord()
+        self.record = ConnectionRecord(manager.reporter)
         self._consumer = consumer
         self._raw_send = send
         self._protocol = protocol
@@ -244,7 +244,7 @@ class Connection:
             await topic.join()
 
     async def _refuse_join(self, message: Message, why: Mapping[str, Any]) -> None:
-        self.record.note_refused()
+        self.record.note_join_refused()
         await self.send(self._protocol.reply(message, why, ok=False))
 
     async def _leave(self, message: Message) -> None:

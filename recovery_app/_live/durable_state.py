@@ -90,8 +90,9 @@ class DurableState:
         self._confirmed_us = 0
 
     def open(self) -> None:
-        """Announce from now on whether the state is unsafe."""
+        """Announce from now on that the page is live, and whether the state is unsafe."""
         self._is_open = True
+        self.manager.reporter.opened(self)
         if self._dirty:
             observers.state_unsafe()
 
@@ -100,6 +101,7 @@ class DurableState:
         if self._is_open and self._dirty:
             observers.state_safe()
         self._is_open = False
+        self.manager.reporter.closed(self)
 
     @property
     def token(self) -> str | None:

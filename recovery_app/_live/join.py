@@ -89,6 +89,7 @@ class Join:
                     extra=self._facts("mount_unsaved"),
                 )
         observers.joined(session.outcome.value)
+        self._manager.reporter.joined(session.outcome.value)
         if session.unsaved_seconds is not None:
             observers.was_away(session.unsaved_seconds)
         who = session.log_name

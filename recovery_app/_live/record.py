@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
+from recovery_app._core.reports import CRASHED_JOIN, REFUSED_JOIN, Reporter
 from recovery_app.signals import observers
 
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
@@ -36,10 +37,11 @@ class PendingJoin:
 class ConnectionRecord:
     """Announces that a connection is open, that it has ended, and that it never joined."""
 
-    __slots__ = ("_handshake", "cause", "has_joined", "is_accepted")
+    __slots__ = ("_handshake", "_reporter", "cause", "has_joined", "is_accepted")
 
-    def __init__(self) -> None:
+    def __init__(self, reporter: Reporter) -> None:
         self._handshake = PendingJoin()
+        self._reporter = reporter
         self.is_accepted = False
         self.has_joined = False
         self.cause = SILENT
@@ -63,11 +65,22 @@ class ConnectionRecord:
         """Note that a handshake or a join crashed."""
         self.cause = CRASHED
 
+    def note_join_refused(self) -> None:
+        """Note and count that a join was refused."""
+        self.note_refused()
+        self._reporter.joined(REFUSED_JOIN)
+
+    def note_join_crashed(self) -> None:
+        """Note and count that a join crashed."""
+        self.note_crashed()
+        self._reporter.joined(CRASHED_JOIN)
+
     def end(self) -> None:
         """Announce the end of the connection."""
         self._handshake.end()
         if self.is_accepted:
             observers.connection_closed()
+            self._reporter.connected(-1)
         if not self.has_joined:
             observers.connection_unjoined(self.cause)
 
@@ -76,5 +89,6 @@ class ConnectionRecord:
         if kind == "websocket.accept":
             self.is_accepted = True
             observers.connection_opened()
+            self._reporter.connected(1)
         else:
             self.note_refused()

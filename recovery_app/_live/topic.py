@@ -207,14 +207,14 @@ class Topic:
             reply = self._protocol.reply(self.join_message, response, ok=True)
         except JoinRefused as refusal:
             reason = refusal.reason
-            self._context.record.note_refused()
+            self._context.record.note_join_refused()
             release_frames(refusal)
             await self._refuse(reason)
         except Exception as error:
             source = self._application.source
             note_crashed_join(self._context.manager, self._application, self.name, error)
             log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
-            self._context.record.note_crashed()
+            self._context.record.note_join_crashed()
             await self._refuse("join crashed")
         else:
             session = self._session

@@ -1,8 +1,8 @@
 """The parsers of the keys of the setting ``RECOVERY``.
 
 A parser returns the value to use, or raises a `ValueError`. Its text continues a sentence that
-starts with the key's name, and never contains a secret. A `BadValue` also says what to do, where
-that depends on what is wrong.
+starts with the key's name, and never contains a secret. A `BadValue` also has a hint, if that
+depends on what is wrong.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _storage(value: Any) -> Callable[[], Storage]:
 
 
 def _inner_storages(backend: type[Storage], options: Any) -> dict[str, Callable[[], Storage]]:
-    """Return how to make the storages that a storage has as its options."""
+    """Return functions that create the storages in a storage's options."""
     found: dict[str, Callable[[], Storage]] = {}
     for name in sorted(backend.storage_options):
         try:
@@ -158,7 +158,7 @@ def _serializer(value: Any) -> Serializer:
 
 
 def _imported(path: Any, ours: ModuleType) -> Any:
-    """Return what a dotted path names; ``ours`` has the names that may have been meant."""
+    """Return the object at a dotted path; ``ours`` has the names that may have been meant."""
     if not isinstance(path, str):
         raise ValueError(f"needs a dotted path, not {type(path).__name__}")
     try:
@@ -181,7 +181,7 @@ def _imported(path: Any, ours: ModuleType) -> Any:
 
 
 def _text(error: Exception) -> str:
-    """Return what an error says, to be the end of a sentence."""
+    """Return the text of an error, to end a sentence with."""
     return str(error).rstrip(".") or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Who joins a topic, and on which terms: the same for a join and for a page's first state."""
+"""Who may join a topic, and with which identity: for joins and for a page's first state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _IDENTIFYING = ("get_recovery_view", "get_recovery_binding")
 
 
 def is_topic_of(patterns: Iterable[str], topic: str) -> bool:
-    """Return whether ``recovery_topics`` has a topic of this name."""
+    """Return whether ``recovery_topics`` matches a topic."""
     try:
         check_name("topic", topic)
     except ValueError:
@@ -41,7 +41,7 @@ def is_topic_of(patterns: Iterable[str], topic: str) -> bool:
 
 
 class AdmissionCheck:
-    """Asks a consumer's hooks, and its scope, who a client is and what it may do.
+    """Asks a consumer's hooks and scope who a client is and what it may do.
 
     ``route`` is the part of bindings that `bind_to_route` returns.
     """
@@ -57,7 +57,7 @@ class AdmissionCheck:
         self._route = route
 
     async def admit(self, params: Params, *, shows_token: bool) -> Admission:
-        """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
+        """Return the terms on which a client joins; raise `JoinRefused` to refuse it."""
         own = self._hooks.own
         if "authorize_join" in own:
             await self._call("authorize_join", self._topic, params)
@@ -89,7 +89,7 @@ class AdmissionCheck:
         )
 
     def identify_at_once(self) -> tuple[str, bytes, bytes] | None:
-        """Return what `identify` does, where that takes neither a hook nor a look at a session."""
+        """Return what `identify` returns, if that needs neither a hook nor the session."""
         if not self._hooks.own.isdisjoint(_IDENTIFYING):
             return None
         scope = self._consumer.scope
@@ -99,7 +99,7 @@ class AdmissionCheck:
         return self._topic, self._binding(self._topic, person), name_person(scope, person)
 
     async def identify(self) -> tuple[str, bytes, bytes]:
-        """Return the view that a token is for, the binding to it and a person, and the person."""
+        """Return the view and the binding of a token, and the person."""
         view = self._topic
         if "get_recovery_view" in self._hooks.own:
             view = str(await self._call("get_recovery_view", view))
@@ -110,7 +110,7 @@ class AdmissionCheck:
         return view, self._binding(view, person), name_person(self._consumer.scope, person)
 
     async def _bind_to_former(self, former: list[FormerPerson]) -> list[FormerPerson]:
-        """Return what the application's own hook makes of former persons, if it uses any."""
+        """Return the bindings of earlier identities, as the application's own hook makes them."""
         if not self._consumer._recovery_default_used:
             return []
         parts = [await self._call_for_binding(each.part) for each in former]
@@ -119,7 +119,7 @@ class AdmissionCheck:
         ]
 
     async def _call_for_binding(self, person: bytes | None = None) -> bytes:
-        """Return what the application's own hook returns, with ``person`` as its default."""
+        """Return what the application's own hook returns if ``person`` is the default."""
         self._consumer._recovery_person = person
         try:
             return combine("own", await self._call("get_recovery_binding") or b"")

@@ -65,13 +65,14 @@ class _Running:
         self._is_ending = False
         self._changed = threading.Condition()
         self._idents: set[int] = set()
+        """The threads that have made a call; another one has nothing to close."""
         self._ended: set[int] = set()
-        self.executor = ThreadPoolExecutor(
-            threads, "recovery_app-storage", initializer=self._enroll
-        )
+        self.executor = ThreadPoolExecutor(threads, "recovery_app-storage")
 
     def make(self, call: Callable[[], Result]) -> Result:
         """Make a call on one of the threads."""
+        with self._changed:
+            self._idents.add(threading.get_ident())
         try:
             return call()
         finally:
@@ -102,7 +103,3 @@ class _Running:
             with self._changed:
                 self._ended.add(threading.get_ident())
                 self._changed.notify_all()
-
-    def _enroll(self) -> None:
-        with self._changed:
-            self._idents.add(threading.get_ident())

@@ -35,6 +35,7 @@ export class EventQueue {
   #saveTimer = new Timer();
   #durableSeq = 0;
   /** The length of all payloads or more, so that it need not be counted at each push. */ #maxChars = Infinity;
+  /** Whether a reload would keep the events without a reply. */ isKept = true;
   #hasJoined = false;
   #isClosed = false;
   #storage;
@@ -90,7 +91,7 @@ export class EventQueue {
     let stopClock = () => {};
     const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
       const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      const queued = new QueuedEvent(pushed, promiseListener(copy, resolve, reject));
       stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       if (options.signal?.aborted) queued.markLost("withdrawn");
       else if (this.#isClosed) this.discard([queued], "left");
@@ -267,8 +268,11 @@ export class EventQueue {
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
     this.#saveTimer.clear();
-    this.#storage.save([...this.#setAside, ...this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone)]);
+    const kept = this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone);
+    const isStored = this.#storage.save([...this.#setAside, ...kept]);
+    this.isKept = isStored && this.events.every(({ owner, isAnswered }) => owner !== null || isAnswered);
     for (const queued of this.events) queued.isStored = true;
+    this.#emit("kept", this.isKept);
   }
 
   /** Store them now or, if that takes long, together with the next changes. */
@@ -277,9 +281,9 @@ export class EventQueue {
     else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
   }
 
-  /** Store what `saveSoon` has left. */
+  /** Store what `saveSoon` has left, or the storage had no room for. */
   saveRest() {
-    if (this.#saveTimer.isSet) this.save();
+    if (this.#saveTimer.isSet || !this.isKept) this.save();
   }
 
   /** Return whether an event may be added, and count it if so. @param {QueuedEvent} added */

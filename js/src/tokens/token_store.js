@@ -15,6 +15,7 @@ export class TokenStore {
   #storedReceived;
   #received = 0;
   #isPresented = false;
+  /** Whether the storage has the token. */ isStored = true;
   /** What the storage had when this page last wrote or read it. @type {string | null} */ #known = null;
 
   /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
@@ -50,8 +51,13 @@ export class TokenStore {
   /** @param {string} token */
   save(token) {
     this.#token = token;
-    this.#stored.write(token);
+    this.isStored = this.#stored.write(token);
     this.#known = this.#stored.read();
+  }
+
+  /** Try again to store a token that the storage had no room for, unless another page has stored one since. */
+  saveAgain() {
+    if (this.#token !== null && !this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
   }
 
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
@@ -76,6 +82,7 @@ export class TokenStore {
 
   remove() {
     this.#token = null;
+    this.isStored = true;
     this.#stored.write(null);
     this.#known = this.#stored.read();
     this.saveReceived(0);
@@ -133,6 +140,7 @@ export class TokenStore {
 
   /** Take what the storage has. */
   #load() {
+    this.isStored = true;
     this.#token = this.#known = this.#stored.read();
     this.#received = Number(this.#storedReceived.read()) || 0;
   }

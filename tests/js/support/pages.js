@@ -63,6 +63,11 @@ export class Page {
     return new Page(this.t, this.server, this.way, { ...this.options, tab });
   }
 
+  /** Return a page with the next view of this name, on the same page of the browser. */
+  next() {
+    return new Page(this.t, this.server, this.way, { ...this.options, tab: this.tab });
+  }
+
   duplicate() {
     return new Page(this.t, this.server, this.way, { ...this.options, tab: this.tab.duplicate() });
   }
