@@ -13,7 +13,7 @@ from recovery_app._core.user_keys import clean, user_model
 
 @dataclass(frozen=True, slots=True)
 class NamedUser:
-    """A user: the primary key as text, and the name, which is ``""`` if there is no such user now."""
+    """A user: the primary key as text, and the name, ``""`` if there is no such user now."""
 
     pk: str
     name: str = ""

@@ -217,7 +217,7 @@ OURS = "recovery_app.storages"
             "Keep one of them, or give one a `name` of its own.",
         ),
         ("SECRET_FALLBACKS", ["short"], "Remove it: it can't have signed anything."),
-        ("TTL", "5m", "Give a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
+        ("TTL", "5m", "Use a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
     ],
 )
 def test_a_hint_fits_its_cause(settings: Any, key: str, value: object, hint: str) -> None:

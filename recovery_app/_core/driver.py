@@ -36,11 +36,11 @@ class Driver:
         weakref.finalize(self, self._monitor.close)
 
     def close(self) -> None:
-        """Note that the storage isn't used any more."""
+        """Note that the storage is no longer used."""
         self._monitor.close()
 
     def run(self, flow: Flow[Result], name: str = "", span: Span | None = None) -> Result:
-        """Run a flow with blocking calls, within a span called ``name`` if anybody takes it."""
+        """Run a flow with blocking calls, within a span called ``name`` if spans are recorded."""
         if name and tracing.tracer is not None and tracing.tracer.is_recording():
             with tracing.tracer.open(name) as opened:
                 return self.run(flow, span=opened)
@@ -70,7 +70,7 @@ class Driver:
             return result
 
     def arun(self, flow: Flow[Result], name: str = "") -> Coroutine[Any, Any, Result]:
-        """Run a flow with asynchronous calls, within a span called ``name`` if anybody takes it."""
+        """Run a flow with asynchronous calls, within a span called ``name`` as for `run`."""
         if name and tracing.tracer is not None and tracing.tracer.is_recording():
             return self._arun_traced(flow, tracing.tracer.open(name))
         return self._arun(flow)
@@ -102,7 +102,7 @@ class Driver:
             return result
 
     async def wait(self, operation: str, waiting: Awaitable[Result]) -> Result:
-        """Await what a storage waits for: that takes long, and is reported only if it fails."""
+        """Await a long wait of the storage, which is reported only if it fails."""
         monitor = self._monitor
         try:
             found = await waiting
