@@ -38,7 +38,7 @@ _override: ContextVar[RecoveryManager | None] = ContextVar("recovery_app_manager
 
 
 def current_manager() -> RecoveryManager:
-    """Return the manager set by `override_manager`, or else that of the settings."""
+    """Return the manager set by `override_manager`, or else the one built from the settings."""
     return _override.get() or get_manager()
 
 
@@ -55,7 +55,7 @@ def override_manager(manager: RecoveryManager) -> Iterator[RecoveryManager]:
 class RecoveryMiddleware:
     """Middleware that sets ``request.recovery`` to the current manager, sync or async.
 
-    It also sets the cookie of visitors on the pages that use recovery.
+    It also sets the cookie of visitors, on pages that use recovery.
     """
 
     sync_capable = True
@@ -83,8 +83,8 @@ class RecoveryMiddleware:
 def ensure_visitor(request: HttpRequest) -> None:
     """Have the response set the cookie of visitors, as ``{% recovery_script %}`` does.
 
-    For pages that don't use the tag, and for streamed ones, whose templates are rendered when
-    the cookie can't be set any more. Needs `RecoveryMiddleware`.
+    Call it for pages that don't use the tag, and for streamed pages, whose templates are rendered
+    after the headers were sent. Requires `RecoveryMiddleware`.
     """
     visitor = visitor_of(request)
     if visitor is None:
@@ -112,10 +112,9 @@ class RecoveryScopeMiddleware:
 
 
 class _HandshakeMiddleware:
-    """ASGI middleware that announces what becomes of each WebSocket in the middleware inside.
+    """ASGI middleware that notifies observers of what the middleware inside does with WebSockets.
 
-    There it raises, or hangs, in an outage of the database: the consumers never hear of those
-    connections.
+    In an outage of the database it raises or hangs: those connections never reach a consumer.
     """
 
     def __init__(self, inner: ASGIApp) -> None:
@@ -141,8 +140,8 @@ def RecoveryMiddlewareStack(  # noqa: N802 - named like Channels' own
 ) -> Any:
     """Wrap a router of consumers in the middleware for cookies, session, user and recovery.
 
-    A page of another origin is denied, as `recovery_app.origins` has it. ``allowed_origins``
-    replaces the settings in that; ``["*"]`` switches the check off.
+    Pages of other origins are denied (see `recovery_app.origins`). ``allowed_origins`` replaces
+    the settings in this check; ``["*"]`` switches it off.
     """
     inner = FallbackAuthMiddleware(RecoveryScopeMiddleware(inner))
     inner = _HandshakeMiddleware(CookieMiddleware(SessionMiddleware(inner)))

@@ -1678,6 +1678,7 @@ PROVOKED: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "W017": {"RECOVERY": {"STORAGE": DATABASE}, "RECOVERY_TTL": 60},
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
@@ -1982,8 +1983,9 @@ console.log(JSON.stringify(found));
 """
 MEMBERS = [
     "beginWith", "carry", "channel", "close", "connect", "connection", "disconnect", "drop",
-    "dropped", "forget", "giveUp", "heard", "join", "joinPayload", "joined", "keep", "leave", "on",
-    "onPushed", "params", "pending", "push", "pushVolatile", "ready", "receive", "watch",
+    "dropped", "forget", "giveUp", "heard", "isKept", "join", "joinPayload", "joined", "keep",
+    "leave", "on", "onPushed", "params", "pending", "push", "pushVolatile", "ready", "receive",
+    "watch",
 ]  # fmt: skip
 """Methods and getters that ``docs/client-reference.md`` names, of whichever class."""
 OPTIONS = {
@@ -1992,7 +1994,7 @@ OPTIONS = {
 }  # fmt: skip
 WORDS = {
     "status", "connecting", "connected", "disconnected", "outcome", "lost", "reply", "refused",
-    "EventRefused", "EventLost", "QueueFull", "EventUnconfirmed", "rolled_back", "left",
+    "kept", "EventRefused", "EventLost", "QueueFull", "EventUnconfirmed", "rolled_back", "left",
     "forgotten", "full", "unconfirmed", "sessionStorage", "localStorage", "none",
     "recovery:token", "lv_recovery_", ":events",
 }  # fmt: skip

@@ -77,9 +77,9 @@ const sizeOf = async (contents) => (await bundle(contents)).length;
 
 /** What was reached, gzipped, and 1 % more; docs/client-reference.md says it. */
 const MAX_GZIPPED_BYTES = {
-  "django-recovery-app": 13_800,
-  "django-recovery-app/phoenix": 10_250,
-  "django-recovery-app/liveview": 10_500,
+  "django-recovery-app": 14_350,
+  "django-recovery-app/phoenix": 10_700,
+  "django-recovery-app/liveview": 11_050,
 };
 
 for (const [path, maximum] of Object.entries(MAX_GZIPPED_BYTES)) {

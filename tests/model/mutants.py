@@ -210,8 +210,8 @@ CLIENT: dict[str, tuple[str, str]] = {
         "let seq = this.#lastSentSeq;",
     ),
     "remove an event at its reply": (
-        "const stored = this.events.splice(0, end < 0 ? this.events.length : end);",
-        "const stored = this.events.splice(0);",
+        "this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));",
+        "this.events.splice(0);",
     ),
     "remove a stored event without a reply": (
         "if (unanswered.length > 0) this.events = [...unanswered, ...this.events];",
@@ -221,9 +221,9 @@ CLIENT: dict[str, tuple[str, str]] = {
         'for (const queued of later) queued.stage = "queued";',
         'for (const queued of later) queued.stage = queued.isAnswered ? "replied" : "queued";',
     ),
-    "resend in reverse order": (
-        ".slice(0, this.#room());",
-        ".slice(0, this.#room()).reverse();",
+    "number in reverse order": (
+        "of events.slice(place))",
+        "of events.slice(place).reverse())",
     ),
     "acknowledge events without a reply": (
         "_ack: this.#acknowledgedSeq()",
@@ -285,6 +285,10 @@ CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
         "of events.slice(place))",
         "of events.slice(place, place + this.#room()))",
     ),
+    "send in reverse order": (
+        ".slice(0, this.#room());",
+        ".slice(0, this.#room()).reverse();",
+    ),
     "resend nothing after a cut": (
         'for (const queued of this.events) queued.stage = "queued";\n  }\n\n  /** Queue all later',
         "}\n\n  /** Queue all later",
@@ -294,16 +298,16 @@ CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
         "const maxSeq = Infinity;",
     ),
     "ignore a gap": (
-        'rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);',
-        'rest.reason === "seq_gap") return undefined;',
+        'reason === "seq_gap") return this.#handleGap(rest.seq, round);',
+        'reason === "seq_gap") return undefined;',
     ),
     "report nothing that the storage lost": (
         'if (next > seq + 1) this.discard(later, "rolled_back");',
         "if (next > seq + 1) for (const queued of later) queued.seq = null;",
     ),
     "stay on a connection that has lost the join": (
-        'rest.reason === "unmatched topic") return this.#options.rejoin();',
-        'rest.reason === "unmatched topic") return;',
+        'reason === "unmatched topic") return this.#options.rejoin();',
+        'reason === "unmatched topic") return;',
     ),
 }
 """The same, for cases that the model rarely or never reaches: tests/js/events.test.js must fail."""

@@ -76,7 +76,14 @@ class Site:
 
     async def gone(self) -> None:
         """Wait until the servers know of no connection and of no topic."""
-        await self.until(lambda: self.figure("topics_open") == self.figure("connections_open") == 0)
+        await self.none("topics_open", "connections_open")
+
+    async def none(self, *names: str) -> None:
+        """Wait until these figures are 0.
+
+        Servers learn later than the pages do that a connection was cut, through a proxy above all.
+        """
+        await self.until(lambda: not any(map(self.figure, names)))
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait until that is so of the figures; no sample is recorded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,18 @@ class Trial:
         await asyncio.sleep(QUIET_SECONDS)
         while self.site.figure("storage_down") or self.site.figure("topics_unsafe"):
             assert asyncio.get_running_loop().time() < deadline
+            # A process on which no page is left wouldn't notice; they may come back to that one.
+            await self.site.come_back()
             await self.site.live(1 / MINUTE)
+
+    async def told(self, causes: Iterable[str]) -> None:
+        """Wait until the journal has all these: each process gathers what it writes."""
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        missing = set(causes)
+        while missing:
+            assert asyncio.get_running_loop().time() < deadline, missing
+            text = " ".join(await self.answer())
+            missing = {cause for cause in missing if cause not in text}
 
     async def answer(self, **params: str) -> list[str]:
         """Return what one search of the journal for the person finds, once there is something."""

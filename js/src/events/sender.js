@@ -51,8 +51,8 @@ export class Sender {
     for (const queued of ready) queued.stage = "sent";
     if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
     else this.#queue.saveSoon();
-    const unsent = ready.findIndex((queued) => !this.#send(queued));
-    if (unsent >= 0) for (const queued of ready.slice(unsent)) queued.stage = "queued";
+    let isSent = true;
+    for (const queued of ready) if (!(isSent &&= this.#send(queued))) queued.stage = "queued";
     this.#startTimer();
   }
 
@@ -104,9 +104,10 @@ export class Sender {
   #handleReply(queued, { status, response }, round) {
     const { _recovery, ...rest } = response ?? {};
     if (status === "timeout") return this.#handleTimeout(queued);
-    if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
-    if (_recovery && status === "error" && rest.reason === "seq_taken") return this.#handleTaken(queued);
-    if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
+    const reason = status === "error" && rest.reason;
+    if (_recovery && reason === "seq_gap") return this.#handleGap(rest.seq, round);
+    if (_recovery && reason === "seq_taken") return this.#handleTaken(queued);
+    if (this.#options.isNumbered && !_recovery && reason === "unmatched topic") return this.#options.rejoin();
     this.#lastGap = null;
     queued.handleReply({ status, response: rest });
     if (_recovery) this.#queue.releaseUpTo(_recovery.seq);

@@ -242,16 +242,14 @@ var VIEW_OPTIONS = {
   heartbeatMs: MS,
   reconnectAfterMs: FUNCTION,
   rejoinAfterMs: FUNCTION,
-  protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns one"],
+  protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns or promises one"],
   logger: [(value) => is("function", value) || is("object", value) && value !== null, "a function, or an object such as console"]
 };
 /** @type {Record<string, Kind>} */
 var PUSH_OPTIONS = { signal: SIGNAL, timeoutMs: MS };
 /** Return how many letters two names begin with in common. @param {string} one @param {string} other */
 function likeness(one, other) {
-  let length = 0;
-  while (length < one.length && one[length].toLowerCase() === other[length]?.toLowerCase()) length += 1;
-  return length;
+  return [...one, ""].findIndex((letter, place2) => letter.toLowerCase() !== other[place2]?.toLowerCase());
 }
 /** Return the options that the page has given: undefined is none. Throw a TypeError for one that means nothing.
  * @template {object} T @param {string} where @param {T} options @param {Record<string, Kind>} kinds @returns {T} */
@@ -543,8 +541,8 @@ var Sender = class {
     for (const queued of ready) queued.stage = "sent";
     if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
     else this.#queue.saveSoon();
-    const unsent = ready.findIndex((queued) => !this.#send(queued));
-    if (unsent >= 0) for (const queued of ready.slice(unsent)) queued.stage = "queued";
+    let isSent = true;
+    for (const queued of ready) if (!(isSent &&= this.#send(queued))) queued.stage = "queued";
     this.#startTimer();
   }
   /** Give a number to the events that have none: the last ones. */
@@ -590,9 +588,10 @@ var Sender = class {
   #handleReply(queued, { status, response }, round) {
     const { _recovery, ...rest } = response ?? {};
     if (status === "timeout") return this.#handleTimeout(queued);
-    if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
-    if (_recovery && status === "error" && rest.reason === "seq_taken") return this.#handleTaken(queued);
-    if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
+    const reason = status === "error" && rest.reason;
+    if (_recovery && reason === "seq_gap") return this.#handleGap(rest.seq, round);
+    if (_recovery && reason === "seq_taken") return this.#handleTaken(queued);
+    if (this.#options.isNumbered && !_recovery && reason === "unmatched topic") return this.#options.rejoin();
     this.#lastGap = null;
     queued.handleReply({ status, response: rest });
     if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
@@ -815,7 +814,7 @@ var StoredValue = class {
   }
   /** Return the text, or null if there is none. @returns {string | null} */
   read() {
-    return tryOrNull(() => this.#storage?.getItem(this.#key)) || null;
+    return tryOrNull(() => this.#storage.getItem(this.#key)) || null;
   }
   /** Return what the text means as JSON, or null. @returns {any} */
   readJSON() {
@@ -824,14 +823,17 @@ var StoredValue = class {
   /** Write a text, or remove it. Return whether it is written. @param {string | null} text @returns {boolean} */
   write(text) {
     return tryOrNull(() => {
-      if (text === null) this.#storage?.removeItem(this.#key);
-      else this.#storage?.setItem(this.#key, text);
+      if (text === null) this.#storage.removeItem(this.#key);
+      else this.#storage.setItem(this.#key, text);
       return true;
     }) ?? false;
   }
-  /** @returns {Storage | null} */
+  /** The storage, if there is one: accesses to it may throw anyway. @returns {Storage} */
   get #storage() {
-    return this.kind === "none" ? null : globalThis[this.kind];
+    return (
+      /** @type {any} */
+      globalThis[this.kind]
+    );
   }
 };
 
@@ -887,30 +889,27 @@ function moveToFrame(viewId, kind) {
 /** How many lines of a state the server remembers, with the first number of each. */
 var MAX_LINES = 16;
 /** An event of the page, from its push until the server has stored its effect. */
-var QueuedEvent = class _QueuedEvent {
+var QueuedEvent = class {
   /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
   stage = "queued";
-  /** Whether the tab's storage has it with its number. */
+  /** Whether it was given to the tab's storage with its number. */
   isStored = false;
+  /** What another page has made of it, until this one is told. @type {(Settled & { isGone: boolean }) | null} */
+  learned = null;
   #listener;
-  /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
+  /** @param {PageEvent & { isEarly: boolean, owner: Owner } & Partial<StoredEvent>} pushed now, or stored before
    * @param {Listener} listener */
-  static from(pushed, listener) {
-    const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
-    return new _QueuedEvent({ ...pushed, ...numbers, isAnswered: false }, listener);
-  }
-  /** @param {StoredEvent} stored @param {Listener} listener */
   constructor({ id, event, payload, seq, line, isEarly, isAnswered, cuts, owner }, listener) {
     this.id = id ?? randomWord();
     this.event = event;
     this.payload = payload;
     /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
-    this.seq = seq;
+    this.seq = seq ?? null;
     this.line = line ?? null;
     this.cuts = cuts ?? 0;
     /** Whether it was pushed before the first join. Such an event is valid for any state. */
     this.isEarly = isEarly;
-    this.isAnswered = isAnswered;
+    this.isAnswered = isAnswered ?? false;
     this.owner = owner;
     this.chars = JSON.stringify(payload).length;
     this.#listener = listener;
@@ -957,8 +956,8 @@ var QueuedEvent = class _QueuedEvent {
   }
   /** @returns {StoredEvent} */
   toJSON() {
-    const { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner } = this;
-    return { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner };
+    const { stage, isStored, learned, chars, ...stored } = this;
+    return stored;
   }
 };
 /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
@@ -994,9 +993,12 @@ var EventStorage = class {
   load() {
     return tryOrNull(() => this.#events.readJSON().filter(isStoredEvent)) ?? [];
   }
+  #loadIds() {
+    return new Set(this.load().map(({ id }) => id));
+  }
   /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
   leave(events) {
-    const stored = new Set(this.load().map(({ id }) => id));
+    const stored = this.#loadIds();
     leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
     globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
   }
@@ -1020,10 +1022,20 @@ var EventStorage = class {
   forgetSettled() {
     this.#settled.write(null);
   }
-  /** @param {QueuedEvent[]} events */
+  /** Store events, in place of those before. Return whether all of them are stored: if there is no room for them, only
+   * some of those that were stored already are. @param {QueuedEvent[]} events */
   save(events) {
+    if (this.#write(events)) return true;
+    const ids = this.#loadIds();
+    const stored = events.filter(({ id }) => ids.has(id));
     // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
-    if (!this.#events.write(events.length > 0 ? JSON.stringify(events) : null)) this.#events.write(null);
+    if (JSON.stringify(stored) === this.#events.read()) return false;
+    while (!this.#write(stored) && stored.length > 0) stored.splice(-Math.ceil(stored.length / 8));
+    return false;
+  }
+  /** @param {QueuedEvent[]} events */
+  #write(events) {
+    return this.#events.write(events.length > 0 ? JSON.stringify(events) : null);
   }
 };
 
@@ -1158,17 +1170,25 @@ function settleApplied(queue, { seq, lines, errors }) {
     queue.remove([queued]);
   }
 }
-/** Learn what other pages have made of this page's events.
+/** Learn what other pages have made of this page's events. The page is told when it is known that the same person is there.
  * @param {EventQueue} queue @param {Map<string, StoredEvent>} stored @param {Map<string, Settled>} settled */
 function learn(queue, stored, settled) {
   for (const queued of [...queue.events]) {
     const { seq, line, cuts } = stored.get(queued.id) ?? queued;
     Object.assign(queued, { seq, line, cuts });
-    const { reply, reason } = settled.get(queued.id) ?? {};
+    const { reply, reason = queued.seq === null ? "superseded" : void 0 } = settled.get(queued.id) ?? {};
+    const isGone = !stored.has(queued.id) && queued.owner !== null;
+    if (reply || isGone && reason) queued.learned = { reply, reason, isGone };
+  }
+}
+/** Tell the page what it has learned of its events. @param {EventQueue} queue */
+function tellLearned(queue) {
+  for (const queued of [...queue.events]) {
+    const { reply, reason, isGone } = queued.learned ?? {};
+    queued.learned = null;
     if (reply) queued.handleReply(reply);
-    if (stored.has(queued.id) || queued.owner === null) continue;
-    if (reply) queue.remove([queued]);
-    else if (reason !== void 0 || queued.seq === null) queue.discard([queued], reason ?? "superseded");
+    if (isGone && reply) queue.remove([queued]);
+    else if (isGone && reason) queue.discard([queued], reason);
   }
 }
 
@@ -1266,6 +1286,8 @@ var EventQueue = class {
   #durableSeq = 0;
   /** The length of all payloads or more, so that it need not be counted at each push. */
   #maxChars = Infinity;
+  /** Whether a reload would keep the events without a reply. */
+  isKept = true;
   #hasJoined = false;
   #isClosed = false;
   #storage;
@@ -1294,7 +1316,11 @@ var EventQueue = class {
   }
   /** The place of the first event that is still to be sent. */
   get nextPlace() {
-    const place2 = this.events.findIndex(({ stage }) => stage === "queued");
+    return this.#placeOf(({ stage }) => stage === "queued");
+  }
+  /** Return the place of the first event that is so, or of the end. @param {(queued: QueuedEvent) => boolean} isSo */
+  #placeOf(isSo) {
+    const place2 = this.events.findIndex(isSo);
     return place2 < 0 ? this.events.length : place2;
   }
   /** Whether events are sent now. */
@@ -1316,7 +1342,7 @@ var EventQueue = class {
     };
     const reply = new Promise((resolve, reject) => {
       const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      const queued = new QueuedEvent(pushed, promiseListener(copy, resolve, reject));
       stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       if (options.signal?.aborted) queued.markLost("withdrawn");
       else if (this.#isClosed) this.discard([queued], "left");
@@ -1335,6 +1361,7 @@ var EventQueue = class {
    * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
   handleJoin(outcome, seq, { lines = [], original } = {}) {
     this.#dropForeign();
+    tellLearned(this);
     if (outcome === "recovered") {
       skip(this, this.suspects.takeTooLarge(seq), "too_large");
       discardTaken(this, seq, lines);
@@ -1421,8 +1448,7 @@ var EventQueue = class {
   /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
   releaseUpTo(seq) {
     this.#durableSeq = Math.max(this.#durableSeq, seq);
-    const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
-    const stored = this.events.splice(0, end < 0 ? this.events.length : end);
+    const stored = this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));
     const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
     if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
   }
@@ -1461,7 +1487,7 @@ var EventQueue = class {
     this.save();
     this.#isClosed = true;
     const left = this.events;
-    this.#storage.leave(left);
+    this.#storage.leave(left.filter(({ learned }) => !learned?.isGone));
     this.events = [];
     this.#setAside = [];
     this.#storage = new EventStorage("", "none");
@@ -1476,17 +1502,20 @@ var EventQueue = class {
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
     this.#saveTimer.clear();
-    this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    const kept = this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone);
+    const isStored = this.#storage.save([...this.#setAside, ...kept]);
+    this.isKept = isStored && this.events.every(({ owner, isAnswered }) => owner !== null || isAnswered);
     for (const queued of this.events) queued.isStored = true;
+    this.#emit("kept", this.isKept);
   }
   /** Store them now or, if that takes long, together with the next changes. */
   saveSoon() {
     if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
     else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
   }
-  /** Store what `saveSoon` has left. */
+  /** Store what `saveSoon` has left, or the storage had no room for. */
   saveRest() {
-    if (this.#saveTimer.isSet) this.save();
+    if (this.#saveTimer.isSet || !this.isKept) this.save();
   }
   /** Return whether an event may be added, and count it if so. @param {QueuedEvent} added */
   #hasRoomFor({ chars }) {
@@ -1656,6 +1685,8 @@ var TokenStore = class _TokenStore {
   #storedReceived;
   #received = 0;
   #isPresented = false;
+  /** Whether the storage has the token. */
+  isStored = true;
   /** What the storage had when this page last wrote or read it. @type {string | null} */
   #known = null;
   /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
@@ -1684,11 +1715,15 @@ var TokenStore = class _TokenStore {
     this.#isPresented = true;
     return this.#token;
   }
-  /** @param {string} token */
+  /** @param {string | null} token null to remove it */
   save(token) {
     this.#token = token;
-    this.#stored.write(token);
+    this.isStored = this.#stored.write(token);
     this.#known = this.#stored.read();
+  }
+  /** Try again to store a token that the storage had no room for, unless another page has stored one since. */
+  saveAgain() {
+    if (!this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
   }
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
   get received() {
@@ -1708,9 +1743,7 @@ var TokenStore = class _TokenStore {
     return true;
   }
   remove() {
-    this.#token = null;
-    this.#stored.write(null);
-    this.#known = this.#stored.read();
+    this.save(null);
     this.saveReceived(0);
   }
   /**
@@ -1762,6 +1795,7 @@ var TokenStore = class _TokenStore {
   }
   /** Take what the storage has. */
   #load() {
+    this.isStored = true;
     this.#token = this.#known = this.#stored.read();
     this.#received = Number(this.#storedReceived.read()) || 0;
   }
@@ -1769,13 +1803,13 @@ var TokenStore = class _TokenStore {
 
 // src/view.js
 /** A view's own events. What else `on` hears was pushed by the server. */
-var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
+var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused", "kept"];
 /** What a page hears of a view: its own events, and those that the server pushes. */
 var View = class extends EventTarget {
   #pushed = new EventTarget();
   /**
    * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
-   * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+   * "missed", "refused", "kept"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
    * @template {keyof ViewEvents} T
    * @overload
    * @param {T} type
@@ -1815,8 +1849,8 @@ var CONTINUING_OUTCOMES = ["recovered", "copied"];
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
  * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
- * pushes of the server are gone.
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), "missed", where
+ * pushes of the server are gone, and "kept" (the new value of `isKept`).
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 var Recovery = class extends View {
@@ -1832,11 +1866,15 @@ var Recovery = class extends View {
   #isForgotten = false;
   /** Whether the view belongs to the next one now. */
   #isClosed = false;
+  /** Whether another page has continued the state since the last join: as somebody else, perhaps. */
+  #isContinued = false;
   /** Whether the last join had a token. */
   #showsToken = false;
   /** Counts what happens to the connection. */
   #changes = 0;
   #isActive;
+  /** What the page was told. */
+  #wasKept;
   #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
   /** Whether the page is on a state that it goes on with: it knows the join's outcome, and waits for no other. */
   #hearsPushes = false;
@@ -1860,9 +1898,11 @@ var Recovery = class extends View {
     const { storage = "sessionStorage", maxKept = 1e3, maxKeptChars = 25e5 } = given;
     this.#log = logTo(given.logger);
     this.#storage = storage;
+    this.#wasKept = storage !== "none";
     if (viewId !== null) openView(viewId, this);
     this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
     const emit = (type, detail) => {
+      if (type === "kept") return this.#tellKept();
       if (type === "lost") this.#log("warn", "events lost", { reason: detail.reason, count: detail.events.length });
       this.tell(type, detail);
     };
@@ -1887,6 +1927,7 @@ var Recovery = class extends View {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+    if (this.#queue.events.length > 0) this.#queue.save();
   }
   /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
   beginWith(topic) {
@@ -1906,6 +1947,7 @@ var Recovery = class extends View {
   }
   /** @param {boolean} isContinued whether another page may have continued the state */
   #handleContinued(isContinued) {
+    this.#isContinued ||= isContinued;
     if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
     if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
   }
@@ -1916,6 +1958,18 @@ var Recovery = class extends View {
    * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
   get pending() {
     return this.#queue.pending.map(toPageEvent);
+  }
+  /** Whether a reload would keep what is pending, and the state: the tab's storage may be full or forbidden. The event
+   * "kept" tells when that changes. */
+  get isKept() {
+    return this.#storage !== "none" && this.#queue.isKept && this.#tokens.isStored;
+  }
+  /** Tell the page whether a reload would keep what is pending, if that is news: when what runs now has ended. */
+  #tellKept() {
+    this.#tokens.saveAgain();
+    queueMicrotask(() => {
+      if (this.isKept !== this.#wasKept) this.tell("kept", this.#wasKept = this.isKept);
+    });
   }
   /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
    * @returns {ConnectionDetail} */
@@ -1973,7 +2027,7 @@ var Recovery = class extends View {
   }
   /** Close, as the page has made another `Recovery` for this view. */
   giveWay() {
-    console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+    console.warn("recovery_app: of two views with one viewId, the earlier one is closed");
     this.close();
     this.tell("refused", { reason: "replaced" });
   }
@@ -2012,7 +2066,7 @@ var Recovery = class extends View {
     const token = this.#isClosed ? null : this.#tokens.present() ?? this.#pageToken;
     this.#showsToken = token !== null;
     const given = typeof params === "function" ? params() : params;
-    if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
+    if (typeof given?.then === "function") throw new TypeError("only a RecoverySocket takes a promise of params");
     const payload = { ...given };
     if (this.#delivery.transport !== null) payload._line = this.#queue.line;
     if (this.#delivery.transport?.takesPushes) payload._recv = this.#pushes.newest;
@@ -2032,7 +2086,8 @@ var Recovery = class extends View {
     if (!isWaiting) this.#pageToken = null;
     const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
-    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome) && !this.#isContinued, aliases);
+    this.#isContinued &&= isWaiting;
     const wasConnected = this.status === "connected";
     this.status = "connected";
     this.#connectionState.markJoined();
@@ -2062,7 +2117,10 @@ var Recovery = class extends View {
    * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
    * @param {{ token?: string | null, owner?: string }} pushed */
   keep({ token, owner }) {
-    if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
+    if (token && !this.#isForgotten && !this.#isClosed) {
+      this.#tokens.save(token);
+      this.#tellKept();
+    }
     if (owner) this.#queue.setOwner(owner, true);
   }
   /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
@@ -2347,26 +2405,31 @@ var MAX_WAIT_BACK_MS = 3e4;
 /** The handshakes and joins that were refused since a connection has held. */
 var Refusals = class {
   count = 0;
+  /** How many of those that are free no longer are. */
+  #denied = 0;
   #maxMs = MAX_WAIT_MS2;
   /** Begin anew, as the page is let in. */
   forgive() {
-    this.count = 0;
+    this.count = this.#denied = 0;
     this.#maxMs = MAX_WAIT_BACK_MS;
   }
   /** Count as a denial at once, as the server has said that it lets this client in no more. */
   deny() {
-    this.count = Math.max(this.count, FREE_REFUSALS);
+    this.#denied = Math.max(this.#denied, FREE_REFUSALS - this.count);
     this.#maxMs = MAX_WAIT_MS2;
   }
   /** Whether the next refusal means more than a server that restarts. */
   get areDenial() {
-    return this.count + 1 >= FREE_REFUSALS;
+    return this.#weight + 1 >= FREE_REFUSALS;
   }
   /** How long to wait at least until the next try: half of it is random. */
   get retryAfterMs() {
-    if (this.count <= FREE_REFUSALS) return 0;
-    const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.count - FREE_REFUSALS));
+    if (this.#weight <= FREE_REFUSALS) return 0;
+    const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.#weight - FREE_REFUSALS));
     return ms / 2 + Math.random() * ms / 2;
+  }
+  get #weight() {
+    return this.count + this.#denied;
   }
 };
 
@@ -2902,7 +2965,7 @@ var RecoverySocket = class extends Recovery {
    * @returns {Promise<Payload>}
    */
   join(topic, params = {}) {
-    if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, more by its channel()`);
+    if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, or more by channel()`);
     checkJoin(topic, params);
     if (this.#options.viewId === void 0) this.nameView(this.#defaultName(topic));
     const joined = this.#topic.startAs(topic, params);
@@ -2937,9 +3000,7 @@ var RecoverySocket = class extends Recovery {
   #defaultName(topic) {
     const { place: place2 } = this.#connection;
     if (place2 !== null) return `${place2} ${topic}`;
-    throw new TypeError(
-      `a socket whose URL is a function can't name the view of ${topic}: add the option viewId, the same after a reload`
-    );
+    throw new TypeError("a socket whose URL is a function needs the option viewId, the same after a reload");
   }
   /** Connect again after `disconnect`. */
   connect() {
