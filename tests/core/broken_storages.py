@@ -269,6 +269,23 @@ class EmptiesWhatIsDeleted(Listing):
         return is_there
 
 
+class KeepsTheFirstReport(Listing):
+    def put_report(self, uid: str, data: bytes, ttl: float) -> None:
+        if not self.list_reports():
+            super().put_report(uid, data, ttl)
+
+
+class KeepsReportsForEver(Listing):
+    def put_report(self, uid: str, data: bytes, ttl: float) -> None:
+        super().put_report(uid, data, 10**9)
+
+
+class TakesReportsForSnapshots(Listing):
+    def put_report(self, uid: str, data: bytes, ttl: float) -> None:
+        super().put_report(uid, data, ttl)
+        self.save(uid, data, ttl)
+
+
 BROKEN: dict[type[Storage], str] = {
     ForgetsTheTTL: "values_expire_after_their_ttl",
     CountsTheTTLFromTheFirstSave: "save_restarts_the_ttl",
@@ -301,6 +318,9 @@ BROKEN: dict[type[Storage], str] = {
     SortsNothing: "browsing_sorts_by_each_field",
     CleansUpWhatIsLive: "a_clean_up_removes_only_what_has_expired",
     CleansUpNothing: "a_clean_up_removes_only_what_has_expired",
+    KeepsTheFirstReport: "the_last_report_of_each_process_is_kept",
+    KeepsReportsForEver: "a_report_expires_unless_it_comes_again",
+    TakesReportsForSnapshots: "a_report_is_no_snapshot",
     ListsOneGroupAgain: "pages_show_each_group_once",
     FindsGroupsInAnyCase: "a_prefix_selects_groups_by_name",
     CountsGroupsAsCursors: "a_cursor_stays_valid_when_its_group_is_deleted",
