@@ -37,7 +37,7 @@ REASONS_OF: Mapping[str, Mapping[str, Promise]] = {
         "socket_revoked": _("A snapshot revoked"),
         "page_closed": _("An open page closed"),
     },
-    "journal": {"left_out": _("More than the journal takes")},
+    "journal": {"left_out": _("Too many for the journal")},
 }
 REASONS: Mapping[str, Promise] = {
     reason: title for titles in REASONS_OF.values() for reason, title in titles.items()
@@ -50,5 +50,5 @@ PARTS: Mapping[str, Promise] = {
     "address": _("another address"),
     "view": _("another view"),
     "revoked": _("revoked"),
-    "unknown": _("not known why"),
+    "unknown": _("reason unknown"),
 }
