@@ -42,7 +42,7 @@ async def refuse_login(session: SessionBase, user: Any) -> RecoveryError | None:
     except Exception as error:
         # Without the error itself: its traceback would show error trackers the session's key.
         return StorageUnavailable(f"The session or user ({type(error).__name__})", "a join")
-    return TokenError("The user who shows the token isn't logged in any more.")
+    return TokenError("The user who sent the token isn't logged in any more.")
 
 
 def _is_logged_in(session: SessionBase, user: Any) -> bool:
@@ -81,7 +81,7 @@ def find_user(session: SessionBase) -> Any:
 
 
 class FallbackAuthMiddleware(AuthMiddleware):
-    """Channels' middleware, which here also accepts sessions from before a rotation of ``SECRET_KEY``.
+    """Channels' middleware, extended to sessions from before a rotation of ``SECRET_KEY``.
 
     Channels flushes these. Django gives them a new key and so a new cookie, which a WebSocket
     can't set: they are left for the next HTTP request.

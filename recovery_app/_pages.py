@@ -147,7 +147,7 @@ class _Start:
         """Log that the page starts without its state; an outage has its own warning."""
         if isinstance(error, SnapshotError):
             log_failure(
-                "A page's first state can't be kept.",
+                "A page's first state can't be stored.",
                 error,
                 type(self._consumer).__qualname__,
                 extra={"event": "mount_unsaved", "topic": self._topic},
@@ -183,8 +183,8 @@ def _check(kind: type[RecoveryMixin], topic: str, state: State, *, restores_fiel
     unknown = sorted(set(state) - set(kind.recovery_fields)) if restores_fields else []
     if unknown:
         raise ValueError(
-            f"{kind.__qualname__}.recovery_fields has no {unknown[0]!r}, which the state to start "
-            "with has."
+            f"The state has the key {unknown[0]!r}, which isn't in "
+            f"{kind.__qualname__}.recovery_fields."
         )
 
 
@@ -192,8 +192,8 @@ def _check_groups(groups: object) -> None:
     """Raise `TypeError` for groups without positions: positions read now could be too late."""
     if groups is not None and groups != () and not isinstance(groups, Mapping):
         raise TypeError(
-            "Pass as groups what recovery_app.groups.positions() returned before the state was "
-            "loaded."
+            "groups must be the result of recovery_app.groups.positions(), called before the state "
+            "was loaded."
         )
     if len(groups or ()) > MAX_GROUPS:
-        raise ValueError(f"A topic is in {MAX_GROUPS} durable groups at most.")
+        raise ValueError(f"A topic can be in at most {MAX_GROUPS} durable groups.")

@@ -89,8 +89,7 @@ class TokenExpired(TokenError):
         self, *, age_seconds: float, limit_seconds: float, socket_hash: str | None = None
     ) -> None:
         super().__init__(
-            f"The token is {age_seconds:.0f} s old and nothing older than "
-            f"{limit_seconds:.0f} s is kept.",
+            f"The token is {age_seconds:.0f} s old, more than the limit of {limit_seconds:.0f} s.",
             socket_hash=socket_hash,
         )
         self.age_seconds = age_seconds
@@ -146,7 +145,7 @@ class StateTooLarge(SnapshotError):
         self, *, size_bytes: int, limit_bytes: int, socket_hash: str | None = None
     ) -> None:
         super().__init__(
-            f"The state takes {size_bytes} bytes and may take {limit_bytes}: keep less in it, "
+            f"The state has {size_bytes} bytes, over the limit of {limit_bytes}: keep less in it, "
             'or raise RECOVERY["MAX_STATE_BYTES"].',
             socket_hash=socket_hash,
         )
@@ -187,8 +186,8 @@ class VersionMismatch(SnapshotError):
     ) -> None:
         what = "format" if of_format else "state version"
         super().__init__(
-            f"The snapshot has {what} {stored} and this process knows up to {supported}; "
-            "it is left for one that can read it.",
+            f"The snapshot has {what} {stored}, but this process supports only up to "
+            f"{supported}; it is left for a process that can read it.",
             socket_hash=socket_hash,
         )
         self.stored = stored

@@ -76,10 +76,10 @@ def _newest(groups: tuple[str, ...]) -> Flow[dict[str, str]]:
 def _encode(manager: RecoveryManager, group: str, message: Mapping[str, Any]) -> bytes:
     check_name("group", group)
     if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
-        raise ValueError('A message is a dict with a "type", the name of its handler.')
+        raise ValueError('A message must be a dict with a "type", which names its handler.')
     data = to_json(message)
     if len(data) > manager.max_frame_bytes:
         raise ValueError(
-            f"A message of {len(data)} bytes is over MAX_FRAME_BYTES, {manager.max_frame_bytes}."
+            f"The message has {len(data)} bytes, over MAX_FRAME_BYTES ({manager.max_frame_bytes})."
         )
     return manager.operations.messages.seal(group, data)

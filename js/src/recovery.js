@@ -140,10 +140,7 @@ export class Recovery extends View {
   #tellKept() {
     this.#tokens.saveAgain();
     queueMicrotask(() => {
-      const { isKept } = this;
-      if (isKept === this.#wasKept) return;
-      this.#wasKept = isKept;
-      this.tell("kept", isKept);
+      if (this.isKept !== this.#wasKept) this.tell("kept", (this.#wasKept = this.isKept));
     });
   }
 

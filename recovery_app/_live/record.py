@@ -1,4 +1,4 @@
-"""What becomes of one connection: whether it is accepted and joins a topic, and if not, why."""
+"""The record of one connection: whether it was accepted and joined a topic, and if not, why."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PendingJoin:
 
 
 class ConnectionRecord:
-    """Announces that a connection is open, that it has ended, and that it never joined."""
+    """Notifies observers when a connection is open, when it has ended, and if it never joined."""
 
     __slots__ = ("_handshake", "_reporter", "cause", "has_joined", "is_accepted")
 

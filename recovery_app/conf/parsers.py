@@ -60,8 +60,7 @@ def _older_secret(value: Any) -> bytes:
     secret = _bytes(value)
     if len(secret) < MIN_SECRET_BYTES:
         raise BadValue(
-            f"has a secret of {len(secret)} bytes, and none could be SECRET with fewer than "
-            f"{MIN_SECRET_BYTES}",
+            f"has a secret of {len(secret)} bytes, but a SECRET has at least {MIN_SECRET_BYTES}",
             hint="Remove it: it can't have signed anything.",
         )
     return secret
@@ -211,7 +210,7 @@ def _encryption_keys(value: Any) -> tuple[bytes, ...] | None:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"must be a list, not {type(value).__name__}")
     if not value:
-        raise ValueError("has no keys; give None for no encryption")
+        raise ValueError("has no keys; use None for no encryption")
     if not encryption.IS_AVAILABLE:
         raise ValueError(encryption.MISSING)
     return tuple(map(_encryption_key, value))

@@ -199,7 +199,7 @@ class TopicApplication:
         return self._encode_fields() or await self.encode()
 
     async def handle_frame(self, frame: OtherFrame) -> bytes:
-        """Handle a frame that isn't part of the protocol; return the state as `encode` returns it."""
+        """Handle a frame outside the protocol; return the state as `encode` returns it."""
         await self._hooks.call_receiver(self.consumer, frame)
         return self._encode_fields() or await self.encode()
 

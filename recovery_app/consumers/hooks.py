@@ -110,7 +110,7 @@ class HookTable:
             if is_being_cancelled():
                 raise
             # It awaited something that was cancelled: its own failure, not our end.
-            raise RuntimeError(f"{name} let a CancelledError out.") from error
+            raise RuntimeError(f"{name} raised a CancelledError.") from error
         except Exception as error:
             db.note_error(error)
             raise
@@ -128,7 +128,7 @@ class HookTable:
 
 
 class SyncHookTable(HookTable):
-    """The hook table of a sync consumer, whose hooks run on the thread that Channels uses for them."""
+    """The hook table of a sync consumer, whose hooks run on the thread that Channels provides."""
 
     async def call(self, consumer: object, name: str, *arguments: object) -> Any:
         """Call a hook or a handler by name, on the thread unless it is the mixin's own."""

@@ -57,7 +57,7 @@ def _check_bases(kind: type, mixin: type, *, is_sync: bool) -> None:
     if issubclass(first, SyncConsumer) != is_sync:
         other = "RecoveryConsumerMixin" if is_sync else "SyncRecoveryConsumerMixin"
         raise ImproperlyConfigured(
-            f"{kind.__name__}: {mixin.__name__} doesn't go with {first.__name__}, which is "
+            f"{kind.__name__}: {mixin.__name__} doesn't work with {first.__name__}, which is "
             f"{'async' if is_sync else 'sync'}: use {other}."
         )
 
@@ -95,7 +95,7 @@ def _check_numbers(kind: type[RecoveryMixin]) -> None:
     seconds: object = kind.recovery_handler_timeout
     if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
         raise ImproperlyConfigured(
-            f"{kind.__name__}.recovery_handler_timeout must be seconds above 0, or None."
+            f"{kind.__name__}.recovery_handler_timeout must be a number of seconds, or None."
         )
 
 

@@ -1,4 +1,4 @@
-"""The observer that counts: each announcement, and the metric that it adds to."""
+"""The observer that updates the metrics."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Metrics(Observer):
         register_after_fork(self)
 
     def after_fork(self) -> None:
-        """Forget which consumers the parent has told of."""
+        """Forget which consumers the parent has exported."""
         self._consumers: set[tuple[str, int]] = set()
 
     def token_created(self) -> None:

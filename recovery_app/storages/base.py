@@ -144,7 +144,7 @@ class Storage(MessageLogs, GroupListing, JournalCalls, ReportCalls):
 
     def count_expired(self) -> int:
         """Return the number of expired values that are still there."""
-        raise StorageError(f"{type(self).__name__} can't count what has expired.")
+        raise StorageError(f"{type(self).__name__} can't count expired snapshots.")
 
     def estimate_count(self) -> int | None:
         """Return roughly the number of live entries, or ``None`` if that would be expensive."""
@@ -157,11 +157,11 @@ class Storage(MessageLogs, GroupListing, JournalCalls, ReportCalls):
 
         Markers of revoked snapshots are left out.
         """
-        raise StorageError(f"{type(self).__name__} can't list what it holds.")
+        raise StorageError(f"{type(self).__name__} can't list its snapshots.")
 
     def count(self) -> int:
         """Return the number of live snapshots."""
-        raise StorageError(f"{type(self).__name__} can't count what it holds.")
+        raise StorageError(f"{type(self).__name__} can't count its snapshots.")
 
     # For the admin.
 
@@ -234,7 +234,7 @@ class Storage(MessageLogs, GroupListing, JournalCalls, ReportCalls):
         return (
             ""
             if self.is_shared
-            else f"{type(self).__name__} keeps the snapshots of this process alone"
+            else f"{type(self).__name__} keeps only the snapshots of this process"
         )
 
     def leave_thread(self) -> None:

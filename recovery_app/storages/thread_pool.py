@@ -57,7 +57,7 @@ class ThreadPool:
 
 
 class _Running:
-    """An executor whose threads leave something behind that each has to close."""
+    """An executor whose threads have resources to release before they end."""
 
     def __init__(self, threads: int, at_end: Callable[[], None]) -> None:
         self._threads = threads
@@ -81,7 +81,7 @@ class _Running:
                     self._leave()
 
     def end(self) -> None:
-        """Have each thread make the last call, now or behind the one that it makes, and end."""
+        """Have each thread make the last call, now or after its current one, and end."""
         self._is_ending = True
         # When the process exits, Python has ended the threads already.
         with suppress(RuntimeError):

@@ -69,7 +69,12 @@ export class EventQueue {
 
   /** The place of the first event that is still to be sent. */
   get nextPlace() {
-    const place = this.events.findIndex(({ stage }) => stage === "queued");
+    return this.#placeOf(({ stage }) => stage === "queued");
+  }
+
+  /** Return the place of the first event that is so, or of the end. @param {(queued: QueuedEvent) => boolean} isSo */
+  #placeOf(isSo) {
+    const place = this.events.findIndex(isSo);
     return place < 0 ? this.events.length : place;
   }
 
@@ -206,8 +211,7 @@ export class EventQueue {
   /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
   releaseUpTo(seq) {
     this.#durableSeq = Math.max(this.#durableSeq, seq);
-    const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
-    const stored = this.events.splice(0, end < 0 ? this.events.length : end);
+    const stored = this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));
     const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
     if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
   }

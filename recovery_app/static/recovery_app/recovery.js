@@ -542,8 +542,8 @@
       for (const queued of ready) queued.stage = "sent";
       if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
       else this.#queue.saveSoon();
-      const unsent = ready.findIndex((queued) => !this.#send(queued));
-      if (unsent >= 0) for (const queued of ready.slice(unsent)) queued.stage = "queued";
+      let isSent = true;
+      for (const queued of ready) if (!(isSent &&= this.#send(queued))) queued.stage = "queued";
       this.#startTimer();
     }
     /** Give a number to the events that have none: the last ones. */
@@ -1317,7 +1317,11 @@
     }
     /** The place of the first event that is still to be sent. */
     get nextPlace() {
-      const place2 = this.events.findIndex(({ stage }) => stage === "queued");
+      return this.#placeOf(({ stage }) => stage === "queued");
+    }
+    /** Return the place of the first event that is so, or of the end. @param {(queued: QueuedEvent) => boolean} isSo */
+    #placeOf(isSo) {
+      const place2 = this.events.findIndex(isSo);
       return place2 < 0 ? this.events.length : place2;
     }
     /** Whether events are sent now. */
@@ -1445,8 +1449,7 @@
     /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
     releaseUpTo(seq) {
       this.#durableSeq = Math.max(this.#durableSeq, seq);
-      const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
-      const stored = this.events.splice(0, end < 0 ? this.events.length : end);
+      const stored = this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));
       const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
       if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
     }
@@ -1713,7 +1716,7 @@
       this.#isPresented = true;
       return this.#token;
     }
-    /** @param {string} token */
+    /** @param {string | null} token null to remove it */
     save(token) {
       this.#token = token;
       this.isStored = this.#stored.write(token);
@@ -1721,7 +1724,7 @@
     }
     /** Try again to store a token that the storage had no room for, unless another page has stored one since. */
     saveAgain() {
-      if (this.#token !== null && !this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
+      if (!this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
     }
     /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
     get received() {
@@ -1741,10 +1744,7 @@
       return true;
     }
     remove() {
-      this.#token = null;
-      this.isStored = true;
-      this.#stored.write(null);
-      this.#known = this.#stored.read();
+      this.save(null);
       this.saveReceived(0);
     }
     /**
@@ -1969,10 +1969,7 @@
     #tellKept() {
       this.#tokens.saveAgain();
       queueMicrotask(() => {
-        const { isKept } = this;
-        if (isKept === this.#wasKept) return;
-        this.#wasKept = isKept;
-        this.tell("kept", isKept);
+        if (this.isKept !== this.#wasKept) this.tell("kept", this.#wasKept = this.isKept);
       });
     }
     /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.

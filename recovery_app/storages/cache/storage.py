@@ -161,7 +161,7 @@ class CacheStorage(Storage):
         return check_cache(str(options.get("cache", DEFAULT_CACHE_ALIAS)))
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
-        """Make the call as in a request of its own: the cache may be a database."""
+        """Make the call like a separate request, because the cache may be a database."""
         close_old_connections()
         try:
             return call()

@@ -271,7 +271,7 @@ class DatabaseStorage(DatabaseGroups, DatabaseReports, Storage):
         return await super().run(partial(self._patiently, None, self.cleanup_expired))
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
-        """Make the call as in a request of its own, closing old connections around it."""
+        """Make the call like a separate request, closing old connections around it."""
         close_old_connections()
         try:
             return call()
@@ -283,7 +283,7 @@ class DatabaseStorage(DatabaseGroups, DatabaseReports, Storage):
         connections.close_all()
 
     def _patiently(self, seconds: float | None, call: Callable[[], Result]) -> Result:
-        """Make the call, waiting for SQLite's lock no longer than ``seconds``."""
+        """Make the call, waiting for SQLite's lock for at most ``seconds``."""
         with self._errors("connection"):
             limit_lock_wait(self.database, seconds)
         return call()
@@ -322,7 +322,7 @@ class DatabaseStorage(DatabaseGroups, DatabaseReports, Storage):
         write: Callable[[Rows], Decision | None],
         decide: Callable[[bytes | None], Decision],
     ) -> Decision:
-        """Write, or return why it is refused; try again where neither holds, which is a race."""
+        """Write, or return why it is refused; retry if neither is true, which is a race."""
         with self._errors(operation):
             for _ in range(ATTEMPTS):
                 live = self._live(key)
