@@ -895,6 +895,8 @@
     stage = "queued";
     /** Whether it was given to the tab's storage with its number. */
     isStored = false;
+    /** What another page has made of it, until this one is told. @type {(Settled & { isGone: boolean }) | null} */
+    learned = null;
     #listener;
     /** @param {PageEvent & { isEarly: boolean, owner: Owner } & Partial<StoredEvent>} pushed now, or stored before
      * @param {Listener} listener */
@@ -955,7 +957,7 @@
     }
     /** @returns {StoredEvent} */
     toJSON() {
-      const { stage, isStored, chars, ...stored } = this;
+      const { stage, isStored, learned, chars, ...stored } = this;
       return stored;
     }
   };
@@ -1169,17 +1171,25 @@
       queue.remove([queued]);
     }
   }
-  /** Learn what other pages have made of this page's events.
+  /** Learn what other pages have made of this page's events. The page is told when it is known that the same person is there.
    * @param {EventQueue} queue @param {Map<string, StoredEvent>} stored @param {Map<string, Settled>} settled */
   function learn(queue, stored, settled) {
     for (const queued of [...queue.events]) {
       const { seq, line, cuts } = stored.get(queued.id) ?? queued;
       Object.assign(queued, { seq, line, cuts });
-      const { reply, reason } = settled.get(queued.id) ?? {};
+      const { reply, reason = queued.seq === null ? "superseded" : void 0 } = settled.get(queued.id) ?? {};
+      const isGone = !stored.has(queued.id) && queued.owner !== null;
+      if (reply || isGone && reason) queued.learned = { reply, reason, isGone };
+    }
+  }
+  /** Tell the page what it has learned of its events. @param {EventQueue} queue */
+  function tellLearned(queue) {
+    for (const queued of [...queue.events]) {
+      const { reply, reason, isGone } = queued.learned ?? {};
+      queued.learned = null;
       if (reply) queued.handleReply(reply);
-      if (stored.has(queued.id) || queued.owner === null) continue;
-      if (reply) queue.remove([queued]);
-      else if (reason !== void 0 || queued.seq === null) queue.discard([queued], reason ?? "superseded");
+      if (isGone && reply) queue.remove([queued]);
+      else if (isGone && reason) queue.discard([queued], reason);
     }
   }
 
@@ -1352,6 +1362,7 @@
      * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
     handleJoin(outcome, seq, { lines = [], original } = {}) {
       this.#dropForeign();
+      tellLearned(this);
       if (outcome === "recovered") {
         skip(this, this.suspects.takeTooLarge(seq), "too_large");
         discardTaken(this, seq, lines);
@@ -1477,7 +1488,7 @@
       this.save();
       this.#isClosed = true;
       const left = this.events;
-      this.#storage.leave(left);
+      this.#storage.leave(left.filter(({ learned }) => !learned?.isGone));
       this.events = [];
       this.#setAside = [];
       this.#storage = new EventStorage("", "none");
@@ -1492,7 +1503,8 @@
     /** Store the events of those whose names are known: a later page must find out whether it may send them. */
     save() {
       this.#saveTimer.clear();
-      const isStored = this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+      const kept = this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone);
+      const isStored = this.#storage.save([...this.#setAside, ...kept]);
       this.isKept = isStored && this.events.every(({ owner, isAnswered }) => owner !== null || isAnswered);
       for (const queued of this.events) queued.isStored = true;
       this.#emit("kept", this.isKept);
@@ -1855,6 +1867,8 @@
     #isForgotten = false;
     /** Whether the view belongs to the next one now. */
     #isClosed = false;
+    /** Whether another page has continued the state since the last join: as somebody else, perhaps. */
+    #isContinued = false;
     /** Whether the last join had a token. */
     #showsToken = false;
     /** Counts what happens to the connection. */
@@ -1934,6 +1948,7 @@
     }
     /** @param {boolean} isContinued whether another page may have continued the state */
     #handleContinued(isContinued) {
+      this.#isContinued ||= isContinued;
       if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
       if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
     }
@@ -2072,7 +2087,8 @@
       if (!isWaiting) this.#pageToken = null;
       const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
       this.outcome = outcome;
-      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome) && !this.#isContinued, aliases);
+      this.#isContinued &&= isWaiting;
       const wasConnected = this.status === "connected";
       this.status = "connected";
       this.#connectionState.markJoined();
