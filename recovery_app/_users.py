@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth import get_permission_codename, get_user_model
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ValidationError
-from django.db.models import Field
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import FieldDoesNotExist
+
+from recovery_app._core.user_keys import clean, user_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def clean_pk(text: str) -> str | None:
     No user is looked up.
     """
     model = user_model()
-    value = text if model is None else _clean(model._meta.pk, text)
+    value = text if model is None else clean(model._meta.pk, text)
     return None if value in (None, "") else str(value)
 
 
@@ -89,35 +90,15 @@ def may_view_users(viewer: Any) -> bool:
     return any(viewer.has_perm(f"{model._meta.app_label}.{codename}") for codename in actions)
 
 
-def user_model() -> Any:
-    """Return the user model, or ``None`` if the project has none."""
-    try:
-        return get_user_model()
-    except ImproperlyConfigured:
-        return None
-
-
 def _first(users: Any, limit: int) -> list[NamedUser]:
     rows = users.values_list("pk", users.model.USERNAME_FIELD)[:limit] if limit > 0 else ()
     return [NamedUser(str(pk), str(name)) for pk, name in rows]
 
 
 def _users_with(model: Any, field: Any, text: str) -> list[Any]:
-    value = _clean(field, text)
+    value = clean(field, text)
     # Not the default manager, which may leave out users who were deactivated.
     return [] if value is None else list(model._base_manager.filter(**{field.name: value})[:2])
-
-
-def _clean(field: Field[Any, Any], text: str) -> Any:
-    """Return a text as a value of a field, or ``None`` if the field can't have it."""
-    try:
-        text.encode()
-        # PostgreSQL accepts no NUL.
-        if "\0" in text:
-            return None
-        return field.to_python(text)
-    except (ValidationError, ValueError, TypeError, OverflowError):
-        return None
 
 
 def _named(user: Any) -> NamedUser:

@@ -81,6 +81,19 @@ def check_setting(**_kwargs: Any) -> list[CheckMessage]:
     return [_error(problem) for problem in find_problems()]
 
 
+def check_stray_settings(**_kwargs: Any) -> list[CheckMessage]:
+    """Check that no key of ``RECOVERY`` is a setting of its own, which nothing reads."""
+    return [
+        warning(
+            "W017",
+            f"The setting RECOVERY_{key} has no effect: {key} is a key of the dictionary RECOVERY.",
+            hint=f'Write RECOVERY = {{"{key}": …}} instead.',
+        )
+        for key in _KEYS
+        if hasattr(django_settings, f"RECOVERY_{key}")
+    ]
+
+
 def check_storage(**_kwargs: Any) -> list[CheckMessage]:
     """Check the configured storage, which adds its own messages."""
     try:
@@ -200,6 +213,7 @@ DEPLOY_CHECKS = (check_storage_server,)
 """Checks that connect to servers, for ``manage.py check --deploy``."""
 CHECKS = (
     check_setting,
+    check_stray_settings,
     check_secrets,
     check_storage,
     check_channel_layers,

@@ -278,6 +278,19 @@ def test_a_runserver_without_websockets(
     assert [number_of(message) for message in found] == (["W012"] if told else [])
 
 
+def test_a_key_beside_the_dictionary_is_told_where_it_belongs(settings: Any) -> None:
+    settings.RECOVERY = {"TTL": 60}
+    for name in ("TTL", "JOIN_RATE", "SECRET"):
+        setattr(settings, f"RECOVERY_{name}", "a value that is " + "s3cret" * 6)
+    settings.RECOVERY_MODE = "another application's"
+    found = [each for each in run_checks(tags=[checks.TAG]) if number_of(each) == "W017"]
+    texts = sorted(str(message) for message in found)
+    assert len(texts) == 3
+    assert "RECOVERY_JOIN_RATE" in texts[0]
+    assert 'RECOVERY = {"TTL": …}' in texts[2]
+    assert "s3cret" not in "".join(texts)
+
+
 def test_no_secret_is_in_a_message(settings: Any) -> None:
     settings.RECOVERY = {"SECRET": "hush", "SECRET_FALLBACKS": ["hush"]}
     for message in run().values():

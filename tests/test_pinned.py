@@ -1678,6 +1678,7 @@ PROVOKED: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "W017": {"RECOVERY": {"STORAGE": DATABASE}, "RECOVERY_TTL": 60},
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },

@@ -33,7 +33,7 @@ TENTHS = 10
 WARM = 3
 """In how many tenths of the time processes may still take what they then keep."""
 MORE_BYTES = 3_000_000
-"""What the allocator, and caches until they are full, may take in all that time."""
+"""What the allocator may take in all that time."""
 MORE_THREADS = 4
 """Pools start threads one by one, and end none."""
 MORE_DESCRIPTORS = 4
@@ -51,8 +51,8 @@ class Sample(NamedTuple):
 def sample(pid: int) -> Sample:
     status = Path(f"/proc/{pid}/status").read_text()
     rss, threads = (re.search(rf"{name}:\s+(\d+)", status) for name in ("VmRSS", "Threads"))
-    assert rss is not None
-    assert threads is not None
+    assert rss
+    assert threads
     return Sample(int(rss[1]) * 1024, len(os.listdir(f"/proc/{pid}/fd")), int(threads[1]))
 
 
@@ -73,7 +73,7 @@ def start(asgi_server: Callable[..., AsgiServer], redis: Process) -> AsgiServer:
         "REDIS_URL": f"redis://{HOST}:{redis.port}/0",
         "DJANGO_SETTINGS_MODULE": "tests.support.layerless",
     }
-    return asgi_server(application="tests.support.draining:application", env=env)
+    return asgi_server(application="tests.support.small_caches:application", env=env)
 
 
 async def live(pages: list[Page], nodes: Sequence[AsgiServer], number: int) -> None:

@@ -39,6 +39,7 @@ export class Recovery extends View {
   #rejoins;
   #isForgotten = false;
   /** Whether the view belongs to the next one now. */ #isClosed = false;
+  /** Whether another page has continued the state since the last join: as somebody else, perhaps. */ #isContinued = false;
   /** Whether the last join had a token. */ #showsToken = false;
   /** Counts what happens to the connection. */ #changes = 0;
   #isActive;
@@ -114,6 +115,7 @@ export class Recovery extends View {
 
   /** @param {boolean} isContinued whether another page may have continued the state */
   #handleContinued(isContinued) {
+    this.#isContinued ||= isContinued;
     if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
     if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
   }
@@ -138,10 +140,7 @@ export class Recovery extends View {
   #tellKept() {
     this.#tokens.saveAgain();
     queueMicrotask(() => {
-      const { isKept } = this;
-      if (isKept === this.#wasKept) return;
-      this.#wasKept = isKept;
-      this.tell("kept", isKept);
+      if (this.isKept !== this.#wasKept) this.tell("kept", (this.#wasKept = this.isKept));
     });
   }
 
@@ -274,7 +273,8 @@ export class Recovery extends View {
     if (!isWaiting) this.#pageToken = null;
     const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
-    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome) && !this.#isContinued, aliases);
+    this.#isContinued &&= isWaiting;
     const wasConnected = this.status === "connected";
     this.status = "connected";
     this.#connectionState.markJoined();

@@ -9,6 +9,7 @@ from recovery_app._core.driver import Driver
 from recovery_app._core.journal import Journal
 from recovery_app._core.operations import Operations
 from recovery_app._core.reports import Reporter
+from recovery_app._core.user_keys import user_key_of
 from recovery_app.values import (
     IncidentPage,
     IncidentQuery,
@@ -82,16 +83,16 @@ class OperatorCalls:
         """End every page of a user: no token issued to them so far can take over again.
 
         Each open page is closed at its next touch, within a quarter of the time to live.
-        ``user`` is a user, or their primary key in the model's own type. Raises `StorageError`, and
-        `ValueError` for a user without a primary key.
+        ``user`` is a user, or the primary key of one, also as text. Raises `StorageError`, and
+        `ValueError` for a user without a primary key and for an impossible key.
         """
-        self.driver.run(self.operations.revoke_user(_pk_of(user)))
+        self.driver.run(self.operations.revoke_user(user_key_of(user)))
         person = self.digests_of_user(user)[0]
         self.journal.write("revocation", "user_revoked", person=person)
 
     async def arevoke_user(self, user: object) -> None:
         """Async variant of `revoke_user`."""
-        await self.driver.arun(self.operations.revoke_user(_pk_of(user)))
+        await self.driver.arun(self.operations.revoke_user(user_key_of(user)))
         person = self.digests_of_user(user)[0]
         self.journal.note("revocation", "user_revoked", person=person)
 
@@ -101,7 +102,7 @@ class OperatorCalls:
         There is one for each secret, starting with the current one. ``user`` is a user or their
         primary key.
         """
-        digests = self.operations.digests_of_user(_pk_of(user))
+        digests = self.operations.digests_of_user(user_key_of(user))
         return tuple(digest.hex() for digest in digests)
 
     # The journal of what was lost.
@@ -181,10 +182,3 @@ class OperatorCalls:
     async def acount(self) -> int:
         """Async variant of `count`."""
         return await self.driver.arun(inspection.count())
-
-
-def _pk_of(user: object) -> object:
-    pk = getattr(user, "pk", user)
-    if pk is None:
-        raise ValueError("This user has no primary key: it is anonymous, or it isn't saved.")
-    return pk

@@ -12,6 +12,8 @@ import time
 import traceback
 from collections.abc import Mapping
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from recovery_app._concurrency import LRUCache, register_after_fork
 from recovery_app._core.error_texts import place_of
 from recovery_app.clock import Clock
@@ -139,8 +141,10 @@ class Outage:
 
 
 def _is_of_storage(operation: str, error: Exception) -> bool:
-    # Our other errors are caused by the state, or by whoever asks for it, as with a wrong cursor.
+    # Our other errors are caused by the state, or by whoever asks for it: with a wrong cursor, or
+    # with a blocking call on an event loop.
     is_mistake = operation == "listing" and isinstance(error, ValueError)
+    is_mistake |= isinstance(error, SynchronousOnlyOperation)
     is_ours = isinstance(error, RecoveryError) and not isinstance(error, StorageError)
     return not (is_mistake or is_ours)
 

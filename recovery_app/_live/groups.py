@@ -17,13 +17,17 @@ from recovery_app._core.metadata import check_name
 from recovery_app._live.group_reader import GroupReader
 from recovery_app._live.protocol import to_json
 from recovery_app._live.sections import GROUPS, take_section
-from recovery_app.exceptions import StorageError
+from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.storages.messages import Messages
 
 BATCH = 32
 """How many messages are handled in one turn, with one save behind them."""
 RETRY_SECONDS = 0.2
+UNKNOWN_RETRY_SECONDS = 5.0
+"""The same for a position that isn't known: all pages that join in an outage have to ask."""
 MAX_GROUPS = 100
+UNKNOWN = ""
+"""The position of a page that joined while the storage was unavailable, which no log has."""
 
 
 class TopicGroups:
@@ -46,11 +50,17 @@ class TopicGroups:
     # A handler.
 
     async def join(self, group: str) -> None:
-        """Join a group: messages published from now on are handled."""
+        """Join a group: messages published from now on are handled.
+
+        An outage of the storage doesn't make it fail: the application reloads once it is over.
+        """
         check_name("group", group)
         if group not in self._positions:
             self._check_room()
-            position = await self._reader.newest(group)
+            try:
+                position = await self._reader.newest(group)
+            except StorageUnavailable:
+                position = UNKNOWN
             # Others may have been joined meanwhile.
             self._check_room()
             self._positions.setdefault(group, position)
@@ -91,6 +101,8 @@ class TopicGroups:
         position = self._positions.get(group)
         if position is None or not self._is_open:
             return None
+        if position == UNKNOWN:
+            return Messages([], is_complete=False)
         try:
             found = await self._reader.read(group, position, BATCH)
         except StorageError:
@@ -177,7 +189,9 @@ class TopicGroups:
             self._retry(group)
 
     def _retry(self, group: str) -> None:
-        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake, group)
+        is_known = self._positions.get(group) != UNKNOWN
+        seconds = RETRY_SECONDS if is_known else UNKNOWN_RETRY_SECONDS
+        asyncio.get_running_loop().call_later(seconds, self._wake, group)
 
 
 def decode_message(data: bytes) -> dict[str, Any] | None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.metadata import check_name
 from recovery_app._core.persons import combine
+from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Params
+from recovery_app._live.outcomes import RestoreFailed
 from recovery_app._logins import login_session, refuse_login
 from recovery_app.consumers.hooks import HookTable
 from recovery_app.consumers.identity import (
@@ -21,6 +24,7 @@ from recovery_app.consumers.identity import (
     try_load_session,
     user_of,
 )
+from recovery_app.exceptions import JoinRefused, RecoveryError
 
 if TYPE_CHECKING:
     from recovery_app.consumers.mixins import RecoveryMixin
@@ -65,13 +69,14 @@ class AdmissionCheck:
         scope = self._consumer.scope
         # A page knows nothing of the application's own names for persons.
         aliases = [identify_client(scope)] if "get_recovery_binding" in own else []
-        may_recover = shows_token
+        may_recover, refusal = shows_token, None
         if shows_token and "should_recover" in own:
-            may_recover = bool(await self._call("should_recover", self._topic, params))
+            may_recover, refusal = await self._ask_whether_to_recover(params)
         if not may_recover:
             return Admission(view, binding, False, person, user_of(scope), aliases=aliases)
         session = login_session(scope)
-        refusal = None if session is None else await refuse_login(session, scope["user"])
+        if refusal is None and session is not None:
+            refusal = await refuse_login(session, scope["user"])
         refusal = refusal or await try_load_session(scope)
         former = former_persons(scope, keep_on_login=self._consumer.recovery_keep_on_login)
         if "get_recovery_binding" in own:
@@ -87,6 +92,18 @@ class AdmissionCheck:
             aliases=aliases,
             refusal=refusal,
         )
+
+    async def _ask_whether_to_recover(self, params: Params) -> tuple[bool, RecoveryError | None]:
+        """Return what ``should_recover`` says, or the error of a recovery in which it raised."""
+        try:
+            return bool(await self._call("should_recover", self._topic, params)), None
+        except JoinRefused:
+            raise
+        except Exception as error:
+            extra = {"event": "restore_failed", "topic": self._topic}
+            source = type(self._consumer).__qualname__
+            log_failure("A state couldn't be restored.", error, source, extra=extra)
+            return True, RestoreFailed(describe_error(error))
 
     def identify_at_once(self) -> tuple[str, bytes, bytes] | None:
         """Return what `identify` returns, if that needs neither a hook nor the session."""

@@ -339,6 +339,23 @@ def test_the_export(
     assert {each["user"] for each in unnamed["entries"]} == {""}
 
 
+@pytest.mark.parametrize(
+    "start",
+    ["=", "+", "-", "@", "\t", "\r", "\n", "\r\n=", " =", "\uff1d", "\uff0b", "\uff0d", "\uff20"],
+)
+def test_no_cell_of_an_export_is_a_formula(
+    namer: Client, manager: RecoveryManager, start: str
+) -> None:
+    """As OWASP lists what spreadsheets take for one: clients choose topics and views."""
+    note(manager, topic=f"{start}cmd()", view=f"a{start}b", cause=f"{start}x", token_seconds=-1.5)
+    text = namer.get(EXPORT).content.decode()
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row["topic"] == f"'{start}cmd()"
+    assert row["cause"] == f"'{start}x"
+    assert row["view"] == f"a{start}b"
+    assert row["token_seconds"] == "-1.5"
+
+
 @pytest.mark.parametrize(("limit", "complete"), [(3, False), (4, True), (9, True)])
 def test_an_export_has_a_limit(
     namer: Client,

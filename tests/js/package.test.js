@@ -22,8 +22,8 @@ const EXPORTS = {
     "EventError", "LiveViewRecovery", "Recovery", "RecoveryChannel", "RecoverySocket", "fullJitter", "reconnectAfterMs", "rejoinAfterMs",
     "version",
   ],
-  "django-recovery-app/phoenix": 10_590["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
-  "django-recovery-app/liveview": 10_930["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
+  "django-recovery-app/phoenix": ["EventError", "Recovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
+  "django-recovery-app/liveview": ["LiveViewRecovery", "fullJitter", "reconnectAfterMs", "rejoinAfterMs", "version"],
 };
 
 const project = mkdtempSync(join(tmpdir(), "recovery-npm-"));
@@ -77,9 +77,9 @@ const sizeOf = async (contents) => (await bundle(contents)).length;
 
 /** What was reached, gzipped, and 1 % more; docs/client-reference.md says it. */
 const MAX_GZIPPED_BYTES = {
-  "django-recovery-app": 14_230,
-  "django-recovery-app/phoenix": 10_590,
-  "django-recovery-app/liveview": 10_930,
+  "django-recovery-app": 14_350,
+  "django-recovery-app/phoenix": 10_700,
+  "django-recovery-app/liveview": 11_050,
 };
 
 for (const [path, maximum] of Object.entries(MAX_GZIPPED_BYTES)) {

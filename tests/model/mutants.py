@@ -210,8 +210,8 @@ CLIENT: dict[str, tuple[str, str]] = {
         "let seq = this.#lastSentSeq;",
     ),
     "remove an event at its reply": (
-        "const stored = this.events.splice(0, end < 0 ? this.events.length : end);",
-        "const stored = this.events.splice(0);",
+        "this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));",
+        "this.events.splice(0);",
     ),
     "remove a stored event without a reply": (
         "if (unanswered.length > 0) this.events = [...unanswered, ...this.events];",

@@ -80,6 +80,13 @@ class Publishing(Counting):
         return await super().handle_event(event, payload)
 
 
+class Hanging(Counting):
+    """Never answer a handshake, as over a database that never answers."""
+
+    async def connect(self) -> None:
+        await asyncio.Event().wait()
+
+
 class KeptGathering(Gathering):
     """The same, and a login takes it along."""
 
@@ -108,6 +115,7 @@ consumers: dict[str, Any] = {
     "counting": Counting.as_asgi(),
     "member": Member.as_asgi(),
     "publishing": Publishing.as_asgi(),
+    "hanging": Hanging.as_asgi(),
     "kept": KeptGathering.as_asgi(),
     "sync": SyncGathering.as_asgi(),
 }

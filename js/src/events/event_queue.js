@@ -7,7 +7,7 @@ import { Ownership } from "./ownership.js";
 import { copyEvent, toPageEvent } from "./page_event.js";
 import { onImpatience } from "./patience.js";
 import { QueuedEvent } from "./queued_event.js";
-import { discardTaken, learn, settleApplied, skip } from "./state_changes.js";
+import { discardTaken, learn, settleApplied, skip, tellLearned } from "./state_changes.js";
 import { Suspects } from "./suspects.js";
 /** @import { LostReason, Outcome, PageEvent, Payload, PushOptions } from "../types.js" */
 /** @import { Settled } from "./event_storage.js" */
@@ -69,7 +69,12 @@ export class EventQueue {
 
   /** The place of the first event that is still to be sent. */
   get nextPlace() {
-    const place = this.events.findIndex(({ stage }) => stage === "queued");
+    return this.#placeOf(({ stage }) => stage === "queued");
+  }
+
+  /** Return the place of the first event that is so, or of the end. @param {(queued: QueuedEvent) => boolean} isSo */
+  #placeOf(isSo) {
+    const place = this.events.findIndex(isSo);
     return place < 0 ? this.events.length : place;
   }
 
@@ -111,6 +116,7 @@ export class EventQueue {
    * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
   handleJoin(outcome, seq, { lines = [], original } = {}) {
     this.#dropForeign();
+    tellLearned(this);
     if (outcome === "recovered") {
       skip(this, this.suspects.takeTooLarge(seq), "too_large");
       discardTaken(this, seq, lines);
@@ -205,8 +211,7 @@ export class EventQueue {
   /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
   releaseUpTo(seq) {
     this.#durableSeq = Math.max(this.#durableSeq, seq);
-    const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
-    const stored = this.events.splice(0, end < 0 ? this.events.length : end);
+    const stored = this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));
     const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
     if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
   }
@@ -250,7 +255,7 @@ export class EventQueue {
     this.save();
     this.#isClosed = true;
     const left = this.events;
-    this.#storage.leave(left);
+    this.#storage.leave(left.filter(({ learned }) => !learned?.isGone));
     this.events = [];
     this.#setAside = [];
     this.#storage = new EventStorage("", "none");
@@ -267,7 +272,8 @@ export class EventQueue {
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
     this.#saveTimer.clear();
-    const isStored = this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    const kept = this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone);
+    const isStored = this.#storage.save([...this.#setAside, ...kept]);
     this.isKept = isStored && this.events.every(({ owner, isAnswered }) => owner !== null || isAnswered);
     for (const queued of this.events) queued.isStored = true;
     this.#emit("kept", this.isKept);

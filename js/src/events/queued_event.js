@@ -1,6 +1,7 @@
 import { randomWord } from "../browser.js";
 import { EventError } from "../event_error.js";
 /** @import { LostReason, PageEvent, Reply } from "../types.js" */
+/** @import { Settled } from "./event_storage.js" */
 
 /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
 /**
@@ -27,6 +28,8 @@ export class QueuedEvent {
   stage = "queued";
   /** Whether it was given to the tab's storage with its number. */
   isStored = false;
+  /** What another page has made of it, until this one is told. @type {(Settled & { isGone: boolean }) | null} */
+  learned = null;
   #listener;
 
   /** @param {PageEvent & { isEarly: boolean, owner: Owner } & Partial<StoredEvent>} pushed now, or stored before
@@ -97,7 +100,7 @@ export class QueuedEvent {
 
   /** @returns {StoredEvent} */
   toJSON() {
-    const { stage, isStored, chars, ...stored } = this;
+    const { stage, isStored, learned, chars, ...stored } = this;
     return stored;
   }
 }

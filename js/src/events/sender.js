@@ -51,8 +51,8 @@ export class Sender {
     for (const queued of ready) queued.stage = "sent";
     if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
     else this.#queue.saveSoon();
-    const unsent = ready.findIndex((queued) => !this.#send(queued));
-    if (unsent >= 0) for (const queued of ready.slice(unsent)) queued.stage = "queued";
+    let isSent = true;
+    for (const queued of ready) if (!(isSent &&= this.#send(queued))) queued.stage = "queued";
     this.#startTimer();
   }
 

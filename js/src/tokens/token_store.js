@@ -48,7 +48,7 @@ export class TokenStore {
     return this.#token;
   }
 
-  /** @param {string} token */
+  /** @param {string | null} token null to remove it */
   save(token) {
     this.#token = token;
     this.isStored = this.#stored.write(token);
@@ -57,7 +57,7 @@ export class TokenStore {
 
   /** Try again to store a token that the storage had no room for, unless another page has stored one since. */
   saveAgain() {
-    if (this.#token !== null && !this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
+    if (!this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
   }
 
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
@@ -81,10 +81,7 @@ export class TokenStore {
   }
 
   remove() {
-    this.#token = null;
-    this.isStored = true;
-    this.#stored.write(null);
-    this.#known = this.#stored.read();
+    this.save(null);
     this.saveReceived(0);
   }
 

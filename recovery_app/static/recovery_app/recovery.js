@@ -542,8 +542,8 @@
       for (const queued of ready) queued.stage = "sent";
       if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
       else this.#queue.saveSoon();
-      const unsent = ready.findIndex((queued) => !this.#send(queued));
-      if (unsent >= 0) for (const queued of ready.slice(unsent)) queued.stage = "queued";
+      let isSent = true;
+      for (const queued of ready) if (!(isSent &&= this.#send(queued))) queued.stage = "queued";
       this.#startTimer();
     }
     /** Give a number to the events that have none: the last ones. */
@@ -895,6 +895,8 @@
     stage = "queued";
     /** Whether it was given to the tab's storage with its number. */
     isStored = false;
+    /** What another page has made of it, until this one is told. @type {(Settled & { isGone: boolean }) | null} */
+    learned = null;
     #listener;
     /** @param {PageEvent & { isEarly: boolean, owner: Owner } & Partial<StoredEvent>} pushed now, or stored before
      * @param {Listener} listener */
@@ -955,7 +957,7 @@
     }
     /** @returns {StoredEvent} */
     toJSON() {
-      const { stage, isStored, chars, ...stored } = this;
+      const { stage, isStored, learned, chars, ...stored } = this;
       return stored;
     }
   };
@@ -1169,17 +1171,25 @@
       queue.remove([queued]);
     }
   }
-  /** Learn what other pages have made of this page's events.
+  /** Learn what other pages have made of this page's events. The page is told when it is known that the same person is there.
    * @param {EventQueue} queue @param {Map<string, StoredEvent>} stored @param {Map<string, Settled>} settled */
   function learn(queue, stored, settled) {
     for (const queued of [...queue.events]) {
       const { seq, line, cuts } = stored.get(queued.id) ?? queued;
       Object.assign(queued, { seq, line, cuts });
-      const { reply, reason } = settled.get(queued.id) ?? {};
+      const { reply, reason = queued.seq === null ? "superseded" : void 0 } = settled.get(queued.id) ?? {};
+      const isGone = !stored.has(queued.id) && queued.owner !== null;
+      if (reply || isGone && reason) queued.learned = { reply, reason, isGone };
+    }
+  }
+  /** Tell the page what it has learned of its events. @param {EventQueue} queue */
+  function tellLearned(queue) {
+    for (const queued of [...queue.events]) {
+      const { reply, reason, isGone } = queued.learned ?? {};
+      queued.learned = null;
       if (reply) queued.handleReply(reply);
-      if (stored.has(queued.id) || queued.owner === null) continue;
-      if (reply) queue.remove([queued]);
-      else if (reason !== void 0 || queued.seq === null) queue.discard([queued], reason ?? "superseded");
+      if (isGone && reply) queue.remove([queued]);
+      else if (isGone && reason) queue.discard([queued], reason);
     }
   }
 
@@ -1307,7 +1317,11 @@
     }
     /** The place of the first event that is still to be sent. */
     get nextPlace() {
-      const place2 = this.events.findIndex(({ stage }) => stage === "queued");
+      return this.#placeOf(({ stage }) => stage === "queued");
+    }
+    /** Return the place of the first event that is so, or of the end. @param {(queued: QueuedEvent) => boolean} isSo */
+    #placeOf(isSo) {
+      const place2 = this.events.findIndex(isSo);
       return place2 < 0 ? this.events.length : place2;
     }
     /** Whether events are sent now. */
@@ -1348,6 +1362,7 @@
      * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
     handleJoin(outcome, seq, { lines = [], original } = {}) {
       this.#dropForeign();
+      tellLearned(this);
       if (outcome === "recovered") {
         skip(this, this.suspects.takeTooLarge(seq), "too_large");
         discardTaken(this, seq, lines);
@@ -1434,8 +1449,7 @@
     /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
     releaseUpTo(seq) {
       this.#durableSeq = Math.max(this.#durableSeq, seq);
-      const end = this.events.findIndex((queued) => !queued.isUpTo(this.#durableSeq));
-      const stored = this.events.splice(0, end < 0 ? this.events.length : end);
+      const stored = this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));
       const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
       if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
     }
@@ -1474,7 +1488,7 @@
       this.save();
       this.#isClosed = true;
       const left = this.events;
-      this.#storage.leave(left);
+      this.#storage.leave(left.filter(({ learned }) => !learned?.isGone));
       this.events = [];
       this.#setAside = [];
       this.#storage = new EventStorage("", "none");
@@ -1489,7 +1503,8 @@
     /** Store the events of those whose names are known: a later page must find out whether it may send them. */
     save() {
       this.#saveTimer.clear();
-      const isStored = this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+      const kept = this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone);
+      const isStored = this.#storage.save([...this.#setAside, ...kept]);
       this.isKept = isStored && this.events.every(({ owner, isAnswered }) => owner !== null || isAnswered);
       for (const queued of this.events) queued.isStored = true;
       this.#emit("kept", this.isKept);
@@ -1701,7 +1716,7 @@
       this.#isPresented = true;
       return this.#token;
     }
-    /** @param {string} token */
+    /** @param {string | null} token null to remove it */
     save(token) {
       this.#token = token;
       this.isStored = this.#stored.write(token);
@@ -1709,7 +1724,7 @@
     }
     /** Try again to store a token that the storage had no room for, unless another page has stored one since. */
     saveAgain() {
-      if (this.#token !== null && !this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
+      if (!this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
     }
     /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
     get received() {
@@ -1729,10 +1744,7 @@
       return true;
     }
     remove() {
-      this.#token = null;
-      this.isStored = true;
-      this.#stored.write(null);
-      this.#known = this.#stored.read();
+      this.save(null);
       this.saveReceived(0);
     }
     /**
@@ -1855,6 +1867,8 @@
     #isForgotten = false;
     /** Whether the view belongs to the next one now. */
     #isClosed = false;
+    /** Whether another page has continued the state since the last join: as somebody else, perhaps. */
+    #isContinued = false;
     /** Whether the last join had a token. */
     #showsToken = false;
     /** Counts what happens to the connection. */
@@ -1934,6 +1948,7 @@
     }
     /** @param {boolean} isContinued whether another page may have continued the state */
     #handleContinued(isContinued) {
+      this.#isContinued ||= isContinued;
       if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
       if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
     }
@@ -1954,10 +1969,7 @@
     #tellKept() {
       this.#tokens.saveAgain();
       queueMicrotask(() => {
-        const { isKept } = this;
-        if (isKept === this.#wasKept) return;
-        this.#wasKept = isKept;
-        this.tell("kept", isKept);
+        if (this.isKept !== this.#wasKept) this.tell("kept", this.#wasKept = this.isKept);
       });
     }
     /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
@@ -2075,7 +2087,8 @@
       if (!isWaiting) this.#pageToken = null;
       const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
       this.outcome = outcome;
-      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+      this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome) && !this.#isContinued, aliases);
+      this.#isContinued &&= isWaiting;
       const wasConnected = this.status === "connected";
       this.status = "connected";
       this.#connectionState.markJoined();

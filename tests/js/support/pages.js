@@ -83,12 +83,16 @@ const NO_RESENDS = { timeoutMs: 3_600_000 };
 
 /** Run a test with each transport, with a server and a page that has not joined yet. */
 export function onEachTransport(test, name, run, options = () => NO_RESENDS) {
-  for (const way of Object.keys(OPENERS)) {
-    test(`${name} (${way})`, async (t) => {
-      const server = await TestServer.start(t);
-      await run(new Page(t, server, way, options()), server, t);
-    });
-  }
+  // At the same time, as pages wait for real clocks: each has a server and a browser of its own.
+  test(name, { concurrency: true }, (t) => {
+    const ways = Object.keys(OPENERS).map((way) =>
+      t.test(way, async (t) => {
+        const server = await TestServer.start(t);
+        await run(new Page(t, server, way, options()), server, t);
+      }),
+    );
+    return Promise.all(ways);
+  });
 }
 
 /** Wait until everything that is ready has run. */
