@@ -6,8 +6,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 ARGS ?=
 EXAMPLES ?= 2000
-# One more than there are cores, as each waits for servers and browsers half of the time.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 8))')
+# More than there are cores, as each waits for servers and browsers half of the time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 2, 8))')
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 DEV := .venv/py$(VERSION)
@@ -63,7 +63,13 @@ superuser: $(DEMO)/.installed ## Make somebody who may log in to the example's a
 	@$(DEMO)/bin/python manage.py migrate --verbosity 0
 	@$(DEMO)/bin/python manage.py createsuperuser
 
-test: announce lint types layers test-suite ## Run every check, then the tests: some minutes (ARGS=... for pytest)
+# The packages of Python and npm are fetched at the same time. Style is checked at once; types and
+# layers take a while, in which the first tests wait for servers and browsers anyway.
+test: announce ## Run every check and the tests: some minutes (ARGS=... for pytest)
+	@$(MAKE) --silent --no-print-directory --jobs=2 $(DEV)/.installed node_modules/.installed
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory --jobs=2 types test-suite layers
+
 
 announce:
 	@printf '%s\n' \

@@ -5,8 +5,10 @@
  */
 export const MANGLED_NAMES = [
   // events/event_queue.js
-  "discard", "discardAll", "dropUnowned", "handOver", "handleJoin", "readAgain", "releaseUpTo", "requeueAfter", "saveRest",
-  "saveSoon", "setOwner", "startSending", "stopSending", "suspects", "isSending",
+  "discard", "discardAll", "dropUnowned", "handOver", "handleJoin", "nextPlace", "readAgain", "releaseUpTo", "requeueAfter", "saveRest",
+  "saveSoon", "setOwner", "startSending", "stopSending", "suspects", "isSending", "underWay",
+  // events/listeners.js
+  "onReply",
   // events/event_storage.js
   "forgetSettled", "loadSettled", "takeLeft",
   // events/ownership.js
@@ -16,20 +18,20 @@ export const MANGLED_NAMES = [
   // events/sender.js
   "flush", "hasLines", "isNumbered",
   // events/suspects.js
-  "blameLargest", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "suspicion", "takeTooLarge", "takeUndeliverable",
+  "blameLargest", "first", "forgetUnanswered", "hold", "largestBytes", "noteUnanswered", "suspicion", "takeTooLarge", "takeUndeliverable",
   // tokens/token_store.js
-  "forView", "present", "received", "regain", "saveReceived",
+  "forView", "present", "received", "regain", "saveAgain", "saveReceived",
   // tokens/stored_value.js
   "readJSON",
   // received_pushes.js
   "newest",
   // delivery.js, rejoins.js
-  "isScheduled", "mustWait", "rejoins", "schedule", "sendNow", "sharedSocket",
+  "isScheduled", "mustWait", "rejoins", "schedule", "sendNow", "sharedSocket", "transport",
   // connection/
-  "areDenial", "begin", "deny", "extend", "forgive", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isClosed", "isIdle",
+  "areDenial", "begin", "current", "deny", "extend", "forgive", "handleFrame", "handleLost", "hasOthers", "hear", "intervalMs", "isClosed", "isIdle",
   "isOnly", "isOpen", "isPrepared",
   "isWanted", "isWorking", "listen", "lose", "markGood", "markJoined", "markLost", "markTrying", "meet", "nextRef",
-  "onDead", "renew", "retryAfterMs", "settle", "startAs", "suspect",
+  "onDead", "renew", "retryAfterMs", "settle", "startAs", "suspect", "topics",
   // timer.js
   "isSet",
 ];

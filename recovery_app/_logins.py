@@ -1,4 +1,4 @@
-"""Who is logged in by a session, looked up without a change to the session."""
+"""Looking up the user of a session, without changing the session."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from recovery_app.exceptions import RecoveryError, StorageUnavailable, TokenErro
 def login_session(scope: Mapping[str, Any]) -> SessionBase | None:
     """Return the session by which the user of a scope is logged in.
 
-    ``None`` where nobody is, or by other means: such a user can't be loaded anew.
+    ``None`` if nobody is, or by other means: such a user can't be loaded again.
     """
     user, session = scope.get("user"), scope.get("session")
     if user is None or not user.is_authenticated or not isinstance(session, SessionBase):
@@ -35,18 +35,18 @@ def login_session(scope: Mapping[str, Any]) -> SessionBase | None:
 
 
 async def refuse_login(session: SessionBase, user: Any) -> RecoveryError | None:
-    """Return why a token isn't accepted from a user now; ``None`` if they are still logged in."""
+    """Return why a user's token isn't accepted now; ``None`` if they are still logged in."""
     try:
         if await database_sync_to_async(_is_logged_in)(session, user):
             return None
     except Exception as error:
         # Without the error itself: its traceback would show error trackers the session's key.
         return StorageUnavailable(f"The session or user ({type(error).__name__})", "a join")
-    return TokenError("The user who shows the token isn't logged in any more.")
+    return TokenError("The user who sent the token isn't logged in any more.")
 
 
 def _is_logged_in(session: SessionBase, user: Any) -> bool:
-    """Look at the stored session, where a logout elsewhere shows, and at the user."""
+    """Check the stored session, which a logout elsewhere has changed, and the user."""
     stored = session
     if session.session_key is not None:
         stored = session.__class__(session.session_key)
@@ -64,9 +64,9 @@ def _is_logged_in(session: SessionBase, user: Any) -> bool:
 
 
 def find_user(session: SessionBase) -> Any:
-    """Return the user who is logged in by a session, or ``None``; any known ``SECRET_KEY`` counts.
+    """Return the user who is logged in by a session, or ``None``, by any known ``SECRET_KEY``.
 
-    `django.contrib.auth.get_user` does the same, and changes the session meanwhile.
+    `django.contrib.auth.get_user` does the same, but changes the session.
     """
     backend_path: Any = session.get(BACKEND_SESSION_KEY)
     if SESSION_KEY not in session or backend_path not in settings.AUTHENTICATION_BACKENDS:
@@ -81,9 +81,9 @@ def find_user(session: SessionBase) -> Any:
 
 
 class FallbackAuthMiddleware(AuthMiddleware):
-    """Channels' own, for sessions from before a rotation of ``SECRET_KEY`` too.
+    """Channels' middleware, extended to sessions from before a rotation of ``SECRET_KEY``.
 
-    Channels flushes them. Django gives them a new key and so a new cookie, which a WebSocket
+    Channels flushes these. Django gives them a new key and so a new cookie, which a WebSocket
     can't set: they are left for the next HTTP request.
     """
 
@@ -95,7 +95,7 @@ class FallbackAuthMiddleware(AuthMiddleware):
 
 
 def _update_hash(session: SessionBase) -> None:
-    """Let a session have the current hash, in this connection's memory only."""
+    """Give a session the current hash, only in this connection's memory."""
     user, modified = find_user(session), session.modified
     if hasattr(user, "get_session_auth_hash"):
         session[HASH_SESSION_KEY] = _auth_hash(user)

@@ -1,4 +1,4 @@
-"""States that an HTTP view has computed, stored for the first join of the page that it returns."""
+"""States that a view stores for the first join of the page that it returns."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def start_state(
     kwargs: Mapping[str, Any] | None = None,
     groups: Places = (),
 ) -> str | None:
-    """Store the state that a page begins with, so that its first join recovers it.
+    """Store the state that a page starts with, so that its first join recovers it.
 
     ``{% recovery_state %}`` passes the token to the page; it is also returned. ``args`` and
-    ``kwargs`` are those of the route at which the page's WebSocket connects. ``groups`` is what
+    ``kwargs`` are those of the route to which the page's WebSocket connects. ``groups`` is what
     `recovery_app.groups.positions` returned before the state was loaded: the page is in these
-    durable groups from there on. Return ``None`` if the state can't be stored now: the page's
-    first join then mounts as ever. Raise `ValueError` for a topic or a field that the consumer
-    doesn't have, `ImproperlyConfigured` without `RecoveryMiddleware`, and `RuntimeError` once
-    the response has been returned.
+    durable groups from that position on. Return ``None`` if the state can't be stored: the
+    page's first join then mounts as usual. Raise `ValueError` for a topic or a field that the
+    consumer doesn't have, `ImproperlyConfigured` without `RecoveryMiddleware`, and
+    `RuntimeError` if the response has already been returned.
     """
     start = _Start(request, consumer_class, topic, state, args=args, kwargs=kwargs, groups=groups)
     start.set_user(getattr(request, "user", None))
@@ -89,7 +89,7 @@ async def astart_state(
 
 
 class _Start:
-    """One state to be stored for a page, with the consumer whose join is to recover it."""
+    """One state to store for a page, and the consumer that will recover it."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class _Start:
         self.check = AdmissionCheck(self._consumer, hooks, topic=topic, route=route)
 
     def set_user(self, user: Any) -> None:
-        """Note who is logged in; for anybody else, have the page set the cookie of visitors."""
+        """Record the user; for anybody else, have the page set the cookie of visitors."""
         if user is not None and user.is_authenticated:
             self._scope["user"] = user
         self._scope[SCOPE_KEY] = self._visitor.require()
@@ -144,17 +144,17 @@ class _Start:
         self._grant = grant
 
     def note_failure(self, error: StorageError | SnapshotError) -> None:
-        """Log that the page begins without its state; an outage has a warning of its own."""
+        """Log that the page starts without its state; an outage has its own warning."""
         if isinstance(error, SnapshotError):
             log_failure(
-                "A page's first state can't be kept.",
+                "A page's first state can't be stored.",
                 error,
                 type(self._consumer).__qualname__,
                 extra={"event": "mount_unsaved", "topic": self._topic},
             )
 
     def finish(self) -> str | None:
-        """Let the page have the token; return it, or ``None`` if nothing was stored."""
+        """Pass the token to the page and return it; ``None`` if nothing was stored."""
         if self._grant is None:
             return None
         self._visitor.states[self._topic] = self._grant.token
@@ -164,7 +164,7 @@ class _Start:
 def _scope_of(
     request: HttpRequest, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what the scope of the page's WebSocket will say of the person and the route."""
+    """Return the person and the route as the scope of the page's WebSocket will have them."""
     return {
         "type": "websocket",
         "path": "",
@@ -177,23 +177,23 @@ def _scope_of(
 
 
 def _check(kind: type[RecoveryMixin], topic: str, state: State, *, restores_fields: bool) -> None:
-    """Raise `ValueError` for what no join of the page could recover."""
+    """Raise `ValueError` for a state that no join of the page could recover."""
     if not is_topic_of(kind.recovery_topics, topic):
         raise ValueError(f"{kind.__qualname__}.recovery_topics has no topic {topic!r}.")
     unknown = sorted(set(state) - set(kind.recovery_fields)) if restores_fields else []
     if unknown:
         raise ValueError(
-            f"{kind.__qualname__}.recovery_fields has no {unknown[0]!r}, which the state to start "
-            "with has."
+            f"The state has the key {unknown[0]!r}, which isn't in "
+            f"{kind.__qualname__}.recovery_fields."
         )
 
 
 def _check_groups(groups: object) -> None:
-    """Raise `TypeError` for groups without positions: taken now, they could be too late."""
+    """Raise `TypeError` for groups without positions: positions read now could be too late."""
     if groups is not None and groups != () and not isinstance(groups, Mapping):
         raise TypeError(
-            "Pass as groups what recovery_app.groups.positions() returned before the state was "
-            "loaded."
+            "groups must be the result of recovery_app.groups.positions(), called before the state "
+            "was loaded."
         )
     if len(groups or ()) > MAX_GROUPS:
-        raise ValueError(f"A topic is in {MAX_GROUPS} durable groups at most.")
+        raise ValueError(f"A topic can be in at most {MAX_GROUPS} durable groups.")

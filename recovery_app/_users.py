@@ -1,31 +1,32 @@
-"""The site's users, as operators name them: for any user model, or none."""
+"""Looking up the site's users by the names that operators enter, for any user model or none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth import get_permission_codename, get_user_model
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ValidationError
-from django.db.models import Field
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import FieldDoesNotExist
+
+from recovery_app._core.user_keys import clean, user_model
 
 
 @dataclass(frozen=True, slots=True)
 class NamedUser:
-    """A user: the primary key as text, and the name, ``""`` where nobody has the key any more."""
+    """A user: the primary key as text, and the name, ``""`` if there is no such user now."""
 
     pk: str
     name: str = ""
 
 
 class SeveralUsers(Exception):
-    """More than one user has a name: a user model may allow that."""
+    """Several users have the name, which a user model may allow."""
 
 
 def find_user(text: str) -> NamedUser | None:
     """Return the user with this name, or else with this primary key.
 
-    Raise `SeveralUsers` if the name isn't one user's own.
+    Raise `SeveralUsers` if several users have the name.
     """
     model = user_model()
     if model is None:
@@ -42,7 +43,7 @@ def find_user(text: str) -> NamedUser | None:
 def user_with_pk(text: str) -> NamedUser | None:
     """Return the user with this primary key, who may have been deleted.
 
-    ``None`` for what can't be a primary key.
+    ``None`` for a text that can't be a primary key.
     """
     key = clean_pk(text)
     model = user_model()
@@ -53,12 +54,12 @@ def user_with_pk(text: str) -> NamedUser | None:
 
 
 def clean_pk(text: str) -> str | None:
-    """Return a primary key of users as `str` writes it, or ``None`` for what can't be one.
+    """Return a primary key of users in its canonical spelling, or ``None`` for an impossible one.
 
     No user is looked up.
     """
     model = user_model()
-    value = text if model is None else _clean(model._meta.pk, text)
+    value = text if model is None else clean(model._meta.pk, text)
     return None if value in (None, "") else str(value)
 
 
@@ -89,35 +90,15 @@ def may_view_users(viewer: Any) -> bool:
     return any(viewer.has_perm(f"{model._meta.app_label}.{codename}") for codename in actions)
 
 
-def user_model() -> Any:
-    """Return the user model, or ``None`` if the project has none."""
-    try:
-        return get_user_model()
-    except ImproperlyConfigured:
-        return None
-
-
 def _first(users: Any, limit: int) -> list[NamedUser]:
     rows = users.values_list("pk", users.model.USERNAME_FIELD)[:limit] if limit > 0 else ()
     return [NamedUser(str(pk), str(name)) for pk, name in rows]
 
 
 def _users_with(model: Any, field: Any, text: str) -> list[Any]:
-    value = _clean(field, text)
+    value = clean(field, text)
     # Not the default manager, which may leave out users who were deactivated.
     return [] if value is None else list(model._base_manager.filter(**{field.name: value})[:2])
-
-
-def _clean(field: Field[Any, Any], text: str) -> Any:
-    """Return a text as a value of a field, or ``None`` for what can't be one."""
-    try:
-        text.encode()
-        # PostgreSQL accepts no NUL.
-        if "\0" in text:
-            return None
-        return field.to_python(text)
-    except (ValidationError, ValueError, TypeError, OverflowError):
-        return None
 
 
 def _named(user: Any) -> NamedUser:

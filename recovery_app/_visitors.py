@@ -1,7 +1,7 @@
-"""The cookie of visitors: a random, signed name for a browser, whoever is logged in there.
+"""The cookie of visitors: a random, signed name for a browser, independent of who is logged in.
 
-Only pages that use recovery set it. It says nothing about the person, and stays the same over
-login and logout.
+Only pages that use recovery set it. It contains nothing about the person, and stays the same
+when somebody logs in or out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REQUEST_KEY = "_recovery_visitor"
 
 
 class Visitor(NamedTuple):
-    """What a genuine cookie says."""
+    """The contents of a genuine cookie."""
 
     id: str
     is_current: bool
@@ -36,7 +36,7 @@ class Visitor(NamedTuple):
 
 
 def make_visitor() -> str:
-    """Return a name that nobody had before."""
+    """Return a new, unique name."""
     return secrets.token_urlsafe(VISITOR_BYTES)
 
 
@@ -46,7 +46,7 @@ def sign_visitor(visitor: str) -> str:
 
 
 def read_cookie(value: str | None) -> Visitor | None:
-    """Return what a cookie says; ``None`` where it is missing, forged or too old."""
+    """Return the contents of a cookie; ``None`` if it is missing, forged or too old."""
     if not value:
         return None
     try:
@@ -62,7 +62,7 @@ def read_cookie(value: str | None) -> Visitor | None:
 
 
 def find_visitor(scope: Mapping[str, Any]) -> str | None:
-    """Return the visitor that a handshake names; ``None`` where it has no valid cookie."""
+    """Return the visitor in a handshake; ``None`` if it has no valid cookie."""
     cookies = scope.get("cookies") or {}
     if COOKIE_NAME not in cookies:
         # Without Channels' middleware there are only headers, of which HTTP/2 may have several.
@@ -90,10 +90,7 @@ class PageVisitor:
         return read_cookie(self._request.COOKIES.get(COOKIE_NAME))
 
     def require(self) -> str | None:
-        """Return the visitor, and have the response set the cookie.
-
-        ``None`` where that is too late.
-        """
+        """Return the visitor, and have the response set the cookie; ``None`` if it is too late."""
         if self._required is None:
             if self._is_answered:
                 return None
@@ -102,7 +99,7 @@ class PageVisitor:
         return self._required.id
 
     def hold_back_from_caches(self) -> None:
-        """Have no cache store the page, not even the browser's: it has a token in it."""
+        """Have no cache store the page, not even the browser's, because it contains a token."""
         if self._is_answered:
             raise RuntimeError("The response has been returned: call start_state() in the view.")
         self._is_never_stored = True
@@ -114,7 +111,7 @@ class PageVisitor:
         self._request._cache_update_cache = False  # type: ignore[attr-defined]
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:
-        """Set the cookie, if the page has required it and the browser's isn't current."""
+        """Set the cookie, if the page needs it and the browser's isn't current."""
         self._is_answered = True
         if self._is_never_stored:
             patch_cache_control(response, no_store=True)
@@ -137,7 +134,7 @@ class PageVisitor:
 
 
 def attach_visitor(request: HttpRequest) -> PageVisitor:
-    """Let a request know its visitor."""
+    """Attach the visitor to a request."""
     visitor = PageVisitor(request)
     setattr(request, _REQUEST_KEY, visitor)
     return visitor

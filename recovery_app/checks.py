@@ -41,33 +41,33 @@ _UNKNOWN_KEY = "E002"
 _KEYS = {
     "SECRET": (
         "E003",
-        "Set SECRET_KEY, or give 32 random bytes or more: secrets.token_urlsafe(32) makes them.",
+        "Set SECRET_KEY, or use at least 32 random bytes, such as secrets.token_urlsafe(32).",
     ),
-    "SECRET_FALLBACKS": ("E004", "Give a list of the secrets that SECRET was before."),
-    "TTL": ("E005", "Give a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
-    "TOKEN_MAX_AGE": ("E006", "Give a number of seconds above 0, a timedelta, or None."),
+    "SECRET_FALLBACKS": ("E004", "List the earlier values of SECRET."),
+    "TTL": ("E005", "Use a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
+    "TOKEN_MAX_AGE": ("E006", "Use a number of seconds above 0, a timedelta, or None."),
     "STORAGE": (
         "E007",
         'Write, for instance, {"BACKEND": "recovery_app.storages.DatabaseStorage"}.',
     ),
     "SERIALIZER": ("E008", 'Write, for instance, "recovery_app.serializers.JSONSerializer".'),
-    "CLEANUP_INTERVAL": ("E009", "Give a number of seconds above 0, a timedelta, or None."),
-    "MAX_STATE_BYTES": ("E010", "Give a whole number above 0, such as 1048576."),
-    "METRICS_NAMESPACE": ("E011", 'Give one word, such as "golivekit".'),
+    "CLEANUP_INTERVAL": ("E009", "Use a number of seconds above 0, a timedelta, or None."),
+    "MAX_STATE_BYTES": ("E010", "Use a whole number above 0, such as 1048576."),
+    "METRICS_NAMESPACE": ("E011", 'Use one word, such as "golivekit".'),
     "ENCRYPTION_KEYS": (
         "E012",
-        "Give a list of keys, the newest first, each made by secrets.token_urlsafe(32); or None.",
+        "Use a list of keys, the newest first, each made by secrets.token_urlsafe(32); or None.",
     ),
-    "SEAL": ("E017", "Give True, False, or None to seal on shared storages."),
+    "SEAL": ("E017", "Use True, False, or None to seal on shared storages."),
     "SERIALIZER_FALLBACKS": (
         "E016",
-        'Give a list of the serializers that SERIALIZER was before, such as ["shop.Serializer"].',
+        'List the earlier values of SERIALIZER, such as ["shop.Serializer"].',
     ),
-    "REDACT": ("E013", 'Give a list of parts of names, such as ["password", "token"].'),
-    "MAX_FRAME_BYTES": ("E014", "Give a whole number above 0, such as 262144."),
-    "JOIN_RATE": ("E015", 'Give a rate such as "20/s" or "90/m", or None for no limit.'),
-    "JOURNAL_MAX_ENTRIES": ("E018", "Give a whole number such as 10000, or 0 for no journal."),
-    "JOURNAL_MAX_AGE": ("E019", "Give a number of seconds above 0, or timedelta(days=7)."),
+    "REDACT": ("E013", 'Use a list of parts of names, such as ["password", "token"].'),
+    "MAX_FRAME_BYTES": ("E014", "Use a whole number above 0, such as 262144."),
+    "JOIN_RATE": ("E015", 'Use a rate such as "20/s" or "90/m", or None for no limit.'),
+    "JOURNAL_MAX_ENTRIES": ("E018", "Use a whole number such as 10000, or 0 for no journal."),
+    "JOURNAL_MAX_AGE": ("E019", "Use a number of seconds above 0, or timedelta(days=7)."),
 }
 _REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
 _LAYER_WAITS_SECONDS = 5
@@ -79,6 +79,19 @@ _SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 def check_setting(**_kwargs: Any) -> list[CheckMessage]:
     """Check each key of ``RECOVERY``."""
     return [_error(problem) for problem in find_problems()]
+
+
+def check_stray_settings(**_kwargs: Any) -> list[CheckMessage]:
+    """Check that no key of ``RECOVERY`` is a setting of its own, which nothing reads."""
+    return [
+        warning(
+            "W017",
+            f"The setting RECOVERY_{key} has no effect: {key} is a key of the dictionary RECOVERY.",
+            hint=f'Write RECOVERY = {{"{key}": …}} instead.',
+        )
+        for key in _KEYS
+        if hasattr(django_settings, f"RECOVERY_{key}")
+    ]
 
 
 def check_storage(**_kwargs: Any) -> list[CheckMessage]:
@@ -97,7 +110,7 @@ def check_storage(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_storage_server(**_kwargs: Any) -> list[CheckMessage]:
-    """Take a look at the server behind the storage, if it can be reached."""
+    """Check the server behind the storage, if it can be reached."""
     try:
         storage = get_settings().storage()
     except ImproperlyConfigured:
@@ -112,14 +125,14 @@ def check_storage_server(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that no layer on Redis gives up a connection while nothing is sent."""
+    """Check that connections of a layer on Redis don't time out while nothing is sent."""
     layers = as_mapping(getattr(django_settings, "CHANNEL_LAYERS", {}))
     return [
         warning(
             "W007",
-            f"CHANNEL_LAYERS[{alias!r}] waits 5 seconds for a message, and its connection to "
-            "Redis gives up no later than that: while nothing is sent, consumers end in a "
-            "TimeoutError.",
+            f"CHANNEL_LAYERS[{alias!r}] waits 5 seconds for a message, but its connection to "
+            "Redis times out after 5 seconds or less: while nothing is sent, consumers end with "
+            "a TimeoutError.",
             hint='Give each of its "hosts" a longer socket_timeout, such as '
             '{"address": "redis://…", "socket_timeout": 30}.',
         )
@@ -130,7 +143,7 @@ def check_channel_layers(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_times(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that a token lasts as long as the snapshot that it is for."""
+    """Check that a token lasts as long as its snapshot."""
     try:
         found = get_settings()
     except ImproperlyConfigured:
@@ -142,7 +155,7 @@ def check_times(**_kwargs: Any) -> list[CheckMessage]:
     return [
         warning(
             "W013",
-            f"RECOVERY['TTL'] keeps snapshots for {found.ttl:.0f} seconds, and after "
+            f"RECOVERY['TTL'] keeps snapshots for {found.ttl:.0f} seconds, but after "
             f"{limit / 2:.0f} the page's token may be too old (TOKEN_MAX_AGE).",
             hint=f"Set TOKEN_MAX_AGE to {2 * found.ttl:.0f} seconds or more, or TTL to at most "
             f"{limit / 2:.0f}.",
@@ -151,13 +164,13 @@ def check_times(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_server(**_kwargs: Any) -> list[CheckMessage]:
-    """Check, when ``runserver`` runs, that it is one that serves WebSockets."""
+    """Check that ``runserver`` serves WebSockets, if it is the running command."""
     if sys.argv[1:2] != ["runserver"] or get_commands()["runserver"] not in _WSGI_RUNSERVERS:
         return []
     return [
         warning(
             "W012",
-            "This runserver serves no WebSockets: each gets a 404, and no page joins.",
+            "This runserver doesn't serve WebSockets: each gets a 404, and no page can join.",
             hint='Install daphne and put "daphne" first in INSTALLED_APPS, with ASGI_APPLICATION '
             "set; or serve with uvicorn instead.",
         )
@@ -165,18 +178,18 @@ def check_server(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def check_sessions(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that a session keeps its key, where tokens are bound to it."""
+    """Check that a session keeps its key, if tokens are bound to it."""
     binds_to_visitors = _MIDDLEWARE in django_settings.MIDDLEWARE
     if django_settings.SESSION_ENGINE != _SIGNED_COOKIES or binds_to_visitors:
         return []
     return [
         warning(
             "W008",
-            "SESSION_ENGINE is signed_cookies, where each save changes the session's key: "
-            "from then on the tokens of people who aren't logged in are refused.",
+            "With SESSION_ENGINE signed_cookies, each save changes the session's key: after that, "
+            "tokens of people who aren't logged in are refused.",
             hint=f"Add {_MIDDLEWARE!r} to MIDDLEWARE, and "
-            "{% recovery_script %} to the pages, so that tokens are bound to a cookie of their "
-            "own; or keep sessions in the database or in a cache.",
+            "{% recovery_script %} to the pages, so that tokens are bound to a separate "
+            "cookie; or keep sessions in the database or in a cache.",
         )
     ]
 
@@ -188,7 +201,7 @@ def check_secrets(**_kwargs: Any) -> list[CheckMessage]:
     return [
         warning(
             "W011",
-            f"{name} can be guessed, and whoever does so can sign recovery tokens.",
+            f"{name} can be guessed, and anyone who guesses it can sign recovery tokens.",
             hint="Use a long random value, and keep a weak one among the fallbacks for no longer "
             "than TOKEN_MAX_AGE.",
         )
@@ -200,6 +213,7 @@ DEPLOY_CHECKS = (check_storage_server,)
 """Checks that connect to servers, for ``manage.py check --deploy``."""
 CHECKS = (
     check_setting,
+    check_stray_settings,
     check_secrets,
     check_storage,
     check_channel_layers,
@@ -221,7 +235,7 @@ def _error(problem: Problem) -> CheckMessage:
 
 
 def _check_named_storage(entry: Mapping[Any, Any]) -> list[CheckMessage]:
-    """Check a storage that can't be built, because of its own or of another setting."""
+    """Check a storage that can't be built, because of its own setting or another one."""
     try:
         backend = import_string(entry.get("BACKEND", ""))
     except Exception:  # The import may run any code; E007 reports what it raises.

@@ -1,8 +1,8 @@
 """A panel for django-debug-toolbar: what the page's WebSockets have joined, recovered and saved.
 
-Add ``"recovery_app.debug_panel.RecoveryPanel"`` to ``DEBUG_TOOLBAR_PANELS``. The toolbar is made
-for requests, and a page's WebSockets come after its request, so the panel is rendered anew
-whenever it is opened. It shows the connections of the same browser (its address and its
+Add ``"recovery_app.debug_panel.RecoveryPanel"`` to ``DEBUG_TOOLBAR_PANELS``. The toolbar belongs
+to a request, and the page's WebSockets are opened after it, so the panel is rendered again each
+time that it is opened. It shows the connections of the same browser (by address and
 ``User-Agent``) to this process, and never a state, a token or a query string.
 """
 
@@ -48,11 +48,11 @@ class TopicRecord:
     save_ms: float = 0.0
     """The time of all saves."""
     size_bytes: int = 0
-    """The size of the state that was saved last."""
+    """The size of the last saved state."""
 
     @property
     def mean_save_ms(self) -> float:
-        """The time of a save on average."""
+        """The average time of a save."""
         return self.save_ms / self.saves if self.saves else 0.0
 
 
@@ -67,14 +67,14 @@ class Connection:
     topics: list[TopicRecord] = field(default_factory=list)
 
     def add(self, record: TopicRecord) -> None:
-        """Add a topic, in place of the oldest of too many."""
+        """Add a topic; if there are too many, it replaces the oldest."""
         self.topics = [*self.topics[1 - MAX_TOPICS :], record]
 
 
 class Recorder(Observer):
     """An observer and a tracer that remembers the latest connections of this process.
 
-    All that one topic does runs in one task, and in a context below that of its connection.
+    Everything that one topic does runs in one task, in a context derived from its connection's.
     """
 
     def __init__(self) -> None:
@@ -111,12 +111,12 @@ class Recorder(Observer):
     # Tracer.
 
     def is_recording(self) -> bool:
-        """Return whether anybody takes spans."""
+        """Return whether spans are recorded."""
         return True
 
     @contextmanager
     def open(self, name: str) -> Iterator[_Span]:
-        """Time a join or a save of the current topic; leave out all else."""
+        """Time a join or a save of the current topic, and nothing else."""
         span, start, failed = _Span(self._begin(name)), time.perf_counter(), False
         try:
             yield span
@@ -177,7 +177,7 @@ class RecoveryPanel(Panel):  # type: ignore[misc, unused-ignore]
 
     @classmethod
     def ready(cls) -> None:
-        """Begin to record."""
+        """Start recording."""
         observers.add(recorder)
         tracing.add("debug_panel", recorder)
 
@@ -188,7 +188,7 @@ class RecoveryPanel(Panel):  # type: ignore[misc, unused-ignore]
 
     @property
     def content(self) -> str:
-        """The connections as they are now."""
+        """The current connections."""
         stats: dict[str, Any] = self.get_stats()  # type: ignore[no-untyped-call, unused-ignore]
         connections = recorder.connections_of(tuple(stats["browser"]))
         context = {
@@ -200,7 +200,7 @@ class RecoveryPanel(Panel):  # type: ignore[misc, unused-ignore]
         return render_to_string(self.template, context)
 
     def generate_stats(self, request: HttpRequest, _response: HttpResponseBase) -> None:
-        """Note whose page it is, and since when it may connect."""
+        """Record the browser, and the time from which its connections belong to the page."""
         agent = request.headers.get("User-Agent", "")
         browser = (request.META.get("REMOTE_ADDR") or "", agent)
         stats = {"browser": browser, "rendered_at": time.time()}

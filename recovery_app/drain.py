@@ -91,7 +91,7 @@ _drains: weakref.WeakSet[RecoveryDrain] = weakref.WeakSet()
 
 
 def is_draining() -> bool:
-    """Return whether this process refuses WebSockets because it is about to end."""
+    """Return whether this process refuses WebSockets because it is shutting down."""
     return any(drain.is_draining for drain in _drains)
 
 

@@ -11,13 +11,13 @@
     ├── SnapshotError           the token is valid, but the state can't be loaded or saved
     │   ├── SnapshotNotFound
     │   ├── SnapshotCorrupt
-    │   │   └── EncryptionKeyUnknown   it is encrypted with a key that isn't at hand
+    │   │   └── EncryptionKeyUnknown   it is encrypted with an unknown key
     │   ├── StateTooLarge
     │   ├── UnserializableState
     │   └── VersionMismatch
     └── StorageError            the storage failed; the state may still be there
         ├── StorageUnavailable
-        └── TransactionConflict    a publish can't go on in its transaction
+        └── TransactionConflict    the transaction of a publish was undone; run it again
 
     JoinRefused                 raised by an application's hooks to refuse a join
 
@@ -89,8 +89,7 @@ class TokenExpired(TokenError):
         self, *, age_seconds: float, limit_seconds: float, socket_hash: str | None = None
     ) -> None:
         super().__init__(
-            f"The token is {age_seconds:.0f} s old and nothing older than "
-            f"{limit_seconds:.0f} s is kept.",
+            f"The token is {age_seconds:.0f} s old, more than the limit of {limit_seconds:.0f} s.",
             socket_hash=socket_hash,
         )
         self.age_seconds = age_seconds
@@ -146,7 +145,7 @@ class StateTooLarge(SnapshotError):
         self, *, size_bytes: int, limit_bytes: int, socket_hash: str | None = None
     ) -> None:
         super().__init__(
-            f"The state takes {size_bytes} bytes and may take {limit_bytes}: keep less in it, "
+            f"The state has {size_bytes} bytes, over the limit of {limit_bytes}: keep less in it, "
             'or raise RECOVERY["MAX_STATE_BYTES"].',
             socket_hash=socket_hash,
         )
@@ -157,7 +156,7 @@ class StateTooLarge(SnapshotError):
 class UnserializableState(SnapshotError):
     """The state contains a value that the serializer doesn't support.
 
-    ``path`` is its place, such as ``state["items"][3].price``; ``problem`` says what it is.
+    ``path`` is where it is, such as ``state["items"][3].price``; ``problem`` says what it is.
     """
 
     reason = "unserializable"
@@ -187,8 +186,8 @@ class VersionMismatch(SnapshotError):
     ) -> None:
         what = "format" if of_format else "state version"
         super().__init__(
-            f"The snapshot has {what} {stored} and this process knows up to {supported}; "
-            "it is left for one that can read it.",
+            f"The snapshot has {what} {stored}, but this process supports only up to "
+            f"{supported}; it is left for a process that can read it.",
             socket_hash=socket_hash,
         )
         self.stored = stored
@@ -223,7 +222,7 @@ class StorageError(RecoveryError):
 
 
 class StorageUnavailable(StorageError):
-    """The storage can't be reached, doesn't answer in time or lets nobody in; try again later."""
+    """The storage can't be reached, doesn't answer in time or refuses the login; try again."""
 
     reason = "unavailable"
 
@@ -247,10 +246,9 @@ class StorageUnavailable(StorageError):
 
 
 class TransactionConflict(StorageError):
-    """The transaction that publishes can't go on beside another one: run it again as a whole.
+    """The transaction conflicts with another one and was undone: run it again as a whole.
 
-    The database has undone it, as in a deadlock of two transactions that publish to the same
-    groups in different order.
+    For example, two transactions that publish to the same groups in different order deadlock.
     """
 
     reason = "conflict"
@@ -269,7 +267,7 @@ class JoinRefused(Exception):
     """Raised in a hook to refuse a join; the client receives ``reason``.
 
     ``authorize_join`` may raise it, and so may ``migrate_state``, ``restore_state`` and
-    ``after_recover``: the snapshot then stays, and the client can come back with its token.
+    ``after_recover``: the snapshot is then kept, and the client can come back with its token.
     """
 
     def __init__(self, reason: str = "unauthorized") -> None:

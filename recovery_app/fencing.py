@@ -6,11 +6,11 @@ storage has to decide as these functions do, which the contract tests check.
 
 The fence is the lowest token timestamp that may save or touch; the floor is the lowest that
 may take over. A takeover raises only the fence, so that a client that never received the new
-token may show the old one again. The floor follows with the first save after the client has
-shown the new token (see ``docs/tokens.md``).
+token can use the old one again. The floor follows with the first save after the client has
+shown that it has the new token (see ``docs/tokens.md``).
 
-A fence or floor that is dated more than a day ahead was written by a broken clock, or by
-somebody else. Such a snapshot counts as unreadable, since nothing would end its fence.
+A fence or floor that is dated more than a day ahead was written with a wrong clock, or by
+somebody else. Such a snapshot counts as unreadable, because its fence would never pass.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Decision:
 
 
 def decide_save(stored: bytes | None, data: bytes, *, now_us: int | None = None) -> Decision:
-    """Return whether a snapshot, whose fence is its token's timestamp, may be stored.
+    """Return whether a snapshot may be stored; its fence is the timestamp of its token.
 
     ``now_us`` is the time in microseconds since 1970, by default that of this machine.
     """
@@ -104,7 +104,7 @@ def decide_touch(stored: bytes | None, claim: Claim, *, now_us: int | None = Non
 def decide_takeover(
     stored: bytes | None, claim: Claim, *, now_us: int, newest_version: int | None
 ) -> Decision:
-    """Return whether a new connection may take over, with the fence raised for it."""
+    """Return whether a new connection may take over, and the bytes with the raised fence."""
     old = _read_allowed(stored, claim, now_us, by_floor=True)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
@@ -117,7 +117,7 @@ def decide_takeover(
 
 
 def decide_renewal(stored: bytes | None, claim: Claim, *, now_us: int, binding: bytes) -> Decision:
-    """Return whether a connection may get a newer token, with the snapshot's new binding."""
+    """Return whether a connection may get a newer token, and the bytes with the new binding."""
     old = _read_allowed(stored, claim, now_us)
     if isinstance(old, Verdict):
         return Decision(verdict=old, data=stored)
@@ -128,7 +128,7 @@ def decide_renewal(stored: bytes | None, claim: Claim, *, now_us: int, binding: 
 
 
 def decide_revocation(stored: bytes | None, claim: Claim, *, now_us: int) -> Decision:
-    """Return the marker that refuses every token issued until now, or why not."""
+    """Return the marker that refuses every token issued so far, or the reason for refusing."""
     old = Header(fence=0, floor=0, binding=claim.binding)
     if stored is not None:
         # An unreadable snapshot may be revoked all the same.
@@ -142,9 +142,9 @@ def decide_revocation(stored: bytes | None, claim: Claim, *, now_us: int) -> Dec
 
 
 def raise_fence(old: Header, claim: Claim, now_us: int) -> int:
-    """Return a fence above all earlier ones, even if the clocks of the nodes differ.
+    """Return a fence above all earlier ones, even if the nodes' clocks differ.
 
-    What is dated more than a day ahead raises none.
+    The part of a token's date that is more than a day ahead doesn't count.
     """
     return max(now_us, old.fence + 1, min(claim.issued_us, latest_date(now_us)) + 1)
 
@@ -161,7 +161,7 @@ def check_fence_date(header: Header, now_us: int | None = None) -> None:
 
 
 def refuse(header: Header, claim: Claim, *, by_floor: bool = False) -> Verdict | None:
-    """Return why a claim is refused by a stored header, or ``None`` if it isn't."""
+    """Return why a stored header refuses a claim, or ``None`` if it doesn't."""
     if header.binding != claim.binding:
         return Verdict.BINDING_MISMATCH
     if claim.issued_us >= (header.floor if by_floor else header.fence):

@@ -24,26 +24,26 @@ _POSITIONS = wrap_unexpected_errors("group", expected=SynchronousOnlyOperation)
 def publish(group: str, message: Mapping[str, Any]) -> None:
     """Publish a message to a durable group.
 
-    ``message["type"]`` names the handler, as Channels' routing has it: ``"chat.message"`` calls
-    ``chat_message``. The values are what JSON holds. With a `DatabaseStorage`, inside
-    `transaction.atomic()` on its database, it is published when that commits. Raise
-    `StorageUnavailable` if it may not have been published, and `TransactionConflict` where the
-    transaction is to be run again.
+    ``message["type"]`` names the handler, as in Channels: ``"chat.message"`` calls
+    ``chat_message``. The values must be JSON. With a `DatabaseStorage`, inside
+    `transaction.atomic()` on its database, the message is published when the transaction commits.
+    Raise `StorageUnavailable` if it may not have been published, and `TransactionConflict` if
+    the transaction has to be run again.
     """
     manager = current_manager()
     manager.driver.run(publishing(manager.driver, group, _encode(manager, group, message)))
 
 
 async def apublish(group: str, message: Mapping[str, Any]) -> None:
-    """Async variant of `publish`, which is part of no transaction."""
+    """Async variant of `publish`, which takes part in no transaction."""
     manager = current_manager()
     await manager.driver.arun(publishing(manager.driver, group, _encode(manager, group, message)))
 
 
 def positions(*groups: str) -> dict[str, str] | None:
-    """Return the ends of the logs of groups, for ``start_state(…, groups=…)``.
+    """Return the current ends of the groups' logs, for ``start_state(…, groups=…)``.
 
-    Take them before you load the state. ``None`` if the storage can't be reached:
+    Call it before you load the state. Return ``None`` if the storage can't be reached:
     ``start_state`` then stores nothing, and the page mounts.
     """
     manager = current_manager()
@@ -76,10 +76,10 @@ def _newest(groups: tuple[str, ...]) -> Flow[dict[str, str]]:
 def _encode(manager: RecoveryManager, group: str, message: Mapping[str, Any]) -> bytes:
     check_name("group", group)
     if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
-        raise ValueError('A message is a dict with a "type", the name of its handler.')
+        raise ValueError('A message must be a dict with a "type", which names its handler.')
     data = to_json(message)
     if len(data) > manager.max_frame_bytes:
         raise ValueError(
-            f"A message of {len(data)} bytes is over MAX_FRAME_BYTES, {manager.max_frame_bytes}."
+            f"The message has {len(data)} bytes, over MAX_FRAME_BYTES ({manager.max_frame_bytes})."
         )
     return manager.operations.messages.seal(group, data)

@@ -1,6 +1,6 @@
-"""The health check of the storage, and the endpoints for probes, which don't ask the storage.
+"""The health check of the storage, and the endpoints for probes, which don't use the storage.
 
-The check saves, loads and deletes a snapshot under a key of its own.
+The check saves, loads and deletes a snapshot under its own key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TTL_SECONDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageHealth:
-    """The result of a check; ``problem`` is a message for people, empty if all is well.
+    """The result of a check; ``problem`` is a message for people, empty if the storage works.
 
     ``storage`` is the name of the storage's class, empty if the settings are invalid.
     """
@@ -49,7 +49,7 @@ async def acheck_storage(
 ) -> StorageHealth:
     """Save, load and delete a snapshot in the storage, within ``timeout`` seconds; never raise.
 
-    ``manager`` is the current one by default. The check isn't seen in listings, metrics or logs.
+    ``manager`` is the current one by default. Listings, metrics and logs leave the check out.
     """
     start = time.monotonic()
     name = ""
@@ -72,15 +72,16 @@ async def acheck_storage(
 
 @never_cache
 async def live(_request: HttpRequest) -> HttpResponse:
-    """Answer the liveness probe: the process runs, and its event loop does."""
+    """Answer the liveness probe: the process and its event loop run."""
     return HttpResponse("live\n", content_type="text/plain")
 
 
 @never_cache
 async def ready(_request: HttpRequest) -> HttpResponse:
-    """Answer the readiness probe: 503 while the process drains, whatever the storage does.
+    """Answer the readiness probe: 503 while the process drains, whether or not the storage works.
 
-    All nodes share the storage: without it each works on, and none would be left.
+    All nodes share the storage: if the probe depended on it, an outage would take out all of them,
+    although each keeps working without it.
     """
     if is_draining():
         return HttpResponse("draining\n", content_type="text/plain", status=503)

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._live.record import CRASHED
+from recovery_app._live.record import CRASHED, PendingJoin
 from recovery_app._logins import FallbackAuthMiddleware
 from recovery_app._visitors import attach_visitor, visitor_of
 from recovery_app.conf import get_manager
@@ -38,7 +38,7 @@ _override: ContextVar[RecoveryManager | None] = ContextVar("recovery_app_manager
 
 
 def current_manager() -> RecoveryManager:
-    """Return the manager set by `override_manager`, or else that of the settings."""
+    """Return the manager set by `override_manager`, or else the one built from the settings."""
     return _override.get() or get_manager()
 
 
@@ -55,7 +55,7 @@ def override_manager(manager: RecoveryManager) -> Iterator[RecoveryManager]:
 class RecoveryMiddleware:
     """Middleware that sets ``request.recovery`` to the current manager, sync or async.
 
-    It also sets the cookie of visitors on the pages that use recovery.
+    It also sets the cookie of visitors, on pages that use recovery.
     """
 
     sync_capable = True
@@ -83,8 +83,8 @@ class RecoveryMiddleware:
 def ensure_visitor(request: HttpRequest) -> None:
     """Have the response set the cookie of visitors, as ``{% recovery_script %}`` does.
 
-    For pages that don't use the tag, and for streamed ones, whose templates are rendered when
-    the cookie can't be set any more. Needs `RecoveryMiddleware`.
+    Call it for pages that don't use the tag, and for streamed pages, whose templates are rendered
+    after the headers were sent. Requires `RecoveryMiddleware`.
     """
     visitor = visitor_of(request)
     if visitor is None:
@@ -107,27 +107,32 @@ class RecoveryScopeMiddleware:
         # tests can only pass a manager through the scope.
         manager = scope.get("recovery") or current_manager()
         if _HANDSHAKE in scope:
-            scope[_HANDSHAKE].append(True)
+            scope[_HANDSHAKE].end()
         await self._inner({**scope, "recovery": manager}, receive, send)
 
 
 class _HandshakeMiddleware:
-    """ASGI middleware that announces each WebSocket over which the middleware inside raises.
+    """ASGI middleware that notifies observers of what the middleware inside does with WebSockets.
 
-    That is what an outage of the database is: the consumers never hear of those connections.
+    In an outage of the database it raises or hangs: those connections never reach a consumer.
     """
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        passed: list[bool] = []
+        if scope["type"] != "websocket":
+            await self._inner(scope, receive, send)
+            return
+        handshake = PendingJoin()
         try:
-            await self._inner({**scope, _HANDSHAKE: passed}, receive, send)
+            await self._inner({**scope, _HANDSHAKE: handshake}, receive, send)
         except Exception:
-            if not passed and scope["type"] == "websocket":
+            if not handshake.is_over:
                 observers.connection_unjoined(CRASHED)
             raise
+        finally:
+            handshake.end()
 
 
 def RecoveryMiddlewareStack(  # noqa: N802 - named like Channels' own
@@ -135,8 +140,8 @@ def RecoveryMiddlewareStack(  # noqa: N802 - named like Channels' own
 ) -> Any:
     """Wrap a router of consumers in the middleware for cookies, session, user and recovery.
 
-    A page of another origin is denied, as `recovery_app.origins` has it. ``allowed_origins``
-    replaces the settings in that; ``["*"]`` switches the check off.
+    Pages of other origins are denied (see `recovery_app.origins`). ``allowed_origins`` replaces
+    the settings in this check; ``["*"]`` switches it off.
     """
     inner = FallbackAuthMiddleware(RecoveryScopeMiddleware(inner))
     inner = _HandshakeMiddleware(CookieMiddleware(SessionMiddleware(inner)))

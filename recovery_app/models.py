@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy as _
 class StoredSnapshot(models.Model):
     """One stored value of the database storage.
 
-    What the fenced steps compare or change is in columns, so that each step is one ``UPDATE``.
-    Where a column and the bytes in ``data`` differ, the column takes precedence. Times are in
-    microseconds since 1970, as in the bytes.
+    The values that fenced steps compare or change are in columns, so that each step is one
+    ``UPDATE``. If a column and the bytes in ``data`` differ, the column takes precedence. Times
+    are in microseconds since 1970, as in the bytes.
     """
 
     key = models.CharField(_("socket hash"), max_length=255, primary_key=True)
@@ -43,9 +43,9 @@ class StoredSnapshot(models.Model):
 
 
 class Snapshot(StoredSnapshot):
-    """A snapshot in any storage, as permissions and the admin's log refer to it.
+    """A snapshot in any storage, for permissions and the admin's log.
 
-    It has no table: it is never loaded or saved as a model.
+    It has no table, and is never loaded or saved as a model.
     """
 
     class Meta:
@@ -59,7 +59,7 @@ class Snapshot(StoredSnapshot):
 class StoredGroup(models.Model):
     """A durable group of the database storage, and the number of its newest message.
 
-    ``used_us`` is when somebody published to it, or when it was noted that pages are in it.
+    ``used_us`` is the last time that a message was published, or that pages were found in it.
     """
 
     name = models.CharField(_("name"), max_length=255, primary_key=True)
@@ -103,8 +103,8 @@ class StoredMessage(models.Model):
 class JournalEntry(models.Model):
     """One incident in the journal of the database storage; see `recovery_app.values.Incident`.
 
-    ``data`` is all of it, as JSON; the other columns are what it is searched by. The permissions
-    are for the journal in any storage.
+    ``data`` is the whole incident as JSON; the other columns are for searches. The permissions
+    apply to the journal in any storage.
     """
 
     uid = models.CharField(_("id"), max_length=16, primary_key=True)
@@ -121,6 +121,25 @@ class JournalEntry(models.Model):
         verbose_name_plural = _("journal")
         default_permissions = ("view",)
         permissions = [("export_journalentry", "Can export the journal")]
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class StoredReport(models.Model):
+    """The last report of a process on its pages, in the database storage.
+
+    See `recovery_app.values.ProcessReport`. The permission is for the reports in any storage.
+    """
+
+    uid = models.CharField(_("id"), max_length=16, primary_key=True)
+    data = models.BinaryField(_("data"))
+    expires_us = models.BigIntegerField(_("expires"))
+
+    class Meta:
+        verbose_name = _("process report")
+        verbose_name_plural = _("live pages")
+        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return self.uid

@@ -1,7 +1,7 @@
-"""Which pages may connect: the check of a WebSocket's ``Origin`` header.
+"""The check of a WebSocket's ``Origin`` header: which pages may connect.
 
-A browser sends the visitor's cookies with each WebSocket, whichever page opens it. Only the
-header tells one of the site's own pages from another's.
+A browser sends the visitor's cookies with each WebSocket, no matter which page opens it. Only
+this header distinguishes the site's own pages from others.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _denier: Any = WebsocketDenier.as_asgi()
 class OriginMiddleware(OriginValidator):
     """ASGI middleware that denies the WebSockets of other origins' pages.
 
-    It lets through what has no ``Origin`` header at all, which is no browser; a page of the host
-    that it connects to; and what matches ``allowed_origins``, each as for Channels'
-    ``OriginValidator``, by default `ALLOWED_HOSTS` and `CSRF_TRUSTED_ORIGINS`.
+    These are let in: clients that send no ``Origin`` header, which aren't browsers; pages of the
+    host that they connect to; and pages that match ``allowed_origins``, written as for Channels'
+    ``OriginValidator``. The default is `ALLOWED_HOSTS` and `CSRF_TRUSTED_ORIGINS`.
     """
 
     def __init__(self, application: Any, allowed_origins: Iterable[str] | None = None) -> None:
@@ -70,7 +70,7 @@ class OriginMiddleware(OriginValidator):
             return False
 
     def validate_origin(self, parsed_origin: ParseResult | None) -> bool:
-        """Return whether an origin matches what is allowed, by the settings as they are now."""
+        """Return whether an origin is allowed by the current settings."""
         patterns = _origins_of_settings() if self._patterns is None else self._patterns
         return any(self.match_allowed_origin(parsed_origin, pattern) for pattern in patterns)
 
@@ -105,14 +105,14 @@ def _origins_of_settings() -> list[str]:
 
 
 def _as_patterns(origins: Iterable[str]) -> list[str]:
-    """Return origins as Channels has them: ``https://.example.com`` for Django's ``*.``."""
+    """Return origins in Channels' notation: ``https://.example.com`` for Django's ``*.``."""
     return [origin.replace("*.", ".", 1) for origin in origins]
 
 
 def _is_same_origin(origin: ParseResult, scope: Mapping[str, Any]) -> bool:
     """Return whether a page was loaded from the host that it connects to.
 
-    As for a request, the host must be one of `ALLOWED_HOSTS`: a name of an attacker's own may
+    As for a request, the host must be one of `ALLOWED_HOSTS`: an attacker's own domain may
     resolve to this server (DNS rebinding).
     """
     hosts = _headers(scope, b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else []

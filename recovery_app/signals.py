@@ -1,12 +1,12 @@
-"""Signals, and the observers to which the core announces what happens.
+"""Signals, and observers, which the core notifies of what happens.
 
 `state_recovered` is sent with ``socket_id``, ``state``, ``version`` and ``applied_seq``;
-`recovery_failed` with ``socket_id`` (``None`` if the token was forged) and ``error``. If a
-snapshot isn't found, its socket id isn't known, and the hash of the id is sent instead. Errors
-of receivers are logged by Django and otherwise ignored.
+`recovery_failed` with ``socket_id`` (``None`` if the token was forged) and ``error``. If no
+snapshot is found, the socket id isn't known, and its hash is sent instead. Errors of receivers
+are logged by Django and otherwise ignored.
 
-Observers are for metrics and the like. They are called for more events than there are signals,
-at once and on the same thread or event loop, so they must not block.
+Observers are for metrics and the like. They are notified of more events than there are signals,
+immediately and on the same thread or event loop, so they must not block.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ recovery_failed = Signal()
 
 
 class Observer:
-    """A base class for observers, with a method for each announcement that does nothing."""
+    """A base class for observers, with a method for each event that does nothing."""
 
     def token_created(self) -> None:
         """Called when a token has been created, taken over or renewed."""
@@ -38,41 +38,47 @@ class Observer:
         """Called when a state could not be recovered."""
 
     def joined(self, outcome: str) -> None:
-        """Called when a topic has been joined; ``outcome`` is what the client is told."""
+        """Called when a topic has been joined; ``outcome`` is the outcome sent to the client."""
 
     def join_limited(self) -> None:
         """Called when a join was refused because there were too many."""
 
     def event_repeated(self) -> None:
-        """Called when an event came again and was not applied again."""
+        """Called when an event was received again and wasn't applied again."""
 
     def connection_fenced(self) -> None:
-        """Called when a connection was taken over and goes on with a copy of its state."""
+        """Called when a connection was taken over and continues with a copy of its state."""
 
     def message_published(self) -> None:
-        """Called when a message to a durable group can be read."""
+        """Called when a message to a durable group has become readable."""
 
     def messages_handled(self, count: int, *, is_replay: bool) -> None:
         """Called when a page has handled messages of a durable group.
 
-        ``is_replay``: it came back, and these are to catch up with the group.
+        ``is_replay`` is true if the page had missed them and is catching up.
         """
 
     def messages_missed(self) -> None:
-        """Called when a page comes back to a durable group that has lost what it lacks."""
+        """Called when a page comes back to a durable group whose log has lost what it missed."""
 
     def pushes_sent(self, first: int, again: int) -> None:
-        """Called when numbered pushes were sent: for the first time, and again."""
+        """Called when numbered pushes were sent for the first time, or again."""
 
     def pushes_dropped(self, count: int) -> None:
-        """Called when a page lacks numbered pushes that it can't get any more."""
+        """Called when numbered pushes that a page lacks were dropped."""
 
     def connecting(self, scope: Mapping[str, Any]) -> None:
-        """Called when a WebSocket arrives at a consumer with recovery, with its ASGI scope.
+        """Called when a WebSocket reaches a consumer with recovery; gets its ASGI scope.
 
-        It is called in the task of the connection: what it sets in the context is there for all
-        that the connection announces.
+        It runs in the task of the connection, so the context variables that it sets are visible in
+        all later calls for this connection.
         """
+
+    def join_begun(self) -> None:
+        """Called when a handshake or a join begins, each of which needs an answer."""
+
+    def join_answered(self) -> None:
+        """Called when such a handshake or join has been answered, or has ended without that."""
 
     def connection_opened(self) -> None:
         """Called when the WebSocket of a consumer with recovery has been accepted."""
@@ -81,20 +87,20 @@ class Observer:
         """Called when such a WebSocket has ended."""
 
     def connection_unjoined(self, cause: str) -> None:
-        """Called when a connection has ended that joined nothing, or was never accepted.
+        """Called when a connection has ended without a joined topic, or was never accepted.
 
-        ``cause``: ``crashed`` if code raised, ``refused`` if it was turned away on purpose,
-        else ``silent``.
+        ``cause`` is ``crashed`` if code raised, ``refused`` if the connection was refused on
+        purpose, and otherwise ``silent``.
         """
 
     def topic_opened(self, consumer: str, version: int) -> None:
-        """Called when a topic has been joined: of which consumer class, with which version."""
+        """Called when a topic has been joined, with its consumer class and version."""
 
     def topic_closed(self) -> None:
-        """Called when a topic has ended that was joined."""
+        """Called when a joined topic has ended."""
 
     def was_away(self, seconds: float) -> None:
-        """Called when a state came back at a join; ``seconds`` is its age since it was saved."""
+        """Called when a join recovered a state that was saved ``seconds`` ago."""
 
     def state_unsafe(self) -> None:
         """Called when the state of an open topic couldn't be saved."""
@@ -103,7 +109,7 @@ class Observer:
         """Called when such a state has been saved, or its topic has ended."""
 
     def application_failed(self, event: str) -> None:
-        """Called when the application's code raised; ``event`` is that of the log."""
+        """Called when the application's code raised; ``event`` is the event name in the log."""
 
     def drain_begun(self) -> None:
         """Called when a drain begins."""
@@ -115,18 +121,18 @@ class Observer:
         """Called when a drain is done."""
 
     def storage_down(self) -> None:
-        """Called when the calls of a storage have begun to fail."""
+        """Called when calls of a storage have started to fail."""
 
     def storage_back(self) -> None:
-        """Called when such a storage answers again, or isn't used any more."""
+        """Called when such a storage works again, or is no longer used."""
 
     def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
         """Called after each call of the storage; ``error`` is what it raised, if anything."""
 
     def counted(self, snapshots: int, *, shared: bool) -> None:
-        """Called with about how many live snapshots there are.
+        """Called with the approximate number of live snapshots.
 
-        ``shared``: in a storage that all processes share, not in the memory of this one.
+        ``shared`` is true if all processes share the storage, false for the memory of this process.
         """
 
 
@@ -145,7 +151,7 @@ class Observers(Observer):
             self._sort()
 
     def start(self, name: str, make: Callable[[], Observer]) -> None:
-        """Add the observer called ``name``, which is made once per process."""
+        """Add the observer called ``name``, which is created once per process."""
         if name not in self._started:
             self._started[name] = make()
         self.add(self._started[name])
@@ -210,6 +216,14 @@ class Observers(Observer):
     def connecting(self, scope: Mapping[str, Any]) -> None:
         for observer in self._observers:
             observer.connecting(scope)
+
+    def join_begun(self) -> None:
+        for observer in self._observers:
+            observer.join_begun()
+
+    def join_answered(self) -> None:
+        for observer in self._observers:
+            observer.join_answered()
 
     def connection_opened(self) -> None:
         for observer in self._observers:

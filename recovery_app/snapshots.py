@@ -83,7 +83,7 @@ _NO_BINDING = hashlib.sha256()
 
 @lru_cache(maxsize=1_000)
 def digest_binding(binding: bytes) -> bytes:
-    """Return the digest of a binding, 16 bytes, by which a snapshot knows its owner."""
+    """Return the digest of a binding, 16 bytes, which identifies the owner of a snapshot."""
     # Copying saves OpenSSL's lookup of the algorithm, which is half of the time.
     digest = _NO_BINDING.copy()
     digest.update(binding)
@@ -145,7 +145,7 @@ class Header:
         )
 
     def put_on(self, data: bytes) -> bytes:
-        """Return the bytes of a snapshot with this header in place of theirs."""
+        """Return the bytes of a snapshot with this header in place of its own."""
         return self.pack() + data[_HEADER.size :]
 
 
@@ -164,7 +164,7 @@ class Snapshot:
     seal: bytes = field(default=UNSEALED, repr=False)
 
     def to_bytes(self) -> bytes:
-        """Return the bytes to store; format 1 has no place for person and seal."""
+        """Return the bytes to store; format 1 has no room for person and seal."""
         texts = [text.encode() for text in (self.socket_id, self.view, self.topic, self.serializer)]
         lengths = _LENGTHS.pack(*map(len, texts), len(self.replies))
         added = (self.person, self.seal) if self.header.format > FIRST_FORMAT else ()
@@ -231,7 +231,7 @@ def encode_head(
     person: bytes = NOBODY,
     flags: int = 0,
 ) -> bytes:
-    """Return what precedes replies and state in a snapshot saved at ``now_us``, without a seal."""
+    """Return the part before replies and state of a snapshot saved at ``now_us``, unsealed."""
     socket_id, view_name, topic_name, serializer = texts
     id_, view = socket_id.encode(), view_name.encode()
     topic, name = topic_name.encode(), serializer.encode()
@@ -263,7 +263,7 @@ def replace_binding(data: bytes, digest: bytes) -> bytes:
 
 
 def fixed_parts(data: bytes) -> bytes:
-    """Return what a save writes of the first 80 bytes of a snapshot, and storages never change."""
+    """Return the parts of the first 80 bytes of a snapshot that storages never change."""
     return b"".join(_FIXED.unpack_from(data))
 
 

@@ -1,9 +1,9 @@
-"""OpenTelemetry spans around joins, saves and recoveries, where its API is installed.
+"""OpenTelemetry spans around joins, saves and recoveries, if its API is installed.
 
-The core's driver asks the tracer that `start` puts in place (`recovery_app._core.spans`);
-without ``opentelemetry-api`` there is none, so nothing is paid. Until the application sets a
-tracer provider no span is opened, and within `ASK_SECONDS` from then on every one is. A span has
-the socket's hash and the outcome, never a token, a state or the text of an exception.
+The core's driver asks the tracer that `start` installs (`recovery_app._core.spans`); without
+``opentelemetry-api`` there is none, at no cost. Until the application sets a tracer provider, no
+span is opened; after that, each is, within `ASK_SECONDS`. A span has the socket's hash and the
+outcome, never a token, a state or the text of an exception.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ trace = _find_api()
 
 
 def start() -> None:
-    """Trace from now on, where OpenTelemetry is installed."""
+    """Start tracing, if OpenTelemetry is installed."""
     if trace is not None:
         spans.tracing.add("opentelemetry", OpenTelemetryTracer())
 
 
 class Provider:
-    """Whether anybody takes spans: those that go nowhere cost as much as half a join.
+    """Whether spans are recorded: spans that nobody records cost as much as half a join.
 
-    To ask costs as much as reading a state, so many calls at once ask together; a provider,
-    once set, stays.
+    Checking that costs as much as reading a state, so simultaneous calls share a check; once set, a
+    provider stays.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -50,7 +50,7 @@ class Provider:
         self._ask_at = 0.0
 
     def is_set(self) -> bool:
-        """Return whether there is one, or was none a moment ago."""
+        """Return whether there is a provider, as of a moment ago."""
         if not self._is_set:
             now = self._clock()
             if now >= self._ask_at:

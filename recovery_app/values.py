@@ -11,10 +11,10 @@ from typing import Any
 class Takeover:
     """The state that a new connection continues with, and its new token.
 
-    ``token`` replaces the one that the client showed. ``payload`` is the state as it is stored,
-    or ``None`` if another serializer than the manager's wrote it. ``replies`` are the stored
-    replies to the last events. ``issued_us`` and ``shown_us`` are the timestamps of the new and
-    the shown token in microseconds since 1970, and ``saved_us`` is when the state was saved.
+    ``token`` replaces the one that the client sent. ``payload`` is the state as it is stored,
+    or ``None`` if a serializer other than the manager's wrote it. ``replies`` are the stored
+    replies to the last events. ``issued_us`` and ``shown_us`` are the timestamps of the new token
+    and of the client's token in microseconds since 1970; ``saved_us`` is when the state was saved.
     """
 
     state: dict[str, Any] = field(repr=False)
@@ -33,7 +33,7 @@ class Takeover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotInfo:
-    """The metadata of one snapshot; if it is unreadable, ``problem`` says why."""
+    """The metadata of one snapshot; if it can't be read, ``problem`` says why."""
 
     socket_hash: str
     expires_in_seconds: float
@@ -47,15 +47,15 @@ class SnapshotInfo:
     created_at: datetime | None = None
     saved_at: datetime | None = None
     person: str = ""
-    """The digest of whose it is, 32 hexadecimal characters; ``""`` where nobody is known."""
+    """The digest of the person, 32 hexadecimal characters; ``""`` if no person is known."""
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some snapshots, and the cursor of the next page (``None`` after the last).
+    """A page of snapshots, and the cursor of the next page (``None`` after the last).
 
-    ``looked_at`` is the number of snapshots read to find these, or 0 if there was no search.
+    ``looked_at`` is the number of snapshots that a search read to find these; 0 without a search.
     """
 
     items: list[SnapshotInfo]
@@ -70,8 +70,8 @@ class Page:
 class Query:
     """A query for snapshots, with their order and the cursor to start after.
 
-    ``order`` is a field of `SnapshotInfo`, after a minus for descending order; ``""`` is the
-    storage's own order. ``persons`` are digests as in `SnapshotInfo`; ``()`` means everybody's.
+    ``order`` is a field of `SnapshotInfo`, with a leading minus for descending order; ``""`` is
+    the storage's own order. ``persons`` are digests as in `SnapshotInfo`; ``()`` means everybody.
     """
 
     prefix: str = ""
@@ -96,9 +96,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Some live snapshots, and the number of all; an estimate unless ``is_exact``.
+    """Some live snapshots, and the total number, which is an estimate unless ``is_exact``.
 
-    ``expired`` is the number of those that wait for a clean-up, if the storage keeps them.
+    ``expired`` is the number of snapshots that wait for a clean-up, if the storage keeps them.
     """
 
     items: list[SnapshotInfo]
@@ -111,7 +111,8 @@ class Sample:
 class Inspection:
     """Everything that is stored for one socket.
 
-    ``state`` is ``None`` if ``info.problem`` says why, or for the marker of a revocation.
+    ``state`` is ``None`` for the marker of a revocation, or if ``info.problem`` says why it can't
+    be read.
     """
 
     info: SnapshotInfo
@@ -127,13 +128,13 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """One entry of the journal: something that cost a page its state, or an event.
+    """One entry of the journal: an incident that cost a page its state or an event.
 
-    ``kind`` is ``recovery`` (a state didn't come back), ``event`` (a handler failed), ``unsaved``
-    (a connection ended before its last state was saved), ``fork`` (two pages go on from one
-    state), ``revocation``, or ``journal`` (entries that are missing). ``reason`` is one word;
-    ``part`` is the part of a rejected token that didn't fit; ``cause`` says more, such as the
-    type of an error. No token, no state and no binding is in any of them.
+    ``kind`` is ``recovery`` (a state wasn't recovered), ``event`` (a handler failed), ``unsaved``
+    (a connection ended before its last state was saved), ``fork`` (two pages continue from one
+    state), ``revocation``, or ``journal`` (entries are missing). ``reason`` is one word; ``part``
+    is the part of a rejected token that didn't match; ``cause`` has details, such as the type of
+    an error. An incident never contains a token, a state or a binding.
     """
 
     uid: str
@@ -149,27 +150,27 @@ class Incident:
     person: str = ""
     """The digest of the person, as in `SnapshotInfo`."""
     user: str = ""
-    """The primary key of the user, only if the consumer has it logged."""
+    """The primary key of the user, only with ``recovery_log_user``."""
     view: str = ""
     topic: str = ""
     shown_hash: str = ""
-    """The hash of the socket that the page showed a token of, or went on from."""
+    """The hash of the socket whose token the page sent, or whose state it continued."""
     socket_hash: str = ""
     """The hash of the socket that the page has now."""
     node: str = ""
     process: int = 0
     token_seconds: float | None = None
-    """The seconds since the token was issued that the page showed."""
+    """The age in seconds of the token that the page sent."""
     left_out: int = 0
-    """How many like it were left out since the last one."""
+    """How many similar incidents weren't recorded since the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentQuery:
-    """A query for incidents, the newest first; what is empty selects all.
+    """A query for incidents, the newest first; empty fields match everything.
 
-    ``since_us`` is included and ``until_us`` is not. An incident is somebody's if it has one of
-    the digests ``persons``, or ``user`` as the primary key.
+    ``since_us`` is inclusive, ``until_us`` is exclusive. An incident belongs to a person if it
+    has one of the digests in ``persons``, or ``user`` as the primary key.
     """
 
     since_us: int = 0
@@ -183,7 +184,7 @@ class IncidentQuery:
     limit: int = 100
 
     def admits(self, incident: Incident) -> bool:
-        """Return whether an incident is among those that the query selects."""
+        """Return whether the query matches an incident."""
         if not (self.since_us <= incident.at_us) or self.kind not in ("", incident.kind):
             return False
         if self.until_us is not None and incident.at_us >= self.until_us:
@@ -205,12 +206,12 @@ class IncidentPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalLimits:
-    """How many incidents a journal keeps, and how old they may be."""
+    """How many incidents a journal keeps, and for how long."""
 
     max_entries: int
     max_age_seconds: float
     oldest_us: int
-    """The time before which an incident is too old now."""
+    """The time before which an incident is too old."""
 
 
 # Durable groups.
@@ -218,13 +219,13 @@ class JournalLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupInfo:
-    """What is known of a durable group; times are ``None`` where its log has no message."""
+    """What is known of a durable group; times are ``None`` if its log has no message."""
 
     name: str
     newest: str
     """The position of the newest message."""
     length: int = 0
-    """About how many messages its log has."""
+    """The approximate number of messages in its log."""
     oldest_us: int | None = None
     newest_us: int | None = None
 
@@ -244,3 +245,40 @@ class LoggedMessage:
     position: str
     data: bytes = field(repr=False)
     published_us: int
+
+
+# Live pages.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePage:
+    """A page that is open: a topic that is joined, in microseconds since 1970 since when."""
+
+    socket_hash: str
+    """Empty as long as the page has no snapshot."""
+    person: str
+    """The digest of the person, as in `SnapshotInfo`."""
+    user: str
+    """The primary key of the user, only if the consumer has it logged."""
+    view: str
+    topic: str
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessReport:
+    """What a process said last of its pages; times are in microseconds since 1970."""
+
+    uid: str
+    at_us: int
+    started_us: int
+    node: str
+    process: int
+    has_ended: bool = False
+    """Whether the process has said that this is its last report."""
+    connections: int = 0
+    topics: int = 0
+    pages: tuple[LivePage, ...] = ()
+    """The pages, the newest first; there may be fewer of them than ``topics``."""
+    joins: dict[int, dict[str, int]] = field(default_factory=dict)
+    """How many joins had each outcome, by the minute since 1970, in the last hour."""

@@ -43,6 +43,7 @@ emptying.empty_quickly()
 # The files that take longest, so that no worker still has one of them when the others are done.
 LONGEST = (
     *("tests/chaos/", "tests/test_js.py", "tests/browser/", "tests/test_npm_clients.py"),
+    *("tests/test_outage_trial.py", "tests/test_many_nodes.py", "tests/test_dashboard.py"),
     *("tests/test_redis_failovers.py", "tests/test_redis_masters.py", "tests/test_drain.py"),
     *("tests/test_rolling_deploy.py", "tests/test_attacks.py", "tests/model/"),
     *("tests/test_distribution.py", "tests/core/test_races.py", "tests/test_redis_"),

@@ -217,7 +217,7 @@ OURS = "recovery_app.storages"
             "Keep one of them, or give one a `name` of its own.",
         ),
         ("SECRET_FALLBACKS", ["short"], "Remove it: it can't have signed anything."),
-        ("TTL", "5m", "Give a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
+        ("TTL", "5m", "Use a number of seconds above 0, such as 300, or timedelta(minutes=5)."),
     ],
 )
 def test_a_hint_fits_its_cause(settings: Any, key: str, value: object, hint: str) -> None:
@@ -276,6 +276,19 @@ def test_a_runserver_without_websockets(
     monkeypatch.setattr(checks, "get_commands", lambda: {"runserver": app})
     found = checks.check_server()
     assert [number_of(message) for message in found] == (["W012"] if told else [])
+
+
+def test_a_key_beside_the_dictionary_is_told_where_it_belongs(settings: Any) -> None:
+    settings.RECOVERY = {"TTL": 60}
+    for name in ("TTL", "JOIN_RATE", "SECRET"):
+        setattr(settings, f"RECOVERY_{name}", "a value that is " + "s3cret" * 6)
+    settings.RECOVERY_MODE = "another application's"
+    found = [each for each in run_checks(tags=[checks.TAG]) if number_of(each) == "W017"]
+    texts = sorted(str(message) for message in found)
+    assert len(texts) == 3
+    assert "RECOVERY_JOIN_RATE" in texts[0]
+    assert 'RECOVERY = {"TTL": …}' in texts[2]
+    assert "s3cret" not in "".join(texts)
 
 
 def test_no_secret_is_in_a_message(settings: Any) -> None:

@@ -118,6 +118,7 @@ async def test_panels_add_up_to_what_happened(
         # What is shown as 0 before is what rate() counts from.
         start = time.time()
         await asyncio.to_thread(prometheus.await_scrapes, 3)
+        hanging = asyncio.create_task(Page("/hanging").come_back(first.ws_url))
         pages = await Scene(first, second, redis).play()
         await talk(talking)
         end = await asyncio.to_thread(prometheus.await_scrapes, 3)
@@ -141,6 +142,7 @@ async def test_panels_add_up_to_what_happened(
             found = [{k: v for k, v in each.items() if v and v == v} for each in found]
             assert found == expected[panel["title"]], panel["title"]
         await all_of(pages, "cut")
+        hanging.cancel()
 
 
 class Between:
@@ -207,6 +209,7 @@ def expectations(node: str, other: str, seconds: float) -> dict[str, list[dict[A
         ],
         "Seconds away": [one(SOME_SECONDS), one(SOME_SECONDS), one(SOME_SECONDS)],
         "Connections that never joined": [rates(silent=1)],
+        "Handshakes and joins that wait": [{(node,): 1}],
         "Errors of the application": [rates(handler_failed=1)],
         "Drains": [share(1), share(1)],
         "Versions of code and state": [

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 from django.conf import settings
+from django.core.checks.registry import registry
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import include, path
@@ -38,7 +39,15 @@ class Urls:
 
 
 @pytest.fixture(autouse=True)
-def toolbar() -> Iterator[None]:
+def no_checks_of_the_toolbar_stay() -> Iterator[None]:
+    """Take back the system checks that the toolbar registers: without its app they raise."""
+    before = set(registry.registered_checks)
+    yield
+    registry.registered_checks.intersection_update(before)
+
+
+@pytest.fixture(autouse=True)
+def toolbar(no_checks_of_the_toolbar_stay: None) -> Iterator[None]:
     """Install the toolbar with the panel, as a project does."""
     with (
         override_settings(

@@ -20,13 +20,14 @@ from tests.support.readme import BLOCKS, TUTORIAL, Newcomer, block, build_wheel,
 
 pytestmark = pytest.mark.slow
 
-INSTALL = block("console", "python -m pip install")
+INSTALL = block("console", "python3 -m venv")
 START = block("console", "python manage.py migrate").splitlines()
 SERVERS = {
     "runserver": commands("development, with Daphne")[-1],
     "uvicorn": commands("development, with uvicorn")[-1],
     "workers": commands("production")[-1],
 }
+COLLECT = commands("production")[-2]
 CLIENT = """
 import { Socket } from "phoenix";
 import WebSocket from "ws";
@@ -63,7 +64,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     newcomer = Newcomer(
         tmp_path_factory.mktemp("first_hour"), build_wheel(tmp_path_factory.mktemp("wheel"))
     )
-    newcomer.make_environment()
+    newcomer.give_python()
     try:
         newcomer.run(INSTALL, cwd=newcomer.folder)
         newcomer.run(commands("development, with uvicorn")[0])
@@ -121,6 +122,13 @@ async def test_the_page_counts_on_after_a_reload_and_a_killed_server(
     await expect(count).to_have_text("4")
 
 
+def test_production_collects_the_client_once_it_has_a_place_for_it(newcomer: Newcomer) -> None:
+    with (newcomer.project / "mysite" / "settings.py").open("a") as settings:
+        settings.write('STATIC_ROOT = BASE_DIR / "static"\n')
+    newcomer.run(f"{COLLECT} --noinput")
+    assert (newcomer.project / "static" / "recovery_app" / "recovery.js").is_file()
+
+
 def test_the_npm_client_gets_its_state_back(serve: Serve) -> None:
     require_node("phoenix", "ws")
     server = serve("uvicorn")
@@ -139,8 +147,7 @@ async def test_the_tutorial_ends_with_a_form_that_survives(
     newcomer: Newcomer, page: Page, tmp_path: Path
 ) -> None:
     student = replace(newcomer, name="shop")
-    install, start, _ = block("console", "python -m pip install", TUTORIAL).splitlines()
-    student.run(f"{install}\n{start}", cwd=student.folder)
+    student.run(block("console", "python3 -m venv", TUTORIAL), cwd=student.folder)
     student.paste(TUTORIAL)
     migrate, serve = block("console", "python manage.py migrate", TUTORIAL).splitlines()
     student.run(f"python manage.py check --fail-level WARNING\n{migrate}")

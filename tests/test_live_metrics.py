@@ -33,7 +33,14 @@ from tests.core.support import make_manager
 from tests.test_metrics import PREFIX, PRINT_METRICS_OF_ALL, run, samples
 
 WAIT_SECONDS = 60
-GAUGES = ("connections_open", "topics_open", "topics_unsafe", "draining", "storage_down")
+GAUGES = (
+    "joins_pending",
+    "connections_open",
+    "topics_open",
+    "topics_unsafe",
+    "draining",
+    "storage_down",
+)
 UNAVAILABLE = StorageUnavailable("The storage", "save")
 
 
@@ -244,6 +251,90 @@ async def test_a_middleware_that_raises_is_counted(
         with pytest.raises(ConnectionError):
             await end_of_handshake(app, manager)
         assert change("connections_unjoined_total{crashed}") == 1
+
+
+# What waits for its answer
+
+
+class Waiting(Counter):
+    """Wait in a hook for an event of the scope, named like the hook."""
+
+    async def connect(self) -> None:
+        await self._wait("connect")
+        await super().connect()
+
+    async def mount(self, topic: str, params: dict[str, Any]) -> dict[str, Any]:
+        await self._wait("mount")
+        return await super().mount(topic, params)
+
+    async def _wait(self, hook: str) -> None:
+        event: asyncio.Event | None = cast(Any, self.scope).get(hook)
+        if event is not None:
+            await event.wait()
+
+
+def waiting(manager: RecoveryManager, app: Any, **events: asyncio.Event) -> WebsocketCommunicator:
+    communicator = WebsocketCommunicator(app, "/")
+    communicator.scope.update(cast(Any, {"recovery": manager, **events}))
+    return communicator
+
+
+async def test_a_handshake_is_pending_while_middleware_or_the_consumer_hangs(
+    manager: RecoveryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over a database that accepts connections, and answers nothing."""
+    loading, connecting = asyncio.Event(), asyncio.Event()
+    arrived: list[str] = []
+
+    async def resolve(*_: Any) -> None:
+        arrived.append("middleware")
+        await loading.wait()
+        arrived.append("consumer")
+
+    monkeypatch.setattr(FallbackAuthMiddleware, "resolve_scope", resolve)
+    app = middleware.RecoveryMiddlewareStack(Waiting.as_asgi())
+    with changing() as change:
+        communicator = waiting(manager, app, connect=connecting)
+        handshake = asyncio.ensure_future(communicator.connect(timeout=WAIT_SECONDS))
+        await eventually(lambda: arrived == ["middleware"])
+        assert change("joins_pending") == 1
+        loading.set()
+        await eventually(lambda: arrived == ["middleware", "consumer"])
+        assert change("joins_pending") == 1
+        connecting.set()
+        await handshake
+        assert (change("joins_pending"), change("connections_open")) == (0, 1)
+        await communicator.disconnect()
+        assert change("connections_unjoined_total{silent}") == 1
+
+
+async def test_a_join_is_pending_while_a_hook_hangs(manager: RecoveryManager) -> None:
+    mounting = asyncio.Event()
+    with changing() as change:
+        communicator = waiting(manager, Waiting.as_asgi(), mount=mounting)
+        await communicator.connect(timeout=WAIT_SECONDS)
+        client = Client(communicator)
+        joining = asyncio.ensure_future(client.join())
+        await eventually(lambda: change("joins_pending") == 1)
+        mounting.set()
+        await joining
+        assert (change("joins_pending"), change("topics_open")) == (0, 1)
+        await communicator.disconnect()
+
+
+@pytest.mark.parametrize("hook", ["connect", "mount"])
+async def test_what_is_cancelled_while_it_hangs_is_pending_no_more(
+    manager: RecoveryManager, hook: str
+) -> None:
+    with changing() as change:
+        communicator = waiting(manager, Waiting.as_asgi(), **{hook: asyncio.Event()})
+        await communicator.send_input({"type": "websocket.connect"})
+        if hook == "mount":
+            await communicator.receive_output(WAIT_SECONDS)
+            await communicator.send_json_to({"event": "phx_join", "payload": {}})
+        await eventually(lambda: change("joins_pending") == 1)
+        communicator.stop()
+        await eventually(lambda: change("joins_pending") == 0)
 
 
 # The application's errors

@@ -158,6 +158,7 @@ def test_each_reason_is_there_from_the_start() -> None:
             "{malformed}",
             "{signature}",
             "{superseded}",
+            "{token}",
             "{not_found}",
             "{corrupt}",
             "{version}",
@@ -252,6 +253,14 @@ def show_superseded(manager: RecoveryManager) -> str:
     return token
 
 
+def show_early(manager: RecoveryManager) -> str:
+    def two_days_ahead() -> float:
+        return manager.clock() + 2 * 86400
+
+    with RecoveryManager(secret=SECRET, clock=two_days_ahead, cleanup_interval=None) as ahead:
+        return ahead.create_token("socket")
+
+
 def show_revoked(manager: RecoveryManager) -> str:
     token = manager.create_token("socket")
     manager.save(token, {"count": 1})
@@ -276,6 +285,7 @@ def show_corrupt(manager: RecoveryManager) -> str:
         ("signature", show_forged),
         ("signature", show_foreign),
         ("superseded", show_superseded),
+        ("token", show_early),
         ("not_found", show_revoked),
         ("not_found", show_unknown),
         ("corrupt", show_corrupt),

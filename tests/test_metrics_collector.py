@@ -32,6 +32,7 @@ from tests.test_metrics import PRINT_METRICS_OF_ALL, run
 BUCKETS = (0.1, 1.0, 10.0)
 COUNTER_INFO = {"consumer": "Counter", "state_version": "1"}
 LASTING = (
+    ("join_begun", "join_answered"),
     ("connection_opened", "connection_closed"),
     ("state_unsafe", "state_safe"),
     ("drain_begun", "drain_ended"),

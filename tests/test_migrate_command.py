@@ -22,8 +22,8 @@ from tests.core.support import OwnStorage, make_manager
 
 TTL = 60
 MAY_GO = (
-    "Once every process has run with this setting for 300 seconds, the old storage may go: set "
-    "RECOVERY['STORAGE'] to the new one alone.\n"
+    "Once every process has run with this setting for 300 seconds, the old storage is no "
+    "longer needed: set RECOVERY['STORAGE'] to the new one alone.\n"
 )
 
 
@@ -106,7 +106,9 @@ def test_bar_is_shown_on_terminals(storage: MigratingStorage) -> None:
 def test_what_cannot_be_moved_is_an_error(storage: MigratingStorage) -> None:
     storage.old.save("unreadable", b"RS\x03" + snapshot_bytes(1)[3:], TTL)
     output = io.StringIO()
-    with pytest.raises(CommandError, match="1 snapshot can't be read here, or came") as raised:
+    with pytest.raises(
+        CommandError, match="1 snapshot can't be read here, or were saved"
+    ) as raised:
         migrate(storage, stdout=output)
     assert raised.value.returncode == 1
     assert output.getvalue() == "Moved 25 snapshots to MemoryStorage.\n"
@@ -118,13 +120,13 @@ def test_a_storage_that_cannot_list_says_so(clock: FakeClock) -> None:
     storage.old.save_fenced("key", snapshot_bytes(5), TTL)
     for arguments in ([], ["--dry-run"]):
         printed = migrate(storage, *arguments)
-        assert printed.startswith("OwnStorage can't list what it holds, so nothing can be moved")
+        assert printed.startswith("OwnStorage can't list its snapshots, so they can't all be moved")
         assert printed.endswith(MAY_GO)
     assert json.loads(migrate(storage, "--json"))["remaining"] is None
 
 
 def test_any_other_storage_is_an_error(clock: FakeClock) -> None:
-    with pytest.raises(CommandError, match="is MemoryStorage, and not a MigratingStorage"):
+    with pytest.raises(CommandError, match="is MemoryStorage, not a MigratingStorage"):
         migrate(MemoryStorage(clock=clock))
 
 

@@ -62,7 +62,7 @@ from recovery_app.consumers import (
 )
 from recovery_app.fencing import Claim, Decision, Verdict
 from recovery_app.middleware import override_manager
-from recovery_app.models import JournalEntry, Snapshot, StoredSnapshot
+from recovery_app.models import JournalEntry, Snapshot, StoredReport, StoredSnapshot
 from recovery_app.serializers import JSONSerializer, MsgPackSerializer
 from recovery_app.storages import Entry, MemoryStorage, MigratingStorage, Storage, describe
 from tests.support.needs import require
@@ -202,7 +202,7 @@ PUBLIC = {
         "groups",
         "start_state",
     ],
-    "recovery_app.admin": ["JournalAdmin", "SnapshotAdmin"],
+    "recovery_app.admin": ["JournalAdmin", "LiveAdmin", "SnapshotAdmin"],
     "recovery_app.apps": ["RecoveryConfig"],
     "recovery_app.chaos": ["Kind", "Plan", "Process", "Proxy", "Storm"],
     "recovery_app.chaos.storages": ["failing_over", "stopping"],
@@ -251,7 +251,7 @@ PUBLIC = {
         "ensure_visitor",
         "override_manager",
     ],
-    "recovery_app.models": ["JournalEntry", "Snapshot", "StoredSnapshot"],
+    "recovery_app.models": ["JournalEntry", "Snapshot", "StoredReport", "StoredSnapshot"],
     "recovery_app.serializers": [
         "BUILTIN",
         "JSONSerializer",
@@ -293,7 +293,9 @@ PUBLIC = {
         "IncidentQuery",
         "Inspection",
         "JournalLimits",
+        "LivePage",
         "Page",
+        "ProcessReport",
         "Query",
         "Sample",
         "SnapshotInfo",
@@ -381,7 +383,7 @@ MANAGER = [
     "acleanup_expired", "snapshots", "asnapshots", "count", "acount", "browse", "abrowse",
     "sample", "asample", "inspect", "ainspect", "revoke_socket", "arevoke_socket", "revoke_user",
     "arevoke_user", "digests_of_user", "incidents", "aincidents", "prune_journal",
-    "aprune_journal", "close", "aclose", "__init__",
+    "aprune_journal", "processes", "aprocesses", "close", "aclose", "__init__",
     "__enter__", "__exit__", "__aenter__", "__aexit__",
 ]  # fmt: skip
 HOOKS = [
@@ -465,7 +467,9 @@ CALLABLES = [
     "recovery_app.values.IncidentQuery.admits",
     "recovery_app.values.Inspection",
     "recovery_app.values.JournalLimits",
+    "recovery_app.values.LivePage",
     "recovery_app.values.Page",
+    "recovery_app.values.ProcessReport",
     "recovery_app.values.Query",
     "recovery_app.values.Query.admits",
     "recovery_app.values.Sample",
@@ -518,7 +522,7 @@ def test_storage_capabilities(name: str) -> None:
     storage = load(f"recovery_app.storages.{name}")
     says = [
         "supports_atomic_fence", "supports_listing", "supports_native_async", "expires_by_itself",
-        "supports_journal",
+        "supports_journal", "supports_reports",
         "keeps_expired", "sortable_by", "is_shared",
     ]  # fmt: skip
     compare(f"storage {name}", {each: member(storage, each) for each in says})
@@ -1674,6 +1678,7 @@ PROVOKED: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "W017": {"RECOVERY": {"STORAGE": DATABASE}, "RECOVERY_TTL": 60},
     "I001": {
         "RECOVERY": {"STORAGE": {**DATABASE, "OPTIONS": {"database": "own"}}},
     },
@@ -1803,7 +1808,7 @@ def as_any(value: object) -> Any:
 
 def test_tables() -> None:
     found: dict[str, Any] = {}
-    for model in (StoredSnapshot, Snapshot, JournalEntry):
+    for model in (StoredSnapshot, Snapshot, JournalEntry, StoredReport):
         meta = model._meta
         found[model.__name__] = {
             "table": meta.db_table,
@@ -1861,6 +1866,21 @@ def test_journal_admin() -> None:
     )
 
 
+def test_live_admin() -> None:
+    kind = load("recovery_app.admin.LiveAdmin")
+    site = kind(StoredReport, admin.site)
+    compare(
+        "live admin",
+        {
+            "urls": [[str(url.pattern), url.name] for url in site.get_urls()],
+            "list_per_page": kind.list_per_page,
+            "shown_gone": kind.shown_gone,
+            "named_users": kind.named_users,
+            "registered": isinstance(admin.site._registry.get(StoredReport), kind),
+        },
+    )
+
+
 class Viewer:
     """Somebody of the staff who may see snapshots, and no hidden values."""
 
@@ -1902,12 +1922,18 @@ def test_redacted_names() -> None:
 TEMPLATES = [
     f"admin/recovery_app/snapshot/{name}.html"
     for name in (
-        "base", "change_list", "chart", "cleanup", "detail", "person", "results", "revoke",
-        "revoke_user", "search", "state", "summary", "unlistable",
+        "base", "change_list", "chart", "cleanup", "detail", "minutes", "person", "results",
+        "revoke", "revoke_user", "search", "state", "summary", "unlistable",
     )
 ] + [
     f"admin/recovery_app/journalentry/{name}.html"
     for name in ("absent", "change_list", "person", "results", "search", "timeline")
+] + [
+    f"admin/recovery_app/storedreport/{name}.html"
+    for name in (
+        "absent", "change_list", "joins", "pages", "people", "person", "processes", "search",
+        "totals",
+    )
 ]  # fmt: skip
 STATIC = [
     "recovery_app/admin.css", "recovery_app/admin.js", "recovery_app/recovery.js",
@@ -1957,8 +1983,9 @@ console.log(JSON.stringify(found));
 """
 MEMBERS = [
     "beginWith", "carry", "channel", "close", "connect", "connection", "disconnect", "drop",
-    "dropped", "forget", "giveUp", "heard", "join", "joinPayload", "joined", "keep", "leave", "on",
-    "onPushed", "params", "pending", "push", "pushVolatile", "ready", "receive", "watch",
+    "dropped", "forget", "giveUp", "heard", "isKept", "join", "joinPayload", "joined", "keep",
+    "leave", "on", "onPushed", "params", "pending", "push", "pushVolatile", "ready", "receive",
+    "watch",
 ]  # fmt: skip
 """Methods and getters that ``docs/client-reference.md`` names, of whichever class."""
 OPTIONS = {
@@ -1967,7 +1994,7 @@ OPTIONS = {
 }  # fmt: skip
 WORDS = {
     "status", "connecting", "connected", "disconnected", "outcome", "lost", "reply", "refused",
-    "EventRefused", "EventLost", "QueueFull", "EventUnconfirmed", "rolled_back", "left",
+    "kept", "EventRefused", "EventLost", "QueueFull", "EventUnconfirmed", "rolled_back", "left",
     "forgotten", "full", "unconfirmed", "sessionStorage", "localStorage", "none",
     "recovery:token", "lv_recovery_", ":events",
 }  # fmt: skip

@@ -13,7 +13,11 @@ FILES = (
     f"{REPOSITORY}/blob/main/",
     "https://raw.githubusercontent.com/django-recovery-app/django-recovery-app/main/",
 )
-ELSEWHERE = ("https://img.shields.io/", "https://pypi.org/project/django-recovery-app/")
+ELSEWHERE = (
+    "https://img.shields.io/",
+    "https://pypi.org/project/django-recovery-app/",
+    "https://docs.djangoproject.com/en/stable/",
+)
 FILES_OF_BLOCKS = ["settings.py", "consumers.py", "asgi.py", "templates/counter.html", "urls.py"]
 TOO_LONG_WORDS = 1_500
 

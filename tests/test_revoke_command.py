@@ -69,7 +69,7 @@ def test_all_pages_of_one_user_are_revoked(
     }
     printed = revoke(manager, *arguments[by])
     assert f"Revoked all pages of user ada (primary key {ada.pk})" in printed
-    assert "is closed within 75 seconds." in printed
+    assert "Each open page is closed within 75 seconds." in printed
     assert [is_revoked(manager, token) for token in (*mine, other)] == [True, True, False]
 
 

@@ -8,6 +8,7 @@ import { Recovery } from "./recovery.js";
 export class LiveViewRecovery {
   #options;
   /** @type {Map<string, Recovery>} */ #views = new Map();
+  /** The channel of each view: what an earlier one still hears is of no matter. @type {Map<Recovery, object>} */ #channels = new Map();
 
   /** @param {{ storage?: StorageKind, owner?: string }} [options] */
   constructor(options = {}) {
@@ -44,16 +45,36 @@ export class LiveViewRecovery {
     SharedSocket.of(socket);
     const make = socket.channel.bind(socket);
     socket.channel = (topic, params) => {
-      const channel = make(topic, params);
+      const view = topic.startsWith("lv:") ? this.view(topic.slice("lv:".length)) : null;
+      let isNew = true;
+      const channel = make(topic, view ? () => this.#begin(view, params(), isNew) : params);
       const markJoined = keepCounting(channel.rejoinTimer);
+      if (view) this.#channels.set(view, channel);
       channel.onMessage = (/** @type {string} */ event, /** @type {any} */ payload) => {
-        if (event === "phx_reply" && payload?.status === "ok") markJoined();
-        if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
+        if (event === "phx_reply" && payload?.status === "ok") {
+          markJoined();
+          isNew = false;
+        }
+        const handle = () => view && this.#channels.get(view) === channel && this.#handleMessage(view, event, payload);
+        // the main view is closed just before that of the next page
+        if (event === "phx_close") queueMicrotask(handle);
+        else handle();
         return payload;
       };
       return channel;
     };
     return liveSocket;
+  }
+
+  /** Return the payload of a join. A live navigation puts another page into the main view's element, and that page has a
+   * state of its own. @param {Recovery} view @param {any} payload @param {boolean} isNew whether it has never joined */
+  #begin(view, payload, isNew) {
+    if (isNew && payload.redirect) {
+      view.forget();
+      delete payload.params._recovery;
+      view.joinPayload();
+    }
+    return payload;
   }
 
   /** @param {Recovery} view @param {string} event @param {any} payload */

@@ -30,7 +30,7 @@ const VIEW_OPTIONS = {
   heartbeatMs: MS,
   reconnectAfterMs: FUNCTION,
   rejoinAfterMs: FUNCTION,
-  protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns one"],
+  protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns or promises one"],
   logger: [(value) => is("function", value) || (is("object", value) && value !== null), "a function, or an object such as console"],
 };
 
@@ -39,9 +39,7 @@ const PUSH_OPTIONS = { signal: SIGNAL, timeoutMs: MS };
 
 /** Return how many letters two names begin with in common. @param {string} one @param {string} other */
 function likeness(one, other) {
-  let length = 0;
-  while (length < one.length && one[length].toLowerCase() === other[length]?.toLowerCase()) length += 1;
-  return length;
+  return [...one, ""].findIndex((letter, place) => letter.toLowerCase() !== other[place]?.toLowerCase());
 }
 
 /** Return the options that the page has given: undefined is none. Throw a TypeError for one that means nothing.

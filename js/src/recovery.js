@@ -24,8 +24,8 @@ const CONTINUING_OUTCOMES = ["recovered", "copied"];
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
  * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
- * pushes of the server are gone.
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), "missed", where
+ * pushes of the server are gone, and "kept" (the new value of `isKept`).
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 export class Recovery extends View {
@@ -39,9 +39,11 @@ export class Recovery extends View {
   #rejoins;
   #isForgotten = false;
   /** Whether the view belongs to the next one now. */ #isClosed = false;
+  /** Whether another page has continued the state since the last join: as somebody else, perhaps. */ #isContinued = false;
   /** Whether the last join had a token. */ #showsToken = false;
   /** Counts what happens to the connection. */ #changes = 0;
   #isActive;
+  /** What the page was told. */ #wasKept;
   #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
   /** Whether the page is on a state that it goes on with: it knows the join's outcome, and waits for no other. */ #hearsPushes = false;
   /** @type {Log} */ #log;
@@ -61,9 +63,11 @@ export class Recovery extends View {
     const { storage = "sessionStorage", maxKept = 1_000, maxKeptChars = 2_500_000 } = given;
     this.#log = logTo(given.logger);
     this.#storage = storage;
+    this.#wasKept = storage !== "none";
     if (viewId !== null) openView(viewId, this);
     this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
     const emit = (/** @type {string} */ type, /** @type {any} */ detail) => {
+      if (type === "kept") return this.#tellKept();
       if (type === "lost") this.#log("warn", "events lost", { reason: detail.reason, count: detail.events.length });
       this.tell(type, detail);
     };
@@ -88,6 +92,7 @@ export class Recovery extends View {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+    if (this.#queue.events.length > 0) this.#queue.save();
   }
 
   /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
@@ -110,6 +115,7 @@ export class Recovery extends View {
 
   /** @param {boolean} isContinued whether another page may have continued the state */
   #handleContinued(isContinued) {
+    this.#isContinued ||= isContinued;
     if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
     if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
   }
@@ -122,6 +128,20 @@ export class Recovery extends View {
    * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
   get pending() {
     return this.#queue.pending.map(toPageEvent);
+  }
+
+  /** Whether a reload would keep what is pending, and the state: the tab's storage may be full or forbidden. The event
+   * "kept" tells when that changes. */
+  get isKept() {
+    return this.#storage !== "none" && this.#queue.isKept && this.#tokens.isStored;
+  }
+
+  /** Tell the page whether a reload would keep what is pending, if that is news: when what runs now has ended. */
+  #tellKept() {
+    this.#tokens.saveAgain();
+    queueMicrotask(() => {
+      if (this.isKept !== this.#wasKept) this.tell("kept", (this.#wasKept = this.isKept));
+    });
   }
 
   /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
@@ -189,7 +209,7 @@ export class Recovery extends View {
 
   /** Close, as the page has made another `Recovery` for this view. */
   giveWay() {
-    console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+    console.warn("recovery_app: of two views with one viewId, the earlier one is closed");
     this.close();
     this.tell("refused", { reason: "replaced" });
   }
@@ -232,7 +252,7 @@ export class Recovery extends View {
     const token = this.#isClosed ? null : (this.#tokens.present() ?? this.#pageToken);
     this.#showsToken = token !== null;
     const given = typeof params === "function" ? params() : params;
-    if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
+    if (typeof given?.then === "function") throw new TypeError("only a RecoverySocket takes a promise of params");
     const payload = { ...given };
     if (this.#delivery.transport !== null) payload._line = this.#queue.line;
     if (this.#delivery.transport?.takesPushes) payload._recv = this.#pushes.newest;
@@ -253,7 +273,8 @@ export class Recovery extends View {
     if (!isWaiting) this.#pageToken = null;
     const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
-    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome) && !this.#isContinued, aliases);
+    this.#isContinued &&= isWaiting;
     const wasConnected = this.status === "connected";
     this.status = "connected";
     this.#connectionState.markJoined();
@@ -285,7 +306,10 @@ export class Recovery extends View {
    * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
    * @param {{ token?: string | null, owner?: string }} pushed */
   keep({ token, owner }) {
-    if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
+    if (token && !this.#isForgotten && !this.#isClosed) {
+      this.#tokens.save(token);
+      this.#tellKept();
+    }
     if (owner) this.#queue.setOwner(owner, true);
   }
 

@@ -45,7 +45,7 @@ export class RecoverySocket extends Recovery {
    * @returns {Promise<Payload>}
    */
   join(topic, params = {}) {
-    if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, more by its channel()`);
+    if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, or more by channel()`);
     checkJoin(topic, params);
     if (this.#options.viewId === undefined) this.nameView(this.#defaultName(topic));
     const joined = this.#topic.startAs(topic, params);
@@ -82,9 +82,7 @@ export class RecoverySocket extends Recovery {
   #defaultName(topic) {
     const { place } = this.#connection;
     if (place !== null) return `${place} ${topic}`;
-    throw new TypeError(
-      `a socket whose URL is a function can't name the view of ${topic}: add the option viewId, the same after a reload`,
-    );
+    throw new TypeError("a socket whose URL is a function needs the option viewId, the same after a reload");
   }
 
   /** Connect again after `disconnect`. */

@@ -76,6 +76,7 @@
  * @property {ReplyDetail} reply
  * @property {Record<string, never>} missed
  * @property {RefusedDetail & Payload} refused
+ * @property {boolean} kept the new value of `isKept`
  */
 /**
  * @typedef {object} Transport sends the events of a view; it must not buffer or resend them

@@ -2,7 +2,7 @@ import { listen } from "./browser.js";
 /** @import { ViewEvents } from "./types.js" */
 
 /** A view's own events. What else `on` hears was pushed by the server. */
-const OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
+const OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused", "kept"];
 
 /** What a page hears of a view: its own events, and those that the server pushes. */
 export class View extends EventTarget {
@@ -10,7 +10,7 @@ export class View extends EventTarget {
 
   /**
    * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
-   * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+   * "missed", "refused", "kept"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
    * @template {keyof ViewEvents} T
    * @overload
    * @param {T} type

@@ -18,10 +18,10 @@ logger = logging.getLogger("recovery_app")
 
 
 class CleanupThread:
-    """A thread that removes what has expired from a storage, every ``interval`` seconds.
+    """A thread that removes expired values from a storage, every ``interval`` seconds.
 
-    It knows the storage and not the manager, so that a manager which nobody uses any more can
-    be collected, which stops the thread.
+    It refers to the storage and not the manager, so that an unused manager can be collected, which
+    stops the thread.
     """
 
     def __init__(self, storage: Storage, interval: float) -> None:
@@ -80,7 +80,7 @@ def _clean(storage: Storage, interval: float, stopping: threading.Event) -> None
 
 
 def _clean_up(storage: Storage, *, was_well: bool) -> bool:
-    """Remove what has expired, and count what is left; return whether that went well."""
+    """Remove expired values, and count the rest; return whether that succeeded."""
     try:
         with _reported("cleanup"):
             removed = storage.on_thread(storage.cleanup_expired)
@@ -107,7 +107,7 @@ def _clean_up(storage: Storage, *, was_well: bool) -> bool:
 
 @contextmanager
 def _reported(operation: str) -> Iterator[None]:
-    """Report to observers how long a call took, and what it raised, if anything."""
+    """Report to observers how long a call took, and the error that it raised, if any."""
     start = time.perf_counter()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Copies of a state that a newer connection has, for pages that come back with older memory."""
+"""Copying a state that a newer connection has taken over, for pages with an older token."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from recovery_app.values import Takeover
 def copy_state(
     operations: Operations, grant: Grant, target: Grant, newest_version: int | None, socket_id: str
 ) -> Flow[tuple[Takeover, Grant, bytes]]:
-    """Read the state behind a superseded token; nothing changes.
+    """Read the state of a superseded token, without changing anything.
 
-    Return it with a token for ``socket_id``, bound as ``target``, and the digest of whose it is.
+    Return it with a token for ``socket_id``, bound as ``target``, and the digest of the person.
     The snapshot may be bound as either.
     """
     data: bytes | None = yield "load", "load", (grant.key,), {}

@@ -1,4 +1,4 @@
-"""Why a token was rejected, for the log alone: the client is told nothing of it."""
+"""The reason why a token was rejected, for the log only: the client isn't told."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ UNKNOWN = "unknown"
 
 
 def failed_part(token: object, *, binding: bytes, view: str, person: Person) -> Flow[str]:
-    """Return which part of a rejected token didn't fit: a word of ``docs/monitoring.md``.
+    """Return which part of a rejected token didn't match: a word of ``docs/monitoring.md``.
 
-    The snapshot whose socket the token names is compared with who shows the token. Nothing of
-    that is proven, as the signature is wrong.
+    The snapshot that the token names is compared with the page that sent the token. This proves
+    nothing, because the signature is wrong.
     """
     try:
         key = key_of(token)  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ import weakref
 from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, TypeAlias, TypeVar
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from recovery_app._core.spans import Span, tracing
 from recovery_app._core.telemetry import StorageMonitor
 from recovery_app.exceptions import RecoveryError
@@ -18,6 +20,11 @@ StorageCall: TypeAlias = "tuple[str, str, tuple[Any, ...], dict[str, Any]]"
 The asynchronous method has an ``a`` in front."""
 Flow: TypeAlias = "Generator[StorageCall, Any, Result]"
 """An operation: it yields the calls that it needs, and is sent what each returns or raises."""
+_BLOCKING = (
+    "This call blocks, and asynchronous code can't wait for it. Await its async variant, whose "
+    "name has an a in front: asave() for save(), apublish() for publish(); or call it in a "
+    "thread, with sync_to_async()."
+)
 
 
 class Driver:
@@ -29,11 +36,11 @@ class Driver:
         weakref.finalize(self, self._monitor.close)
 
     def close(self) -> None:
-        """Note that the storage isn't used any more."""
+        """Note that the storage is no longer used."""
         self._monitor.close()
 
     def run(self, flow: Flow[Result], name: str = "", span: Span | None = None) -> Result:
-        """Run a flow with blocking calls, within a span called ``name`` if anybody takes it."""
+        """Run a flow with blocking calls, within a span called ``name`` if spans are recorded."""
         if name and tracing.tracer is not None and tracing.tracer.is_recording():
             with tracing.tracer.open(name) as opened:
                 return self.run(flow, span=opened)
@@ -49,7 +56,7 @@ class Driver:
                     _name_socket(error, arguments)
                     # Error trackers record the variables of each frame.
                     arguments, options, returned = (), {}, None
-                    operation, method, arguments, options = flow.throw(error)
+                    operation, method, arguments, options = flow.throw(_explained(error))
                 else:
                     observers.storage_called(operation, clock() - start, None)
                     if monitor.outage is not None:
@@ -63,7 +70,7 @@ class Driver:
             return result
 
     def arun(self, flow: Flow[Result], name: str = "") -> Coroutine[Any, Any, Result]:
-        """Run a flow with asynchronous calls, within a span called ``name`` if anybody takes it."""
+        """Run a flow with asynchronous calls, within a span called ``name`` as for `run`."""
         if name and tracing.tracer is not None and tracing.tracer.is_recording():
             return self._arun_traced(flow, tracing.tracer.open(name))
         return self._arun(flow)
@@ -95,7 +102,7 @@ class Driver:
             return result
 
     async def wait(self, operation: str, waiting: Awaitable[Result]) -> Result:
-        """Await what a storage waits for: that takes long, and is reported only if it fails."""
+        """Await a long wait of the storage, which is reported only if it fails."""
         monitor = self._monitor
         try:
             found = await waiting
@@ -109,6 +116,15 @@ class Driver:
     async def _arun_traced(self, flow: Flow[Result], opened: Any) -> Result:
         with opened as span:
             return await self._arun(flow, span)
+
+
+def _explained(error: Exception) -> Exception:
+    """Return the error of a blocking call; Django's own doesn't know what to call instead."""
+    if not isinstance(error, SynchronousOnlyOperation):
+        return error
+    explained = SynchronousOnlyOperation(_BLOCKING)
+    explained.__cause__ = error
+    return explained
 
 
 def _name_socket(error: Exception, arguments: tuple[Any, ...]) -> None:

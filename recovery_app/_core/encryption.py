@@ -62,7 +62,7 @@ class Cipher:
             raise ImportError(f"Encryption {MISSING}.")
         roots = [MacKey(_checked(key)) for key in keys]
         if not roots:
-            raise ValueError("There are no encryption keys: leave them out for no encryption.")
+            raise ValueError("The list of encryption keys is empty: use None for no encryption.")
         ids = [root.mac(_ID)[:ID_BYTES] for root in roots]
         self._id = ids[0]
         self._by_id = dict(zip(reversed(ids), reversed(roots), strict=True))
@@ -92,7 +92,7 @@ class Cipher:
         except (InvalidTag, ValueError, struct.error):
             # Not chained, as what it raised may have the plaintext in its frames.
             raise SnapshotCorrupt(
-                "its encryption key is known, but what it encrypts was damaged, or altered, or "
+                "its encryption key is known, but the encrypted data was damaged, altered or "
                 "copied from elsewhere in the storage; find out who can write to the storage, and "
                 "revoke the snapshot"
             ) from None
@@ -126,10 +126,9 @@ class Cipher:
 
 
 class MessageSealer:
-    """Encrypts the messages to durable groups where there is a cipher.
+    """Encrypts the messages to durable groups if there is a cipher.
 
-    A message that isn't encrypted is read all the same: it may be an older one, or that of a
-    program in another language.
+    Plain messages are also read: they may be older, or from a program in another language.
     """
 
     __slots__ = ("_cipher",)

@@ -1,4 +1,4 @@
-"""What an error is told as where its own text may hold anything."""
+"""Texts about errors whose own text may contain anything."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _PLAIN = (InvalidSignature, SnapshotNotFound)
 
 
 def describe_error(error: BaseException) -> str:
-    """Return in a few words what was wrong, "" if the error's reason says it all.
+    """Return what was wrong in a few words, "" if the error's reason says it all.
 
-    Of an application's error only its type and line are returned.
+    For an application's error, only the type and the line are returned.
     """
     if isinstance(error, _PLAIN):
         return ""

@@ -1,8 +1,8 @@
-"""Fenced steps on a snapshot that may have another digest of the token's binding than expected.
+"""Fenced steps on a snapshot whose digest of the binding may differ from the expected one.
 
 The digest changes with ``SECRET`` and ``SEAL``, and a node with other settings may have written
-it last. So where a storage calls a token's binding another than the snapshot's, the stored
-digest is compared with the others that the same binding can have, and the step is made again.
+it last. So if a storage reports another binding, the stored digest is compared with the other
+digests of the same binding, and the step is made again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def fenced_step(
 
 
 def adopt_stored_digest(sealer: Sealer, grant: Grant, stored: bytes | None = None) -> Flow[bool]:
-    """Have the grant claim the digest of the stored snapshot, which is loaded unless given.
+    """Have the grant use the digest of the stored snapshot, which is loaded unless given.
 
     Return false if that is the digest of another binding.
     """

@@ -1,4 +1,4 @@
-"""What people may see and do who hold no token: operators, by the socket's hash."""
+"""Listing, inspecting and revoking for operators, who have no token but the socket's hash."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from recovery_app._core.driver import Flow
 from recovery_app._core.journal import Journal
 from recovery_app._core.metadata import MAX_PAGE, check_listing, check_name, check_number
 from recovery_app._core.operations import Operations
+from recovery_app._core.report_codec import latest_reports
+from recovery_app._core.reports import Reporter
 from recovery_app._core.tokens import hash_socket_id
 from recovery_app.exceptions import SnapshotError, StorageUnavailable
 from recovery_app.fencing import Claim, Verdict
@@ -19,6 +21,7 @@ from recovery_app.values import (
     IncidentQuery,
     Inspection,
     Page,
+    ProcessReport,
     Query,
     Sample,
 )
@@ -34,17 +37,17 @@ def is_hash(text: str) -> bool:
 
 
 def hashes_meant(text: str) -> list[str]:
-    """Return the hashes of the sockets that have a text as their id or as their hash.
+    """Return the hashes of the sockets whose id or hash is a text.
 
-    The text may be the id of one socket and the hash of another. Raises `ValueError` for what
-    can't be encoded.
+    The text may be the id of one socket and the hash of another. Raises `ValueError` for a text
+    that can't be encoded.
     """
     hashes = [hash_socket_id(text).hex()]
     return [text, *hashes] if is_hash(text) else hashes
 
 
 def list_snapshots(prefix: str, cursor: str | None, limit: int) -> Flow[Page]:
-    """Return a page of live snapshots; `ValueError` for what can't be asked."""
+    """Return a page of live snapshots; raise `ValueError` for an invalid query."""
     check_listing(prefix=prefix, cursor=cursor, limit=limit)
     options = {"prefix": prefix, "cursor": cursor, "limit": limit}
     found: EntryPage = yield "listing", "list_entries", (), options
@@ -53,7 +56,7 @@ def list_snapshots(prefix: str, cursor: str | None, limit: int) -> Flow[Page]:
 
 
 def browse(query: Query) -> Flow[Page]:
-    """Return a page of what somebody wants to see; `ValueError` for what can't be asked."""
+    """Return a page of the snapshots that match a query; raise `ValueError` for an invalid one."""
     check_listing(prefix=query.prefix, cursor=None, limit=query.limit)
     check_name("view", query.view or "")
     page: Page = yield "listing", "browse", (query,), {}
@@ -61,25 +64,25 @@ def browse(query: Query) -> Flow[Page]:
 
 
 def sample(limit: int) -> Flow[Sample]:
-    """Return some live snapshots, and how many there are."""
+    """Return some live snapshots and their total number."""
     found: Sample = yield "listing", "sample", (limit,), {}
     return found
 
 
 def count() -> Flow[int]:
-    """Return how many live snapshots there are."""
+    """Return the number of live snapshots."""
     found: int = yield "count", "count", (), {}
     return found
 
 
 def clean_up() -> Flow[int]:
-    """Remove what has expired; return how many."""
+    """Remove expired snapshots; return how many."""
     removed: int = yield "cleanup", "cleanup_expired", (), {}
     return removed
 
 
 def list_incidents(query: IncidentQuery, journal: Journal) -> Flow[IncidentPage]:
-    """Return a page of the journal; nothing that is too old is shown."""
+    """Return a page of the journal, without entries that are too old."""
     check_number("limit", query.limit, MAX_PAGE, least=1)
     check_name("view", query.view)
     journal.check_kept()
@@ -91,13 +94,20 @@ def list_incidents(query: IncidentQuery, journal: Journal) -> Flow[IncidentPage]
 
 
 def prune_journal(journal: Journal) -> Flow[int]:
-    """Remove what is over the journal's limits; return how many."""
+    """Remove the entries over the journal's limits; return how many."""
     removed: int = yield "cleanup", "prune_incidents", (journal.limits(),), {}
     return removed
 
 
+def list_reports(reporter: Reporter) -> Flow[list[ProcessReport]]:
+    """Return the last report of each process."""
+    reporter.check_kept()
+    stored: list[bytes] = yield "listing", "list_reports", (), {}
+    return latest_reports(stored)
+
+
 def inspect(socket_hash: str, operations: Operations) -> Flow[Inspection | None]:
-    """Return all that is known of a socket."""
+    """Return everything that is known of a socket."""
     entry: Entry | None = yield "load", "look_up", (socket_hash,), {}
     return None if entry is None else _inspection_of(entry, operations)
 
@@ -131,7 +141,7 @@ def _inspection_of(entry: Entry, operations: Operations) -> Inspection:
 
 
 def _claim_on(entry: Entry | None) -> Claim | None:
-    """Return the claim that the socket's owner would have, where there is something to revoke."""
+    """Return the claim that the socket's owner would have, if there is something to revoke."""
     if entry is None:
         return None
     try:

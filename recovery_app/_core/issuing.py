@@ -1,4 +1,4 @@
-"""Tokens: issued for sockets and persons, verified, and remembered while a page is open."""
+"""Issuing and verifying tokens, and caching their sockets' ids while pages are open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMEMBERED_GRANTS = 5_000
 
 
 class TokenIssuer:
-    """Issues and verifies tokens, and knows persons by the names that these have elsewhere."""
+    """Issues and verifies tokens, and computes the names of persons for clients and snapshots."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class TokenIssuer:
         return self._issue(hash_socket_id(socket_id), self.now_us(), binding, socket_id)
 
     def person(self, name: bytes, user: bytes | None) -> Person:
-        """Return how clients know a person by ``name``, and snapshots by that of the ``user``.
+        """Return the person that clients know by ``name``, and snapshots by the ``user``, if any.
 
         Only users can be revoked.
         """
@@ -61,11 +61,11 @@ class TokenIssuer:
         return Person(self.owner_of(name), digest, markers)
 
     def owner_of(self, name: bytes) -> str:
-        """Return the name by which clients know a person."""
+        """Return the name of a person for clients."""
         return self._signer.owner_of(name)
 
     def digests_of_user(self, pk: object) -> list[bytes]:
-        """Return the digests by which snapshots know a user: one for each secret, newest first."""
+        """Return the digests of a user in snapshots: one for each secret, newest first."""
         return self._signer.digest_person(name_user(pk))
 
     def verify(self, token: object, binding: bytes) -> Grant:
@@ -85,7 +85,7 @@ class TokenIssuer:
         return grant.bound_to(binding, self._sealer.digest_binding(grant.key, binding))
 
     def adopt_digest(self, grant: Grant, digest: bytes) -> bool:
-        """Have the grant claim a snapshot's digest; return false if it is of another binding."""
+        """Have the grant use a snapshot's digest; return false if it is of another binding."""
         return self._sealer.adopt_digest(grant, digest)
 
     def age_of(self, grant: Grant) -> float:
@@ -93,7 +93,7 @@ class TokenIssuer:
         return self._clock() - grant.claim.issued_us / MICROSECONDS
 
     def find_socket_id(self, key: str) -> str | None:
-        """Return the socket id with this hash, where this process has seen it."""
+        """Return the socket id with this hash, if this process has seen it."""
         return self._socket_ids.get(key)
 
     def _issue(

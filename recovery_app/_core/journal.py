@@ -1,8 +1,8 @@
-"""The journal of what was lost, as one process writes it.
+"""The queue of one process's journal entries.
 
-Whoever has an incident puts it into a queue, which takes microseconds and never fails. A thread
-stores what is there, together, and ends when nothing is left. While the storage is away the queue
-keeps what it can, and what it can't is counted.
+Recording an incident puts it into the queue, which takes microseconds and never fails. A thread
+stores the queued incidents together, and ends when nothing is left. While the storage is
+unavailable, the queue keeps as many as it can, and counts the rest.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ MAX_NAME_LENGTH = 255
 # What a client may repeat as often as it likes mustn't push out everybody else's incidents.
 PERSON_RATE = Rate(per_second=0.5, burst=30)
 NOBODY_RATE = Rate(per_second=5, burst=300)
-"""For everybody together of whom nothing is known."""
+"""For all anonymous people together."""
 PROCESS_RATE = Rate(per_second=20, burst=2_000)
 
 
 class Journal:
     """The queue of one process's incidents, and the thread that stores them.
 
-    It knows the storage and not the manager, so that a manager which nobody uses any more can be
-    collected. ``max_entries`` is 0 for no journal.
+    It refers to the storage and not the manager, so that an unused manager can be collected.
+    ``max_entries`` is 0 for no journal.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Journal:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Forget what the parent process has yet to store, and its thread."""
+        """Forget the thread and the unsaved incidents of the parent process."""
         self._changed = threading.Condition()
         self._queue: deque[Incident] = deque()
         self._missing = 0
@@ -85,8 +85,8 @@ class Journal:
     def admit(self, *kind: str, person: str = "") -> int | None:
         """Return how many incidents of a kind were left out before the next one is recorded.
 
-        ``None`` where this one is to be left out: it came within a minute of the last of its
-        kind, or the person, or the process, has too many.
+        ``None`` if this one has to be left out: it came within a minute of the last of its kind, or
+        the person, or the process, has too many.
         """
         if not self.is_on:
             return None
@@ -125,7 +125,7 @@ class Journal:
     def write(self, kind: str, reason: str, **facts: Any) -> None:
         """Store an incident at once, for blocking calls that have just reached the storage.
 
-        So it is part of the caller's transaction. An error is logged and no more.
+        It is then part of the caller's transaction. An error is only logged.
         """
         if not self.is_on:
             return
@@ -138,7 +138,7 @@ class Journal:
     # For whoever reads it.
 
     def limits(self) -> JournalLimits:
-        """Return the limits of now."""
+        """Return the current limits."""
         return JournalLimits(
             max_entries=self._max_entries,
             max_age_seconds=self._max_age_seconds,
@@ -151,7 +151,7 @@ class Journal:
             raise StorageError('The journal is off: RECOVERY["JOURNAL_MAX_ENTRIES"] is 0.')
 
     def flush(self, timeout: float = FLUSH_SECONDS) -> bool:
-        """Wait until what is queued is stored, or an attempt has failed; return whether it is."""
+        """Wait until the queue is stored, or an attempt has failed; return whether it is stored."""
         with self._changed:
             if self._is_empty():
                 return True
@@ -164,7 +164,7 @@ class Journal:
             return self._is_empty()
 
     def close(self) -> None:
-        """Store what is queued, if that is possible now, and end the thread."""
+        """Store the queue, if that is possible now, and end the thread."""
         self.flush()
         thread = self._thread
         if thread is not None:
@@ -215,7 +215,7 @@ class Journal:
         self._storage.leave_thread()
 
     def _write(self) -> bool:
-        """Store the first of what is queued; return whether that went well."""
+        """Store the start of the queue; return whether that succeeded."""
         with self._changed:
             batch = list(islice(self._queue, BATCH))
             missing = self._missing
@@ -283,7 +283,7 @@ def _log_failure(error: Exception) -> None:
 
 
 def _shortened(name: str, value: Any) -> Any:
-    """Return a fact as short as a journal stores it; some are chosen by clients."""
+    """Return a fact, cut to the length that a journal stores; clients choose some of them."""
     if not isinstance(value, str):
         return value
     length = MAX_CAUSE_LENGTH if name == "cause" else MAX_NAME_LENGTH

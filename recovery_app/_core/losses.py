@@ -1,4 +1,4 @@
-"""What the storage itself says of why snapshots are gone that should be there."""
+"""The storage's own explanation of why snapshots are gone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INTERVAL_SECONDS = 30.0
 
 
 class LossReport:
-    """Asks the storage why snapshots are gone; those who ask at the same time share the answer."""
+    """Asks the storage why snapshots are gone; simultaneous callers share the answer."""
 
     __slots__ = ("_answer", "_asked_at", "_asking", "_clock", "_storage")
 

@@ -1,4 +1,4 @@
-"""The manager: every call, blocking and asynchronous, that gives sockets their state back."""
+"""The manager: all calls that save and recover states, blocking and asynchronous."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
 from recovery_app._core.operators import OperatorCalls
 from recovery_app._core.rates import JoinLimiter, parse_rate
+from recovery_app._core.reports import Reporter
 from recovery_app._core.sealing import Sealer
 from recovery_app._core.state_codec import StateCodec
 from recovery_app._core.tokens import TokenSigner
@@ -35,11 +36,11 @@ _Self = TypeVar("_Self", bound="RecoveryManager")
 
 
 class RecoveryManager(OperatorCalls):
-    """Keeps states for sockets that may come back.
+    """Saves states, and recovers them for sockets that come back.
 
-    Arguments mean what the settings of the same name mean (``docs/settings.md``), with
-    times in seconds or as `timedelta`; ``clock`` returns the seconds since 1970. Usable from
-    any thread, from any event loop, and after a fork.
+    The arguments have the meaning of the settings of the same name (``docs/settings.md``), with
+    times in seconds or as `timedelta`; ``clock`` returns the seconds since 1970. A manager can be
+    used from any thread and event loop, and after a fork.
     """
 
     def __init__(
@@ -84,21 +85,23 @@ class RecoveryManager(OperatorCalls):
             max_age=journal_max_age,
             clock=clock,
         )
-        weakref.finalize(self, self.journal.abandon)
+        self.reporter = Reporter(self.storage, is_on=journal_max_entries > 0, clock=clock)
+        for ending in (self.journal.abandon, self.reporter.abandon):
+            weakref.finalize(self, ending)
         self.losses = LossReport(self.storage)
         self.notifier = Notifier(type(self), self.operations.find_socket_id, self.journal)
 
     @property
     def touch_interval(self) -> float:
-        """The seconds after which a live connection must show that it lives."""
+        """The number of seconds within which a live connection has to touch its snapshot."""
         return min(self.ttl, self.token_max_age or self.ttl) / TOUCHES_PER_TTL
 
     # Tokens and states.
 
     def create_token(self, socket_id: str, *, binding: bytes = b"") -> str:
-        """Issue a token for a socket, valid for ``binding`` alone. No I/O.
+        """Issue a token for a socket, valid only for ``binding``. Uses no storage.
 
-        ``socket_id``: 1 to 255 characters, unique to one socket.
+        ``socket_id`` has 1 to 255 characters and is unique to one socket.
         """
         check_name("socket_id", socket_id)
         if not socket_id:
@@ -149,7 +152,7 @@ class RecoveryManager(OperatorCalls):
         await self.driver.arun(flow, "recovery.save")
 
     def recover(self, token: str, *, binding: bytes = b"") -> dict[str, Any]:
-        """Return the state; nothing changes, so it may be called again.
+        """Return the state. Changes nothing, so it may be called again.
 
         Raises `TokenError`, `SnapshotNotFound`, `SnapshotCorrupt`, `VersionMismatch` and
         `StorageError`.
@@ -181,10 +184,10 @@ class RecoveryManager(OperatorCalls):
     def take_over(
         self, token: str, *, binding: bytes = b"", newest_version: int | None = None
     ) -> Takeover:
-        """Continue a socket on a new connection, in one step with fencing the older one.
+        """Continue a socket on a new connection, and fence the older one in the same step.
 
-        A snapshot whose state has a version above ``newest_version`` is left untouched.
-        Raises as `recover` does.
+        A snapshot whose state has a version above ``newest_version`` is left unchanged.
+        Raises the same errors as `recover`.
         """
         flow = self.operations.take_over(token, binding, newest_version)
         del token, binding
@@ -228,7 +231,7 @@ class RecoveryManager(OperatorCalls):
         return await self.driver.arun(self.operations.touch(grant))
 
     def revoke(self, token: str, *, binding: bytes = b"") -> None:
-        """Remove the state, and for one time to live refuse every token issued so far."""
+        """Remove the state, and refuse every token issued so far for one time to live."""
         grant = self.operations.verify(token, binding)
         del token, binding
         self.driver.run(self.operations.revoke(grant))
@@ -242,8 +245,8 @@ class RecoveryManager(OperatorCalls):
     def renew(self, token: str, *, binding: bytes = b"", new_binding: bytes | None = None) -> str:
         """Issue a newer token for the same connection, bound to ``new_binding`` if given.
 
-        The older one can't save any more, and with the same binding can still take over
-        until a save confirms the newer. Raises as `touch` does, and `SnapshotNotFound`.
+        The older token can't save any more. With the same binding it can still take over, until a
+        save confirms the newer one. Raises the same errors as `touch`, and `SnapshotNotFound`.
         """
         grant = self.operations.verify(token, binding)
         flow = self.operations.renew(grant, new_binding)
@@ -266,6 +269,7 @@ class RecoveryManager(OperatorCalls):
         if self._cleanup is not None:
             self._cleanup.stop()
         self.driver.close()
+        self.reporter.close()
         self.journal.close()
         self.storage.close()
 

@@ -1,4 +1,4 @@
-"""What a snapshot says of its state, and which names and numbers every storage can keep."""
+"""The metadata of a snapshot, and which names and numbers every storage can keep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SECONDS = 100 * 365 * 86_400
 
 
 class SnapshotMetadata(NamedTuple):
-    """What a snapshot says of its state, checked by `metadata_of`."""
+    """The metadata of a snapshot, checked by `metadata_of`."""
 
     version: int = 0
     view: str = ""
@@ -26,7 +26,7 @@ _NO_METADATA = SnapshotMetadata()
 
 
 def metadata_of(version: int, view: str, topic: str, person: bytes = NOBODY) -> SnapshotMetadata:
-    """Return what a snapshot is to say of its state; `ValueError` for what can't be stored."""
+    """Return the metadata of a snapshot; raise `ValueError` for values that can't be stored."""
     if version == 0 and type(version) is int and view == topic == "" and person is NOBODY:
         return _NO_METADATA
     check_number("version", version, MAX_VERSION)
@@ -66,12 +66,12 @@ def check_number(what: str, number: int, limit: int, *, least: int = 0) -> None:
 
 
 def check_seconds(what: str, value: float | timedelta) -> float:
-    """Return a time in seconds; raise `ValueError` for what is none, or can't be meant."""
+    """Return a time in seconds; raise `ValueError` for an invalid or absurd one."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ValueError(
-            f"{what} must be a number of seconds or a timedelta, not {type(value).__name__}: "
-            "300, say, or timedelta(minutes=5)."
+            f"{what} must be a number of seconds or a timedelta, such as 300 or "
+            f"timedelta(minutes=5), not {type(value).__name__}."
         )
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How recoveries are announced: to observers at once, to signal receivers robustly."""
+"""Notification of recoveries: of observers at once, of signal receivers robustly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Recovered(NamedTuple):
 
 
 class Recovery(Protocol):
-    """The part of `Recovered` and `Takeover` that is announced."""
+    """The part of `Recovered` and `Takeover` that is reported."""
 
     @property
     def state(self) -> dict[str, Any]: ...
@@ -34,11 +34,11 @@ class Recovery(Protocol):
 
 
 class Notifier:
-    """Announces what came of recoveries, in the name of ``sender``.
+    """Reports the results of recoveries, with ``sender`` as the sender of signals.
 
-    ``find_socket_id`` returns the socket id with a hash where it is known; elsewhere the hash
-    stands in for it. ``journal`` is told of calls that failed; a page's connection tells it of its
-    own, as it knows more of them.
+    ``find_socket_id`` returns the socket id with a hash if it is known; otherwise the hash is used
+    instead. ``journal`` gets failed calls; a page's connection records its own failures, because it
+    knows more of them.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Notifier:
         self._find_socket_id = find_socket_id
 
     def recovered(self, recovery: Recovery) -> None:
-        """Announce a state that was recovered."""
+        """Report a recovered state."""
         observers.recovered()
         if state_recovered.receivers:
             state_recovered.send_robust(self._sender, **_facts(recovery))
@@ -62,7 +62,7 @@ class Notifier:
         return state_recovered.asend_robust(self._sender, **_facts(recovery))
 
     def call_failed(self, error: RecoveryError) -> None:
-        """Announce that a call of the manager recovered nothing."""
+        """Report that a call of the manager recovered nothing."""
         self._note(error)
         self.failed(error)
 
@@ -72,7 +72,7 @@ class Notifier:
         await self.afailed(error)
 
     def failed(self, error: RecoveryError) -> None:
-        """Announce a recovery that failed."""
+        """Report a failed recovery."""
         observers.failed(error)
         recovery_failed.send_robust(self._sender, socket_id=self._id_for(error), error=error)
 

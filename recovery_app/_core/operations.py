@@ -1,10 +1,10 @@
-"""What each call of the manager does, written once and without I/O.
+"""The operations of the manager, each written once and without I/O.
 
 An operation is a generator (`recovery_app._core.driver.Flow`): it yields the storage calls that
 it needs, and the driver sends back what they return. Blocking and asynchronous code share it.
 
-No variable holds a token, a binding or a state when a storage's error passes: error trackers
-record them.
+When a storage raises, no variable of an operation holds a token, a binding or a state: error
+trackers would record it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from recovery_app.values import Takeover
 
 
 class Operations(TokenIssuer):
-    """Makes storage calls of what a manager is asked to do."""
+    """Turns the manager's calls into storage calls."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class Operations(TokenIssuer):
             self._cleanup.start()
 
     def recover(self, token: object, binding: bytes) -> Flow[Recovered]:
-        """Read a state; nothing changes."""
+        """Read a state, without changing anything."""
         grant = self.verify(token, binding)
         del token, binding
         data: bytes | None = yield "load", "load", (grant.key,), {}
@@ -195,10 +195,10 @@ class Operations(TokenIssuer):
         *,
         is_own: bool = True,
     ) -> Flow[tuple[Takeover, Grant]]:
-        """Do the same with a token that is verified already.
+        """Do the same with a token that is already verified.
 
-        ``person`` is whoever shows it, ``None`` whoever the snapshot says; ``is_own`` whether it
-        was issued to them as who they are now.
+        ``person`` is the person who sent it, ``None`` for the snapshot's own; ``is_own`` says
+        whether it was issued to their current identity.
         """
         options = {"now_us": self.now_us(), "newest_version": newest_version}
         decision: Decision = yield from self._step(grant, "takeover", "take_over", options)
@@ -224,7 +224,7 @@ class Operations(TokenIssuer):
         return replace(takeover, token=following.token, issued_us=following.issued_us), following
 
     def _read_takeover(self, grant: Grant, data: bytes) -> tuple[Takeover, Grant, bytes, bool]:
-        """Return also whose state it is, and whether the digest of its binding is outdated."""
+        """Return also the person, and whether the digest of the binding is outdated."""
         snapshot = Snapshot.from_bytes(data)
         state = self.read_state(snapshot, grant.key, data, grant.binding)
         header = snapshot.header
@@ -248,7 +248,7 @@ class Operations(TokenIssuer):
         return takeover, following, snapshot.person, is_outdated
 
     def revoke_user(self, pk: object) -> Flow[None]:
-        """Refuse every token that was issued to a user until now."""
+        """Refuse every token that was issued to a user so far."""
         # Then the last snapshot has expired, and nobody shows a token that counts.
         limit = 0 if math.isinf(self._token_max_age) else self._token_max_age
         ttl_seconds = max(2 * self._ttl, limit)
@@ -264,7 +264,7 @@ class Operations(TokenIssuer):
         raise self._refusal(grant, verdict)
 
     def revoke(self, grant: Grant) -> Flow[None]:
-        """Put a marker in the snapshot's place, which refuses every token issued so far."""
+        """Replace the snapshot with a marker, which refuses every token issued so far."""
         options = {"now_us": self.now_us()}
         verdict = yield from self._step(grant, "revocation", "revoke", options)
         if verdict is not Verdict.DONE:
@@ -298,10 +298,10 @@ class Operations(TokenIssuer):
     def read_state(
         self, snapshot: Snapshot, key: str, data: bytes, binding: bytes | None = None
     ) -> dict[str, Any]:
-        """Return the state of a snapshot, once its seal is known to be right.
+        """Return the state of a snapshot after verifying its seal.
 
-        ``data`` are its bytes; ``binding`` is that of the token, if there is one. From then on
-        ``snapshot`` has replies and state as they were before encryption.
+        ``data`` are its bytes; ``binding`` is that of the token, if there is one. Afterwards
+        ``snapshot`` has the decrypted replies and state.
         """
         self._sealer.unseal(snapshot, key, data, binding)
         return self.codec.decode(snapshot.state, snapshot.serializer)

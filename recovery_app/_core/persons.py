@@ -1,7 +1,7 @@
-"""Persons: the names by which they are told apart, and the revocation of all that they have.
+"""Persons: how they are named and distinguished, and the revocation of all their states.
 
-A revoked person has a marker in the storage, as a revoked socket has. Its fence is the time of
-the revocation. Takeovers and touches look at it; saves don't, as a Redis Cluster has it on
+A revoked person has a marker in the storage, like a revoked socket. Its fence is the time of the
+revocation. Takeovers and touches read it; saves don't, because in a Redis Cluster it is on
 another node than the snapshot.
 """
 
@@ -20,9 +20,9 @@ _NEVER = -1
 
 
 class Person(NamedTuple):
-    """Whose a state is. ``owner`` is the name that the client is told; ``digest`` the stored one.
+    """The owner of a state. ``owner`` is the name for clients, ``digest`` the stored one.
 
-    ``markers`` are the keys of what is stored if the person is revoked: one for each secret.
+    ``markers`` are the keys of the markers of a revocation: one for each secret.
     """
 
     owner: str = ""
@@ -31,7 +31,7 @@ class Person(NamedTuple):
 
 
 def combine(*parts: str | bytes) -> bytes:
-    """Return bytes that no other list of parts gives."""
+    """Return an unambiguous encoding of a list of parts."""
     whole = b""
     for part in parts:
         # A path may contain what isn't UTF-8.
@@ -41,7 +41,7 @@ def combine(*parts: str | bytes) -> bytes:
 
 
 ANONYMOUS = combine("nobody")
-"""The name of whoever has neither a user nor a session: of many people, as if they were one."""
+"""The name of all people without a user, a visitor's cookie or a session."""
 
 
 def name_user(pk: object) -> bytes:
@@ -50,7 +50,7 @@ def name_user(pk: object) -> bytes:
 
 
 def name_visitor(visitor: str) -> bytes:
-    """Return the name of whoever has the cookie of a visitor."""
+    """Return the name of the visitor with this cookie."""
     return combine("visitor", visitor)
 
 
@@ -62,7 +62,7 @@ def marker_key(digest: bytes) -> str:
 def revoke_person(
     markers: Sequence[str], *, now_us: Callable[[], int], ttl_seconds: float
 ) -> Flow[None]:
-    """Refuse every token that was issued to a person until now."""
+    """Refuse every token that was issued to a person so far."""
     # Twice: a join that came while the first was being written found no marker, and its new
     # token is older than the second.
     for _ in range(2):
@@ -75,8 +75,8 @@ def revoke_person(
 def markers_for(person: Person | None, digest: bytes, *, is_own: bool) -> set[str]:
     """Return the markers that forbid a takeover by ``person`` of a snapshot with this digest.
 
-    ``is_own`` says that the token was issued to the person; what was somebody else's, or a
-    visitor's, isn't forbidden by what became of the person since.
+    ``is_own`` says that the token was issued to the person. A token that was somebody else's, or a
+    visitor's, isn't affected by a later revocation of the person.
     """
     found: set[str] = set()
     if person is not None and (is_own or marker_key(digest) in person.markers):

@@ -1,4 +1,4 @@
-"""How often something may happen: token buckets, and the joins of a process."""
+"""Rate limits: token buckets, and the joins of a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS = {"s": 1, "m": 60}
 
 
 class Rate(NamedTuple):
-    """A rate, and how many may come at once before it counts."""
+    """A rate, and the size of a burst that is allowed at once."""
 
     per_second: float
     burst: float
@@ -35,7 +35,7 @@ def parse_rate(text: object) -> Rate | None:
 
 
 class TokenBucket:
-    """Lets a burst through, and then so many a second."""
+    """Allows a burst, and then a number per second."""
 
     __slots__ = ("_at", "_left", "_rate")
 
@@ -45,7 +45,7 @@ class TokenBucket:
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Take one out; return whether there was one."""
+        """Take one token; return whether there was one."""
         # A clock that was set back refills nothing, and goes on from there.
         refilled = self._left + max(0.0, now - self._at) * self._rate.per_second
         self._left = min(float(self._rate.burst), refilled)
@@ -57,7 +57,7 @@ class TokenBucket:
 
 
 class Buckets:
-    """A bucket for each of many keys; those that weren't used for long are forgotten."""
+    """A bucket for each of many keys; unused ones are forgotten after a while."""
 
     def __init__(self, rate: Rate, clock: Clock) -> None:
         self._rate = rate
@@ -65,7 +65,7 @@ class Buckets:
         self._buckets: LRUCache[object, TokenBucket] = LRUCache(REMEMBERED_PERSONS)
 
     def take(self, key: object) -> bool:
-        """Take one out of the key's bucket; return whether there was one."""
+        """Take one token from the key's bucket; return whether there was one."""
         now = self._clock()
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -83,11 +83,11 @@ class JoinLimiter:
         self._persons = None if rate is None else Buckets(rate, clock)
 
     def new_bucket(self) -> TokenBucket | None:
-        """Return the bucket of a new connection, ``None`` where nothing is limited."""
+        """Return the bucket of a new connection, ``None`` if there is no limit."""
         return None if self._rate is None else TokenBucket(self._rate, self._clock())
 
     def allows(self, connection: TokenBucket | None, person: object | None) -> bool:
-        """Return whether one more join is allowed; ``person`` is ``None`` where nobody is known."""
+        """Return whether one more join is allowed; ``person`` is ``None`` if unknown."""
         if self._persons is None or connection is None:
             return True
         if not connection.take(self._clock()):

@@ -1,7 +1,7 @@
-"""Takeovers at a join: with tokens for what a person was known by before, and with older ones.
+"""Takeovers by joins, including those with tokens of earlier identities and older tokens.
 
-The token in a page that was made over HTTP (`recovery_app.start_state`) has a binding of its own,
-for the first join. The takeover by that join binds the snapshot as any other.
+The token in a page that was rendered over HTTP (`recovery_app.start_state`) has a separate binding,
+for the first join. That join's takeover binds the snapshot like any other.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _FIRST_JOIN = combine("first join")
 
 
 def bind_to_first_join(binding: bytes) -> bytes:
-    """Return the binding of a token that is good for the first join of a page only."""
+    """Return the binding of a token that is valid only for the first join of a page."""
     return binding + _FIRST_JOIN
 
 
 def verify_any(
     operations: Operations, token: object, bindings: Sequence[bytes]
 ) -> tuple[Grant, int]:
-    """Return the token, verified, and which of the bindings it is the first valid one for.
+    """Return the verified token, and the first of the bindings that it is valid for.
 
-    Raises as ``operations.verify`` does for the last of them.
+    Raises the errors of ``operations.verify`` for the last of them.
     """
     last = len(bindings) - 1
     for index, binding in enumerate(bindings[:-1]):
@@ -51,10 +51,10 @@ def take_over_as(
 ) -> Flow[tuple[Takeover, Grant, bool]]:
     """Take over with a verified token, whose binding may be an earlier one.
 
-    ``target`` is the same token for the binding that both snapshot and new token have in the
-    end; it may be ``grant``. A token that a newer connection has superseded gets a copy of the
-    state for a socket called ``copy_id``, which is to be stored; without one it is refused. The
-    last value says whether it is a copy.
+    ``target`` is the same token for the binding that snapshot and new token get; it may be
+    ``grant``. With a token that a newer connection has superseded, the result is a copy of the
+    state for a new socket called ``copy_id``, which the caller has to store; without ``copy_id``,
+    it is refused. The last value says whether it is a copy.
     """
     try:
         if target is grant:

@@ -1,4 +1,4 @@
-"""The errors that say why a storage, or the age of a token, has refused something."""
+"""The errors that explain why a storage refused a step, or why a token is too old."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def refusal(
     data: bytes | None,
     newest: int | None,
 ) -> RecoveryError:
-    """Return the error that says what a verdict other than ``DONE`` means.
+    """Return the error for a verdict other than ``DONE``.
 
-    ``data`` are the stored bytes where the storage returned them; ``newest`` is the newest
-    version of the state that was asked for.
+    ``data`` are the stored bytes if the storage returned them; ``newest`` is the newest version of
+    the state that was asked for.
     """
     key = grant.key
     if verdict is Verdict.NOT_FOUND:

@@ -1,7 +1,7 @@
-"""Seals: whoever can write to a storage can't forge, swap or alter snapshots.
+"""Seals, which keep those who can write to a storage from forging, swapping or altering snapshots.
 
-A seal is a MAC over the storage key and all that a save writes. Fence, floor, time of creation
-and the digest of the binding aren't covered, as storages change them in place.
+A seal is a MAC over the storage key and everything that a save writes. Fence, floor, time of
+creation and the digest of the binding aren't covered, because storages change them in place.
 
 The digest of the binding in a sealed snapshot is a MAC of storage key and binding, so that it
 confirms no guess and can't be copied. A snapshot may still have another digest of the same
@@ -33,8 +33,8 @@ from recovery_app.snapshots import (
 _SEAL_KEY = b"recovery_app: the key of seals"
 _BINDING_KEY = b"recovery_app: the key of bindings"
 _NO_SEAL = (
-    "it has no seal; somebody may have written it to the storage. If it is one of version 0.1, "
-    "set RECOVERY['SEAL'] to None until those are gone"
+    "it has no seal; somebody may have written it to the storage. If version 0.1 wrote it, "
+    "set RECOVERY['SEAL'] to None until such snapshots are gone"
 )
 _WRONG_SEAL = (
     "its seal is wrong: it was altered or copied in the storage, or sealed with a secret that "
@@ -43,7 +43,7 @@ _WRONG_SEAL = (
 )
 _UNSEALED = (
     "it has no seal: its seal was removed in the storage, or a process with RECOVERY['SEAL'] off "
-    "wrote it; set the same everywhere, or find out who can write to the storage"
+    "wrote it; use the same value in all processes, or find out who can write to the storage"
 )
 _NO_KEYS = (
     "it is encrypted, and RECOVERY['ENCRYPTION_KEYS'] isn't set; set it to the key that "
@@ -52,10 +52,10 @@ _NO_KEYS = (
 
 
 class Sealer:
-    """Seals snapshots and verifies them, and encrypts them where there is a cipher.
+    """Seals and verifies snapshots, and encrypts them if there is a cipher.
 
     ``is_on`` says whether to seal and to verify; ``reads_unsealed``, whether snapshots of the
-    first format, which has no seal, are read all the same.
+    first format, which has no seal, are read.
     """
 
     __slots__ = ("_binding_keys", "_cipher", "_seal_keys", "flags", "is_on", "reads_unsealed")
@@ -82,15 +82,15 @@ class Sealer:
     def digest_anew(self, grant: Grant, binding: bytes, *, is_outdated: bool) -> bytes:
         """Return the digest for a snapshot that is bound to ``binding`` from now on.
 
-        It is the plain one where the snapshot has that, unless that is known to be outdated: the
-        snapshot may be of the first format, which counts with a plain digest only.
+        It is the plain one if the snapshot has that, unless that is known to be outdated: the
+        snapshot may be of the first format, which requires a plain digest.
         """
         if self.is_on and not is_outdated and grant.claim.binding == digest_binding(grant.binding):
             return digest_binding(binding)
         return self.digest_binding(grant.key, binding)
 
     def adopt_digest(self, grant: Grant, digest: bytes) -> bool:
-        """Have the grant claim ``digest``; return false if it is of another binding."""
+        """Have the grant use ``digest``; return false if it is of another binding."""
         if digest == grant.claim.binding:
             return True
         name = grant.key.encode()
@@ -108,9 +108,9 @@ class Sealer:
     # The seal.
 
     def finish(self, key: str, head: bytes, replies: bytes, state: bytes) -> bytes:
-        """Return a snapshot's bytes: ``head`` and the rest, encrypted and sealed as they are to be.
+        """Return a snapshot's bytes: ``head`` and the rest, encrypted and sealed as configured.
 
-        ``head`` is what `encode_head` makes with these `flags`.
+        ``head`` is the result of `encode_head` with these `flags`.
         """
         if self._cipher is not None:
             replies, state = b"", self._cipher.encrypt(key, _signed(head), replies, state)

@@ -1,4 +1,4 @@
-"""Spans around calls and joins: what opens them, one tracer or several."""
+"""Spans around calls and joins, opened by one tracer or several."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """Opens spans. `recovery_app.tracing` has the only one there is."""
+    """Opens spans; implemented by `recovery_app.tracing` and the debug panel."""
 
     def is_recording(self) -> bool:
-        """Return whether anybody takes spans at this moment."""
+        """Return whether spans are recorded at the moment."""
 
     def open(self, name: str) -> AbstractContextManager[Span]:
-        """Return a block that is a span, marked by the error that leaves it."""
+        """Return a context manager for a span, which is marked if an error leaves the block."""
 
 
 class CompositeTracer:
@@ -30,12 +30,12 @@ class CompositeTracer:
         self._tracers = tuple(tracers)
 
     def is_recording(self) -> bool:
-        """Return whether any of them takes spans at this moment."""
+        """Return whether any of them records spans at the moment."""
         return any(tracer.is_recording() for tracer in self._tracers)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Span]:
-        """Open a span of each that takes spans."""
+        """Open a span of each tracer that records."""
         with ExitStack() as stack:
             spans = [
                 stack.enter_context(tracer.open(name))
@@ -68,7 +68,7 @@ class Tracing:
         self._tracers: dict[str, Tracer] = {}
 
     def add(self, name: str, tracer: Tracer) -> None:
-        """Add a tracer, in place of one of the same name."""
+        """Add a tracer, replacing one of the same name."""
         self._tracers[name] = tracer
         tracers = tuple(self._tracers.values())
         self.tracer = tracers[0] if len(tracers) == 1 else CompositeTracer(tracers)
@@ -79,7 +79,7 @@ class Tracing:
         self.tracer = CompositeTracer(self._tracers.values()) if self._tracers else None
 
     def active(self) -> Tracer | None:
-        """Return the tracer while somebody takes its spans."""
+        """Return the tracer if it records spans."""
         tracer = self.tracer
         return tracer if tracer is not None and tracer.is_recording() else None
 

@@ -1,4 +1,4 @@
-"""The way between a state and the bytes that are stored of it."""
+"""Conversion between states and their stored bytes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ORJSON_BUFFER_BYTES = 4096
 
 
 class StateCodec:
-    """Turns states into payloads with one serializer, and back with the one that wrote them.
+    """Serializes states with one serializer, and reads them with the one that wrote them.
 
-    ``name`` is what snapshots call the serializer; ``max_state_bytes`` is the largest payload;
+    ``name`` is the name of the serializer in snapshots; ``max_state_bytes`` is the largest payload;
     ``fallbacks`` are serializers that only read.
     """
 
@@ -80,7 +80,7 @@ class StateCodec:
 
 
 def trimmed(data: bytes) -> bytes:
-    """Return the same bytes without unused memory behind them.
+    """Return the same bytes without unused memory after them.
 
     orjson 3.11 and later leave a short text in a buffer of 4 KiB. A page keeps its last state
     and replies as long as it is open.

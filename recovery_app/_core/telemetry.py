@@ -1,7 +1,7 @@
-"""What the core tells operators: how storage calls go, outages, and failures in the log.
+"""Timing of storage calls, and log lines for outages and errors.
 
-Observers (`recovery_app.signals`) are told of each call. The log has two lines for an outage,
-one when it begins and one when it is over, however many connections it hits.
+Observers (`recovery_app.signals`) are notified of each call. The log has two lines for an outage,
+one when it starts and one when it is over, however many connections it affects.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+
+from django.core.exceptions import SynchronousOnlyOperation
 
 from recovery_app._concurrency import LRUCache, register_after_fork
 from recovery_app._core.error_texts import place_of
@@ -53,7 +55,7 @@ SHOWN_CHARACTERS = 100
 
 
 class StorageMonitor:
-    """Knows whether one storage is away, and logs that."""
+    """Detects and logs outages of one storage."""
 
     def __init__(self, storage: str, *, clock: Clock = time.perf_counter) -> None:
         self.clock = clock
@@ -62,23 +64,23 @@ class StorageMonitor:
         register_after_fork(self)
 
     def after_fork(self) -> None:
-        """Forget the outage, which this process announces when it meets it."""
+        """Forget the outage, which this process reports when it encounters it itself."""
         # Reentrant: the garbage collector may close a monitor at any time.
         self._lock = threading.RLock()
         self.outage: Outage | None = None
 
     def recovered(self) -> None:
-        """Note that a call went well while there is an outage, which may end it."""
+        """Note that a call succeeded during an outage, which may end it."""
         outage = self.outage
         if outage is not None and outage.is_over(self.clock()) and self._end(outage):
             outage.log_end(self._storage)
 
     def close(self) -> None:
-        """Forget an outage, if there is one: the storage isn't used any more."""
+        """Forget an outage, if there is one: the storage is no longer used."""
         self._end(self.outage)
 
     def failed(self, operation: str, start: float, error: Exception) -> None:
-        """Report a call that began at ``start`` and raised."""
+        """Report a call that started at ``start`` and raised."""
         now = self.clock()
         is_of_storage = _is_of_storage(operation, error)
         observers.storage_called(operation, now - start, error if is_of_storage else None)
@@ -96,7 +98,7 @@ class StorageMonitor:
             _log_begin(self._storage, operation, error)
 
     def _end(self, outage: Outage | None) -> bool:
-        """End an outage, unless another thread has; return whether it was on."""
+        """End an outage, unless another thread has; return whether there was one."""
         with self._lock:
             is_on = outage is not None and self.outage is outage
             if is_on:
@@ -118,11 +120,11 @@ class Outage:
         self._failed += 1
 
     def is_over(self, now: float) -> bool:
-        """Return whether calls have gone well for long enough; at first they may go either way."""
+        """Return whether calls have succeeded for long enough; at first they may still fail."""
         return now - self._last >= QUIET_SECONDS
 
     def log_end(self, storage: str) -> None:
-        """Log how long it was."""
+        """Log the end, with the duration."""
         seconds = self._last - self._began
         logger.warning(
             "%s is back: %d calls failed within %.1f s.",
@@ -139,8 +141,10 @@ class Outage:
 
 
 def _is_of_storage(operation: str, error: Exception) -> bool:
-    # Our other errors are caused by the state, or by whoever asks for it, as with a wrong cursor.
+    # Our other errors are caused by the state, or by whoever asks for it: with a wrong cursor, or
+    # with a blocking call on an event loop.
     is_mistake = operation == "listing" and isinstance(error, ValueError)
+    is_mistake |= isinstance(error, SynchronousOnlyOperation)
     is_ours = isinstance(error, RecoveryError) and not isinstance(error, StorageError)
     return not (is_mistake or is_ours)
 
@@ -174,20 +178,20 @@ def _log_begin(storage: str, operation: str, error: Exception) -> None:
 
 
 class LogThrottle:
-    """Knows what was logged lately: an error that lasts is met by each call of each page."""
+    """Remembers which errors were logged recently, because each call may meet a lasting error."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._logged: LRUCache[tuple[str, ...], _Logged] = LRUCache(REMEMBERED_ERRORS)
 
     def should_log(self, operation: str, error: BaseException) -> bool:
-        """Return whether this kind of error is due in the log; then it isn't for a while."""
+        """Return whether this kind of error should be logged, at most once in a while."""
         return self.count_left_out(operation, type(error).__qualname__) is not None
 
     def count_left_out(self, *kind: str) -> int | None:
-        """Return how many of a kind were left out since the last one that was logged.
+        """Return how many errors of a kind were left out since the last one that was logged.
 
-        ``None`` where this one is to be left out as well.
+        ``None`` if this one has to be left out as well.
         """
         now = self._clock()
         logged = self._logged.get(kind)
@@ -215,10 +219,10 @@ def log_failure(
 ) -> None:
     """Log an error with its traceback, but only once a minute for each place that raises it.
 
-    It is dealt with then: what its frames hold is released.
+    The error has then been dealt with, so the contents of its frames are released.
 
-    ``source`` is the class whose code it is. Nothing that a client chooses may tell two errors
-    apart, or it could fill the log. The line says what was handled, and of which topic.
+    ``source`` is the class whose code it is. Nothing that a client chooses may distinguish two
+    errors, or it could fill the log. The line says what was handled, and of which topic.
     """
     observers.application_failed(extra["event"])
     kind = extra["event"], source, type(error).__qualname__, place_of(error)
@@ -227,7 +231,7 @@ def log_failure(
         message += " [%s]"
         arguments: tuple[object, ...] = (_describe(source, extra),)
         if left_out:
-            message += " (%d more like it were left out.)"
+            message += " (%d similar lines were left out.)"
             arguments += (left_out,)
         facts = {**extra, "consumer": source, "left_out": left_out}
         logger.error(message, *arguments, exc_info=error, extra=facts)
@@ -235,7 +239,7 @@ def log_failure(
 
 
 def warn_throttled(message: str, source: str, *, extra: Mapping[str, str]) -> None:
-    """Log what came in vain, from a client or a group, once a minute for each consumer class."""
+    """Log a warning about a client or a group, once a minute for each consumer class."""
     left_out = throttle.count_left_out(extra["event"], source)
     if left_out is not None:
         facts = {**extra, "consumer": source, "left_out": left_out}
@@ -250,19 +254,19 @@ def _describe(source: str, extra: Mapping[str, str]) -> str:
 
 
 def release_frames(error: BaseException) -> None:
-    """Let go of what the frames of an error hold, once it is dealt with.
+    """Release the contents of an error's frames once it is dealt with.
 
-    Where it came from another thread, they are in a cycle: memory would wait for the garbage
+    Those of an error from another thread form a cycle: their memory would wait for the garbage
     collector.
     """
     traceback.clear_frames(error.__traceback__)
 
 
 class wrap_unexpected_errors:  # noqa: N801 - a context manager reads as a function
-    """A block in which whatever a custom storage raises becomes `StorageUnavailable`.
+    """A block in which unexpected errors of a custom storage become `StorageUnavailable`.
 
-    One object serves all blocks of an operation, as it holds nothing of them. ``expected``: an
-    error that says more to the caller as it is.
+    One object serves all blocks of an operation, because it holds no state. ``expected`` is an
+    error that passes unchanged.
     """
 
     def __init__(self, operation: str, *, expected: type[Exception] = RecoveryError) -> None:

@@ -42,7 +42,7 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 class TokenPayload(NamedTuple):
-    """What a token says: the socket's hash, and when it was issued (microseconds since 1970)."""
+    """The contents of a token: the socket's hash, and the microsecond of issue since 1970."""
 
     socket_hash: bytes
     issued_us: int
@@ -55,11 +55,11 @@ class TokenPayload(NamedTuple):
 
 @dataclass(slots=True)
 class Grant:
-    """A verified token. Storages are shown its ``claim`` alone: neither token nor binding.
+    """A verified token. Storages get only its ``claim``, neither the token nor the binding.
 
     ``key`` names the socket in the storage; ``binding`` is what the token is bound to. It is
-    accepted from ``starts_at`` to ``expires_at``, in seconds since 1970: dated a day ahead at
-    most, and not too old.
+    accepted from ``starts_at`` to ``expires_at``, in seconds since 1970: not dated more than a day
+    ahead, and not too old.
     """
 
     token: str = field(repr=False)
@@ -78,12 +78,12 @@ class Grant:
         return self.claim.issued_us
 
     def bound_to(self, binding: bytes, digest: bytes) -> Grant:
-        """Return the same for a snapshot that has another binding than the token."""
+        """Return the same grant for a snapshot that has another binding than the token."""
         return replace(self, binding=binding, claim=Claim(self.claim.issued_us, digest))
 
 
 def hash_socket_id(socket_id: str) -> bytes:
-    """Return the 8 bytes that stand for a socket id in tokens and storage keys."""
+    """Return the 8 bytes that represent a socket id in tokens and storage keys."""
     return hashlib.sha256(socket_id.encode()).digest()[:SOCKET_HASH_SIZE]
 
 
@@ -108,24 +108,24 @@ class TokenSigner:
         return [key.derive(purpose) for key in self._keys]
 
     def sign(self, payload: TokenPayload, binding: bytes = b"") -> str:
-        """Return the token that says ``payload`` and is valid for ``binding`` alone."""
+        """Return a token with this ``payload`` that is valid only for ``binding``."""
         signed = _PAYLOAD.pack(*payload)
         raw = b2a_base64(signed + self._keys[0].mac(signed, binding), newline=False)
         return raw.translate(_TO_BASE64URL).decode()
 
     def owner_of(self, person: bytes) -> str:
-        """Return the name by which a client tells persons apart: it confirms no guess of who."""
+        """Return the name by which a client distinguishes persons, which confirms no guess."""
         return self._owner_key.mac(person, b"")[:OWNER_SIZE].hex()
 
     def digest_person(self, person: bytes) -> list[bytes]:
-        """Return the digests by which snapshots know whose they are, 16 bytes each.
+        """Return the digests of a person in snapshots, 16 bytes each.
 
-        There is one for each secret; new snapshots have the first. No token shows one.
+        There is one for each secret; new snapshots have the first. Tokens don't contain them.
         """
         return [key.mac(person, b"")[:DIGEST_SIZE] for key in self._person_keys]
 
     def verify(self, token: object, binding: bytes = b"") -> TokenPayload:
-        """Return what a token says, once its signature is known to be right.
+        """Return the contents of a token after checking its signature.
 
         ``token`` may be anything that a client sent. Raises `MalformedToken` or
         `InvalidSignature`.

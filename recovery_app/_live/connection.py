@@ -1,4 +1,4 @@
-"""One WebSocket: its messages, each brought to the topic that it is for."""
+"""One WebSocket, which passes each message to its topic."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _UNTAKEN = (
     "receive() for it."
 )
 _UNTAKEN_FORM = (
-    f"{_UNTAKEN} It is a form of htmx's ws extension: "
+    f"{_UNTAKEN} It comes from htmx's ws extension: "
     "https://django-recovery-app.readthedocs.io/en/latest/htmx.html shows how to handle it."
 )
 
 
 class Connection:
-    """Routes what a WebSocket brings; nothing that it brings can end it."""
+    """Routes the messages of a WebSocket; none of them can end it."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Connection:
         manager: RecoveryManager,
         protocol: WireProtocol,
     ) -> None:
-        self.record = ConnectionRecord()
+        self.record = ConnectionRecord(manager.reporter)
         self._consumer = consumer
         self._raw_send = send
         self._protocol = protocol
@@ -117,7 +117,7 @@ class Connection:
                 await self._pass_on(other)
 
     async def send(self, text: str) -> None:
-        """Send a text, unless there is nobody to receive it any more."""
+        """Send a text, unless the client is gone."""
         if self._gone:
             return
         try:
@@ -127,12 +127,12 @@ class Connection:
             self._gone = True
 
     async def close(self) -> None:
-        """Let each topic finish what came before the end of the connection."""
+        """Let each topic finish what was received before the end of the connection."""
         self._gone = True
         await self._finish()
 
     async def drain(self) -> None:
-        """Finish what has come, replies and saves included; have the client go elsewhere."""
+        """Finish what was received, including replies and saves; then have the client reconnect."""
         if self not in open_connections:
             return
         self._ended = self._ended or asyncio.Event()
@@ -159,9 +159,9 @@ class Connection:
         self.record.end()
 
     async def _pass_on(self, frame: OtherFrame) -> None:
-        """Bring what isn't of the protocol to the application's own code.
+        """Pass a frame outside the protocol to the application's own code.
 
-        That is a joined topic's, so that the state is saved, where it is clear which topic's.
+        If it is clear which topic is meant, its code gets the frame, so that the state is saved.
         """
         if not self._consumer.takes(frame):
             text = _UNTAKEN_FORM if frame.is_from_htmx else _UNTAKEN
@@ -175,7 +175,7 @@ class Connection:
             await topic.receive_frame(frame)
 
     async def _refuse_frame(self) -> None:
-        """Close a connection whose frame is too large; what came before is still handled."""
+        """Close a connection whose frame is too large; earlier frames are still handled."""
         self._deaf = True
         try:
             await self._raw_send({"type": "websocket.close", "code": MESSAGE_TOO_BIG})
@@ -194,14 +194,14 @@ class Connection:
             await topic.mailbox.ended()
 
     def _route(self, message: Message) -> Awaitable[None] | None:
-        """Bring a message to its topic; return what is to be awaited for that, if anything."""
+        """Pass a message to its topic; return what has to be awaited for that, if anything."""
         kind = message.kind
         if kind is Kind.EVENT:
             topic = self._topics.get(message.topic)
             if topic is None:
                 warn_throttled(
                     "An event was refused: its topic isn't joined on this connection. Join it "
-                    "first, and push once the join is answered.",
+                    "first, and push after the join's reply.",
                     self._consumer.source,
                     extra={"event": "unjoined", "topic": message.topic, "handling": message.event},
                 )
@@ -244,7 +244,7 @@ class Connection:
             await topic.join()
 
     async def _refuse_join(self, message: Message, why: Mapping[str, Any]) -> None:
-        self.record.note_refused()
+        self.record.note_join_refused()
         await self.send(self._protocol.reply(message, why, ok=False))
 
     async def _leave(self, message: Message) -> None:
@@ -274,7 +274,7 @@ class Connection:
         topic.mailbox.when_ended(end)
 
     def _last_ending(self, name: str) -> Topic | None:
-        """Return the topic of that name that was left last and still has work to do."""
+        """Return the topic of that name that was left last and is still at work."""
         return next((topic for topic in reversed(self._ending) if topic.name == name), None)
 
     async def _limit_endings(self) -> None:

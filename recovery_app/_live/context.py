@@ -1,4 +1,4 @@
-"""What a topic knows of its connection."""
+"""The connection, as its topics see it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What Daphne leaves to the application: close codes, sizes, and how fast a client may send.
+"""Close codes, message sizes and flow control under Daphne, which leaves them to the application.
 
-Its limits on sizes are off, it reads as fast as a client sends, and keeps all replies that the
-client doesn't read. Its protocol object, of autobahn, can do better.
+Daphne sets no limits on sizes, reads as fast as a client sends, and keeps all replies that the
+client doesn't read. Its protocol object, from autobahn, can do better.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def _find_protocol(send: Any) -> Any:
 
 
 class DaphneProtocol:
-    """Sends to one WebSocket under Daphne, and reads from it no faster than it is served."""
+    """Sends to one WebSocket under Daphne, and reads no faster than messages are handled."""
 
     @classmethod
     def find(cls, send: Any, *, max_frame_bytes: int) -> DaphneProtocol | None:
-        """Return what is to be used in place of an ASGI ``send``, if Daphne is behind it."""
+        """Return the replacement for an ASGI ``send``, if Daphne is behind it."""
         protocol = _find_protocol(send)
         return None if protocol is None else cls(protocol, send, max_frame_bytes=max_frame_bytes)
 
@@ -58,14 +58,14 @@ class DaphneProtocol:
             protocol.maxMessagePayloadSize = self._max_frame_bytes
 
     def set_busy(self, is_busy: bool) -> None:
-        """Read nothing while a message is being taken."""
+        """Stop reading while a message is being received."""
         self._is_busy = is_busy
         self._set_reading()
 
     # What Twisted calls: a "push producer".
 
     def pauseProducing(self) -> None:  # noqa: N802
-        """Read nothing while the client doesn't read its replies."""
+        """Stop reading while the client doesn't read its replies."""
         self._is_behind = True
         self._set_reading()
 

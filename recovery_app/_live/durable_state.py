@@ -1,6 +1,6 @@
-"""The life of one joined topic's state: it is kept durable under a token of its own.
+"""The state of one joined topic, which is stored under a token of its own.
 
-What becomes of it is told by the storage: saved, fenced by a newer connection, or revoked.
+The storage decides what becomes of it: saved, fenced by a newer connection, or revoked.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _SAVE, _TOUCH, _RENEWAL = map(wrap_unexpected_errors, ("save", "touch", "renewal
 
 
 class DurableState:
-    """Holds the token of one joined topic, and keeps its state durable under it.
+    """Holds the token of one joined topic, and stores the state under it.
 
-    ``announce`` is awaited with a token that the client must learn of between joins, ``close``
-    when the socket or its person turns out to be revoked.
+    ``announce`` is awaited with each token that the client has to learn between joins, and
+    ``close`` when the socket or its person has been revoked.
     """
 
     def __init__(
@@ -58,20 +58,20 @@ class DurableState:
     ) -> None:
         self.manager = manager
         self.person = person
-        """Whose state and events these are."""
+        """The person that the state and the events belong to."""
         self.is_revoked = False
-        """Whether the socket was revoked, or all of the person's: nothing is saved any more."""
+        """Whether the socket, or its person, was revoked: nothing is saved any more."""
         self.outcome = Outcome.NEW
         self.replies = ReplyCache()
         """The client's numbered events: stored with the state, in one step."""
         self.exchange = exchange or Exchange()
-        """Pushes and places in groups: stored in the same step."""
+        """Pushes and positions in groups: stored in the same step."""
         self.last_state: bytes | None = None
-        """The last consistent state, serialized: what a failed handler goes back to."""
+        """The last consistent state, serialized, to which a failed handler is rolled back."""
         self.log_name = ""
-        """The primary key of the user, where the application has it logged."""
+        """The primary key of the user, if the application wants it logged."""
         self.unsaved_error: tuple[str, str] | None = None
-        """Why the last state isn't stored: the error's reason, and what it says."""
+        """Why the last state isn't stored: the error's reason and text."""
         self._joined_hash = 0
         self._binding = binding
         self._metadata = metadata
@@ -90,20 +90,22 @@ class DurableState:
         self._confirmed_us = 0
 
     def open(self) -> None:
-        """Announce from now on whether the state is unsafe."""
+        """Report from now on that the page is live, and whether the state is unsaved."""
         self._is_open = True
+        self.manager.reporter.opened(self)
         if self._dirty:
             observers.state_unsafe()
 
     def close(self) -> None:
-        """Announce no more: the topic has ended."""
+        """Stop reporting: the topic has ended."""
         if self._is_open and self._dirty:
             observers.state_safe()
         self._is_open = False
+        self.manager.reporter.closed(self)
 
     @property
     def token(self) -> str | None:
-        """The token that the client is to show when it comes back."""
+        """The token that the client has to send when it comes back."""
         return None if self._socket is None else self._socket.grant.token
 
     @property
@@ -113,11 +115,11 @@ class DurableState:
 
     @property
     def started(self) -> Grant | None:
-        """The token of a socket that began with this session; ``None`` for one taken over."""
+        """The token of a socket that started with this session; ``None`` after a takeover."""
         return self._socket.grant if self._socket is not None and self._is_started_here else None
 
     def acknowledge_token(self) -> None:
-        """Note that the client has the token of the join's reply, as it sent something since."""
+        """Note that the client has the token of the join's reply: it has sent something since."""
         if self._confirmed_us < self._replied_us:
             self._confirmed_us = self._replied_us
         self._preserves_client_token = False
@@ -129,25 +131,25 @@ class DurableState:
 
     @property
     def has_unsaved_changes(self) -> bool:
-        """Whether something that came after the join isn't stored."""
+        """Whether a change made after the join isn't stored."""
         return not self.is_durable and hash(self.last_state) != self._joined_hash
 
     @property
     def is_durable(self) -> bool:
-        """Whether the last attempt to store a state, and its number, went well."""
+        """Whether the last attempt to store a state, and its number, succeeded."""
         return not self._dirty and self.replies.is_safe and self.exchange.is_safe
 
     @property
     def is_saved(self) -> bool:
-        """Whether the last consistent state is the one that is stored, with its number."""
+        """Whether the last consistent state is stored, with its number."""
         return self.last_state == self._saved and self.is_durable
 
     def save(self, *, force: bool = False) -> Awaitable[None]:
-        """Make the last consistent state durable, unless it is already or there is none.
+        """Store the last consistent state, unless it is already stored or there is none.
 
-        Refused, because a newer connection took over, it goes on under a socket id of its
-        own. An outage leaves it dirty until the next save or touch. Pushes that are safe then
-        go out.
+        If the save is refused because a newer connection took over, continue under a new socket
+        id. After an outage, the state stays unsaved until the next save or touch. Pushes that
+        are stored are then sent.
         """
         saving = self._save(force=force)
         return saving if self.exchange.pushes is None else self._push_after(saving)
@@ -181,7 +183,7 @@ class DurableState:
             self._note_saved(payload, applied)
 
     async def touch(self) -> None:
-        """Show that the connection lives, and renew a token that has half its age behind it."""
+        """Extend the snapshot's life, and renew a token that has passed half of its maximum age."""
         if await self.end_if_revoked():
             return
         if self._socket is None and self._unrestored is not None:
@@ -195,14 +197,14 @@ class DurableState:
             await self.renew(self._binding)
 
     async def keep_alive(self) -> None:
-        """Restart the time to live and change nothing: this may run beside any other call."""
+        """Restart the time to live and change nothing else: may run beside any other call."""
         grant = self._unrestored if self._socket is None else self._socket.grant
         if grant is not None and not await self.end_if_revoked():
             with suppress(RecoveryError), _TOUCH:
                 await self.manager.driver.arun(self.manager.operations.touch(grant))
 
     def rename(self, person: Person) -> None:
-        """Note whose the state is from now on, after a login or logout on this connection."""
+        """Change the person that the state belongs to, after a login or logout."""
         if person == self.person:
             return
         self.person = person
@@ -243,7 +245,7 @@ class DurableState:
             return False
 
     async def _fork_socket(self, payload: bytes, *, announce: bool = False) -> bool:
-        """Store the state as the first of a socket that is this connection's alone."""
+        """Store the state as the first snapshot of a new socket of this connection."""
         # An outage may last for many attempts: they are all for one socket.
         if self._pending_socket is None or self._is_half_spent(self._pending_socket.grant):
             self._pending_socket = Socket.begin(self.manager.operations, self._binding)
@@ -267,7 +269,7 @@ class DurableState:
         return True
 
     async def _go_on_alone(self, error: RecoveryError, payload: bytes) -> None:
-        """Go on under a socket id of its own, unless the old one was revoked."""
+        """Continue under a new socket id, unless the old one was revoked."""
         if isinstance(error, TokenSuperseded) and error.revoked:
             await self._end(error)
             return

@@ -1,7 +1,7 @@
-"""What a topic's state has beside itself: the pushes that a page may lack, and places in groups.
+"""The pushes and the positions in groups that belong to a topic's state.
 
-Both belong to the state: they change with a handler that goes well, go back with one that fails,
-and are stored in one step with it.
+Both change with a handler that succeeds, are rolled back with one that fails, and are stored in
+one step with the state.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOT_JOINED = (
 
 
 class Exchange:
-    """The numbered pushes of a topic and its durable groups; either is ``None`` where unused."""
+    """The numbered pushes of a topic and its durable groups; either is ``None`` if unused."""
 
     __slots__ = ("_admitted", "_is_open", "_make_groups", "groups", "pushes")
 
@@ -32,7 +32,7 @@ class Exchange:
         self._is_open = False
 
     def use_groups(self) -> TopicGroups:
-        """Return the groups, which a topic has from its first one on."""
+        """Return the groups, which are created for the first one."""
         if self.groups is None:
             if self._make_groups is None:
                 raise RuntimeError(NOT_JOINED)
@@ -44,19 +44,19 @@ class Exchange:
     # A handler.
 
     def begin(self) -> None:
-        """Note that a handler begins."""
+        """Note that a handler starts."""
         if self.pushes is not None:
             self.pushes.begin()
 
     def commit(self) -> None:
-        """Have what the handler did belong to the state."""
+        """Make the handler's pushes and groups part of the state."""
         if self.pushes is not None:
             self.pushes.commit()
         if self.groups is not None:
             self.groups.commit()
 
     def discard(self) -> None:
-        """Undo what a failed handler did."""
+        """Undo the pushes and groups of a failed handler."""
         if self.pushes is not None:
             self.pushes.discard()
         if self.groups is not None:
@@ -71,12 +71,12 @@ class Exchange:
 
     @property
     def is_safe(self) -> bool:
-        """Whether all that belongs to the state is stored."""
+        """Whether everything that belongs to the state is stored."""
         are_pushes_safe = self.pushes is None or self.pushes.is_safe
         return are_pushes_safe and (self.groups is None or self.groups.is_safe)
 
     def restore(self, stored: bytes, *, is_copy: bool = False) -> bytes:
-        """Go on with what a state had that was taken over; return the replies behind it."""
+        """Continue with those of a state that was taken over; return the replies after them."""
         groups, rest = take_section(GROUPS, stored)
         pushes, replies = take_section(PUSHES, rest)
         self._admitted = {} if self.groups is None else self.groups.joined
@@ -89,14 +89,14 @@ class Exchange:
         return replies
 
     def reset(self) -> None:
-        """Begin anew: what was taken over isn't used, nor what its hooks have done."""
+        """Start again, without what was taken over and what its hooks have done."""
         if self.groups is not None and self._admitted is not None:
             self.groups.reset(self._admitted)
         if self.pushes is not None:
             self.pushes.reset()
 
     def pack(self, replies: bytes) -> bytes:
-        """Return all this as bytes to store, with the replies to events behind it."""
+        """Return everything as bytes to store, followed by the replies to events."""
         if self.pushes is None and self.groups is None:
             return replies
         groups = b"" if self.groups is None else pack_section(GROUPS, self.groups.pack())
@@ -113,7 +113,7 @@ class Exchange:
     # The join.
 
     def open(self, *, has_snapshot: bool) -> Awaitable[None] | None:
-        """Push and listen from now on, as the reply to the join is out; return what to await."""
+        """Start to push and to listen, after the reply to the join; return what to await."""
         self._is_open = True
         if self.groups is not None:
             self.groups.open()
@@ -123,7 +123,7 @@ class Exchange:
         return self.pushes.release(has_snapshot=has_snapshot)
 
     def close(self) -> None:
-        """Stop listening, and let go of what refers to the topic."""
+        """Stop listening, and drop the references to the topic."""
         if self.groups is not None:
             self.groups.close()
         self.pushes = self.groups = self._make_groups = None

@@ -1,7 +1,7 @@
-"""Where pages are in the logs of durable groups, as their stored snapshots say.
+"""How far pages have read the logs of durable groups, according to their snapshots.
 
-A page's place is stored with its state. So a snapshot tells the place of a page wherever it is
-connected, also of one that is away; where saves are gathered, an open page is further than that.
+A page's position is stored with its state. So a snapshot shows the position of a page wherever it
+is connected, and even while it is away. With delayed saves, an open page is ahead of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PAGE = 50
 
 @dataclass(slots=True)
 class Readers:
-    """The places of pages by group, and how many snapshots were looked at for that."""
+    """The positions of pages by group, and the number of snapshots that were read to find them."""
 
     looked_at: int = 0
     is_complete: bool = True
@@ -34,12 +34,12 @@ class Readers:
         return len(self.positions.get(group, ()))
 
     def slowest(self, group: str) -> str | None:
-        """Return the place of the page that is the furthest behind."""
+        """Return the position of the page that is furthest behind."""
         return min(self.positions.get(group, ()), key=_order, default=None)
 
 
 def find_readers(manager: RecoveryManager) -> Readers:
-    """Return the places of pages, as far as a bounded number of snapshots says."""
+    """Return the positions of pages, from a bounded number of snapshots."""
     found = Readers()
     cursor, size_bytes = None, 0
     while True:
@@ -77,6 +77,6 @@ def _add(found: Readers, manager: RecoveryManager, entry: Entry) -> None:
 
 
 def _order(position: str) -> list[int]:
-    """Return what places of one log are sorted by: a number, or two with what tells them apart."""
+    """Return the sort key of a position in one log."""
     numbers = position.partition("~")[0].split("-")
     return [int(each) if each.isascii() and each.isdigit() else -1 for each in numbers]

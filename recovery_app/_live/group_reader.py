@@ -1,4 +1,4 @@
-"""The durable groups that pages of one process are in: each log is read once, for all of them."""
+"""Reading the logs of durable groups: each once, for all pages of one process."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class _Tail:
             self._size_bytes -= len(data)
 
     def find(self, after: str, limit: int) -> Messages | None:
-        """Return the messages behind a position that is at hand."""
+        """Return the messages after a position, if they are cached."""
         if after == self.newest:
             return Messages([])
         behind = 0
@@ -108,7 +108,7 @@ class _Tail:
 
 
 class GroupReader:
-    """Follows the logs of groups on one event loop, and wakes those that listen."""
+    """Follows the logs of groups on one event loop, and notifies listeners."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -118,7 +118,7 @@ class GroupReader:
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, group: str, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever a group may have something new, and soon in any case."""
+        """Call ``listener`` whenever a group may have new messages, and soon in any case."""
         if self._watch is None:
             self._watch = self._driver.storage.watch_messages()
             self._task = self._loop.create_task(self._follow(self._watch))
@@ -129,7 +129,7 @@ class GroupReader:
         self._loop.call_soon(listener)
 
     def unsubscribe(self, group: str, listener: Callable[[], None]) -> None:
-        """Call ``listener`` no more; a log that nobody listens to isn't read any more."""
+        """Stop calling ``listener``; a log without listeners isn't read any more."""
         tail = self._tails.get(group)
         if tail is None or self._watch is None:
             return
@@ -142,7 +142,7 @@ class GroupReader:
             self._task = self._watch = None
 
     def note_published(self, group: str) -> None:
-        """Look for messages now: this process has published one. From any thread."""
+        """Check for messages now, because this process has published one. From any thread."""
         # A loop that ends at this moment has no pages any more.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._note_published, group)
@@ -152,10 +152,10 @@ class GroupReader:
         return await self._driver.arun(_newest(group))
 
     async def read(self, group: str, after: str, limit: int) -> Messages:
-        """Return the first messages behind a position.
+        """Return the first messages after a position.
 
-        Pages that come back together are at the same position: who asks while it is being read
-        from there gets what that finds. The list is for all of them, so it isn't to be changed.
+        Pages that come back together are at the same position: those that ask while it is being
+        read get the same result. They share the list, so it must not be changed.
         """
         tail = self._tails.get(group)
         if tail is None:
@@ -195,7 +195,7 @@ class GroupReader:
             await watch.close()
 
     async def _find_changed(self, watch: MessageWatch) -> list[str]:
-        """Return groups whose logs are to be read, once there are any."""
+        """Return groups whose logs have to be read, as soon as there are any."""
         while True:
             try:
                 with _READING:
@@ -205,7 +205,7 @@ class GroupReader:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _advance(self, watch: MessageWatch, group: str) -> None:
-        """Read on in one log, and wait for what comes behind."""
+        """Read one log further, and wait for more messages."""
         tail = self._tails.get(group)
         if tail is None:
             return
@@ -224,7 +224,7 @@ class GroupReader:
             watch.follow(group, tail.newest)
 
     async def _read_on(self, group: str, tail: _Tail) -> bool:
-        """Take on the next messages; return whether there may be more."""
+        """Add the next messages; return whether there may be more."""
         if tail.newest is None:
             found = Messages([], is_complete=False)
         else:
@@ -261,7 +261,7 @@ def reader_of(driver: Driver) -> GroupReader:
 
 
 def wake_readers(driver: Driver, group: str) -> None:
-    """Have all readers of a storage's groups in this process look now; from any thread."""
+    """Have all readers of a storage's groups in this process check now; from any thread."""
     for (driver_id, _), reader in list(_readers.items()) if _readers else ():
         if driver_id == id(driver):
             reader.note_published(group)

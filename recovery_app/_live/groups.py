@@ -1,7 +1,7 @@
-"""The durable groups of one topic: which it is in, and up to where it has their messages.
+"""The durable groups of one topic, and the positions up to which it has handled their messages.
 
-Positions are part of the state: they are stored with it in one step. So a message is handled by
-whatever state goes on, and by that once.
+Positions are part of the state, and are stored with it in one step. So whichever connection
+continues with the state handles each message, and handles it once.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ from recovery_app._core.metadata import check_name
 from recovery_app._live.group_reader import GroupReader
 from recovery_app._live.protocol import to_json
 from recovery_app._live.sections import GROUPS, take_section
-from recovery_app.exceptions import StorageError
+from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.storages.messages import Messages
 
 BATCH = 32
 """How many messages are handled in one turn, with one save behind them."""
 RETRY_SECONDS = 0.2
+UNKNOWN_RETRY_SECONDS = 5.0
+"""The same for a position that isn't known: all pages that join in an outage have to ask."""
 MAX_GROUPS = 100
+UNKNOWN = ""
+"""The position of a page that joined while the storage was unavailable, which no log has."""
 
 
 class TopicGroups:
-    """Positions in the logs of groups; ``post`` has one group's messages handled in turn."""
+    """Positions in the logs of groups; ``post`` schedules the handling of one group's messages."""
 
     def __init__(self, reader: GroupReader, post: Callable[[str], bool]) -> None:
         self._reader = reader
@@ -46,37 +50,43 @@ class TopicGroups:
     # A handler.
 
     async def join(self, group: str) -> None:
-        """Be in a group from now on; what is published from now on is handled."""
+        """Join a group: messages published from now on are handled.
+
+        An outage of the storage doesn't make it fail: the application reloads once it is over.
+        """
         check_name("group", group)
         if group not in self._positions:
             self._check_room()
-            position = await self._reader.newest(group)
+            try:
+                position = await self._reader.newest(group)
+            except StorageUnavailable:
+                position = UNKNOWN
             # Others may have been joined meanwhile.
             self._check_room()
             self._positions.setdefault(group, position)
 
     async def leave(self, group: str) -> None:
-        """Be in a group no more."""
+        """Leave a group."""
         self._positions.pop(group, None)
 
     def commit(self) -> None:
-        """Note that what was joined, left and handled belongs to the state from now on."""
+        """Make what was joined, left and handled part of the state."""
         if self._positions != self._committed:
             self._committed = dict(self._positions)
             self._listen()
 
     def discard(self) -> None:
-        """Go back to what belongs to the state: a handler has failed."""
+        """Undo what a failed handler has joined and left."""
         self._positions = dict(self._committed)
 
     def _check_room(self) -> None:
         if len(self._positions) >= MAX_GROUPS:
-            raise ValueError(f"A topic is in {MAX_GROUPS} durable groups at most.")
+            raise ValueError(f"A topic can be in at most {MAX_GROUPS} durable groups.")
 
     # Messages.
 
     def open(self) -> None:
-        """Listen from now on: the reply to the join is out."""
+        """Start to listen, after the reply to the join."""
         self._is_open = True
         self._listen()
 
@@ -86,11 +96,13 @@ class TopicGroups:
         self._listen()
 
     async def read(self, group: str) -> Messages | None:
-        """Return the next messages of a group; ``None`` where it was left, or can't be read now."""
+        """Return the next messages of a group; ``None`` if it was left, or can't be read now."""
         self._waiting.discard(group)
         position = self._positions.get(group)
         if position is None or not self._is_open:
             return None
+        if position == UNKNOWN:
+            return Messages([], is_complete=False)
         try:
             found = await self._reader.read(group, position, BATCH)
         except StorageError:
@@ -109,7 +121,7 @@ class TopicGroups:
             self._behind.discard(group)
 
     def find(self, group: str) -> str | None:
-        """Return up to where a group's messages are handled; ``None`` outside of the group."""
+        """Return the position up to which a group's messages are handled, if it is joined."""
         return self._positions.get(group)
 
     def move(self, group: str, position: str) -> None:
@@ -118,7 +130,7 @@ class TopicGroups:
             self._positions[group] = position
 
     async def newest(self, group: str) -> str | None:
-        """Return the position of a group's newest message; ``None`` if that can't be read now."""
+        """Return the position of a group's newest message; ``None`` if it can't be read now."""
         try:
             return await self._reader.newest(group)
         except StorageError:
@@ -129,7 +141,7 @@ class TopicGroups:
 
     @property
     def joined(self) -> dict[str, str]:
-        """A copy of the positions, also of what was joined and isn't committed."""
+        """A copy of the positions, including groups whose join isn't committed."""
         return dict(self._positions)
 
     def restore(self, stored: bytes) -> None:
@@ -139,7 +151,7 @@ class TopicGroups:
         self._behind = set(self._committed)
 
     def reset(self, joined: dict[str, str]) -> None:
-        """Be in these groups only: what was taken over isn't used."""
+        """Be in these groups only, without those of a state that was taken over."""
         self._positions = joined
         self._committed = self._packed = self._stored = {}
         self._behind.clear()
@@ -159,7 +171,7 @@ class TopicGroups:
         self._stored = self._packed
 
     def _listen(self) -> None:
-        """Listen to the groups that the state is in, and to no others."""
+        """Listen to exactly the groups that belong to the state."""
         wanted = self._committed if self._is_open else {}
         for group in [each for each in self._listeners if each not in wanted]:
             self._reader.unsubscribe(group, self._listeners.pop(group))
@@ -177,11 +189,13 @@ class TopicGroups:
             self._retry(group)
 
     def _retry(self, group: str) -> None:
-        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake, group)
+        is_known = self._positions.get(group) != UNKNOWN
+        seconds = RETRY_SECONDS if is_known else UNKNOWN_RETRY_SECONDS
+        asyncio.get_running_loop().call_later(seconds, self._wake, group)
 
 
 def decode_message(data: bytes) -> dict[str, Any] | None:
-    """Return a message; ``None`` for what isn't one."""
+    """Return a message; ``None`` if the bytes aren't one."""
     try:
         message = orjson.loads(data)
     except ValueError:
@@ -190,7 +204,7 @@ def decode_message(data: bytes) -> dict[str, Any] | None:
 
 
 def positions_in(replies: bytes) -> dict[str, str]:
-    """Return the places in groups that a snapshot has ahead of its replies."""
+    """Return the positions in groups that a snapshot stores before its replies."""
     return _unpack(take_section(GROUPS, replies)[0])
 
 

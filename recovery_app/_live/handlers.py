@@ -1,4 +1,4 @@
-"""The application's handlers, run in the turn of one topic: each changes the state or fails."""
+"""Running the application's handlers for one topic: each changes the state or is rolled back."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from recovery_app.signals import observers
 
 
 class Handlers:
-    """Runs the handlers of a topic, and saves what they make of the state.
+    """Runs the handlers of a topic, and saves the resulting state.
 
-    After an error the application goes back to the last consistent state, and what the handler
-    wanted to push is dropped.
+    After an error, the application is rolled back to the last consistent state, and the handler's
+    pushes are dropped.
     """
 
     __slots__ = ("_application", "_exchange", "_repeats", "_saves", "_timers", "_topic")
@@ -63,7 +63,10 @@ class Handlers:
             self._exchange.end()
 
     async def apply_once(self, session: Session, message: Message, numbers: Numbers) -> Reply:
-        """Apply an event unless it was, or another is due; its number is stored with the state."""
+        """Apply an event unless it was applied before, or another one is due.
+
+        Its number is stored with the state.
+        """
         replies = session.replies
         replies.acknowledge(numbers.ack)
         if numbers.seq > replies.applied + 1:
@@ -85,7 +88,7 @@ class Handlers:
         return with_numbers(reply, safe=replies.safe, is_repeat=is_repeat)
 
     async def apply(self, session: Session, message: Message) -> Reply:
-        """Handle an event; after an error go back to the last consistent state."""
+        """Handle an event; after an error, roll back to the last consistent state."""
         self._saves.is_in_event = True
         self._exchange.begin()
         try:
@@ -107,7 +110,7 @@ class Handlers:
         return reply
 
     async def change(self, session: Session, handled: Awaitable[bytes], *, handling: str) -> None:
-        """Save what another handler makes of the state."""
+        """Run another handler, and save the resulting state."""
         self._saves.is_in_handler = True
         self._exchange.begin()
         try:
@@ -121,7 +124,7 @@ class Handlers:
             await session.save()
 
     async def handle_group(self, session: Session, groups: TopicGroups, group: str) -> None:
-        """Handle the next messages of a durable group, and save once behind them.
+        """Handle the next messages of a durable group, with one save at the end.
 
         A message whose handler fails counts as handled.
         """
@@ -151,7 +154,7 @@ class Handlers:
             await session.save()
 
     async def _reload(self, session: Session, groups: TopicGroups, group: str) -> None:
-        """Go on behind the newest message of a group, with what the application loads afresh."""
+        """Continue after the newest message of a group, with what ``missed_messages`` loads."""
         # Before the hook loads afresh: what is published meanwhile is handled behind it.
         newest = await groups.newest(group)
         if newest is None:
@@ -161,7 +164,7 @@ class Handlers:
         await self._move(session, groups, (group, newest), missed, "missed_messages")
 
     def _handling(self, message: dict[str, Any] | None) -> tuple[Awaitable[bytes] | None, str]:
-        """Return what handles a message, if anything does, and the name of that."""
+        """Return the handler of a message, if there is one, and its name."""
         name = None if message is None else self._application.find_handler(message)
         if message is None or name is None:
             self.warn_unhandled(message or {})
@@ -176,7 +179,7 @@ class Handlers:
         handled: Awaitable[bytes] | None,
         handling: str,
     ) -> None:
-        """Go on to a place in a group with what a handler makes of the state there."""
+        """Advance to a position in a group with the state that a handler returns."""
         # Half of a message must never be stored: a save that it asks for is left to the end.
         self._saves.is_in_event = True
         self._exchange.begin()
@@ -193,7 +196,7 @@ class Handlers:
             self._exchange.end()
 
     def warn_unhandled(self, message: dict[str, Any]) -> None:
-        """Log that a message came in vain."""
+        """Log that a message has no handler."""
         warn_throttled(
             "A group message has no handler.",
             self._application.source,
@@ -207,13 +210,13 @@ class Handlers:
     def _warn_unreadable(self) -> None:
         warn_throttled(
             "A group message can't be decrypted: its key isn't in RECOVERY['ENCRYPTION_KEYS'], "
-            "or it was altered. The page loads afresh.",
+            "or it was altered. missed_messages() is called instead.",
             self._application.source,
             extra={"event": "message_unreadable", "topic": self._topic},
         )
 
     def gathers_save(self) -> bool:
-        """Leave the save to a later flush, where saves are gathered; return whether they are."""
+        """Leave the save to a later flush, if saves are delayed; return whether they are."""
         if self._saves.take_due() or not self._application.save_interval:
             return False
         pushes = self._exchange.pushes
@@ -223,7 +226,7 @@ class Handlers:
         return True
 
     def release(self) -> None:
-        """Let go of the application, whose code may hold on to the topic."""
+        """Drop the application, whose code may refer to the topic."""
         self._exchange.close()
         del self._application
 

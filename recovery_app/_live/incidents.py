@@ -1,4 +1,4 @@
-"""What a page's connection tells the journal of what was lost."""
+"""The journal entries about a page's losses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def note(state: DurableState, kind: str, reason: str, **facts: Any) -> None:
 
 
 def admit_join(session: Session, *, shown_hash: str | None) -> int | None:
-    """Return what `Journal.admit` returns for what came of a join; ``None`` for a usual one."""
+    """Return what `Journal.admit` returns for the outcome of a join; ``None`` if it is no loss."""
     if session.outcome in RECOVERED or not session.shows_token:
         return None
     person = person_in(session.person.digest)
@@ -85,12 +85,12 @@ def note_crashed_join(
 
 
 def note_fork(state: DurableState, error: RecoveryError, socket_hash: str | None) -> None:
-    """Record that a page goes on with a copy of the state of another page."""
+    """Record that a page continues with a copy of another page's state."""
     note(state, "fork", error.reason, shown_hash=socket_hash or "")
 
 
 def note_unsaved(state: DurableState) -> None:
-    """Record that a connection ends, and its last state isn't stored."""
+    """Record that a connection ends before its last state is stored."""
     error = state.unsaved_error
     reason, cause = error or ("unsaved", "")
     note(state, "unsaved", reason, cause=cause)
@@ -121,7 +121,7 @@ def _issued_us(token: object) -> int | None:
 
 
 def _seconds_since(issued_us: int | None, manager: RecoveryManager) -> float | None:
-    """Return how long ago a token was issued; ``None`` for a date that nobody can have given it."""
+    """Return the age of a token in seconds; ``None`` for an impossible date."""
     now_us = to_us(manager.clock())
     if issued_us is None or not 0 < issued_us <= now_us:
         return None

@@ -1,4 +1,4 @@
-"""What a page's connection needs of the edge: an application and a channel for each topic."""
+"""The interfaces that the edge implements: an application, and a channel for each topic."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from recovery_app.values import Takeover
 
 Params = dict[str, Any]
 Extras = Mapping[str, Any]
-"""What the application adds to the reply to a join."""
+"""The keys that the application adds to the reply to a join."""
 
 
 class Admission(NamedTuple):
-    """On which terms a client joins."""
+    """The terms on which a client joins."""
 
     view: str
     """The view that a token is for."""
     binding: bytes
     """The binding to consumer, view and person."""
     may_recover: bool
-    """Whether a token that was shown may be used."""
+    """Whether the client's token may be used."""
     person: bytes
-    """Who joins, whatever the consumer and the view."""
+    """The person who joins, independent of the consumer and the view."""
     user: bytes | None = None
-    """The name of the user, where it is one."""
+    """The name of the user, if the person is one."""
     fallback_bindings: Sequence[bytes] = ()
-    """What the same person was known by before: tokens for these are accepted and renewed."""
+    """Earlier identities of the person: tokens bound to these are accepted and renewed."""
     refusal: RecoveryError | None = None
     """Why no token of this person can be used now."""
     fallback_names: Sequence[bytes | None] = ()
-    """For each fallback, whom a client with such a token names as the owner of its events.
+    """For each fallback, the owner that a client with such a token names for its events.
 
     ``None`` where these aren't the person's for that.
     """
     aliases: Sequence[bytes | None] = ()
-    """What else a client may know this person by, whatever it shows; ``None`` for nothing."""
+    """Another name by which a client may know this person, with any token, or ``None``."""
 
 
 Work = Callable[[], Awaitable[None]]

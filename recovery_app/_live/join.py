@@ -1,4 +1,4 @@
-"""A join: who may, what comes back, and what starts afresh."""
+"""A join: authorization, then recovery or a fresh mount."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Joined: TypeAlias = "tuple[Session, dict[str, Any]]"
 
 
 class Join:
-    """Carries out one join; whatever becomes of the recovery, the join goes on."""
+    """Carries out one join; a failed recovery never fails it."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class Join:
         self._close = close
 
     def carry_out(self) -> Coroutine[Any, Any, Joined]:
-        """Return the session, and the response that tells the client.
+        """Return the session, and the response for the client.
 
-        Raises `JoinRefused`, and whatever else ``mount`` or ``authorize_join`` raises.
+        Raises `JoinRefused`, and any other error of ``mount`` or ``authorize_join``.
         """
         tracer = tracing.active()
         return self._carry_out() if tracer is None else self._carry_out_traced(tracer)
@@ -77,18 +77,9 @@ class Join:
             # A reply that can't be sent must leave no snapshot behind.
             to_json(extras)
             self._exchange.commit()
-            try:
-                await session.start(await self._application.encode())
-            except SnapshotError as error:
-                source = self._application.source
-                note(session, "unsaved", error.reason, cause=describe_error(error))
-                log_failure(
-                    "A fresh state can't be kept.",
-                    error,
-                    source,
-                    extra=self._facts("mount_unsaved"),
-                )
+            await self._start(session)
         observers.joined(session.outcome.value)
+        self._manager.reporter.joined(session.outcome.value)
         if session.unsaved_seconds is not None:
             observers.was_away(session.unsaved_seconds)
         who = session.log_name
@@ -96,6 +87,18 @@ class Join:
         if looking is not None:
             await looking
         return session, {**extras, RECOVERY: session.join_reply(tells_lines=self._has_line)}
+
+    async def _start(self, session: Session) -> None:
+        """Store a fresh state; if it can't be stored, the page works without a snapshot."""
+        try:
+            await session.start(await self._application.encode())
+        except JoinRefused:
+            raise
+        except Exception as error:
+            reason = error.reason if isinstance(error, SnapshotError) else "crashed"
+            note(session, "unsaved", reason, cause=describe_error(error))
+            source, extra = self._application.source, self._facts("mount_unsaved")
+            log_failure("A fresh state can't be kept.", error, source, extra=extra)
 
     def _make_session(self, admission: Admission, *, shows_token: bool) -> Session:
         """Return the session of an admitted join, without a state."""
@@ -116,7 +119,7 @@ class Join:
         return session
 
     async def _recover(self, session: Session, admission: Admission) -> Extras | None:
-        """Return the reply's extra keys of a recovered state; ``None`` where there is none."""
+        """Return the reply's additional keys for a recovered state; ``None`` if there is none."""
         if admission.refusal is not None:
             await session.discard(admission.refusal)
             return None

@@ -1,4 +1,7 @@
-"""What came of each join, for whom, and why: a line in the log, and an entry of the journal."""
+"""The line in the log for each join, with the outcome, the person and the reason.
+
+Joins that lost a state also get a journal entry.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,10 @@ _LOOK = wrap_unexpected_errors("load")
 def log_join(
     session: Session, admission: Admission, *, token: object, topic: str, who: str
 ) -> Coroutine[Any, Any, None] | None:
-    """Log what came of a join. ``token`` is what the client showed.
+    """Log the outcome of a join. ``token`` is the client's token.
 
-    For a rejected token or a lost snapshot it takes a look at the storage: then what is returned
-    is to be awaited.
+    For a rejected token or a lost snapshot, the storage is queried: then the returned object has
+    to be awaited.
     """
     is_logged = logger.isEnabledFor(logging.WARNING if session.outcome in LOST else logging.INFO)
     shown_hash = _shown_hash(session, token)

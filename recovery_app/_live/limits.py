@@ -1,4 +1,4 @@
-"""What one connection may cost: the bytes of its frames, and of the replies it has repeated."""
+"""The limits of one connection: the bytes of its waiting frames, and of repeated replies."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ FREE_REPEAT_BYTES = 1_048_576
 
 
 def is_longer(text: str, limit_bytes: int) -> bool:
-    """Return whether a text has more bytes in UTF-8 than that, at the least cost."""
+    """Return whether a text has more bytes in UTF-8 than a limit, as cheaply as possible."""
     if text.isascii() or len(text) > limit_bytes:
         return len(text) > limit_bytes
     return len(text) * 4 > limit_bytes and len(text.encode(errors="surrogatepass")) > limit_bytes
 
 
 class Backlog:
-    """The bytes of a connection's frames that wait for their turn, on whichever topic."""
+    """The bytes of a connection's frames that wait to be handled, for all topics."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -55,7 +55,7 @@ class RepeatBudget:
         self._left_bytes = FREE_REPEAT_BYTES
 
     def repeat(self, reply: Reply | None, *, sent_bytes: int) -> Reply:
-        """Return the reply to an event of this size that came again; it may have been emptied."""
+        """Return the reply to a repeated event of this size, which may have been emptied."""
         reply = reply or Reply(is_ok=True, response=b"{}")
         left_bytes = self._left_bytes + sent_bytes - len(reply.response)
         if left_bytes < 0:

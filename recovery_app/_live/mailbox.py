@@ -1,4 +1,4 @@
-"""The order in which one topic does its work: one thing after the other."""
+"""The queue of one topic's work, which is done one item at a time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CAPACITY = 1_000
 
 
 class Mailbox:
-    """Does posted work in order, in a task of its own; what fails is logged and passed over.
+    """Does posted work in order, in a separate task; failures are logged and skipped.
 
-    Lighter than an `asyncio.Queue`: there is one for each topic of each connection. The bytes
-    of the frames that wait are counted in ``backlog``, for all topics of the connection.
+    Lighter than an `asyncio.Queue`, because there is one for each topic of each connection. The
+    bytes of the waiting frames are counted in ``backlog``, for all topics of the connection.
     """
 
     def __init__(self, backlog: Backlog | None = None) -> None:
@@ -42,7 +42,7 @@ class Mailbox:
             await asyncio.shield(self._room)
 
     def try_post(self, work: Work, size_bytes: int = 0) -> bool:
-        """Add work unless there is no room for it; return whether it was added.
+        """Add work if there is room for it; return whether it was added.
 
         ``size_bytes`` is the size of the frame that it came in, if any.
         """
@@ -75,12 +75,12 @@ class Mailbox:
             await done
 
     def close(self) -> None:
-        """End once all that was posted is done; that work itself may call this."""
+        """End once all posted work is done; that work itself may call this."""
         self._closing = True
         _wake(self._arrival)
 
     def cancel(self) -> None:
-        """Stop at once, in the midst of what is being done."""
+        """Stop at once, in the middle of the current work."""
         self._cancelled = True
         self._works.clear()
         self._task.cancel()
@@ -107,7 +107,9 @@ class Mailbox:
                 except (Exception, asyncio.CancelledError) as error:
                     if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                         raise
-                    log_failure("A topic's work failed.", error, "", extra={"event": "work_failed"})
+                    log_failure(
+                        "A task of a topic failed.", error, "", extra={"event": "work_failed"}
+                    )
                 finally:
                     if size_bytes and self._backlog is not None:
                         self._backlog.remove(size_bytes)
@@ -120,15 +122,15 @@ class Mailbox:
 
 
 def is_being_cancelled() -> bool:
-    """Return whether the running task was cancelled, and not only what its code waited for.
+    """Return whether the running task was cancelled, and not only what its code awaited.
 
-    Before Python 3.11 nothing tells the two apart.
+    Before Python 3.11, nothing distinguishes the two.
     """
     count = getattr(asyncio.current_task(), "cancelling", None)
     return count is None or count() > 0
 
 
 def _wake(awaited: asyncio.Future[None] | None) -> None:
-    """Let those go on who wait for this, if any do."""
+    """Wake those that wait for this, if there are any."""
     if awaited is not None and not awaited.done():
         awaited.set_result(None)

@@ -1,4 +1,4 @@
-"""The numbers that a client puts into the payload of an event, and the ones it is told."""
+"""The numbers in the payload of an event, and those in its reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECOVERY = "_recovery"
 
 
 class Numbers(NamedTuple):
-    """An event's own number, that up to which the client has all replies, and its line."""
+    """An event's own number, the number up to which the client has all replies, and its line."""
 
     seq: int
     ack: int
@@ -26,9 +26,9 @@ def has_number(payload: Payload) -> bool:
 
 
 def take_numbers(payload: Payload) -> Numbers | None:
-    """Take an event's numbers out of its payload; ``None`` where it has none.
+    """Remove an event's numbers from its payload and return them; ``None`` if it has none.
 
-    Raises `ValueError` for anything but whole numbers, and for a line that is no short word.
+    Raises `ValueError` for anything but whole numbers, and for an invalid line.
     """
     if not isinstance(payload, dict):
         return None

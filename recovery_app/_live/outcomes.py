@@ -1,4 +1,4 @@
-"""What came of a join, in one word."""
+"""The outcomes of joins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recovery_app.exceptions import (
 
 
 class Outcome(str, enum.Enum):
-    """What came of a join, in the word that the client is told."""
+    """The outcome of a join, as it is sent to the client."""
 
     NEW = "new"
     RECOVERED = "recovered"
@@ -36,7 +36,7 @@ class Outcome(str, enum.Enum):
 
 
 class RestoreFailed(SnapshotCorrupt):
-    """The application's own code raised while it restored a state, which is left as it is.
+    """The application's own code raised while it restored a state, which is kept.
 
     ``cause`` says what it raised.
     """
@@ -47,7 +47,7 @@ class RestoreFailed(SnapshotCorrupt):
 
 
 def outcome_of(error: RecoveryError) -> Outcome:
-    """Return the one word that tells a client why its state didn't come back."""
+    """Return the outcome that tells a client why its state wasn't recovered."""
     if isinstance(error, TokenSuperseded) and error.revoked:
         return Outcome.REJECTED
     for kind, outcome in _OUTCOMES:

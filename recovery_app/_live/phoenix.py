@@ -1,6 +1,6 @@
 """The Phoenix channels protocol, as the npm client ``phoenix`` speaks it.
 
-Three shapes come in, and an answer has the shape of its question: version 2 arrays
+Clients send frames in three shapes, and each reply has the shape of its request: version 2 arrays
 ``[join_ref, ref, topic, event, payload]`` (as text, or a push as bytes), version 1 objects,
 and bare objects without a topic. Source: ``assets/js/phoenix/serializer.js`` of Phoenix.
 """
@@ -44,7 +44,7 @@ class PhoenixProtocol:
     """Offered by the npm client from version 1.8 on if it has an ``authToken``."""
 
     def read(self, content: object) -> Message | None:
-        """Return the message in decoded JSON; ``None`` where it has none of the three shapes."""
+        """Return the message in decoded JSON; ``None`` if it has none of the three shapes."""
         if isinstance(content, list) and len(content) == 5:
             join_ref, ref, topic, event, payload = content
             return _message(Shape.V2, topic, event, payload, ref, join_ref)

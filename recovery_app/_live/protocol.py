@@ -1,7 +1,7 @@
-"""The interface to a wire protocol: what comes in as messages, and goes out as texts.
+"""The interface of a wire protocol, which reads messages and writes texts.
 
-Topics, joins and numbering know this module alone; `recovery_app._live.phoenix` is the one
-protocol there is. What a reply or a push carries is JSON, whichever protocol it travels in.
+Topics, joins and numbering know only this module; `recovery_app._live.phoenix` is the only
+implementation. The contents of replies and pushes are JSON, in any protocol.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Message:
 
 @dataclass(slots=True)
 class OtherFrame:
-    """A WebSocket message that isn't one of the protocol: it is for the application's own code.
+    """A WebSocket message outside the protocol, for the application's own code.
 
     ``message`` is the ASGI event; ``content`` is its decoded JSON, if ``is_json``.
     """
@@ -76,16 +76,16 @@ class OtherFrame:
 
 
 class WireProtocol(Protocol):
-    """Reads what a client sends, and writes what it is sent."""
+    """Reads the client's frames, and writes those for the client."""
 
     subprotocol: ClassVar[str]
     """The name of the protocol in a WebSocket's handshake (RFC 6455, section 1.9)."""
 
     def read(self, content: object) -> Message | None:
-        """Return the message in decoded JSON; ``None`` where it isn't one of this protocol."""
+        """Return the message in decoded JSON; ``None`` if it isn't part of this protocol."""
 
     def read_bytes(self, data: bytes) -> Message | None:
-        """Return the message in a binary frame; ``None`` where it isn't one of this protocol."""
+        """Return the message in a binary frame; ``None`` if it isn't part of this protocol."""
 
     def reply(self, message: Message, response: Mapping[str, Any] | bytes, *, ok: bool) -> str:
         """Write the answer to a message. A response in bytes is what `to_json` returned."""
@@ -120,10 +120,10 @@ def from_json(text: str) -> Any:
 
 
 def to_json(value: object) -> bytes:
-    """Write JSON; raise `TypeError` for what JSON can't carry.
+    """Write JSON; raise `TypeError` for values that can't be sent.
 
-    All that a state may hold can be sent. What JSON has no type for becomes a string: dates and
-    times (ISO 8601), durations (ISO 8601), decimals, UUIDs, bytes (base64), and whole numbers
+    Every value that a state may contain can be sent. Types that JSON lacks become strings: dates
+    and times (ISO 8601), durations (ISO 8601), decimals, UUIDs, bytes (base64), and whole numbers
     beyond 64 bits. Any mapping becomes an object.
     """
     try:
@@ -148,7 +148,7 @@ def _default(value: object) -> object:
 def _sendable(value: object, depth: int = 0) -> object:
     """Return the value with strings for large numbers, and for times that have a zone."""
     if depth > MAX_DEPTH:
-        raise TypeError(f"what is nested more than {MAX_DEPTH} deep can't be sent")
+        raise TypeError(f"values nested more than {MAX_DEPTH} deep can't be sent")
     if isinstance(value, Mapping):
         return {key: _sendable(each, depth + 1) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,9 +1,9 @@
-"""The numbered pushes of one socket: which is next, and which ones the client may still need.
+"""The numbered pushes of one socket: the next number, and the pushes that the client may lack.
 
-A client that wants each push once and in order says in its joins up to which number it has them
-(``_recv``). Numbers and pushes are stored with the state, in one step, and a push goes out after
-that: so what the client has is never more than what a later connection knows of, and what was
-lost on the way is there to be sent again.
+A client that wants each push once and in order sends the number of the newest one that it has
+with its joins (``_recv``). Numbers and pushes are stored with the state, in one step, and a push
+is sent only after that. So the client never has a push that a later connection doesn't know, and
+pushes that were lost on the way can be sent again.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class Push(NamedTuple):
 
 
 class PushLog:
-    """The pushes of one topic, from a handler's call until the client has them.
+    """The pushes of one topic, from the handler's call until the client has them.
 
-    ``send`` writes one to the client. ``received`` is the newest that the client has; ``None``
-    where it has none.
+    ``send`` writes one to the client. ``received`` is the number of the newest that the client has;
+    ``None`` if it has none.
     """
 
     def __init__(self, send: Callable[[str, bytes], Awaitable[None]], received: int | None) -> None:
         self.missed = False
-        """Whether the client will never get some that it lacks."""
+        """Whether some pushes that the client lacks are gone."""
         self._send = send
         self._received = received or 0
         self._waiting: list[Push] = []
-        """What the running handler wants to push."""
+        """The pushes of the running handler."""
         self._admitted = sys.maxsize
         """How many of these waited when a state was taken over."""
         self._kept: list[Push] = []
@@ -84,37 +84,37 @@ class PushLog:
 
     @property
     def is_in_handler(self) -> bool:
-        """Whether the code that runs is that of the handler, and no task from before it."""
+        """Whether the running code belongs to the handler, and not to a task started before it."""
         return self._running is not None and _turn.get() is self._running
 
     def add(self, event: str, payload: Any) -> None:
-        """Take a push, which gets its number when it is committed."""
+        """Add a push, which gets its number when it is committed."""
         body = to_json(payload)
         if not body.startswith(b"{"):
             raise TypeError(f"The payload of a push is a dict, not {type(payload).__name__}.")
         self._waiting.append(Push(event, trimmed(body)))
 
     def commit(self) -> None:
-        """Number what waits: it belongs to the state from now on."""
+        """Number the waiting pushes, which are now part of the state."""
         self._kept += self._waiting
         self._newest += len(self._waiting)
         self._unsaved_bytes += sum(push.size_bytes for push in self._waiting)
         self._waiting.clear()
 
     def discard(self) -> None:
-        """Drop what waits: its handler has failed."""
+        """Drop the waiting pushes, because their handler has failed."""
         self._waiting.clear()
 
     # The state.
 
     @property
     def is_safe(self) -> bool:
-        """Whether all that is committed is stored."""
+        """Whether all committed pushes are stored."""
         return self._safe == self._newest
 
     @property
     def is_save_urgent(self) -> bool:
-        """Whether soon more than is kept would wait for a save."""
+        """Whether a save is needed soon, before more pushes wait than are kept."""
         is_many = self._newest - self._safe >= MAX_PUSHES // 2
         return is_many or self._unsaved_bytes >= MAX_PUSH_BYTES // 2
 
@@ -135,12 +135,12 @@ class PushLog:
         self._sent = self._newest - len(self._kept)
 
     def note_copied(self, stored: bytes) -> None:
-        """Note which pushes another page has had, of whose state this is a copy."""
+        """Note which pushes the page whose state was copied has had."""
         self._admitted = len(self._waiting)
         self.missed = _unpack(stored)[0] > self._received
 
     def reset(self) -> None:
-        """Begin anew: there is no state that these were for."""
+        """Start again, without the state that the pushes belonged to."""
         del self._waiting[self._admitted :]
         self._kept.clear()
         self._newest = self._packed = self._safe = self._sent = self._restored = 0
@@ -170,10 +170,10 @@ class PushLog:
             self._newest = self._received + len(self._kept)
 
     async def release(self, *, has_snapshot: bool) -> None:
-        """Send what is safe, in order.
+        """Send the stored pushes, in order.
 
-        Without a snapshot that the client could come back to, everything goes out, without
-        numbers: nothing will ask for it again.
+        Without a snapshot that the client could come back to, all pushes are sent without numbers,
+        because the client can't ask for them again.
         """
         if not self._is_open:
             return
@@ -202,7 +202,7 @@ class PushLog:
         self._kept = _newest_of(self._kept)
 
     def take_acknowledgement(self, payload: Payload) -> None:
-        """Take ``_recv`` out of an event's payload, and drop what the client has."""
+        """Remove ``_recv`` from an event's payload, and drop the pushes that the client has."""
         if isinstance(payload, dict) and RECEIVED in payload:
             received = as_received(payload.pop(RECEIVED))
             self._acknowledge(min(received or 0, self._sent))
@@ -214,7 +214,7 @@ class PushLog:
 
 
 def as_received(value: object) -> int | None:
-    """Return the number in a ``_recv``; ``None`` for whatever else a client sends."""
+    """Return the number in a ``_recv``; ``None`` for an invalid one."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and 0 <= value <= MAX_NUMBER else None  # type: ignore[operator, return-value]
 
@@ -242,7 +242,7 @@ def _pack(push: Push) -> bytes:
 
 
 def _unpack(stored: bytes) -> tuple[int, list[Push]]:
-    """Return the newest number and the pushes; nothing where they can't be read."""
+    """Return the newest number and the pushes; nothing if they can't be read."""
     pushes = []
     position = _NEWEST.size
     try:

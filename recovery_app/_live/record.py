@@ -1,10 +1,11 @@
-"""What becomes of one connection: whether it is accepted and joins a topic, and if not, why."""
+"""The record of one connection: whether it was accepted and joined a topic, and if not, why."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
+from recovery_app._core.reports import CRASHED_JOIN, REFUSED_JOIN, Reporter
 from recovery_app.signals import observers
 
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
@@ -17,12 +18,30 @@ SILENT = "silent"
 """The client left, or never asked for a topic."""
 
 
-class ConnectionRecord:
-    """Announces that a connection is open, that it has ended, and that it never joined."""
+class PendingJoin:
+    """A handshake or a join that waits for its answer: announced as begun, and once as answered."""
 
-    __slots__ = ("cause", "has_joined", "is_accepted")
+    __slots__ = ("is_over",)
 
     def __init__(self) -> None:
+        self.is_over = False
+        observers.join_begun()
+
+    def end(self) -> None:
+        """Note that it has been answered, or won't be."""
+        if not self.is_over:
+            self.is_over = True
+            observers.join_answered()
+
+
+class ConnectionRecord:
+    """Notifies observers when a connection is open, when it has ended, and if it never joined."""
+
+    __slots__ = ("_handshake", "_reporter", "cause", "has_joined", "is_accepted")
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._handshake = PendingJoin()
+        self._reporter = reporter
         self.is_accepted = False
         self.has_joined = False
         self.cause = SILENT
@@ -46,16 +65,30 @@ class ConnectionRecord:
         """Note that a handshake or a join crashed."""
         self.cause = CRASHED
 
+    def note_join_refused(self) -> None:
+        """Note and count that a join was refused."""
+        self.note_refused()
+        self._reporter.joined(REFUSED_JOIN)
+
+    def note_join_crashed(self) -> None:
+        """Note and count that a join crashed."""
+        self.note_crashed()
+        self._reporter.joined(CRASHED_JOIN)
+
     def end(self) -> None:
         """Announce the end of the connection."""
+        self._handshake.end()
         if self.is_accepted:
             observers.connection_closed()
+            self._reporter.connected(-1)
         if not self.has_joined:
             observers.connection_unjoined(self.cause)
 
     def _note_answer(self, kind: str) -> None:
+        self._handshake.end()
         if kind == "websocket.accept":
             self.is_accepted = True
             observers.connection_opened()
+            self._reporter.connected(1)
         else:
             self.note_refused()

@@ -1,11 +1,12 @@
-"""The numbered events of one socket: which is next, and what was replied to the last ones.
+"""The numbered events of one socket: the next number, and the replies to the last ones.
 
-A client that wants each event applied exactly once numbers them 1, 2, 3, … through all its
-connections, and says up to which number it has the replies. Number and replies are stored
-with the state, in one step: so an event that comes twice is applied once and answered twice.
+A client that wants each event applied exactly once numbers them 1, 2, 3, … across all its
+connections, and sends the number up to which it has the replies. Number and replies are stored
+with the state, in one step: so an event that is received twice is applied once and answered
+twice.
 
-A page that comes back with older memory, or another tab, may number its events as others were
-numbered. So a client may name the *line* that a number belongs to, by a random word of its own.
+A page that comes back with older memory, or another tab, may reuse numbers of other events. So a
+client may name the *line* that a number belongs to, with a random word of its own.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ MAX_NUMBER = 2**53 - 1
 MAX_REPLIES = 64
 MAX_REPLY_BYTES = 65_536
 MAX_LINES = 16
-"""Of how many lines the first number is remembered."""
+"""For how many lines the first number is remembered."""
 MAX_ERRORS = 64
-"""Of how many events with an error as the reply the numbers are remembered."""
+"""For how many events with an error as the reply the number is remembered."""
 _ERROR = "\n"
-"""What stands for such an event among the stored lines: no client has that as its line."""
+"""The mark of such an event among the stored lines; no client has it as its line."""
 _HEAD = struct.Struct(">?I")
 _LINE = struct.Struct(">QB")
 _LINES_FOLLOW = b"\xff" * _HEAD.size
@@ -31,7 +32,7 @@ _EMPTY = b"{}"
 
 
 class Reply(NamedTuple):
-    """The reply to an event: whether it went well, and the response as a JSON object."""
+    """The reply to an event: its status, and the response as a JSON object."""
 
     is_ok: bool
     response: bytes
@@ -40,8 +41,8 @@ class Reply(NamedTuple):
 class ReplyCache:
     """The number of a socket's last event, and the replies that the client may still ask for.
 
-    ``applied`` is the number of the last event applied, ``safe`` that of the last one whose
-    state is stored. ``stored_replies``: what `pack` returned; what can't be read is dropped.
+    ``applied`` is the number of the last applied event, ``safe`` that of the last event whose
+    state is stored. ``stored_replies`` is what `pack` returned; if it can't be read, it is dropped.
     """
 
     def __init__(self, applied: int = 0, stored_replies: bytes = b"") -> None:
@@ -57,11 +58,11 @@ class ReplyCache:
         self._lines = [each for each in stored if each[0] != _ERROR]
         """The lines of the events up to the one ``applied``, each with its first number."""
         self._errors = [number for line, number in stored if line == _ERROR]
-        """Which of the events in lines had an error as the reply, which may be dropped by now."""
+        """The events in lines that had an error as the reply, which may be dropped by now."""
 
     @property
     def is_safe(self) -> bool:
-        """Whether all that was applied is stored."""
+        """Whether everything that was applied is stored."""
         return self.safe == self.applied
 
     @property
@@ -86,19 +87,19 @@ class ReplyCache:
         return bool(line) and next(found, forgotten) != line
 
     def describe(self) -> dict[str, object]:
-        """Return what a client is told of the events in a state that was copied."""
+        """Return the facts for a client about the events in a state that was copied."""
         return {"seq": self.applied, "lines": self._lines, "errors": self._errors}
 
     def find(self, number: int) -> Reply | None:
-        """Return the reply to an event that was applied; ``None`` where it isn't kept any more.
+        """Return the reply to an applied event; ``None`` if it is no longer kept.
 
-        Of replies that are too long only the status is kept, with an empty response.
+        For a reply that is too long, only the status is kept, with an empty response.
         """
         place = number - self.applied - 1
         return self._replies[place] if -len(self._replies) <= place < 0 else None
 
     def acknowledge(self, number: int) -> None:
-        """Drop the replies up to this one, which the client has."""
+        """Drop the replies up to this number, which the client has."""
         while self._replies and self.applied - len(self._replies) < number:
             self._drop()
 
@@ -122,7 +123,7 @@ class ReplyCache:
             self._shorten()
 
     def _shorten(self) -> None:
-        """Empty the oldest replies; a client must still learn whether the event went well."""
+        """Empty the oldest replies, but keep their statuses."""
         for place, reply in enumerate(list(self._replies)):
             if self._size <= MAX_REPLY_BYTES:
                 break

@@ -1,4 +1,4 @@
-"""When a save is made that the application asks for."""
+"""Saves that the application requests by ``save_recovery()``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from recovery_app._live.mailbox import Mailbox
 
 
 class RequestedSaves:
-    """Makes a requested save at a moment at which the state is consistent.
+    """Makes a requested save when the state is consistent.
 
-    Half of an event must never be stored: it would be applied again on top of that. So during an
-    event the save is left to the event's own, in one step with its number.
+    Half of an event must never be stored, because it would be applied again on top of that. So
+    during an event, the requested save is made by the event's own, in one step with its number.
     """
 
     __slots__ = ("_is_due", "_mailbox", "_save", "is_in_event", "is_in_handler")
@@ -35,10 +35,10 @@ class RequestedSaves:
             await self._mailbox.perform(self._save)
 
     def take_due(self) -> bool:
-        """Return whether a save is due that was left to the event's own; then it isn't any more."""
+        """Return whether a save was left to the event's own, and reset that."""
         is_due, self._is_due = self._is_due, False
         return is_due
 
     def release(self) -> None:
-        """Let go of the topic."""
+        """Drop the reference to the topic."""
         del self._save

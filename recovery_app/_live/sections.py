@@ -1,7 +1,7 @@
-"""What a snapshot has beside its state, in one value: sections, then the replies to events.
+"""The sections of a snapshot that precede the replies to events.
 
-Earlier versions know the replies only. What stands before a section is the head of no reply, so
-that they drop the replies rather than take a section for some.
+Earlier versions know only the replies. Each section starts with bytes that can't start a reply, so
+that those versions drop the replies rather than read a section as some.
 """
 
 from __future__ import annotations

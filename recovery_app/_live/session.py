@@ -1,6 +1,6 @@
-"""The recovery of one joined topic: what its join takes over, and what the client is told of it.
+"""The recovery of one joined topic: what its join takes over, and what its reply says.
 
-A session knows the manager, and nothing of Channels or of frames. One task at a time uses it,
+A session uses the manager, and neither Channels nor frames. One task at a time uses it,
 except for `Session.keep_alive`.
 """
 
@@ -29,7 +29,7 @@ _TAKEOVER = wrap_unexpected_errors("takeover")
 
 
 class Failure(NamedTuple):
-    """What is left of the error of a recovery: its reason, and whose token it was."""
+    """The error of a recovery: its reason, and the socket of the token."""
 
     reason: str = ""
     socket_hash: str | None = None
@@ -37,29 +37,29 @@ class Failure(NamedTuple):
 
 
 class Session(DurableState):
-    """Takes a state over, or begins one, as a topic is joined; from then on it is durable."""
+    """Takes over a state, or starts one, when a topic is joined, and then stores its changes."""
 
     matched_fallback: int | None = None
-    """Which of the fallbacks the client's token was for, if it wasn't for the binding."""
+    """The fallback that the client's token was bound to, if it wasn't the binding itself."""
     failure = Failure()
     """Why nothing was recovered."""
     shows_token = False
-    """Whether the client showed a token that may be used."""
+    """Whether the client sent a token that may be used."""
     recovered_us = 0
-    """When the state that was recovered had been saved, in microseconds since 1970."""
+    """When the recovered state was saved, in microseconds since 1970."""
     original: ReplyCache | None = None
     """The numbered events in a state that was copied from a newer connection's."""
     _aliases: tuple[str, ...] = ()
 
     @property
     def unsaved_seconds(self) -> float | None:
-        """How long ago the recovered state was saved: the page was away for no longer."""
+        """The age of the recovered state: the page was away for at most that long."""
         if not self.recovered_us:
             return None
         return max(0, self.manager.operations.now_us() - self.recovered_us) / MICROSECONDS
 
     async def take_over(self, token: object, fallbacks: Sequence[bytes] = ()) -> Takeover | None:
-        """Take over what the token stands for; ``None`` where `outcome` says why not.
+        """Take over the state of the token; ``None`` if that fails, for the reason in `outcome`.
 
         A token for one of the bindings in ``fallbacks`` is renewed.
         """
@@ -107,7 +107,7 @@ class Session(DurableState):
         return (yield from take_over_as(operations, grant, target, version, self.person, copy_id))
 
     async def discard(self, error: RecoveryError) -> None:
-        """Go on without what was taken over, and announce why."""
+        """Continue without the state that was taken over, and report the reason."""
         self.outcome = outcome_of(error)
         if self._socket is not None:
             error.socket_hash = error.socket_hash or self._socket.grant.key
@@ -123,7 +123,7 @@ class Session(DurableState):
         await self.manager.notifier.afailed(error)
 
     async def resume(self, payload: bytes) -> None:
-        """Go on with the state that the application restored; store it unless it is."""
+        """Continue with the state that the application has restored; store it if it has changed."""
         self._joined_hash = hash(payload)
         self.last_state = payload
         if self._socket is None:
@@ -132,9 +132,9 @@ class Session(DurableState):
             await self.save()
 
     async def start(self, payload: bytes) -> None:
-        """Store the state of a fresh mount, or of a copy, as the first of a socket.
+        """Store the state of a fresh mount, or of a copy, as the first snapshot of a socket.
 
-        It is left unsaved where the client's own token may still be valid.
+        It isn't stored if the client's own token may still be valid.
         """
         self._joined_hash = hash(payload)
         self.last_state = payload

@@ -1,4 +1,4 @@
-"""Sockets: each has an id that was never used before, and a token that may save its state."""
+"""Creating sockets, each with a new id, and a token that may save its state."""
 
 from __future__ import annotations
 

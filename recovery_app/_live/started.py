@@ -1,4 +1,4 @@
-"""The snapshots that a connection answers for: those that it started, and has left."""
+"""The snapshots of sockets that a connection has started and left."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from recovery_app.exceptions import RecoveryError
 KEPT_PER_TOPIC = 2
 """How many snapshots a connection may keep for each topic that it may join."""
 KEPT_AT_LEAST = 100
-"""How many it may keep in any case: a page with one topic at a time visits many."""
+"""How many it may keep in any case: a page may visit many topics, one at a time."""
 LAST_SECONDS = 1
 _DELETION = wrap_unexpected_errors("cleanup")
 
 
 class StartedSockets:
-    """The sockets that a connection started afresh and then left, the oldest first.
+    """The sockets that a connection has started and then left, the oldest first.
 
-    Their states are kept, as a page may come back to a topic; but a client that joins and leaves
-    again and again must not fill the storage. ``joined`` are the topics that are joined now.
+    Their states are kept, because a page may come back to a topic; but a client that joins and
+    leaves again and again must not fill the storage. ``joined`` are the topics that are joined now.
     """
 
     def __init__(self, manager: RecoveryManager, *, max_topics: int, joined: Sized) -> None:
@@ -38,11 +38,11 @@ class StartedSockets:
 
     @property
     def is_too_many(self) -> bool:
-        """Whether the oldest ones are to be deleted."""
+        """Whether the oldest ones have to be deleted."""
         return bool(self._left) and len(self._left) + len(self._joined) > self._most
 
     async def delete_oldest(self) -> None:
-        """Delete the states of the oldest ones that are too many."""
+        """Delete the states of the oldest ones over the limit."""
         while self.is_too_many:
             flow = _delete(self._left.pop(0))
             with suppress(RecoveryError), _DELETION:

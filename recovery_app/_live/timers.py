@@ -1,4 +1,4 @@
-"""The timers of one topic: when it shows that it lives, and when gathered saves are made."""
+"""The timers of one topic, for touches and delayed saves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPREAD = (0.8, 1.0)
 
 
 class Timers:
-    """Posts touches and gathered saves to the mailbox of a topic, from `start` to `stop`."""
+    """Posts touches and delayed saves to the mailbox of a topic, from `start` to `stop`."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -28,12 +28,12 @@ class Timers:
         self._schedule_touch(session)
 
     def gather_save(self, seconds: float) -> None:
-        """Have the session saved once so many seconds have passed since the first of these."""
+        """Have the session saved once, some seconds after the first change."""
         if self._flush_timer is None:
             self._schedule_flush(seconds)
 
     def stop(self) -> bool:
-        """Stop; return whether saves were gathered that are still to be made."""
+        """Stop; return whether a delayed save is still to be made."""
         self._session = None
         for timer in (self._touch_timer, self._flush_timer, self._keeping_alive):
             if timer is not None:

@@ -1,4 +1,4 @@
-"""One joined topic: the order of what happens to it, its timers, its beginning and its end."""
+"""One joined topic: its start, its end, its timers and the order of its work."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from recovery_app._live.mailbox import Mailbox
 from recovery_app._live.numbering import has_number, take_numbers, with_numbers
 from recovery_app._live.protocol import TOKEN_EVENT, Message, OtherFrame
 from recovery_app._live.pushes import RECEIVED_EVENT, PushLog
+from recovery_app._live.record import PendingJoin
 from recovery_app._live.requested_saves import RequestedSaves
 from recovery_app._live.session import Session
 from recovery_app._live.timers import Timers
@@ -27,10 +28,10 @@ from recovery_app.signals import observers
 
 
 class Topic:
-    """One join: from the client's message until it is left, joined again, or cut.
+    """One join, from the client's message until the topic is left, joined again, or disconnected.
 
-    All that happens to the topic (events, group messages, timers) goes through one mailbox,
-    so that the application, like any consumer, does one thing at a time.
+    Everything that happens to the topic (events, group messages, timers) goes through one
+    mailbox, so that the application, like any consumer, does one thing at a time.
     """
 
     def __init__(self, context: ConnectionContext, join: Message, *, after: Topic | None) -> None:
@@ -55,6 +56,7 @@ class Topic:
             repeats=context.repeats,
             topic=join.topic,
         )
+        self._pending = PendingJoin()
 
     # What others may ask for.
 
@@ -66,7 +68,7 @@ class Topic:
     async def push(self, event: str, payload: Mapping[str, Any]) -> None:
         """Send an event to the client, in the shape of its messages.
 
-        Numbered, it goes out once it is stored with the state.
+        A numbered push is sent once it is stored with the state.
         """
         pushes = self._exchange.pushes
         if pushes is None:
@@ -84,11 +86,11 @@ class Topic:
             await self._session.save()
 
     async def join_group(self, group: str) -> None:
-        """Be in a durable group; what a failing handler joins, it doesn't."""
+        """Join a durable group; undone if the handler fails."""
         await self._change_groups(self._exchange.use_groups().join, group)
 
     async def leave_group(self, group: str) -> None:
-        """Be in a durable group no more; what a failing handler leaves, it doesn't."""
+        """Leave a durable group; undone if the handler fails."""
         await self._change_groups(self._exchange.use_groups().leave, group)
 
     async def _change_groups(self, change: Callable[[str], Awaitable[None]], group: str) -> None:
@@ -120,7 +122,7 @@ class Topic:
         await self._send(self._protocol.push(self.join_message, event, payload))
 
     async def renew(self) -> None:
-        """Bind the session to whoever is logged in now, and announce the new token."""
+        """Bind the session to the user who is logged in now, and push the new token."""
         if self._session is None:
             raise RuntimeError("renew_recovery() works once the topic is joined.")
         if await self._session.end_if_revoked():
@@ -149,40 +151,40 @@ class Topic:
         return self._channel.listen()
 
     async def post(self, work: Work) -> None:
-        """Have work done in its turn."""
+        """Add work to the mailbox."""
         await self.mailbox.post(work)
 
     def try_join(self) -> bool:
-        """Start the join unless too much waits; return whether it was started."""
+        """Start the join unless too much work waits; return whether it was started."""
         return self.mailbox.try_post(self._join, self.join_message.size_bytes)
 
     async def join(self) -> None:
-        """Start the join; it is done in its turn."""
+        """Start the join, which waits for its turn."""
         await self.mailbox.post(self._join, self.join_message.size_bytes)
 
     async def receive(self, message: Message) -> None:
-        """Take an event from the client, to be handled in its turn."""
+        """Add an event from the client to the mailbox."""
         await self.mailbox.post(partial(self._handle_event, message), message.size_bytes)
 
     def try_receive(self, message: Message) -> bool:
-        """Take an event from the client unless too many wait; return whether it was taken."""
+        """Add an event from the client unless too many wait; return whether it was added."""
         return self.mailbox.try_post(partial(self._handle_event, message), message.size_bytes)
 
     async def receive_frame(self, frame: OtherFrame) -> None:
-        """Take a frame that isn't of the protocol, to be handled in its turn."""
+        """Add a frame outside the protocol to the mailbox."""
         await self.mailbox.post(partial(self._handle_frame, frame), frame.size_bytes)
 
     async def leave(self, message: Message) -> None:
-        """End because the client left; its state stays, as a slow join looks like a leave."""
+        """End because the client left; the state stays, because a slow join looks like a leave."""
         left = self._protocol.reply(message, {}, ok=True)
         await self._end(left, self._protocol.close(self.join_message))
 
     async def replace(self) -> None:
-        """End because the client joins anew; the new join waits for this."""
+        """End because the client joins again; the new join waits for this."""
         await self._end(self._protocol.close(self.join_message))
 
     async def disconnect(self) -> None:
-        """End because the connection is gone, after all that came before."""
+        """End because the connection is gone, after all earlier work."""
         await self._end()
 
     def cancel(self) -> None:
@@ -205,20 +207,21 @@ class Topic:
             reply = self._protocol.reply(self.join_message, response, ok=True)
         except JoinRefused as refusal:
             reason = refusal.reason
-            self._context.record.note_refused()
+            self._context.record.note_join_refused()
             release_frames(refusal)
             await self._refuse(reason)
         except Exception as error:
             source = self._application.source
             note_crashed_join(self._context.manager, self._application, self.name, error)
             log_failure("A join crashed.", error, source, extra=self._facts("join_crashed"))
-            self._context.record.note_crashed()
+            self._context.record.note_join_crashed()
             await self._refuse("join crashed")
         else:
             session = self._session
             self._open(session)
             self._timers.start(session)
             await self._send(reply)
+            self._pending.end()
             pushing = self._exchange.open(has_snapshot=session.token is not None)
             if pushing is not None:
                 await pushing
@@ -228,7 +231,7 @@ class Topic:
                 await self._context.started.delete_oldest()
 
     def _make_join(self) -> Join:
-        """Return what the message asks for, and let go of its payload."""
+        """Return the join that the message asks for, and drop its payload."""
         join = Join(
             self._application,
             self.join_message,
@@ -255,6 +258,7 @@ class Topic:
             # The reason may be a lazy translation.
             response = {"reason": str(reason)}
             await self._send(self._protocol.reply(self.join_message, response, ok=False))
+            self._pending.end()
             await self._channel.close()
         finally:
             self.mailbox.close()
@@ -298,7 +302,7 @@ class Topic:
         await self._send(self._protocol.reply(message, reply.response, ok=reply.is_ok))
 
     async def handle_message(self, message: dict[str, Any]) -> None:
-        """Handle a group message, where the application has a handler for it."""
+        """Handle a group message, if the application has a handler for it."""
         handler = self._application.find_handler(message)
         session = self._session
         if handler is None:
@@ -321,7 +325,7 @@ class Topic:
     # Ending.
 
     async def _close_revoked(self) -> None:
-        """Close at once: the socket, or whatever its person has, was revoked."""
+        """Close at once: the socket, or its person, was revoked."""
         if self._session is None:
             # The join is still to be answered.
             return
@@ -358,8 +362,9 @@ class Topic:
             await self._context.started.delete_oldest()
 
     def release(self) -> None:
-        """Let go of the application, whose code may hold on to the topic."""
+        """Drop the application, whose code may refer to the topic."""
         self._timers.stop()
+        self._pending.end()
         self._session = None
         if self._opened is not None:
             self._opened.close()

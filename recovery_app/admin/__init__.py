@@ -1,4 +1,4 @@
-"""The pages "Snapshots", "Durable groups" and "Journal" in Django's admin, for any storage.
+"""The admin of snapshots, live pages, the journal and durable groups, for any storage.
 
 - `options`: URLs, permissions and views;
 - `pages`: the template context of each page;
@@ -10,8 +10,10 @@
 - `journal`: the URLs, permissions and views of the journal; `journal_page`: its template context,
   and its export; `journal_list`: its parameters, rows and filters; `journal_words`: its words;
 - `groups`: the URLs, permissions and views of durable groups; `group_pages`: their context;
-- `timeline`: an hour of it as a bar chart;
-- `presence`: whether a snapshot's page is open;
+- `live`: the URLs, permissions and views of live pages; `live_page`: their template context;
+  `live_rows`: their parameters, rows and filters;
+- `timeline`: an hour as a bar chart;
+- `presence`: whether a snapshot's page is open, and where;
 - `base`: what both pages share; `persons`: whose something is;
 - `error_messages`: storage errors as messages; `formatting`: numbers and durations as text.
 
@@ -22,14 +24,16 @@ from django.contrib import admin
 
 from recovery_app.admin.groups import GroupAdmin
 from recovery_app.admin.journal import JournalAdmin
+from recovery_app.admin.live import LiveAdmin
 from recovery_app.admin.options import SnapshotAdmin
 from recovery_app.admin.outcomes import OUTCOMES
-from recovery_app.models import JournalEntry, Snapshot, StoredGroup
+from recovery_app.models import JournalEntry, Snapshot, StoredGroup, StoredReport
 from recovery_app.signals import observers
 
-__all__ = ["GroupAdmin", "JournalAdmin", "SnapshotAdmin"]
+__all__ = ["GroupAdmin", "JournalAdmin", "LiveAdmin", "SnapshotAdmin"]
 
 admin.site.register(Snapshot, SnapshotAdmin)
 admin.site.register(StoredGroup, GroupAdmin)
 admin.site.register(JournalEntry, JournalAdmin)
+admin.site.register(StoredReport, LiveAdmin)
 observers.add(OUTCOMES)

@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._users import NamedUser, user_model
+from recovery_app._core.user_keys import user_model
+from recovery_app._users import NamedUser
 from recovery_app.admin import formatting, group_pages
 from recovery_app.admin.error_messages import collect_errors
 from recovery_app.admin.listing import find_by_hash

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import django
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import NoReverseMatch, path, reverse
 
 from recovery_app.admin.persons import Persons
 from recovery_app.middleware import current_manager
@@ -54,6 +56,26 @@ class StoragePage(_ModelAdmin):
 
     def _reverse(self, name: str, *arguments: str) -> str:
         return reverse(f"{self.admin_site.name}:{self._name(name)}", args=arguments)
+
+    def _snapshot_url_for(self, request: HttpRequest) -> Callable[[str], str]:
+        """Return what returns the URL of a snapshot, "" for who may not see it."""
+        may_see = request.user.has_perm(f"{self.opts.app_label}.view_snapshot")
+        return self._snapshot_url if may_see else lambda _key: ""
+
+    def _snapshot_url(self, key: str) -> str:
+        return self._url_on_this_site("snapshot_change", quote(key))
+
+    def _list_url_for(self, request: HttpRequest, model: str) -> str:
+        """Return the URL of another page's list, "" for who may not see it."""
+        may_see = request.user.has_perm(f"{self.opts.app_label}.view_{model}")
+        return self._url_on_this_site(f"{model}_changelist") if may_see else ""
+
+    def _url_on_this_site(self, name: str, *arguments: str) -> str:
+        try:
+            return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{name}", args=arguments)
+        except NoReverseMatch:
+            # This site hasn't registered that page.
+            return ""
 
     def _name(self, name: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{name}"

@@ -12,7 +12,7 @@ from recovery_app.admin import formatting
 from recovery_app.admin.persons import Person
 from recovery_app.admin.presence import Presence
 from recovery_app.storages.browsing import moment
-from recovery_app.values import Inspection
+from recovery_app.values import Inspection, ProcessReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,16 @@ class Fact:
     """The digest of a person whose snapshots can be searched for."""
 
 
-def facts(inspection: Inspection, person: Person, presence: Presence) -> list[Fact]:
-    """Return the known facts about a snapshot of a person, in display order."""
+def facts(
+    inspection: Inspection,
+    person: Person,
+    presence: Presence,
+    place: ProcessReport | None = None,
+) -> list[Fact]:
+    """Return the known facts about a snapshot of a person, in display order.
+
+    ``place`` is the process in which the page is open, where that is known.
+    """
     info = inspection.info
     expires = Fact(
         name=_("Expires in"),
@@ -47,7 +55,7 @@ def facts(inspection: Inspection, person: Person, presence: Presence) -> list[Fa
         Fact(name=_("View"), text=info.view),
         Fact(name=_("Topic"), text=info.topic),
         _person(person),
-        _page(presence),
+        _page(presence, place),
         Fact(name=_("Saved"), time=info.saved_at),
         Fact(name=_("Created"), time=info.created_at),
         expires,
@@ -74,7 +82,14 @@ def _person(person: Person) -> Fact:
     return Fact(name=_("Person"), text=text, note=note, digest=person.digest)
 
 
-def _page(presence: Presence) -> Fact:
+def _page(presence: Presence, place: ProcessReport | None) -> Fact:
+    if place is not None:
+        where = {"node": place.node, "process": place.process}
+        return Fact(
+            name=_("Page"),
+            text=str(_("open")),
+            note=str(_("on %(node)s, process %(process)s") % where),
+        )
     ago = presence.seconds_ago
     if ago is None:
         return Fact(name=_("Page"), text=str(_("unknown")))

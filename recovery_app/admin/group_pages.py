@@ -167,7 +167,7 @@ def _behind(manager: RecoveryManager, info: GroupInfo, slowest: str | None) -> s
         return ""
     count = 0 if slowest == info.newest else manager.driver.run(_count(info.name, slowest))
     if count is None:
-        return _("more than there are")
+        return _("more than the log has")
     if count >= MAX_BEHIND:
         return _("%(number)s or more") % {"number": formatting.number(count)}
     return formatting.number(count)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from recovery_app.admin import journal_page
@@ -18,7 +16,6 @@ from recovery_app.admin.error_messages import collect_errors
 from recovery_app.middleware import current_manager
 
 EXPORT_PERMISSION = "recovery_app.export_journalentry"
-SNAPSHOT_PERMISSION = "recovery_app.view_snapshot"
 _TYPES = {"csv": "text/csv", "json": "application/json"}
 
 
@@ -48,17 +45,17 @@ class JournalAdmin(StoragePage):
         """Show the journal."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        may_see_snapshots = request.user.has_perm(SNAPSHOT_PERMISSION)
         context = journal_page.journal_page(
             current_manager(),
             request.GET,
             self._persons(request),
             limit=self.list_per_page,
-            url_of=self._snapshot_url if may_see_snapshots else lambda _key: "",
+            url_of=self._snapshot_url_for(request),
         )
         context |= {
             "may_export": self.may_export(request),
             "export_url": self._reverse("export"),
+            "live_url": self._list_url_for(request, "storedreport"),
         }
         return self._render(request, "change_list", context | (extra_context or {}))
 
@@ -84,11 +81,3 @@ class JournalAdmin(StoragePage):
         name = f"journal-{timezone.localtime():%Y%m%d-%H%M%S}.{form}"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
-
-    def _snapshot_url(self, key: str) -> str:
-        name = f"{self.admin_site.name}:{self.opts.app_label}_snapshot_change"
-        try:
-            return reverse(name, args=(quote(key),))
-        except NoReverseMatch:
-            # This site has no page "Snapshots".
-            return ""

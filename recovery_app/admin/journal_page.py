@@ -28,7 +28,10 @@ COLUMNS = (
     "time", "kind", "reason", "part", "cause", "handling", "person", "user", "view", "topic",
     "shown_hash", "socket_hash", "node", "process", "token_seconds", "left_out",
 )  # fmt: skip
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with, the last four as written in East Asia."""
+_BREAKS = ("\t", "\r", "\n")
+"""What spreadsheets take for the beginning of another cell."""
 
 
 def journal_page(
@@ -151,4 +154,8 @@ def _cell(value: Any) -> Any:
     """Return a value that no spreadsheet takes for a formula: clients choose some of them."""
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+    if not isinstance(value, str):
+        return value
+    # Some programs leave out the space before a formula.
+    is_risky = value.startswith(_BREAKS) or value.lstrip().startswith(_FORMULAS)
+    return f"'{value}" if is_risky else value

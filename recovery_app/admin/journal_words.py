@@ -20,6 +20,7 @@ KINDS: Mapping[str, Promise] = {
 _LOST = {outcome.value: title for outcome, title in TITLES.items()}
 _FORKS = {reason: _LOST[reason] for reason in ("superseded", "copied")}
 _STORING: Mapping[str, Promise] = {
+    "crashed": _("A handler raised an error"),
     "too_large": _("State too large"),
     "unserializable": _("State can’t be serialized"),
 }
@@ -28,7 +29,7 @@ REASONS_OF: Mapping[str, Mapping[str, Promise]] = {
         **{reason: _LOST[reason] for reason in _LOST if reason not in ("recovered", "copied")},
         "join_crashed": _("The join raised an error"),
     },
-    "event": {"crashed": _("A handler raised an error"), **_STORING},
+    "event": _STORING,
     "unsaved": {"unavailable": _LOST["unavailable"], **_STORING},
     "fork": _FORKS,
     "revocation": {
@@ -36,7 +37,7 @@ REASONS_OF: Mapping[str, Mapping[str, Promise]] = {
         "socket_revoked": _("A snapshot revoked"),
         "page_closed": _("An open page closed"),
     },
-    "journal": {"left_out": _("More than the journal takes")},
+    "journal": {"left_out": _("Too many for the journal")},
 }
 REASONS: Mapping[str, Promise] = {
     reason: title for titles in REASONS_OF.values() for reason, title in titles.items()
@@ -49,5 +50,5 @@ PARTS: Mapping[str, Promise] = {
     "address": _("another address"),
     "view": _("another view"),
     "revoked": _("revoked"),
-    "unknown": _("not known why"),
+    "unknown": _("reason unknown"),
 }

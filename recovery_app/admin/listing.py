@@ -16,7 +16,7 @@ from recovery_app.admin.persons import NOBODY, Person
 from recovery_app.admin.presence import UNKNOWN, Lifetimes, Presence, presence_of
 from recovery_app.snapshots import is_marker
 from recovery_app.storages import Storage, describe
-from recovery_app.values import Page, Query, SnapshotInfo
+from recovery_app.values import Page, ProcessReport, Query, SnapshotInfo
 
 COLUMNS: Mapping[str, Promise] = {
     "socket_id": _("socket id"),
@@ -112,6 +112,8 @@ class SnapshotRow:
     url: str
     person: Person = NOBODY
     presence: Presence = UNKNOWN
+    node: str = ""
+    """The node on which the page is open, where that is known."""
 
     @property
     def name(self) -> str:
@@ -210,14 +212,20 @@ def make_rows(
     url_of: Callable[[str], str],
     persons: Mapping[str, Person],
     lifetimes: Lifetimes,
+    places: Mapping[str, ProcessReport] | None = None,
 ) -> list[SnapshotRow]:
-    """Return the rows for some snapshots, with the ``persons`` that digests stand for."""
+    """Return the rows for some snapshots, with the ``persons`` that digests stand for.
+
+    ``places`` are the processes in which pages are open, by the hashes of their sockets.
+    """
+    nodes = {key: report.node for key, report in (places or {}).items()}
     return [
         SnapshotRow(
             info=info,
             url=url_of(info.socket_hash),
             person=persons.get(info.person, NOBODY),
             presence=presence_of(info, lifetimes),
+            node=nodes.get(info.socket_hash, ""),
         )
         for info in items
     ]

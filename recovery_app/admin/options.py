@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +11,7 @@ from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import NoReverseMatch, path, reverse
+from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from recovery_app.admin import actions, pages
@@ -21,7 +20,6 @@ from recovery_app.middleware import current_manager
 from recovery_app.models import Snapshot
 
 REVOKE = "revoke_selected"
-JOURNAL_PERMISSION = "recovery_app.view_journalentry"
 STATE_PERMISSION = "recovery_app.view_snapshot_state"
 
 
@@ -74,7 +72,8 @@ class SnapshotAdmin(StoragePage):
             "may_clean_up": self._may_clean_up(request),
             "may_revoke": self.has_delete_permission(request),
             "revoke_user_url": self._reverse("revoke_user"),
-            "journal_url": self._journal_url(request),
+            "journal_url": self._list_url_for(request, "journalentry"),
+            "live_url": self._list_url_for(request, "storedreport"),
             "action_name": REVOKE,
             "checkbox_name": ACTION_CHECKBOX_NAME,
         }
@@ -213,14 +212,6 @@ class SnapshotAdmin(StoragePage):
 
     def _list_url(self) -> str:
         return self._reverse("changelist")
-
-    def _journal_url(self, request: HttpRequest) -> str:
-        """Return the URL of the journal for who may see it, "" if this site has none."""
-        if not request.user.has_perm(JOURNAL_PERMISSION):
-            return ""
-        with suppress(NoReverseMatch):
-            return reverse(f"{self.admin_site.name}:recovery_app_journalentry_changelist")
-        return ""
 
     def _url_of(self, key: str) -> str:
         return self._reverse("change", quote(key))

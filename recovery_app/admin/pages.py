@@ -12,7 +12,7 @@ from recovery_app.admin import formatting, listing
 from recovery_app.admin.detail import facts
 from recovery_app.admin.error_messages import InvalidInput, collect_errors
 from recovery_app.admin.persons import Persons, PersonSearch
-from recovery_app.admin.presence import presence_of
+from recovery_app.admin.presence import places_of_pages, presence_of
 from recovery_app.admin.sensitive_names import Redactor
 from recovery_app.admin.state_tree import build_tree
 from recovery_app.admin.summary import Contents, summarize_contents, summarize_history
@@ -55,7 +55,11 @@ def list_page(
         "history": summarize_history(),
         "headers": listing.column_headers(params, storage.sortable_by),
         "rows": listing.make_rows(
-            page.items, url_of, persons.find(info.person for info in page.items), manager
+            page.items,
+            url_of,
+            persons.find(info.person for info in page.items),
+            manager,
+            places_of_pages(manager) if page.items else {},
         ),
         "is_search_unfinished": bool(params.is_search and page.looked_at and page.next_cursor),
         "looked_at": formatting.number(page.looked_at),
@@ -80,10 +84,11 @@ def detail_page(
     name = (found.info.socket_id if found else "") or key
     digest = found.info.person if found else ""
     person = persons.find([digest])[digest]
+    place = places_of_pages(manager).get(key)
     return {
         "title": _("Snapshot %(name)s") % {"name": name},
         "found": found,
-        "facts": facts(found, person, presence_of(found.info, manager)) if found else [],
+        "facts": facts(found, person, presence_of(found.info, manager), place) if found else [],
         "person": person,
         "can_list": manager.storage.supports_listing,
         "tree": tree,

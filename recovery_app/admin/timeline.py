@@ -1,4 +1,4 @@
-"""A bar chart of an hour, a bar for each minute, drawn as SVG by the template ``timeline.html``."""
+"""A bar chart of an hour, a bar for each minute, drawn as SVG by the template ``minutes.html``."""
 
 from __future__ import annotations
 
@@ -27,17 +27,24 @@ MIN_BAR = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinuteBar:
-    """The incidents of one minute."""
+    """The number of one minute, and how many of these are marked."""
 
     at: datetime | None
     count: int
     x: int
     height: float
+    marked: int = 0
+    marked_height: float = 0.0
 
     @property
     def y(self) -> float:
         """Return the top of the bar."""
         return BASE - self.height
+
+    @property
+    def marked_y(self) -> float:
+        """Return the top of the marked part, which is at the bottom."""
+        return BASE - self.marked_height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """An hour of incidents; there are more than ``total`` if it isn't complete."""
+    """An hour, minute by minute; there are more than ``total`` if it isn't complete."""
 
     bars: list[MinuteBar]
     ticks: list[Tick]
@@ -81,13 +88,30 @@ def start_of_hour(until_us: int) -> int:
 def timeline(times_us: Iterable[int], since_us: int, *, is_complete: bool) -> Timeline:
     """Return the chart of the hour that begins at ``since_us``."""
     counts = Counter((time_us - since_us) // MINUTE_US for time_us in times_us)
+    return timeline_of_counts(counts, since_us, is_complete=is_complete)
+
+
+def timeline_of_counts(
+    counts: Counter[int],
+    since_us: int,
+    *,
+    marked: Counter[int] | None = None,
+    is_complete: bool = True,
+) -> Timeline:
+    """Return the chart of an hour from the number of each of its 60 minutes.
+
+    ``marked`` are those of them that the chart tells apart.
+    """
+    marked = marked or Counter()
     highest = max(counts.values(), default=0)
     bars = [
         MinuteBar(
             at=moment(since_us + minute * MINUTE_US),
             count=counts[minute],
             x=LEFT + minute * STEP,
-            height=max(MIN_BAR, round(HEIGHT * counts[minute] / highest, 1)),
+            height=_height(counts[minute], highest),
+            marked=marked[minute],
+            marked_height=_height(marked[minute], highest) if marked[minute] else 0,
         )
         for minute in range(MINUTES)
         if counts[minute]
@@ -106,3 +130,7 @@ def timeline(times_us: Iterable[int], since_us: int, *, is_complete: bool) -> Ti
         until=ticks[-1].at,
         is_complete=is_complete,
     )
+
+
+def _height(count: int, highest: int) -> float:
+    return max(MIN_BAR, round(HEIGHT * count / highest, 1))

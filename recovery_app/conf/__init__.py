@@ -59,7 +59,7 @@ class Settings:
 class Problem:
     """A problem of one key, or of the whole setting if ``key`` is ``""``.
 
-    ``hint`` says what to do, where that depends on more than the key.
+    ``hint`` says what to do, if that depends on more than the key.
     """
 
     key: str
@@ -159,7 +159,7 @@ class _Singleton:
     def __init__(self) -> None:
         self._manager: RecoveryManager | None = None
         self.stand_in: RecoveryManager | None = None
-        """What a test has put in its place, which changed settings don't touch."""
+        """A test's replacement, which isn't affected by changed settings."""
         self._lock = threading.RLock()
         register_after_fork(self)
 
@@ -198,7 +198,7 @@ def get_manager() -> RecoveryManager:
 
 @contextmanager
 def replace_manager(manager: RecoveryManager) -> Iterator[RecoveryManager]:
-    """Have `get_manager` return this one in the whole process, in all threads and tasks."""
+    """Have `get_manager` return this manager in the whole process, in all threads and tasks."""
     before, _singleton.stand_in = _singleton.stand_in, manager
     try:
         yield manager

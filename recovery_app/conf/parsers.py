@@ -1,8 +1,8 @@
 """The parsers of the keys of the setting ``RECOVERY``.
 
 A parser returns the value to use, or raises a `ValueError`. Its text continues a sentence that
-starts with the key's name, and never contains a secret. A `BadValue` also says what to do, where
-that depends on what is wrong.
+starts with the key's name, and never contains a secret. A `BadValue` also has a hint, if that
+depends on what is wrong.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ def _older_secret(value: Any) -> bytes:
     secret = _bytes(value)
     if len(secret) < MIN_SECRET_BYTES:
         raise BadValue(
-            f"has a secret of {len(secret)} bytes, and none could be SECRET with fewer than "
-            f"{MIN_SECRET_BYTES}",
+            f"has a secret of {len(secret)} bytes, but a SECRET has at least {MIN_SECRET_BYTES}",
             hint="Remove it: it can't have signed anything.",
         )
     return secret
@@ -123,7 +122,7 @@ def _storage(value: Any) -> Callable[[], Storage]:
 
 
 def _inner_storages(backend: type[Storage], options: Any) -> dict[str, Callable[[], Storage]]:
-    """Return how to make the storages that a storage has as its options."""
+    """Return functions that create the storages in a storage's options."""
     found: dict[str, Callable[[], Storage]] = {}
     for name in sorted(backend.storage_options):
         try:
@@ -158,7 +157,7 @@ def _serializer(value: Any) -> Serializer:
 
 
 def _imported(path: Any, ours: ModuleType) -> Any:
-    """Return what a dotted path names; ``ours`` has the names that may have been meant."""
+    """Return the object at a dotted path; ``ours`` has the names that may have been meant."""
     if not isinstance(path, str):
         raise ValueError(f"needs a dotted path, not {type(path).__name__}")
     try:
@@ -181,7 +180,7 @@ def _imported(path: Any, ours: ModuleType) -> Any:
 
 
 def _text(error: Exception) -> str:
-    """Return what an error says, to be the end of a sentence."""
+    """Return the text of an error, to end a sentence with."""
     return str(error).rstrip(".") or type(error).__name__
 
 
@@ -211,7 +210,7 @@ def _encryption_keys(value: Any) -> tuple[bytes, ...] | None:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"must be a list, not {type(value).__name__}")
     if not value:
-        raise ValueError("has no keys; give None for no encryption")
+        raise ValueError("has no keys; use None for no encryption")
     if not encryption.IS_AVAILABLE:
         raise ValueError(encryption.MISSING)
     return tuple(map(_encryption_key, value))

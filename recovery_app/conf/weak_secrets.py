@@ -1,9 +1,9 @@
-"""How secrets that can be guessed are told from random ones."""
+"""Detection of secrets that can be guessed."""
 
 from __future__ import annotations
 
 MIN_DISTINCT_BYTES = 8
-"""The least number of different bytes in a secret; 32 random hexadecimal digits have about 14."""
+"""The minimum number of different bytes in a secret; 32 random hexadecimal digits have about 14."""
 
 # As Django's own check security.W009 judges SECRET_KEY. Its names aren't documented.
 _MIN_KEY_LENGTH = 50
@@ -12,7 +12,7 @@ _INSECURE_PREFIX = "django-insecure-"
 
 
 def has_few_distinct_bytes(secret: bytes) -> bool:
-    """Return whether a secret repeats itself so much that it can't be random."""
+    """Return whether a secret is too repetitive to be random."""
     return len(set(secret)) < MIN_DISTINCT_BYTES
 
 

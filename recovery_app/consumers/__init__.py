@@ -1,8 +1,8 @@
-"""The edge to Channels: mixins that give a consumer's topics their state back.
+"""The edge to Channels: mixins that recover the state of a consumer's topics.
 
-`mixins` is what an application uses; `application` calls its code for a page's connection
-(`recovery_app._live`), by the table of `hooks` that its class has; `groups` is a topic's channel,
-`identity` says who a token is for, and `db` looks after database connections.
+`mixins` is the public part; `application` calls the consumer's code for a page's connection
+(`recovery_app._live`), through the `hooks` table of its class; `groups` is a topic's channel,
+`identity` computes who can use a token, and `db` closes old database connections.
 """
 
 from recovery_app.consumers.mixins import RecoveryConsumerMixin, SyncRecoveryConsumerMixin

@@ -1,13 +1,16 @@
-"""Who joins a topic, and on which terms: the same for a join and for a page's first state."""
+"""Who may join a topic, and with which identity: for joins and for a page's first state."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from recovery_app._core.error_texts import describe_error
 from recovery_app._core.metadata import check_name
 from recovery_app._core.persons import combine
+from recovery_app._core.telemetry import log_failure
 from recovery_app._live.interfaces import Admission, Params
+from recovery_app._live.outcomes import RestoreFailed
 from recovery_app._logins import login_session, refuse_login
 from recovery_app.consumers.hooks import HookTable
 from recovery_app.consumers.identity import (
@@ -21,6 +24,7 @@ from recovery_app.consumers.identity import (
     try_load_session,
     user_of,
 )
+from recovery_app.exceptions import JoinRefused, RecoveryError
 
 if TYPE_CHECKING:
     from recovery_app.consumers.mixins import RecoveryMixin
@@ -29,7 +33,7 @@ _IDENTIFYING = ("get_recovery_view", "get_recovery_binding")
 
 
 def is_topic_of(patterns: Iterable[str], topic: str) -> bool:
-    """Return whether ``recovery_topics`` has a topic of this name."""
+    """Return whether ``recovery_topics`` matches a topic."""
     try:
         check_name("topic", topic)
     except ValueError:
@@ -41,7 +45,7 @@ def is_topic_of(patterns: Iterable[str], topic: str) -> bool:
 
 
 class AdmissionCheck:
-    """Asks a consumer's hooks, and its scope, who a client is and what it may do.
+    """Asks a consumer's hooks and scope who a client is and what it may do.
 
     ``route`` is the part of bindings that `bind_to_route` returns.
     """
@@ -57,7 +61,7 @@ class AdmissionCheck:
         self._route = route
 
     async def admit(self, params: Params, *, shows_token: bool) -> Admission:
-        """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
+        """Return the terms on which a client joins; raise `JoinRefused` to refuse it."""
         own = self._hooks.own
         if "authorize_join" in own:
             await self._call("authorize_join", self._topic, params)
@@ -65,13 +69,14 @@ class AdmissionCheck:
         scope = self._consumer.scope
         # A page knows nothing of the application's own names for persons.
         aliases = [identify_client(scope)] if "get_recovery_binding" in own else []
-        may_recover = shows_token
+        may_recover, refusal = shows_token, None
         if shows_token and "should_recover" in own:
-            may_recover = bool(await self._call("should_recover", self._topic, params))
+            may_recover, refusal = await self._ask_whether_to_recover(params)
         if not may_recover:
             return Admission(view, binding, False, person, user_of(scope), aliases=aliases)
         session = login_session(scope)
-        refusal = None if session is None else await refuse_login(session, scope["user"])
+        if refusal is None and session is not None:
+            refusal = await refuse_login(session, scope["user"])
         refusal = refusal or await try_load_session(scope)
         former = former_persons(scope, keep_on_login=self._consumer.recovery_keep_on_login)
         if "get_recovery_binding" in own:
@@ -88,8 +93,20 @@ class AdmissionCheck:
             refusal=refusal,
         )
 
+    async def _ask_whether_to_recover(self, params: Params) -> tuple[bool, RecoveryError | None]:
+        """Return what ``should_recover`` says, or the error of a recovery in which it raised."""
+        try:
+            return bool(await self._call("should_recover", self._topic, params)), None
+        except JoinRefused:
+            raise
+        except Exception as error:
+            extra = {"event": "restore_failed", "topic": self._topic}
+            source = type(self._consumer).__qualname__
+            log_failure("A state couldn't be restored.", error, source, extra=extra)
+            return True, RestoreFailed(describe_error(error))
+
     def identify_at_once(self) -> tuple[str, bytes, bytes] | None:
-        """Return what `identify` does, where that takes neither a hook nor a look at a session."""
+        """Return what `identify` returns, if that needs neither a hook nor the session."""
         if not self._hooks.own.isdisjoint(_IDENTIFYING):
             return None
         scope = self._consumer.scope
@@ -99,7 +116,7 @@ class AdmissionCheck:
         return self._topic, self._binding(self._topic, person), name_person(scope, person)
 
     async def identify(self) -> tuple[str, bytes, bytes]:
-        """Return the view that a token is for, the binding to it and a person, and the person."""
+        """Return the view and the binding of a token, and the person."""
         view = self._topic
         if "get_recovery_view" in self._hooks.own:
             view = str(await self._call("get_recovery_view", view))
@@ -110,7 +127,7 @@ class AdmissionCheck:
         return view, self._binding(view, person), name_person(self._consumer.scope, person)
 
     async def _bind_to_former(self, former: list[FormerPerson]) -> list[FormerPerson]:
-        """Return what the application's own hook makes of former persons, if it uses any."""
+        """Return the bindings of earlier identities, as the application's own hook makes them."""
         if not self._consumer._recovery_default_used:
             return []
         parts = [await self._call_for_binding(each.part) for each in former]
@@ -119,7 +136,7 @@ class AdmissionCheck:
         ]
 
     async def _call_for_binding(self, person: bytes | None = None) -> bytes:
-        """Return what the application's own hook returns, with ``person`` as its default."""
+        """Return what the application's own hook returns if ``person`` is the default."""
         self._consumer._recovery_person = person
         try:
             return combine("own", await self._call("get_recovery_binding") or b"")

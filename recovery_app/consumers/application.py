@@ -48,7 +48,7 @@ class ConsumerApplication:
 
     @property
     def person(self) -> object | None:
-        """The user, the visitor or the session; ``None`` for whoever isn't known."""
+        """The user, the visitor or the session; ``None`` if unknown."""
         return identify_client(self._consumer.scope)
 
     def accepts(self, topic: str) -> bool:
@@ -56,7 +56,7 @@ class ConsumerApplication:
         return is_topic_of(self._consumer.recovery_topics, topic)
 
     def make_topic(self, topic: TopicHandle) -> tuple[TopicApplication, TopicChannel]:
-        """Return the application's code for a topic, and the channel that groups reach it on."""
+        """Return the application's code for a topic, and the channel on which groups reach it."""
         warn_without_state(self._consumer, self._hooks)
         channel = TopicChannel(self._consumer, topic.post, topic.handle_message)
         application = TopicApplication(
@@ -65,11 +65,11 @@ class ConsumerApplication:
         return application, channel
 
     def takes(self, frame: OtherFrame) -> bool:
-        """Return whether the application has code for a frame that isn't of the protocol."""
+        """Return whether the application handles frames that aren't part of the protocol."""
         return self._hooks.find_receiver(frame) is not None
 
     async def handle_frame(self, frame: OtherFrame) -> None:
-        """Pass a frame that isn't of the protocol to the connected consumer's own code."""
+        """Pass a frame that isn't part of the protocol to the connected consumer's own code."""
         async with self.handler_lock:
             if not self._has_own_fields:
                 self._has_own_fields = True
@@ -114,24 +114,24 @@ class TopicApplication:
 
     @property
     def save_interval(self) -> float:
-        """Seconds for which saves are gathered; 0 for a save after each event."""
+        """Seconds within which changes are combined into one save; 0 saves after each event."""
         return self.consumer.recovery_save_interval
 
     @property
     def user(self) -> bytes | None:
-        """The name of the user who is logged in; ``None`` where nobody is."""
+        """The name of the logged-in user, or ``None``."""
         return user_of(self.consumer.scope)
 
     @property
     def log_name(self) -> str:
-        """The primary key of the user, if the consumer has it logged."""
+        """The primary key of the user, if the consumer wants it logged."""
         user = self.consumer.scope.get("user")
         if not self.consumer.recovery_log_user or user is None or not user.is_authenticated:
             return ""
         return str(user.pk)
 
     def reset(self) -> None:
-        """Take a new copy of the consumer, with nothing that a failed recovery left behind."""
+        """Replace the copy of the consumer with a new one, without traces of a failed recovery."""
         self.consumer = copy.copy(self._origin)
         _copy_mutable_fields(self._origin, self.consumer)
         self.consumer.recovery_topic = self._topic.name
@@ -141,24 +141,24 @@ class TopicApplication:
     # Joining.
 
     def admit(self, params: Params, *, shows_token: bool) -> Coroutine[Any, Any, Admission]:
-        """Return on which terms a client joins; raise `JoinRefused` to refuse it."""
+        """Return the terms on which a client joins; raise `JoinRefused` to refuse it."""
         return self._admission_check().admit(params, shows_token=shows_token)
 
     def identify(self) -> Coroutine[Any, Any, tuple[str, bytes, bytes]]:
-        """Return the view that a token is for, the binding to it and a person, and the person."""
+        """Return the view and the binding of a token, and the person."""
         return self._admission_check().identify()
 
     def _admission_check(self) -> AdmissionCheck:
         return AdmissionCheck(self.consumer, self._hooks, topic=self._topic.name, route=self._route)
 
     async def mount(self, params: Params) -> Extras:
-        """Start afresh."""
+        """Mount a fresh state."""
         return _checked("mount", await self._call("mount", self._topic.name, params))
 
     async def recover(self, takeover: Takeover) -> tuple[Takeover, Extras, bytes]:
-        """Take a state back, migrated to `version`.
+        """Restore a state, migrated to `version`.
 
-        Return the takeover with that state, and the state as `encode` does.
+        Return the takeover with that state, and the state as `encode` returns it.
         """
         if takeover.version < self.version:
             state = await self._call("migrate_state", takeover.state, takeover.version)
@@ -180,37 +180,37 @@ class TopicApplication:
     # Living.
 
     async def handle_event(self, event: str, payload: Payload) -> tuple[object, bytes]:
-        """Handle an event; return the reply's response, and the state as `encode` does."""
+        """Handle an event; return the reply's response, and the state as `encode` returns it."""
         response = await self._call("handle_event", event, payload)
         return response, self._encode_fields() or await self.encode()
 
     def find_handler(self, message: dict[str, Any]) -> str | None:
-        """Return the name of the handler for a group message; ``None`` where there is none."""
+        """Return the name of the handler for a group message, or ``None``."""
         return self._hooks.find_handler(self.consumer, message)
 
     async def handle_message(self, handler: str, message: dict[str, Any]) -> bytes:
-        """Handle a group message; return the state as `encode` does."""
+        """Handle a group message; return the state as `encode` returns it."""
         await self._call(handler, message)
         return self._encode_fields() or await self.encode()
 
     async def missed_messages(self, group: str) -> bytes:
-        """Load afresh what a durable group has lost; return the state as `encode` does."""
+        """Load what a durable group's log has lost; return the state as `encode` returns it."""
         await self._call("missed_messages", group)
         return self._encode_fields() or await self.encode()
 
     async def handle_frame(self, frame: OtherFrame) -> bytes:
-        """Handle a frame that isn't of the protocol; return the state as `encode` does."""
+        """Handle a frame outside the protocol; return the state as `encode` returns it."""
         await self._hooks.call_receiver(self.consumer, frame)
         return self._encode_fields() or await self.encode()
 
     async def encode(self) -> bytes:
-        """Return the serialized state; raise `SnapshotError` where it can't be stored."""
+        """Return the serialized state; raise `SnapshotError` if it can't be stored."""
         if "get_recoverable_state" in self._hooks.own:
             return self._codec.encode(await self._call("get_recoverable_state"))
         return self._codec.encode(self.consumer._read_recovery_fields())
 
     def _encode_fields(self) -> bytes | None:
-        """Return the serialized fields, where they are the state; ``None`` where a hook has it."""
+        """Return the serialized fields if they are the state; ``None`` if a hook provides it."""
         if "get_recoverable_state" in self._hooks.own:
             return None
         state = self.consumer._read_recovery_fields()
@@ -219,7 +219,7 @@ class TopicApplication:
         return self._codec.encode(state)
 
     async def roll_back(self, payload: bytes | None) -> None:
-        """Go back to a serialized state, where there is one."""
+        """Restore a serialized state, if there is one."""
         if payload is None:
             return
         try:
@@ -244,7 +244,7 @@ class TopicApplication:
 
 
 def _copy_mutable_fields(origin: RecoveryMixin, consumer: RecoveryMixin) -> None:
-    """Copy to a consumer what others would change with it: the class has it for everyone."""
+    """Copy mutable class defaults to a consumer, so that consumers don't share them."""
     for name in origin.recovery_fields:
         value = getattr(origin, name, None)
         if isinstance(value, _MUTABLE):

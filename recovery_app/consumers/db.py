@@ -1,11 +1,11 @@
-"""The care for database connections: one trip to their thread for all who ask at once.
+"""Closing old database connections, in one trip to their thread for all that ask at once.
 
 Channels closes old connections before each message, on another thread, which takes as long as
-handling an event. Here it is done at most once in `CARE_SECONDS` for each event loop, and at
+handling an event. Here this happens at most once in `CARE_SECONDS` for each event loop, and at
 once after application code has raised a database error.
 
-While a database doesn't answer, the thread waits for it, and the trip with it. Then pages go on
-without it: what they ask of that thread later comes after the trip in any case.
+If a database doesn't answer, the thread waits for it. Pages then continue without waiting: what
+they run on that thread later comes after the trip in any case.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 1.0
 
 
 class _Care:
-    """The care for the connections of one event loop."""
+    """The connection care of one event loop."""
 
     def __init__(self) -> None:
         self.due_at = 0.0
@@ -35,7 +35,7 @@ _care: WeakKeyDictionary[asyncio.AbstractEventLoop, _Care] = WeakKeyDictionary()
 
 
 def is_due() -> bool:
-    """Return whether old connections are to be closed before code that may use them."""
+    """Return whether old connections have to be closed before code that may use them."""
     loop = asyncio.get_running_loop()
     care = _care.get(loop)
     if care is None or _has_own_thread():
@@ -44,7 +44,7 @@ def is_due() -> bool:
 
 
 def note_error(error: BaseException) -> None:
-    """Have connections closed before the next code if a database error came of this."""
+    """Have connections closed before the next code if an error came from a database."""
     care = _care.get(asyncio.get_running_loop())
     if care is not None and isinstance(error, Error):
         care.due_at = 0.0
@@ -53,8 +53,8 @@ def note_error(error: BaseException) -> None:
 async def close_old_connections() -> None:
     """Close old database connections, as Channels does before each message.
 
-    A trip that sets out after it was asked for serves everyone: a thousand joins at once take
-    one. Code with a thread of its own (``ThreadSensitiveContext``) goes alone.
+    Everyone who asks before a trip starts shares it: a thousand joins at once cause one. Code
+    with a thread of its own (``ThreadSensitiveContext``) makes its own trip.
     """
     if _has_own_thread():
         await aclose_old_connections()

@@ -1,4 +1,4 @@
-"""A topic's channel: what groups send it, and how it leaves them when it ends."""
+"""A topic's channel: receiving messages of groups, and leaving the groups at the end."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class HasChannel(Protocol):
 
 
 async def receive_with_retry(receive: Callable[[], Awaitable[Message]]) -> Message:
-    """Return the next message of a channel layer, however often it fails until then.
+    """Return the next message of a channel layer, and retry after failures.
 
-    A layer that is away takes no connection down with it, and is logged once.
+    A failing layer doesn't end the connection, and is logged once.
     """
     failed = False
     while True:
@@ -43,13 +43,13 @@ async def receive_with_retry(receive: Callable[[], Awaitable[Message]]) -> Messa
 
 
 def _was_cancelled() -> bool:
-    """Return whether the running task was cancelled, which is known from Python 3.11 on."""
+    """Return whether the running task was cancelled, which Python 3.11 and later can tell."""
     count = getattr(asyncio.current_task(), "cancelling", int)
     return bool(count() > 0)
 
 
 class GroupTrackingLayer:
-    """A channel layer that remembers which groups it was asked to add channels to."""
+    """A channel layer that remembers the groups to which it has added channels."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
@@ -70,7 +70,7 @@ class GroupTrackingLayer:
         await self._layer.group_discard(group, channel)
 
     async def discard_all(self) -> None:
-        """Remove every channel from the groups that it is still in, as far as the layer can."""
+        """Remove all channels from the groups that they are still in, as far as the layer can."""
         failure: Exception | None = None
         for group, channel in list(self._joined):
             try:
@@ -82,10 +82,10 @@ class GroupTrackingLayer:
 
 
 class TopicChannel:
-    """The channel of one topic: posts what it receives, one message after the other.
+    """The channel of one topic, which posts the messages that it receives one by one.
 
-    It receives once its name was asked for: nobody can send to a name that nobody knows,
-    and for some layers each receiver is work.
+    It starts to receive when its name is first read: until then nobody can send to it, and for
+    some layers each receiver is work.
     """
 
     def __init__(
@@ -105,18 +105,18 @@ class TopicChannel:
         self._closed = False
 
     async def open(self) -> None:
-        """Take a channel name of its own."""
+        """Choose a new channel name."""
         if self._layer is not None:
             self._name = await self._layer.new_channel()
 
     def attach(self, consumer: HasChannel) -> None:
-        """Put the channel into a copy of the consumer, which asks for the name itself."""
+        """Set the channel on a copy of the consumer, which reads the name when it needs it."""
         if self._layer is not None:
             consumer.channel_layer = self._layer
             vars(consumer).pop("channel_name", None)
 
     def listen(self) -> str:
-        """Return the name, and start to receive; may be called from any thread."""
+        """Return the name and start to receive; may be called from any thread."""
         if self._name:
             # Not in the context of a hook: what that has set isn't meant for every message.
             self._loop.call_soon_threadsafe(self._start, context=self._context)
@@ -155,4 +155,4 @@ class TopicChannel:
 
 
 async def _ignore(_posted: object) -> None:
-    """Take what comes after the end."""
+    """Ignore what is posted after the end."""

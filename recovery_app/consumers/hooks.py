@@ -1,7 +1,7 @@
-"""What a consumer class has of its own, looked up once for each class.
+"""The hooks and handlers that a consumer class defines, looked up once for each class.
 
-Nothing of the application's is called that isn't there: the mixin's own hooks do nothing, and
-a thousand joins that come at once feel each look at a class.
+Hooks that aren't overridden aren't called: the mixin's own do nothing, and looking at a class
+for each of a thousand simultaneous joins is noticeable.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LOOKED_AT = (*HOOKS, *_RECEIVING, "dispatch", "accept", "send", "close")
 
 
 class HookTable:
-    """Which hooks of a consumer class are the application's own, and how they are called."""
+    """Which hooks a consumer class overrides, and how they are called."""
 
     def __init__(self, kind: type, mixin: type) -> None:
         self._kind = kind
@@ -47,10 +47,10 @@ class HookTable:
         changed = {name for name in (*HOOKS, "dispatch") if _differs(kind, mixin, name)}
         self.own = frozenset(changed - {"dispatch"})
         self.has_own_restoring = not self.own.isdisjoint(_RESTORING)
-        """Whether code of the application's has a say in what a recovered state is."""
+        """Whether the application's code takes part in restoring a state."""
         self._own_receivers = frozenset(name for name in _RECEIVING if _is_own(kind, name))
         self.has_own_dispatch = "dispatch" in changed
-        """Whether a message is to pass through the application's ``dispatch``."""
+        """Whether the application overrides ``dispatch``, so that messages pass through it."""
         self._channels_dispatches = _next_dispatch(kind, mixin) is AsyncConsumer.dispatch
 
     def is_current(self) -> bool:
@@ -58,10 +58,10 @@ class HookTable:
         return self._look() == self._methods
 
     def find_receiver(self, frame: OtherFrame) -> str | None:
-        """Return the method that takes a frame that isn't of the protocol, or ``None``.
+        """Return the method for frames that aren't part of the protocol, or ``None``.
 
         It is Channels' ``websocket_receive``, which calls ``receive`` with text or bytes, or
-        ``receive_json`` where nothing but JSON is of use to the application.
+        ``receive_json`` if the application handles only JSON.
         """
         own = self._own_receivers
         if own & {"websocket_receive", "receive"} or (frame.is_text and "decode_json" in own):
@@ -71,7 +71,7 @@ class HookTable:
     def find_handler(self, consumer: object, message: dict[str, Any]) -> str | None:
         """Return the method that a channel layer's message may call, or ``None``.
 
-        Hooks, and whatever else a mixin or Channels brings along, are no message's to call.
+        Messages can't call hooks, or methods that come from a mixin or from Channels.
         """
         try:
             name: str = get_handler_name(message)
@@ -82,13 +82,13 @@ class HookTable:
         return name if not reserved and callable(getattr(consumer, name, None)) else None
 
     def find_bare_handler(self, consumer: object, message: dict[str, Any]) -> Any:
-        """Return the handler of a message that Channels alone would dispatch, or ``None``."""
+        """Return the handler for a message that only Channels dispatches, or ``None``."""
         if not self._channels_dispatches:
             return None
         return getattr(consumer, get_handler_name(message), None)
 
     def runs_own_code(self, message: dict[str, Any]) -> bool:
-        """Return whether the handler of a message, or what it calls, is the application's own."""
+        """Return whether the handler of a message, or what it calls, belongs to the application."""
         name: str = get_handler_name(message)
         called = name, name.removeprefix("websocket_"), "accept", "send", "close"
         return any(_is_own(self._kind, each) for each in called)
@@ -110,7 +110,7 @@ class HookTable:
             if is_being_cancelled():
                 raise
             # It awaited something that was cancelled: its own failure, not our end.
-            raise RuntimeError(f"{name} let a CancelledError out.") from error
+            raise RuntimeError(f"{name} raised a CancelledError.") from error
         except Exception as error:
             db.note_error(error)
             raise
@@ -128,7 +128,7 @@ class HookTable:
 
 
 class SyncHookTable(HookTable):
-    """The same for a sync consumer, whose hooks run on the thread that Channels keeps for them."""
+    """The hook table of a sync consumer, whose hooks run on the thread that Channels provides."""
 
     async def call(self, consumer: object, name: str, *arguments: object) -> Any:
         """Call a hook or a handler by name, on the thread unless it is the mixin's own."""
@@ -144,9 +144,9 @@ class SyncHookTable(HookTable):
 
 
 def limit_of(consumer: Any, name: str) -> float | None:
-    """Return how many seconds a hook or a handler may take; ``None`` for any time.
+    """Return the time limit of a hook or a handler in seconds; ``None`` for no limit.
 
-    What a join calls has half of the time: a page waits for its state for a minute at most.
+    Hooks of a join have half of the time, because a page waits for its state for a minute at most.
     """
     seconds: float | None = consumer.recovery_handler_timeout
     return seconds / 2 if seconds is not None and name in _OF_JOINS else seconds

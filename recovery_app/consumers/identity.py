@@ -1,4 +1,4 @@
-"""Who a token is for: a consumer, a view, an address, and a person as far as one is known."""
+"""Who can use a token: its consumer, view, address, and the person, if one is known."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _PLAIN = (str, int, float, Decimal, UUID, date, time, timedelta, PurePath, type(
 
 
 def bind_to_route(scope: Mapping[str, Any]) -> bytes:
-    """Return the part that names the arguments of the route; empty where there are none.
+    """Return the part that names the arguments of the route; empty if there are none.
 
-    The path isn't part of it, so routes can move. Only where an argument is of a type without
-    a stable representation, the path stands in for it.
+    The path isn't part of it, so routes can move. Only if an argument is of a type without a
+    stable representation is the path used instead.
     """
     route = scope.get("url_route") or {}
     args, kwargs = route.get("args") or (), route.get("kwargs") or {}
@@ -71,7 +71,7 @@ def _encode(value: Any) -> bytes:
 
 
 class FormerPerson(NamedTuple):
-    """Whom a token may be bound to that the same person shows now."""
+    """An earlier identity of the person, to which a token may be bound."""
 
     part: bytes
     name: bytes | None
@@ -88,7 +88,7 @@ async def bind_to_person(scope: Mapping[str, Any]) -> bytes:
 
 
 def person_of(scope: Mapping[str, Any]) -> bytes | None:
-    """Return that part, or ``None`` where the session has to be loaded first.
+    """Return that part, or ``None`` if the session has to be loaded first.
 
     A user's part has the session auth hash, so a changed password ends recovery too.
     Without a user, a visitor and a session, the token is a bearer token.
@@ -104,13 +104,12 @@ def person_of(scope: Mapping[str, Any]) -> bytes | None:
 
 
 def former_persons(scope: Mapping[str, Any], *, keep_on_login: bool = False) -> list[FormerPerson]:
-    """Return what a person was known by before, and may be known by in a token.
+    """Return the earlier identities of a person, which a token may still be bound to.
 
-    A visitor's session has to be loaded.
-    A user has a hash by each of ``SECRET_KEY_FALLBACKS``, and with ``keep_on_login`` was a
-    visitor, or had a session, before the login. A visitor had a session before the cookie. And
-    everyone was nobody once: such a token is good for its bearer, but anyone can keep events
-    under that name.
+    A visitor's session has to be loaded. A user has one identity for each of
+    ``SECRET_KEY_FALLBACKS``, and with ``keep_on_login`` was a visitor, or had a session, before the
+    login. A visitor had a session before the cookie. And everyone was nobody once: a token bound to
+    nobody is a bearer token, but its events aren't kept, since anyone can keep events as nobody.
     """
     person = person_of(scope)
     if person is None or person == ANONYMOUS:
@@ -127,23 +126,23 @@ def former_persons(scope: Mapping[str, Any], *, keep_on_login: bool = False) -> 
 
 
 def name_person(scope: Mapping[str, Any], person: bytes) -> bytes:
-    """Return the part without the auth hash: who it is stays the same with a new password."""
+    """Return the part without the auth hash, which stays the same with a new password."""
     return name_user(scope["user"].pk) if person.startswith(_USER) else person
 
 
 def is_session_loaded(scope: Mapping[str, Any]) -> bool:
-    """Return whether the session, if there is one, needn't be loaded."""
+    """Return whether there is no session, or it is already loaded."""
     session = scope.get("session")
     return session is None or hasattr(session, "_session_cache")
 
 
 async def load_session(scope: Mapping[str, Any]) -> None:
-    """Load the session: until then, its key repeats whatever the cookie says."""
+    """Load the session: until then, its key is whatever the cookie claims."""
     await database_sync_to_async(scope["session"].has_key)("")
 
 
 async def try_load_session(scope: Mapping[str, Any]) -> RecoveryError | None:
-    """Load a visitor's session; return why no token can be used now, where that fails."""
+    """Load a visitor's session; if that fails, return why no token can be used now."""
     try:
         if _user_of(scope) is None and not is_session_loaded(scope):
             await load_session(scope)
@@ -154,7 +153,7 @@ async def try_load_session(scope: Mapping[str, Any]) -> RecoveryError | None:
 
 
 def _anonymous_parts(scope: Mapping[str, Any]) -> list[bytes]:
-    """Return by what the same browser is known where nobody is logged in."""
+    """Return the identities of the browser when nobody is logged in."""
     visitor, session = scope.get(SCOPE_KEY), scope.get("session")
     parts = [name_visitor(visitor)] if visitor else []
     if session is not None and is_session_loaded(scope) and session.session_key:
@@ -168,7 +167,7 @@ def identify_client(scope: Mapping[str, Any]) -> bytes | None:
 
 
 def user_of(scope: Mapping[str, Any]) -> bytes | None:
-    """Return the name of the user, whatever the consumer binds to; ``None`` where nobody is."""
+    """Return the name of the logged-in user, whatever the consumer binds to, or ``None``."""
     user = _user_of(scope)
     return None if user is None else name_user(user.pk)
 

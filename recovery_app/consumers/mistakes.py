@@ -1,7 +1,7 @@
-"""Mistakes in a consumer class that would otherwise show as silence.
+"""Errors and warnings about mistakes in a consumer class that would otherwise go unnoticed.
 
-What a class alone shows is an error when the class is made. What shows only while it runs is a
-warning in the log, and only the first time.
+Mistakes in the class itself raise an error when the class is created. Mistakes that only show at
+run time are logged as a warning, the first time only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _check_bases(kind: type, mixin: type, *, is_sync: bool) -> None:
     if issubclass(first, SyncConsumer) != is_sync:
         other = "RecoveryConsumerMixin" if is_sync else "SyncRecoveryConsumerMixin"
         raise ImproperlyConfigured(
-            f"{kind.__name__}: {mixin.__name__} doesn't go with {first.__name__}, which is "
+            f"{kind.__name__}: {mixin.__name__} doesn't work with {first.__name__}, which is "
             f"{'async' if is_sync else 'sync'}: use {other}."
         )
 
@@ -95,12 +95,12 @@ def _check_numbers(kind: type[RecoveryMixin]) -> None:
     seconds: object = kind.recovery_handler_timeout
     if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
         raise ImproperlyConfigured(
-            f"{kind.__name__}.recovery_handler_timeout must be seconds above 0, or None."
+            f"{kind.__name__}.recovery_handler_timeout must be a number of seconds, or None."
         )
 
 
 class _PersonWarning:
-    """A warning that nothing tells one visitor from another, once in each process."""
+    """A warning that visitors can't be told apart, once in each process."""
 
     def __init__(self) -> None:
         self.is_given = False
@@ -123,7 +123,7 @@ person_warning = _PersonWarning()
 
 
 def warn_without_state(consumer: RecoveryMixin, hooks: HookTable) -> None:
-    """Warn where a topic is joined that has no state to keep, or would ignore it later."""
+    """Warn if a joined topic has no state to keep, or wouldn't restore it."""
     if consumer.recovery_fields:
         return
     if "get_recoverable_state" in hooks.own:
@@ -148,9 +148,9 @@ def _warn_without_restoring(consumer: RecoveryMixin, hooks: HookTable) -> None:
 
 
 def warn_without_handler(consumer: RecoveryMixin, hooks: HookTable) -> None:
-    """Warn where an event came to a consumer that has no code for events.
+    """Warn if an event reached a consumer without code for events.
 
-    One that passes on what it doesn't know has some.
+    A consumer that passes on frames that it doesn't know has such code.
     """
     if "handle_event" not in hooks.own and _is_new(consumer, "no_handle_event"):
         logger.warning(
@@ -162,7 +162,7 @@ def warn_without_handler(consumer: RecoveryMixin, hooks: HookTable) -> None:
 
 
 def warn_of_unset_fields(consumer: RecoveryMixin) -> None:
-    """Warn of fields that nothing has set by the time that an event was handled."""
+    """Warn of fields that nothing has set by the end of an event."""
     for name in consumer.recovery_fields:
         if not hasattr(consumer, name) and _is_new(consumer, name):
             logger.warning(
@@ -180,7 +180,7 @@ def name_of(consumer: object) -> str:
 
 
 def _is_new(consumer: object, mistake: str) -> bool:
-    """Return whether a class hasn't been warned of this yet."""
+    """Return whether a class hasn't been warned about this yet."""
     warned = _warned.setdefault(type(consumer), set())
     is_new = mistake not in warned
     warned.add(mistake)

@@ -1,4 +1,4 @@
-"""The two mixins, with the hooks that an application overrides."""
+"""The two mixins, with the hooks that an application can override."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 
 
 class _FromClient(dict[str, Any]):
-    """A message that came over the WebSocket, and from no channel layer."""
+    """A message from the WebSocket, as opposed to one from a channel layer."""
 
 
 class RecoveryMixin(Base):
-    """What both mixins share: the attributes, and the way in from Channels.
+    """The common part of both mixins: the attributes, and the entry point for Channels.
 
-    Each joined topic gets a ``self`` of its own: a shallow copy of the connected consumer,
-    with its own ``channel_name``. What ``connect()`` set is there; what a topic sets is its
-    own and is gone when it is left.
+    Each joined topic gets a ``self`` of its own: a shallow copy of the connected consumer, with
+    its own ``channel_name``. It has what ``connect()`` set. What a topic sets belongs to the
+    topic alone, and is discarded when the topic is left.
     """
 
     recovery_topics: ClassVar[tuple[str, ...]] = ("*",)
@@ -63,20 +63,20 @@ class RecoveryMixin(Base):
     recovery_fields: ClassVar[tuple[str, ...]] = ()
     """Attributes that are saved and restored automatically."""
     recovery_version: ClassVar[int] = 0
-    """The version of the state; raise it when the state's meaning changes."""
+    """The version of the state; increase it when the structure of the state changes."""
     recovery_save_interval: ClassVar[float] = 0
-    """Seconds for which saves are gathered; 0 saves after each event."""
+    """Seconds within which changes are combined into one save; 0 saves after each event."""
     recovery_handler_timeout: ClassVar[float | None] = 60
-    """Seconds that a handler may take; what a join calls has half of them. ``None``: no limit.
+    """Seconds that a handler may take; a join's hooks have half of that. ``None``: no limit.
 
-    A sync consumer has none either, as no thread can be stopped.
+    A sync consumer has no limit either, because a thread can't be stopped.
     """
     recovery_max_topics: ClassVar[int] = 100
     """How many topics one connection may join."""
     recovery_log_user: ClassVar[bool] = False
-    """Whether the log's line for each join has the primary key of the user."""
+    """Whether the log's line for each join contains the user's primary key."""
     recovery_keep_on_login: ClassVar[bool] = False
-    """Whether a visitor who logs in takes the state along."""
+    """Whether a visitor who logs in keeps the state."""
 
     recovery_topic: str = ""
     """The topic that this copy of the consumer has joined."""
@@ -99,9 +99,9 @@ class RecoveryMixin(Base):
             check_class(cls, mixin, is_sync=cls._recovery_table_class is SyncHookTable)
 
     def _find_channel_name(self) -> str:
-        """Return the channel of this topic, which listens from the moment that anybody asks for it.
+        """Return the channel of this topic, which listens from the first time that it is read.
 
-        What Channels gives to the connected consumer stands before this.
+        The attribute that Channels sets on the connected consumer takes precedence.
         """
         name = self._recovery_joined and self._recovery_joined.listen()
         if not name:
@@ -159,7 +159,7 @@ class RecoveryMixin(Base):
 
     @property
     def channel_receive(self) -> Receive:
-        """The function that receives from the channel layer, made to outlive its outages."""
+        """The function that receives from the channel layer, and survives its outages."""
         return self._recovery_receive
 
     @channel_receive.setter
@@ -167,7 +167,7 @@ class RecoveryMixin(Base):
         self._recovery_receive = partial(receive_with_retry, receive)
 
     async def dispatch(self, message: Message) -> None:
-        """Handle what concerns topics; leave the rest to Channels."""
+        """Handle messages for topics; leave the rest to Channels."""
         if not isinstance(message, _FromClient):
             if self._recovery_hooks.find_handler(self, message) is not None:
                 async with self._recovery_application.handler_lock:
@@ -201,7 +201,7 @@ class RecoveryMixin(Base):
 
     @classmethod
     def _current_hooks(cls) -> HookTable:
-        """Return the class's table of hooks, made anew where a test has patched the class."""
+        """Return the class's table of hooks, built again if a test has patched the class."""
         table = vars(cls).get("_recovery_hooks")
         if table is None or not table.is_current():
             table = cls._recovery_hooks = cls._recovery_table_class(cls, cls._recovery_mixin)
@@ -224,59 +224,62 @@ class RecoveryMixin(Base):
 class RecoveryConsumerMixin(RecoveryMixin):
     """Recovery for the topics of an `AsyncJsonWebsocketConsumer` or `AsyncWebsocketConsumer`.
 
-    Override what you need. Hooks are ``async``; plain functions work too.
+    Override the hooks that you need. They are ``async``, but plain functions work too.
     """
 
     async def mount(self, topic: str, params: State) -> Reply:
-        """Start afresh; return the join reply's extra keys. ``params``: the join's payload."""
+        """Create a fresh state; return additional keys for the join's reply.
+
+        ``params`` is the payload of the join, without the token.
+        """
         return None
 
     async def handle_event(self, event: str, payload: Any) -> Reply:
-        """Handle an event; return the reply's response. ``payload``: a dict, or bytes."""
+        """Handle an event; return the reply's response. ``payload`` is a dict, or bytes."""
         warn_without_handler(self, self._current_hooks())
         return None
 
     async def authorize_join(self, topic: str, params: State) -> None:
-        """Raise `JoinRefused` to refuse a join. Runs at every join, before any recovery."""
+        """Raise `JoinRefused` to refuse a join. Runs at each join, before any recovery."""
 
     async def should_recover(self, topic: str, params: State) -> bool:
-        """Return whether a token that was shown may be used."""
+        """Return whether this join may recover a state; false mounts a fresh one."""
         return True
 
     async def get_recoverable_state(self) -> State:
-        """Return the state to save; by default `recovery_fields`."""
+        """Return the state to save; by default, the `recovery_fields`."""
         return self._read_recovery_fields()
 
     async def restore_state(self, state: State) -> None:
-        """Take a state back; by default `recovery_fields`."""
+        """Restore a state; by default, the `recovery_fields`."""
         self._write_recovery_fields(state)
 
     async def after_recover(self, takeover: Takeover) -> Reply:
-        """Act on a restored state (join groups again, render); return the join reply's extras."""
+        """Prepare a restored page (join groups, render); return keys for the join's reply."""
         return None
 
     async def get_recovery_binding(self) -> bytes | str | None:
-        """Return what stands for the person: by default user, visitor, session or nobody."""
+        """Return who owns the token: by default the user, visitor, session or nobody."""
         self._recovery_default_used = True
         return self._recovery_person or await bind_to_person(self.scope)
 
     async def get_recovery_view(self, topic: str) -> str:
-        """Return the view that a token is for; by default the topic."""
+        """Return the name of the view that a token belongs to; by default, the topic."""
         return topic
 
     async def migrate_state(self, state: State, version: int) -> State:
-        """Return the state of an older ``version`` as one of `recovery_version`."""
+        """Return a state of an older ``version`` in the structure of `recovery_version`."""
         return state
 
     async def missed_messages(self, group: str) -> None:
-        """Load afresh what ``group`` told: its log has lost messages that this page lacks."""
+        """Load again what ``group`` sent: its log has lost messages that this page lacks."""
 
     async def join_group(self, group: str) -> None:
-        """Be in a durable group: its messages from now on are handled once each, in order."""
+        """Join a durable group: each later message is handled once, in order."""
         await self._joined_topic().join_group(group)
 
     async def leave_group(self, group: str) -> None:
-        """Be in a durable group no more."""
+        """Leave a durable group."""
         await self._joined_topic().leave_group(group)
 
     async def push(self, event: str, payload: Mapping[str, Any]) -> None:
@@ -286,12 +289,12 @@ class RecoveryConsumerMixin(RecoveryMixin):
     async def save_recovery(self) -> None:
         """Save the state now, whatever `recovery_save_interval` is.
 
-        In ``handle_event`` it is saved in one step with the event, when that returns.
+        In ``handle_event``, it is saved in one step with the event, when the handler returns.
         """
         await self._joined_topic().save()
 
     async def renew_recovery(self) -> None:
-        """Bind the state to whoever is logged in now; the client gets a new token."""
+        """Bind the state to the user who is logged in now; the client gets a new token."""
         await self._joined_topic().renew()
 
 
@@ -304,55 +307,58 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
     _recovery_table_class = SyncHookTable
 
     def mount(self, topic: str, params: State) -> Reply:
-        """Start afresh; return the join reply's extra keys. ``params``: the join's payload."""
+        """Create a fresh state; return additional keys for the join's reply.
+
+        ``params`` is the payload of the join, without the token.
+        """
         return None
 
     def handle_event(self, event: str, payload: Any) -> Reply:
-        """Handle an event; return the reply's response. ``payload``: a dict, or bytes."""
+        """Handle an event; return the reply's response. ``payload`` is a dict, or bytes."""
         warn_without_handler(self, self._current_hooks())
         return None
 
     def authorize_join(self, topic: str, params: State) -> None:
-        """Raise `JoinRefused` to refuse a join. Runs at every join, before any recovery."""
+        """Raise `JoinRefused` to refuse a join. Runs at each join, before any recovery."""
 
     def should_recover(self, topic: str, params: State) -> bool:
-        """Return whether a token that was shown may be used."""
+        """Return whether this join may recover a state; false mounts a fresh one."""
         return True
 
     def get_recoverable_state(self) -> State:
-        """Return the state to save; by default `recovery_fields`."""
+        """Return the state to save; by default, the `recovery_fields`."""
         return self._read_recovery_fields()
 
     def restore_state(self, state: State) -> None:
-        """Take a state back; by default `recovery_fields`."""
+        """Restore a state; by default, the `recovery_fields`."""
         self._write_recovery_fields(state)
 
     def after_recover(self, takeover: Takeover) -> Reply:
-        """Act on a restored state (join groups again, render); return the join reply's extras."""
+        """Prepare a restored page (join groups, render); return keys for the join's reply."""
         return None
 
     def get_recovery_binding(self) -> bytes | str | None:
-        """Return what stands for the person: by default user, visitor, session or nobody."""
+        """Return who owns the token: by default the user, visitor, session or nobody."""
         self._recovery_default_used = True
         return self._recovery_person or async_to_sync(bind_to_person)(self.scope)
 
     def get_recovery_view(self, topic: str) -> str:
-        """Return the view that a token is for; by default the topic."""
+        """Return the name of the view that a token belongs to; by default, the topic."""
         return topic
 
     def migrate_state(self, state: State, version: int) -> State:
-        """Return the state of an older ``version`` as one of `recovery_version`."""
+        """Return a state of an older ``version`` in the structure of `recovery_version`."""
         return state
 
     def missed_messages(self, group: str) -> None:
-        """Load afresh what ``group`` told: its log has lost messages that this page lacks."""
+        """Load again what ``group`` sent: its log has lost messages that this page lacks."""
 
     def join_group(self, group: str) -> None:
-        """Be in a durable group: its messages from now on are handled once each, in order."""
+        """Join a durable group: each later message is handled once, in order."""
         async_to_sync(self._joined_topic().join_group)(group)
 
     def leave_group(self, group: str) -> None:
-        """Be in a durable group no more."""
+        """Leave a durable group."""
         async_to_sync(self._joined_topic().leave_group)(group)
 
     def push(self, event: str, payload: Mapping[str, Any]) -> None:
@@ -362,12 +368,12 @@ class SyncRecoveryConsumerMixin(RecoveryMixin):
     def save_recovery(self) -> None:
         """Save the state now, whatever `recovery_save_interval` is.
 
-        In ``handle_event`` it is saved in one step with the event, when that returns.
+        In ``handle_event``, it is saved in one step with the event, when the handler returns.
         """
         async_to_sync(self._joined_topic().save)()
 
     def renew_recovery(self) -> None:
-        """Bind the state to whoever is logged in now; the client gets a new token."""
+        """Bind the state to the user who is logged in now; the client gets a new token."""
         async_to_sync(self._joined_topic().renew)()
 
 

@@ -9,10 +9,10 @@ Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
 def choose_subprotocol(scope: Mapping[str, Any], known: str, send: Send) -> Send:
-    """Return ``send``, and have it accept with the subprotocol ``known`` where that is offered.
+    """Return a ``send`` that accepts with the subprotocol ``known`` if the client offers it.
 
-    A browser closes a connection whose server chooses none of the subprotocols that it
-    offered. What the consumer chooses itself comes first.
+    A browser closes a connection if the server chooses none of the subprotocols that it offered.
+    The consumer's own choice takes precedence.
     """
     if known not in (scope.get("subprotocols") or ()):
         return send

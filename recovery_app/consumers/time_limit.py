@@ -1,4 +1,4 @@
-"""How long a hook or a handler may take."""
+"""The time limit of hooks and handlers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 
 
 class TimeLimit:
-    """Ends what the current task awaits in the block after so long, with a `TimeoutError`.
+    """A block that is ended with a `TimeoutError` if it takes too long.
 
-    As ``asyncio.timeout``, which Python 3.10 doesn't have, and which sets a timer for each block.
-    Here there is one for the first of those that run: nearly all end long before. ``name``: of
-    what runs in the block.
+    Like ``asyncio.timeout``, which Python 3.10 lacks, and which sets a timer for each block. Here
+    one timer serves the earliest limit, because nearly all blocks end long before. ``name`` is the
+    name of what runs in the block.
     """
 
     __slots__ = ("_is_over", "_name", "_running", "_seconds", "_task", "ends_at")
@@ -56,7 +56,7 @@ class TimeLimit:
 
 
 class _Running:
-    """The limits of the blocks that run on one event loop, which it must not refer to."""
+    """The limits of the blocks that run on one event loop, without a reference to it."""
 
     __slots__ = ("_next_at", "limits")
 
@@ -65,7 +65,7 @@ class _Running:
         self._next_at = math.inf
 
     def add(self, limit: TimeLimit, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a limit looked at when it ends, or before."""
+        """Have a limit checked when it ends, or earlier."""
         self.limits.add(limit)
         if limit.ends_at < self._next_at:
             self._look_at(limit.ends_at, loop)

@@ -16,7 +16,7 @@ SIZE_BUCKETS = tuple(float(2**power) for power in range(7, 21))
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 AWAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 MAX_CONSUMERS = 100
-"""How many consumer classes and versions one process tells of, whatever makes classes."""
+"""How many consumer classes and versions one process exports, however many there are."""
 APPLICATION_EVENTS = (
     "join_crashed",
     "restore_failed",
@@ -38,6 +38,7 @@ REASONS = (
     exceptions.MalformedToken.reason,
     exceptions.InvalidSignature.reason,
     exceptions.TokenSuperseded.reason,
+    exceptions.TokenError.reason,
     exceptions.SnapshotNotFound.reason,
     exceptions.SnapshotCorrupt.reason,
     exceptions.VersionMismatch.reason,
@@ -66,21 +67,23 @@ class Definition:
 
 TOKENS_CREATED = Definition("tokens_created", "Tokens issued, taken over or renewed.")
 TOKENS_RECOVERED = Definition("tokens_recovered", "States given back.")
-TOKENS_EXPIRED = Definition("tokens_expired", "Recoveries that came too late.")
+TOKENS_EXPIRED = Definition("tokens_expired", "Recoveries with an expired token.")
 TOKENS_FAILED = Definition(
     "tokens_failed", "Recoveries that failed for another reason.", {"reason": REASONS}
 )
 OUTCOMES = Definition(
-    "outcomes", "Joins, by the outcome told.", {"outcome": tuple(each.value for each in Outcome)}
+    "outcomes",
+    "Joins, by the outcome sent to the client.",
+    {"outcome": tuple(each.value for each in Outcome)},
 )
 JOINS_LIMITED = Definition(
     "joins_limited", "Joins that were refused because a connection or a person had too many."
 )
 EVENTS_REPEATED = Definition(
-    "events_repeated", "Events that came once more, and were not applied again."
+    "events_repeated", "Events that were received again, and not applied again."
 )
 CONNECTIONS_FENCED = Definition(
-    "connections_fenced", "Connections that were taken over, and went on with a copy."
+    "connections_fenced", "Connections that were taken over, and continued with a copy."
 )
 MESSAGES_PUBLISHED = Definition("messages_published", "Messages published to durable groups.")
 MESSAGES_HANDLED = Definition(
@@ -88,7 +91,7 @@ MESSAGES_HANDLED = Definition(
 )
 MESSAGES_REPLAYED = Definition(
     "messages_replayed",
-    "Those of them that a page has handled after it came back, to catch up with its groups.",
+    "Messages of durable groups that a page had missed, and handled after it came back.",
 )
 MESSAGES_MISSED = Definition(
     "messages_missed", "Times that a page came back to a group whose log was trimmed beyond it."
@@ -98,11 +101,11 @@ PUSHES_REPEATED = Definition(
     "pushes_repeated", "Numbered pushes that were sent again, to a page that came back."
 )
 PUSHES_DROPPED = Definition(
-    "pushes_dropped", "Numbered pushes over the bounds, which a page lacks and can't get any more."
+    "pushes_dropped", "Numbered pushes that were dropped because too many were waiting."
 )
 STORAGE_ERRORS = Definition(
     "storage_errors",
-    "Calls on the storage that fail.",
+    "Calls of the storage that failed.",
     {"operation": OPERATIONS, "reason": STORAGE_REASONS},
 )
 STATE_SIZE = Definition(
@@ -110,12 +113,12 @@ STATE_SIZE = Definition(
 )
 STORAGE_SECONDS = Definition(
     "storage_seconds",
-    "Time that calls on the storage take, failed ones included.",
+    "Duration of the calls of the storage, including failed calls.",
     {"operation": OPERATIONS},
     buckets=SECONDS_BUCKETS,
 )
 SNAPSHOTS_LIVE = Definition(
-    "snapshots_live", "About how many snapshots there are, as of the last clean-up."
+    "snapshots_live", "Approximate number of snapshots, as of the last clean-up."
 )
 CONNECTIONS_UNJOINED = Definition(
     "connections_unjoined",
@@ -131,14 +134,17 @@ DRAINS = Definition("drains", "Drains that have begun.")
 CONNECTIONS_DRAINED = Definition("connections_drained", "Connections that a drain has closed.")
 AWAY_SECONDS = Definition(
     "away_seconds",
-    "Age of each state that came back at a join: the page was away for no longer.",
+    "Age of each state recovered by a join: the page was away for at most that long.",
     buckets=AWAY_BUCKETS,
+)
+JOINS_PENDING = Definition(
+    "joins_pending", "Handshakes and joins that have begun, and aren't answered yet."
 )
 CONNECTIONS_OPEN = Definition("connections_open", "WebSockets that are open.")
 TOPICS_OPEN = Definition("topics_open", "Topics that are joined.")
 TOPICS_UNSAFE = Definition("topics_unsafe", "Joined topics whose state couldn't be saved.")
-DRAINING = Definition("draining", "Processes that close their WebSockets, to end.")
-STORAGE_DOWN = Definition("storage_down", "Processes whose calls of the storage fail.")
+DRAINING = Definition("draining", "Processes in which a drain is running.")
+STORAGE_DOWN = Definition("storage_down", "Processes in which calls of the storage fail.")
 INFO = Definition("info", "The version of this package; always 1.", {"version": (__version__,)})
 CONSUMER_INFO = Definition(
     "consumer_info",
@@ -169,7 +175,7 @@ COUNTERS = (
     CONNECTIONS_DRAINED,
 )
 HISTOGRAMS = (STATE_SIZE, STORAGE_SECONDS, AWAY_SECONDS)
-GAUGES = (CONNECTIONS_OPEN, TOPICS_OPEN, TOPICS_UNSAFE, DRAINING, STORAGE_DOWN)
-"""What is the case in each process, to be added up over all of them."""
+GAUGES = (JOINS_PENDING, CONNECTIONS_OPEN, TOPICS_OPEN, TOPICS_UNSAFE, DRAINING, STORAGE_DOWN)
+"""Gauges of each process, which are summed over all processes."""
 INFOS = (INFO, CONSUMER_INFO)
 """Facts in labels. Without values of its labels, a series is there once it is set."""

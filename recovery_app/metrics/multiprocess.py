@@ -28,7 +28,7 @@ def forget_dead_processes() -> None:
     """Remove the gauges of processes that have ended.
 
     Not every server calls `mark_process_dead`, and what was open in a process that was killed
-    would be counted for ever.
+    would be counted forever.
     """
     # prometheus_client sets it where only the older name in lower case was given.
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
@@ -72,7 +72,7 @@ class MultiprocessMetrics:
         return self._make(Histogram, definition, buckets=definition.buckets)
 
     def gauge(self, definition: Definition) -> Gauge:
-        """Return the only series of a new gauge, added up over the processes that live."""
+        """Return the only series of a new gauge, summed over the running processes."""
         return Gauge(definition.name, definition.help, multiprocess_mode="livesum", **self._options)
 
     def set_info(self, definition: Definition, values: tuple[str, ...]) -> None:

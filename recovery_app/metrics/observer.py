@@ -1,4 +1,4 @@
-"""The observer that counts: each announcement, and the metric that it adds to."""
+"""The observer that updates the metrics."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class Metrics(Observer):
         self._drains = metrics.counter(definitions.DRAINS)[()]
         self._connections_drained = metrics.counter(definitions.CONNECTIONS_DRAINED)[()]
         self._away_seconds = metrics.histogram(definitions.AWAY_SECONDS)[()]
+        self._joins_pending = metrics.gauge(definitions.JOINS_PENDING)
         self._connections_open = metrics.gauge(definitions.CONNECTIONS_OPEN)
         self._topics_open = metrics.gauge(definitions.TOPICS_OPEN)
         self._topics_unsafe = metrics.gauge(definitions.TOPICS_UNSAFE)
@@ -62,7 +63,7 @@ class Metrics(Observer):
         register_after_fork(self)
 
     def after_fork(self) -> None:
-        """Forget which consumers the parent has told of."""
+        """Forget which consumers the parent has exported."""
         self._consumers: set[tuple[str, int]] = set()
 
     def token_created(self) -> None:
@@ -110,6 +111,12 @@ class Metrics(Observer):
 
     def pushes_dropped(self, count: int) -> None:
         self._pushes_dropped.inc(count)
+
+    def join_begun(self) -> None:
+        self._joins_pending.inc()
+
+    def join_answered(self) -> None:
+        self._joins_pending.dec()
 
     def connection_opened(self) -> None:
         self._connections_open.inc()

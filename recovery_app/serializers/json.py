@@ -58,9 +58,9 @@ class JSONSerializer:
             state = orjson.loads(data[1:] if is_extended else data)
         except orjson.JSONDecodeError as error:
             # Not chained, as it contains the whole document.
-            raise SnapshotCorrupt(f"it is no JSON (from character {error.pos})") from None
+            raise SnapshotCorrupt(f"it isn't valid JSON (from character {error.pos})") from None
         if type(state) is not dict:
-            raise SnapshotCorrupt("it is no JSON object")
+            raise SnapshotCorrupt("it isn't a JSON object")
         return decode(state, _decode_tagged, MARK) if is_extended else state
 
 

@@ -46,9 +46,9 @@ class MsgPackSerializer:
             state = msgpack.unpackb(data, ext_hook=_decode_extension)
         except (ArithmeticError, MemoryError, ValueError):
             # Not chained, as it may quote the state. Nested false lengths cause a MemoryError.
-            raise SnapshotCorrupt("it is no MessagePack") from None
+            raise SnapshotCorrupt("it isn't valid MessagePack") from None
         if type(state) is not dict:
-            raise SnapshotCorrupt("it is no MessagePack map")
+            raise SnapshotCorrupt("it isn't a MessagePack map")
         if any(byte in data for byte in SUSPICIOUS_BYTES) and not is_surely_valid(
             state, data, NULLS
         ):
@@ -61,7 +61,7 @@ def _check(state: dict[str, Any]) -> None:
     try:
         encode(state, ENCODERS)
     except UnserializableState:
-        raise SnapshotCorrupt("it has a value that no state can hold") from None
+        raise SnapshotCorrupt("it has a value that a state can't contain") from None
 
 
 def _extended(extended: ExtendedType, value: Any) -> msgpack.ExtType:

@@ -30,7 +30,7 @@ PLAIN_ONE: Mapping[type, str] = {
 }
 # What to store in place of a value, by its class or the first of its bases that is here. They are
 # not imported: whoever imports this may need none of them.
-_BY_CHOICE = "what it is to be chosen by, such as its name"
+_BY_CHOICE = "what identifies it, such as its name"
 INSTEAD: Mapping[str, str] = {
     "django.db.models.base.Model": "its pk, and load it in after_recover()",
     "django.db.models.query.QuerySet": "a list of pks, and load them in after_recover()",
@@ -49,7 +49,7 @@ INSTEAD: Mapping[str, str] = {
 def encode(state: Mapping[str, Any], encoders: Encoders) -> dict[str, Any]:
     """Return a copy of a state with each value encoded; raise ``UnserializableState``."""
     if type(state) is not dict:
-        raise UnserializableState("state", f"it is {_a(type(state))}, and a state is a dict")
+        raise UnserializableState("state", f"it is {_a(type(state))}, but a state must be a dict")
     root = _Node(state)
     pending = [root]
     while pending:
@@ -121,7 +121,8 @@ class _Node:
         for key in self.copy:
             if type(key) is not str:
                 raise self._error(
-                    None, f"it has a key that is {_a(type(key))}, and keys are str; store str(key)"
+                    None,
+                    f"it has a key that is {_a(type(key))}, but keys are str; store str(key)",
                 )
             try:
                 checked_text(key)
@@ -176,7 +177,7 @@ def _why_not(kind: type, encoders: Encoders) -> str:
         if base in COPIES or base in encoders:
             plain = f"would come back as a plain {COPIES.get(base, base).__name__}"
             return f"it is {_a(kind)} and {plain}; store {PLAIN_ONE.get(base, 'a plain one')}"
-    return f"it is {_a(kind)}, which no snapshot can hold; store {_instead_of(kind)}"
+    return f"it is {_a(kind)}; store {_instead_of(kind)}"
 
 
 def _instead_of(kind: type) -> str:

@@ -48,7 +48,7 @@ def checked_text(value: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise Unserializable("the text has a lone surrogate, which is no character") from None
+            raise Unserializable("the text has a lone surrogate, which isn't a character") from None
     return value
 
 

@@ -1,4 +1,4 @@
-"""The contract that every storage keeps."""
+"""The contract of storages."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from recovery_app.storages.browsing import Entry, EntryPage, describe
 from recovery_app.storages.group_listing import GroupListing
 from recovery_app.storages.journal import JournalCalls
 from recovery_app.storages.messages import MessageLogs
+from recovery_app.storages.reports import ReportCalls
 from recovery_app.storages.thread_pool import ThreadPool
 from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
@@ -39,12 +40,12 @@ MAX_LOOKED_AT = 5000
 Result = TypeVar("Result")
 
 
-class Storage(MessageLogs, GroupListing, JournalCalls):
-    """A place that keeps bytes under keys for a number of seconds.
+class Storage(MessageLogs, GroupListing, JournalCalls, ReportCalls):
+    """A storage of bytes under keys, each for a number of seconds.
 
     A custom storage implements `save`, `load` and `delete`. Everything else has a default:
-    the fenced steps load, decide and save (which `supports_atomic_fence` declares not to be
-    atomic), the async variants run on a small pool of threads, and listing is refused.
+    the fenced steps load, decide and save (and `supports_atomic_fence` says that they aren't
+    atomic), the async variants run on a small pool of threads, and listing isn't supported.
 
     Raise `StorageUnavailable`, or another `StorageError`, when the service behind the storage
     fails. Never report a failure as "nothing stored".
@@ -63,7 +64,7 @@ class Storage(MessageLogs, GroupListing, JournalCalls):
     sortable_by: ClassVar[frozenset[str]] = frozenset()
     """The fields of `SnapshotInfo` by which `browse` can sort."""
     is_shared: bool = True
-    """Whether other processes find what this one stores."""
+    """Whether other processes can read what this one stores."""
     storage_options: ClassVar[frozenset[str]] = frozenset()
     """The options that are storages themselves: in settings, dictionaries like ``STORAGE``."""
 
@@ -114,7 +115,7 @@ class Storage(MessageLogs, GroupListing, JournalCalls):
     def renew(self, key: str, claim: Claim, ttl: float, *, now_us: int, binding: bytes) -> Decision:
         """Raise the fence for the same connection and bind the snapshot to ``binding``.
 
-        ``binding`` is the digest of 16 bytes that `Claim` holds too.
+        ``binding`` is a digest of 16 bytes, as in `Claim`.
         """
         decide = partial(decide_renewal, claim=claim, now_us=now_us, binding=binding)
         return self._step(key, ttl, decide)
@@ -143,10 +144,10 @@ class Storage(MessageLogs, GroupListing, JournalCalls):
 
     def count_expired(self) -> int:
         """Return the number of expired values that are still there."""
-        raise StorageError(f"{type(self).__name__} can't count what has expired.")
+        raise StorageError(f"{type(self).__name__} can't count expired snapshots.")
 
     def estimate_count(self) -> int | None:
-        """Return roughly the number of live entries, or ``None`` if that isn't cheap to know."""
+        """Return roughly the number of live entries, or ``None`` if that would be expensive."""
         return None
 
     def list_entries(
@@ -156,11 +157,11 @@ class Storage(MessageLogs, GroupListing, JournalCalls):
 
         Markers of revoked snapshots are left out.
         """
-        raise StorageError(f"{type(self).__name__} can't list what it holds.")
+        raise StorageError(f"{type(self).__name__} can't list its snapshots.")
 
     def count(self) -> int:
         """Return the number of live snapshots."""
-        raise StorageError(f"{type(self).__name__} can't count what it holds.")
+        raise StorageError(f"{type(self).__name__} can't count its snapshots.")
 
     # For the admin.
 
@@ -188,7 +189,7 @@ class Storage(MessageLogs, GroupListing, JournalCalls):
         return Sample(items=items, total=len(items) if page.next_cursor is None else self.count())
 
     def look_up(self, key: str) -> Entry | None:
-        """Return what is stored under a key: also a marker, and an expired value still there.
+        """Return what is stored under a key, including markers and expired values.
 
         ``expires_in`` is NaN if the storage doesn't know it.
         """
@@ -196,7 +197,7 @@ class Storage(MessageLogs, GroupListing, JournalCalls):
         return None if data is None else Entry(key=key, data=data, expires_in=math.nan)
 
     def close(self) -> None:
-        """Release threads and connections; a later call makes new ones."""
+        """Release threads and connections; a later call creates new ones."""
         self._pool.close()
 
     def check(self) -> list[CheckMessage]:
@@ -204,15 +205,15 @@ class Storage(MessageLogs, GroupListing, JournalCalls):
         return []
 
     def check_server(self) -> list[CheckMessage]:
-        """Return messages that take a look at the server, for ``manage.py check --deploy``.
+        """Return messages about the server itself, for ``manage.py check --deploy``.
 
-        A server that can't be reached isn't one of them.
+        An unreachable server isn't reported.
         """
         return []
 
     @classmethod
     def check_options(cls, options: Mapping[Any, Any]) -> list[CheckMessage]:
-        """Return what can be said of ``OPTIONS`` with which the storage can't be built."""
+        """Return messages about ``OPTIONS`` with which the storage can't be built."""
         return []
 
     # The async variants.
@@ -222,23 +223,22 @@ class Storage(MessageLogs, GroupListing, JournalCalls):
         return await self._pool.run(partial(self.on_thread, call))
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
-        """Make a call on a thread of the pool; override it to look after connections."""
+        """Make a call on a thread of the pool; override it to manage connections."""
         return call()
 
     async def aexplain_losses(self) -> str:
-        """Return why snapshots may be gone that should be there, as the server itself says.
+        """Return why snapshots may have been lost, according to the server; empty if unknown.
 
-        It is asked when a page's snapshot isn't found, and is shown in the log and the journal.
-        Empty where nothing is known.
+        It is called when a page's snapshot isn't found. The log and the journal show the text.
         """
         return (
             ""
             if self.is_shared
-            else f"{type(self).__name__} keeps the snapshots of this process alone"
+            else f"{type(self).__name__} keeps only the snapshots of this process"
         )
 
     def leave_thread(self) -> None:
-        """Release what the calling thread of the pool holds, just before it ends."""
+        """Release the resources of the calling thread of the pool, just before it ends."""
 
     async def asave(self, key: str, data: bytes, ttl: float) -> None:
         """Store as `save` does, without blocking the event loop."""

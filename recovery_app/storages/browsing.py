@@ -1,4 +1,4 @@
-"""What listings and the admin show of stored snapshots: entries, sorting and cursors."""
+"""Listings of stored snapshots, for the admin: entries, sorting and cursors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EntryPage:
 class KeysetCursor:
     """The position of a page's last snapshot: its key and the value that it was sorted by.
 
-    The value is ``None`` where snapshots are sorted by key alone.
+    The value is ``None`` if snapshots are sorted by key alone.
     """
 
     key: str
@@ -101,7 +101,7 @@ def describe_prefix(key: str, head: bytes, total_bytes: int, expires_in: float) 
 
 
 def person_in(digest: bytes) -> str:
-    """Return the digest of a person as text, ``""`` where nobody is known."""
+    """Return the digest of a person as text, ``""`` if no person is known."""
     return "" if digest in (NOBODY, ANYONE) else digest.hex()
 
 

@@ -1,6 +1,6 @@
-"""What a storage's error says of its cause: enough to act on, and nothing of a state.
+"""The cause of a storage's error in a few words: enough to act on, without values of a state.
 
-The text of any error may quote values, so only those are shown that are known not to.
+The text of an error may quote values, so only texts that are known not to are shown.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def describe_cause(error: BaseException) -> str:
 
 
 def _words_of(error: BaseException) -> str:
-    """Return what an error says by its class, number or first word; empty if that is nothing."""
+    """Return the words for an error's class, number or first word; empty if there are none."""
     if isinstance(error, socket.gaierror):
         return "the name of its host can't be resolved"
     if isinstance(error, ssl.SSLError):
@@ -94,7 +94,7 @@ def _words_of(error: BaseException) -> str:
 
 
 def describe_database_error(error: DatabaseError | InterfaceError, alias: str = "default") -> str:
-    """Return what a database says; of a table that isn't there, also how it gets there."""
+    """Return the cause of a database error; for a missing table, also how to create it."""
     code = error.args[0] if len(error.args) > 1 else None
     text = first_line(str(error.args[-1])) if error.args else ""
     if is_missing(error):
@@ -108,7 +108,7 @@ def describe_database_error(error: DatabaseError | InterfaceError, alias: str = 
 
 
 def is_missing(error: DatabaseError | InterfaceError) -> bool:
-    """Return whether a table or a column isn't there, as before a migration."""
+    """Return whether a table or a column is missing, as before a migration."""
     if not isinstance(error, (OperationalError, ProgrammingError)):
         return False
     state = getattr(error.__cause__, "sqlstate", None)
@@ -127,7 +127,7 @@ def first_line(text: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it, the error first."""
+    """Yield an error and the errors that caused it, the error first."""
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:

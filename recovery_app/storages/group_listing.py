@@ -1,6 +1,6 @@
-"""What operators see and do of durable groups, in whatever storage keeps their logs.
+"""Listing, inspecting and deleting durable groups, for operators, in any storage that has logs.
 
-All is blocking, and bounded: a page of groups, the last messages of one.
+All calls block, and do a bounded amount of work: a page of groups, the last messages of one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ class GroupListing:
     def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
         """Return a page of the groups whose names start with ``prefix``.
 
-        One below ``limit`` needn't be the last. Raise `ValueError` for a cursor of another storage.
+        A page with fewer groups than ``limit`` needn't be the last. Raise `ValueError` for a cursor
+        of another storage.
         """
         raise self._no_listing()
 
     def describe_group(self, group: str) -> GroupInfo | None:
-        """Return what is known of a group, if it has a log."""
+        """Return what is known of a group, or ``None`` if it has no log."""
         raise self._no_listing()
 
     def last_messages(self, group: str, limit: int) -> list[LoggedMessage]:
@@ -34,16 +35,16 @@ class GroupListing:
         raise self._no_listing()
 
     def count_behind(self, group: str, position: str) -> int | None:
-        """Return how many messages are behind a position, `MAX_BEHIND` or more as that.
+        """Return how many messages come after a position, `MAX_BEHIND` for that many or more.
 
-        ``None`` where the log has lost some of them.
+        ``None`` if the log has lost some of them.
         """
         raise self._no_listing()
 
     def delete_group(self, group: str) -> bool:
         """Remove a group's log; return whether there was one.
 
-        Pages that are in the group find that they have missed messages.
+        ``missed_messages`` is then called for the pages in the group.
         """
         raise self._no_listing()
 

@@ -1,4 +1,4 @@
-"""The journal of what was lost, as storages keep it: their calls, bytes and cursors."""
+"""The journal of losses, as storages keep it: methods, encoding and cursors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _CURSOR = re.compile(r"([0-9]{1,17})\.([0-9a-f]{16})")
 
 
 class JournalCalls:
-    """What a storage does for the journal; by default it says that it keeps none."""
+    """The methods of a storage that keeps the journal; by default they raise an error."""
 
     supports_journal: bool = False
     """Whether `add_incidents`, `list_incidents` and `prune_incidents` work."""
 
     def add_incidents(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
-        """Store incidents, and remove now and then what is over the limits.
+        """Store incidents, and now and then remove those over the limits.
 
-        One that is stored already, by its ``uid``, may come again and is stored once.
+        An incident that is already stored, by its ``uid``, is stored only once.
         """
         raise StorageError(_refusal(self))
 
@@ -35,7 +35,7 @@ class JournalCalls:
         raise StorageError(_refusal(self))
 
     def prune_incidents(self, limits: JournalLimits) -> int:
-        """Remove what is over the limits at once; return how many."""
+        """Remove the incidents over the limits now; return how many."""
         raise StorageError(_refusal(self))
 
     async def alist_incidents(self, query: IncidentQuery) -> IncidentPage:

@@ -25,6 +25,7 @@ from recovery_app.storages.base import Entry, EntryPage, Result, Storage, descri
 from recovery_app.storages.browsing import SORTABLE, KeysetCursor, is_behind, value_of
 from recovery_app.storages.memory_journal import MemoryJournal
 from recovery_app.storages.memory_messages import MemoryMessages
+from recovery_app.storages.memory_reports import MemoryReports
 from recovery_app.storages.memory_table import EntryTable, Name, key_of, name_of
 from recovery_app.storages.messages import Messages
 from recovery_app.storages.system_checks import check_memory
@@ -43,19 +44,20 @@ from recovery_app.values import (
 
 DEFAULT_MAX_ENTRIES = 10_000
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
-"""26 KiB for each of the entries; and a server with 512 MiB, about the smallest there is, lives."""
+"""26 KiB for each entry, and small enough for a server with 512 MiB."""
 
 
 class MemoryStorage(Storage):
-    """Snapshots in the memory of this process, ``max_entries`` of them and ``max_bytes`` at most.
+    """Snapshots in the memory of this process, at most ``max_entries`` and ``max_bytes`` of them.
 
-    Over either limit whoever holds most loses first, the least recently used of theirs. Whose
-    a snapshot is, is told by the digest of its binding. Of what was evicted the greatest fence
-    is remembered, and an absent snapshot is fenced for tokens that aren't newer: eviction
-    undoes no takeover and no revocation. A single snapshot above ``max_bytes`` is refused.
+    Over either limit, the holder with the most data loses its least recently used snapshot. A
+    holder is identified by the digest of the person, or else of the binding. The storage remembers
+    the greatest fence that it has evicted, and refuses saves under missing keys with tokens that
+    aren't newer, so eviction undoes no takeover and no revocation. A single snapshot above
+    ``max_bytes`` is refused.
 
-    Nothing of it survives the process or is seen by another: with several workers a client
-    must come back to the same one. `DatabaseStorage` is the next step up.
+    Nothing survives the process, and other processes see nothing of it: with several workers, a
+    client must come back to the same one. `DatabaseStorage` is the next step up.
     """
 
     supports_atomic_fence = True
@@ -64,6 +66,7 @@ class MemoryStorage(Storage):
     supports_group_listing = True
     supports_native_async = True
     supports_journal = True
+    supports_reports = True
     keeps_expired = True
     sortable_by = SORTABLE
     is_shared = False
@@ -84,6 +87,7 @@ class MemoryStorage(Storage):
         self._table = EntryTable(max_entries, max_bytes)
         self._messages = MemoryMessages()
         self._journal = MemoryJournal()
+        self._reports = MemoryReports()
         self._lock = threading.RLock()
         kind = type(self)
         # The fenced steps of a subclass go through its own ``save`` and ``load``.
@@ -196,7 +200,7 @@ class MemoryStorage(Storage):
             return len(self._table.expired(self.clock()))
 
     def estimate_count(self) -> int:
-        """Return all that is held, markers and what has just expired included."""
+        """Return the number of all entries, including markers and newly expired ones."""
         return len(self._table)
 
     def list_entries(
@@ -218,7 +222,7 @@ class MemoryStorage(Storage):
             return len(self._table.snapshots(self.clock(), expired=False))
 
     def browse(self, query: Query) -> Page:
-        """Return a page in any order; sorting what is in memory costs little."""
+        """Return a page in any order; sorting in memory is cheap."""
         place = KeysetCursor.read(query.cursor)
         found = []
         for entry, expires_at in self._found(expired=query.expired):
@@ -233,7 +237,7 @@ class MemoryStorage(Storage):
         return Page(items=[info for *_, info in page], next_cursor=last)
 
     def sample(self, limit: int = 1000) -> Sample:
-        """Return all there are: they are at hand."""
+        """Return all snapshots, which are at hand."""
         items = [describe(entry) for entry, _ in self._found()]
         with self._lock:
             expired = len(self._table.snapshots(self.clock(), expired=True))
@@ -255,6 +259,12 @@ class MemoryStorage(Storage):
 
     def prune_incidents(self, limits: JournalLimits) -> int:
         return self._journal.prune(limits)
+
+    def put_report(self, uid: str, data: bytes, ttl: float) -> None:
+        self._reports.put(uid, data, ttl=ttl, clock=self.clock)
+
+    def list_reports(self) -> list[bytes]:
+        return self._reports.list(self.clock)
 
     def check(self) -> list[CheckMessage]:
         return check_memory()

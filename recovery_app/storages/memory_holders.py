@@ -1,4 +1,4 @@
-"""Whoever holds entries of a `MemoryStorage`, and a queue with whoever holds most in front."""
+"""The holders of entries in a `MemoryStorage`, and a queue with the largest holder in front."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FEW = 64
 
 
 class Holder:
-    """Somebody's entries: a list of slots, the least recently used first."""
+    """One person's entries: a list of slots, the least recently used first."""
 
     __slots__ = ("bound", "enough", "first", "last", "load", "name", "queued", "used")
 
@@ -26,11 +26,11 @@ class Holder:
 
 
 class HolderQueue:
-    """Finds who holds most, in units, and of equal ones whoever was used least recently.
+    """Finds the holder with the most units; of equal ones, the least recently used.
 
-    What the queue knows may be out of date: a holder has no more units than the queue believes,
-    and was used no earlier. So few changes of a holder have to be written down here; what comes
-    to the front is brought up to date there. All in all each change costs O(log n).
+    The queue may be out of date: a holder has no more units than the queue believes, and was used
+    no earlier. So most changes of a holder needn't be recorded here; a holder that comes to the
+    front is updated then. Each change costs O(log n) on average.
     """
 
     def __init__(self, unit: int) -> None:
@@ -61,7 +61,7 @@ class HolderQueue:
         heappop(self._queue)
 
     def find_heaviest(self) -> Holder:
-        """Return the first of the queue, once what the queue knows of it is true."""
+        """Return the first holder of the queue, once the queue's data about it is current."""
         while True:
             bound, queued, holder = self._queue[0]
             if (-bound, queued) != (holder.bound, holder.queued):

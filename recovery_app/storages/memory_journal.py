@@ -19,13 +19,13 @@ class MemoryJournal:
         register_after_fork(self)
 
     def add(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
-        """Store incidents and remove what is over the limits."""
+        """Store incidents and remove those over the limits."""
         with self._lock:
             self._incidents.update((cursor_of(each), each) for each in incidents)
         self.prune(limits)
 
     def prune(self, limits: JournalLimits) -> int:
-        """Remove what is over the limits; return how many."""
+        """Remove the incidents over the limits; return how many."""
         with self._lock:
             ordered = sorted(self._incidents)
             surplus = len(ordered) - limits.max_entries

@@ -39,7 +39,7 @@ class _Log:
 
 
 class MemoryMessages:
-    """Logs of `MAX_MESSAGES` messages each, and of `MAX_LOG_BYTES` in all."""
+    """Logs of `MAX_MESSAGES` messages each, and of `MAX_LOG_BYTES` in total."""
 
     def __init__(self) -> None:
         self._logs: dict[str, _Log] = {}
@@ -64,7 +64,7 @@ class MemoryMessages:
             return str(self._log(group).newest)
 
     def read(self, group: str, after: str, limit: int) -> Messages:
-        """Return the first messages behind a position."""
+        """Return the first messages after a position."""
         with self._lock:
             log = self._log(group)
             trimmed = log.newest - len(log.items)
@@ -115,7 +115,7 @@ class MemoryMessages:
         ]
 
     def behind(self, group: str, position: str) -> int | None:
-        """Return how many messages are behind a position."""
+        """Return how many messages come after a position."""
         with self._lock:
             log, number = self._logs.get(group), number_of(position)
             if log is None or not log.newest - len(log.items) <= number <= log.newest:
@@ -130,7 +130,7 @@ class MemoryMessages:
             return log is not None
 
     def cleanup(self, now: float) -> None:
-        """Drop what is too old, and empty logs where there are very many."""
+        """Drop messages that are too old, and empty logs if there are very many."""
         with self._lock:
             for log in self._logs.values():
                 self._drop_while(log, now)

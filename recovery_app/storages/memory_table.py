@@ -1,11 +1,11 @@
-"""The entries of `MemoryStorage`: compact, and evicted from whoever holds most.
+"""The entries of `MemoryStorage`: compact, and evicted from the holder with the most.
 
-A million snapshots are a million keys, so an entry is no object of its own. It is a number, its
-slot in a few arrays; the stored bytes begin with it. Whoever holds the entry (`Holder`) has the
-ends of a list of slots in the order of their last use.
+A million snapshots are a million keys, so an entry isn't an object of its own. It is a number, its
+slot in a few arrays; the stored bytes begin with it. Its `Holder` has the ends of a list of slots
+in the order of their last use.
 
-How much somebody holds is the sum of two shares, of the entries and of the bytes that may be
-stored. It is counted in units, the bytes that there are for one entry, so that holders of about
+The amount of a holder is the sum of two shares, of the entries and of the bytes that may be
+stored. It is counted in units, the bytes that there are for one entry, so that holders with about
 the same share lose in the order of their last use.
 """
 
@@ -47,14 +47,14 @@ Name = int | str
 
 
 class EntryTable:
-    """Stored bytes by key, with a limit on their number and on all their bytes.
+    """Stored bytes by key, with a limit on their number and on the total size.
 
-    Over many operations each takes O(log n) at most. Nothing here is thread-safe.
-    ``evicted_fence`` is the greatest fence of whatever was evicted.
+    Over many operations, each takes O(log n) at most. Nothing here is thread-safe.
+    ``evicted_fence`` is the greatest fence of all evicted entries.
 
-    Markers of revocations count for nobody and aren't evicted for others. There are at most
-    ``max_entries`` of them too; of more, the oldest is dropped, and ``evicted_fence`` goes on
-    refusing what it refused.
+    Markers of revocations have no holder and aren't evicted for others. There are at most
+    ``max_entries`` of them too; above that, the oldest is dropped, and ``evicted_fence``
+    continues to refuse what it refused.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
@@ -113,7 +113,7 @@ class EntryTable:
             self._expiries[_slot_in(record)[0]] = expires_at
 
     def put(self, name: Name, data: bytes, now: float, expires_at: float) -> None:
-        """Store bytes, and evict others where that makes too many; never these."""
+        """Store bytes, and evict other entries if there are too many."""
         shard: dict[Any, bytes] = self._others
         key: Any = name
         if type(name) is int:
@@ -145,7 +145,7 @@ class EntryTable:
             self._drop(_slot_in(record)[0])
 
     def snapshots(self, now: float, *, expired: bool) -> list[Name]:
-        """Return the names of what is live, or of what has expired, without the markers."""
+        """Return the names of live or of expired entries, without the markers."""
         expiries = self._expiries
         return [
             self._other_keys.get(slot, self._keys[slot])
@@ -156,7 +156,7 @@ class EntryTable:
         ]
 
     def expired(self, now: float) -> list[Name]:
-        """Return the names of what has expired."""
+        """Return the names of expired entries."""
         holders = self._holders
         return [
             self._other_keys.get(slot, self._keys[slot])
@@ -238,7 +238,7 @@ class EntryTable:
             self._grow_load(holder, size + self._unit, size)
 
     def _resize(self, slot: int, holder: Holder, more: int) -> None:
-        """Note that a holder's entry has so many bytes more, and was used last."""
+        """Note the change of size of a holder's entry, which was just used."""
         if holder.last != slot:
             self._unlink(slot, holder)
             self._append(slot, holder)
@@ -264,7 +264,7 @@ class EntryTable:
         return holder
 
     def _release(self, slot: int, size: int, following: Holder | None = None) -> None:
-        """Take an entry away from its holder, who is forgotten unless it holds others."""
+        """Remove an entry from its holder, which is forgotten if it has no others."""
         holder = self._holders[slot]
         self._holders[slot] = _NOBODY
         self._unlink(slot, holder)
@@ -283,7 +283,7 @@ class EntryTable:
     def _evict(self, kept: int, now: float) -> None:
         """Remove entries until few enough are left, but not ``kept``.
 
-        What has expired goes first, as far as it is found; then whoever holds most loses.
+        Expired entries go first, as far as they are found; then the holder with the most loses.
         """
         self._drop_expired(kept, now)
         spared = None
@@ -301,7 +301,7 @@ class EntryTable:
         return self.entries > self._max_entries or self.bytes > self._max_bytes
 
     def _drop_expired(self, kept: int, now: float) -> None:
-        """Search a few slots from where the last search ended: all would stall the event loop."""
+        """Search a few slots, from where the last search ended: all would stall the event loop."""
         for _ in range(_LOOKS):
             if not self._is_full():
                 break
@@ -317,17 +317,17 @@ class EntryTable:
             self.evicted_fence = max(self.evicted_fence, min(fencing[0], to_us(now)))
 
     def fenced_until(self, now: float) -> int:
-        """Return the greatest fence evicted; -1 if none was, or the clock was set back since."""
+        """Return the greatest evicted fence; -1 for none, or if the clock was set back since."""
         return self.evicted_fence if self.evicted_fence <= latest_date(to_us(now)) else -1
 
 
 def key_of(name: Name) -> str:
-    """Return the key that `name_of` has made a name of."""
+    """Return the key for a name that `name_of` returned."""
     return f"{name:016x}" if type(name) is int else str(name)
 
 
 def name_of(key: str) -> Name:
-    """Return the number that a socket's hash is; any other key as it is."""
+    """Return a socket's hash as a number; any other key as it is."""
     # Another spelling of a number is another key.
     if len(key) == _HEX_KEY and key.lower() == key:
         try:

@@ -1,7 +1,7 @@
-"""The logs of durable groups: messages in the order of their publication, kept for a while.
+"""The logs of durable groups: messages in the order of publication, kept for a limited time.
 
-A position in a log is a text of the storage's own. A page's is stored with its state, so it may
-be older than what the log still has.
+A position in a log is a text in the storage's own format. A page's position is stored with its
+state, so it may be older than the oldest message in the log.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 Result = TypeVar("Result")
 MAX_MESSAGES = 10_000
-"""How many messages a group keeps, about: a storage may keep some more."""
+"""How many messages a group keeps; a storage may keep some more."""
 MESSAGE_SECONDS = 24 * 60 * 60
-"""How long a message is kept, about."""
+"""Roughly how long a message is kept."""
 
 
 class Messages(NamedTuple):
-    """Some messages of a group, each with its position, in their order.
+    """Some messages of a group, in order, each with its position.
 
-    What is in a log but is no message has no bytes, and is passed over.
+    An entry of a log that isn't a message has no bytes, and is skipped.
     """
 
     items: list[tuple[str, bytes]]
@@ -30,40 +30,40 @@ class Messages(NamedTuple):
 
 
 class MessageLogs:
-    """What a storage needs for durable groups: three methods, each with an async variant.
+    """The methods that a storage needs for durable groups, each with an async variant.
 
-    A message counts as published before it can be read, and is then read by everybody in the
-    same order. Whoever has read up to a message reads what was published after it, without a
-    gap; `read_messages` says where the log has been trimmed beyond that.
+    A message counts as published before it can be read, and all readers then read it in the
+    same order. A reader that continues from a position reads everything published after it,
+    without a gap; `read_messages` reports if the log has been trimmed beyond that position.
     """
 
     supports_groups: bool = False
     """Whether these methods work."""
     poll_seconds: ClassVar[float] = 0.2
-    """How often a process looks whether another one has published anything."""
+    """How often a process polls for messages of other processes."""
 
     def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
         """Publish a message; call ``published`` when it can be read."""
         raise self._no_groups()
 
     def newest_position(self, group: str) -> str:
-        """Return the position of the newest message, even where there never was one."""
+        """Return the position of the newest message, even if there has never been one."""
         raise self._no_groups()
 
     def read_messages(self, group: str, after: str, limit: int) -> Messages:
-        """Return the first messages behind a position, ``limit`` at most."""
+        """Return the first messages after a position, at most ``limit``."""
         raise self._no_groups()
 
     def changed_groups(self, positions: dict[str, str]) -> list[str]:
-        """Return which groups may have messages behind these positions: by default, any."""
+        """Return which groups may have messages after these positions; by default, any."""
         return list(positions)
 
     def watch_messages(self) -> MessageWatch:
-        """Return what waits for messages on the running event loop: by default, a poll."""
+        """Return the watch for messages on the running event loop, which by default polls."""
         return MessageWatch(self)
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """Make a blocking call elsewhere; `Storage` has threads for that."""
+        """Make a blocking call on another thread; `Storage` has threads for that."""
         raise NotImplementedError
 
     async def aappend_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
@@ -92,51 +92,51 @@ class MessageLogs:
 class MessageWatch:
     """Waits for messages of groups, for all pages of one event loop.
 
-    This one asks every `poll_seconds`; that of a storage whose service can wake it overrides
-    `wait` and `close`, and has `note` and `rest` for what it hears. All is called on the event
-    loop, and nothing in two tasks at once.
+    This one polls every `poll_seconds`. A storage whose service can send notifications overrides
+    `wait` and `close`, and calls `note` for each notification. All methods are called on the
+    event loop, and never in two tasks at once.
     """
 
     def __init__(self, logs: MessageLogs) -> None:
         self.groups: set[str] = set()
-        """The groups whose messages are wanted."""
+        """The groups to wait for."""
         self.positions: dict[str, str] = {}
-        """Those that were read, each with the position up to which it was."""
+        """The groups that were read, each with the position up to which it was."""
         self._logs = logs
         self._noted: dict[str, None] = {}
         self._woken: asyncio.Future[None] | None = None
         self._next_poll = 0.0
 
     def enter(self, group: str) -> None:
-        """Have a group read for the first time, and note what is published from now on."""
+        """Have a group read for the first time, and wait for later messages."""
         self.groups.add(group)
         self.note(group)
 
     def follow(self, group: str, position: str) -> None:
-        """Wait for what is behind a position, published already or to be."""
+        """Wait for messages after a position, including those already published."""
         self.positions[group] = position
 
     def leave(self, group: str) -> None:
-        """Wait for a group no more."""
+        """Stop waiting for a group."""
         self.groups.discard(group)
         self.positions.pop(group, None)
         self._noted.pop(group, None)
 
     def note(self, group: str) -> None:
-        """Have a group be among the next that `wait` returns."""
+        """Have the next `wait` return a group."""
         self._noted[group] = None
         self.wake()
 
     def note_published(self, group: str) -> None:
-        """Note a message of this process, where `wait` doesn't hear of it at once by itself."""
+        """Note a message of this process, if `wait` wouldn't notice it at once."""
         if group in self.groups:
             self.note(group)
 
     async def wait(self) -> list[str]:
-        """Return groups that may have messages behind their positions, once there are any.
+        """Return groups that may have messages after their positions, as soon as there are any.
 
         A message must never stay unnoticed for long, whoever has published it. Raise
-        `StorageError` where the service can't be asked; the next call begins from the positions.
+        `StorageError` if the service can't be reached; the next call starts from the positions.
         """
         while True:
             await self._poll()
@@ -145,20 +145,20 @@ class MessageWatch:
             await self.rest(self._logs.poll_seconds)
 
     async def close(self) -> None:
-        """Release what `wait` holds."""
+        """Release the resources of `wait`."""
 
     def take_noted(self) -> list[str]:
-        """Return the groups that were noted, once."""
+        """Return the noted groups, and clear the note."""
         noted, self._noted = list(self._noted), {}
         return noted
 
     def wake(self) -> None:
-        """End the `rest` of a `wait`, if it is resting."""
+        """End the `rest` of a `wait`, if there is one."""
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
     async def rest(self, seconds: float) -> None:
-        """Return at the next `wake`, and after some seconds in any case."""
+        """Return at the next `wake`, or after some seconds."""
         loop = asyncio.get_running_loop()
         self._woken = loop.create_future()
         timer = loop.call_later(seconds, self.wake)
@@ -178,5 +178,5 @@ class MessageWatch:
 
 
 def number_of(position: str) -> int:
-    """Return a position that is a number; -1, which no log has, for one of another storage."""
+    """Return a numeric position; -1, which no log has, for a position of another storage."""
     return int(position) if position.isascii() and position.isdigit() else -1

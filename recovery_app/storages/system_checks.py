@@ -41,8 +41,8 @@ def check_memory() -> list[CheckMessage]:
             "W001",
             "RECOVERY['STORAGE'] is the memory of one process: snapshots are lost when it "
             "ends, and no other worker sees them.",
-            hint="Use recovery_app.storages.DatabaseStorage. If there is one worker, and a restart "
-            "may lose all, silence this check.",
+            hint="Use recovery_app.storages.DatabaseStorage. If there is only one worker and a "
+            "restart may lose everything, silence this check.",
         )
     ]
 
@@ -69,7 +69,7 @@ def check_old_storage(old: Storage) -> list[CheckMessage]:
         warning(
             "W016",
             f"RECOVERY['STORAGE']: the old storage is {type(old).__name__}, in the memory of this "
-            "process. What earlier processes had there ended with them, and can't be moved.",
+            "process. The snapshots of earlier processes are gone and can't be moved.",
             hint="Use the new storage alone.",
         )
     ]
@@ -83,7 +83,7 @@ def check_blocking_timeout(cache: str | None, seconds: float | None) -> list[Che
         warning(
             "W009",
             f"CACHES[{cache!r}], whose connections RECOVERY['STORAGE'] "
-            "uses, sets no time-out: a Redis that is silent keeps blocking calls waiting for ever.",
+            "uses, sets no timeout: an unresponsive Redis keeps blocking calls waiting forever.",
             hint='Set its OPTIONS["SOCKET_TIMEOUT"] and OPTIONS["SOCKET_CONNECT_TIMEOUT"] to a few '
             "seconds.",
         )

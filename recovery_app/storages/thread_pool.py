@@ -57,7 +57,7 @@ class ThreadPool:
 
 
 class _Running:
-    """An executor whose threads leave something behind that each has to close."""
+    """An executor whose threads have resources to release before they end."""
 
     def __init__(self, threads: int, at_end: Callable[[], None]) -> None:
         self._threads = threads
@@ -65,13 +65,14 @@ class _Running:
         self._is_ending = False
         self._changed = threading.Condition()
         self._idents: set[int] = set()
+        """The threads that have made a call; another one has nothing to close."""
         self._ended: set[int] = set()
-        self.executor = ThreadPoolExecutor(
-            threads, "recovery_app-storage", initializer=self._enroll
-        )
+        self.executor = ThreadPoolExecutor(threads, "recovery_app-storage")
 
     def make(self, call: Callable[[], Result]) -> Result:
         """Make a call on one of the threads."""
+        with self._changed:
+            self._idents.add(threading.get_ident())
         try:
             return call()
         finally:
@@ -80,7 +81,7 @@ class _Running:
                     self._leave()
 
     def end(self) -> None:
-        """Have each thread make the last call, now or behind the one that it makes, and end."""
+        """Have each thread make the last call, now or after its current one, and end."""
         self._is_ending = True
         # When the process exits, Python has ended the threads already.
         with suppress(RuntimeError):
@@ -102,7 +103,3 @@ class _Running:
             with self._changed:
                 self._ended.add(threading.get_ident())
                 self._changed.notify_all()
-
-    def _enroll(self) -> None:
-        with self._changed:
-            self._idents.add(threading.get_ident())

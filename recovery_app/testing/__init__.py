@@ -1,7 +1,7 @@
-"""Tools for the tests of applications and of custom storages.
+"""Tools for testing applications and custom storages.
 
-Nothing in the package imports this module. `StorageContract` and the plugin need pytest, the rest
-needs no more than the package itself.
+No other module of the package imports this one. `StorageContract` and the plugin need pytest; the
+rest needs only the package itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEST_SETTINGS: dict[str, Any] = {
     "CLEANUP_INTERVAL": None,
     "JOIN_RATE": None,
 }
-"""Keys of ``RECOVERY`` for tests: no rows, no thread, and no limit for one who joins often."""
+"""Keys of ``RECOVERY`` for tests: no rows, no clean-up thread, and no limit on joins."""
 
 _MODULES = {
     "ConnectionClosed": "communicator",

@@ -1,4 +1,4 @@
-"""What a `TestCase` of Django's or unittest's mixes in."""
+"""A mixin for the `TestCase` of Django or unittest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ else:
 
 
 class RecoveryTestMixin(Base):
-    """A manager, a storage and a clock of its own for each test; nothing stays behind."""
+    """A separate manager, storage and clock for each test; no test leaves anything behind."""
 
     recovery_options: ClassVar[Mapping[str, Any]] = {}
     """Arguments of `RecoveryManager` in place of the settings, such as ``{"ttl": 60}``."""
@@ -29,7 +29,7 @@ class RecoveryTestMixin(Base):
     recovery_manager: RecoveryManager
 
     def setUp(self) -> None:
-        """Put a manager for this test in the place of the process's."""
+        """Replace the manager of the process with one for this test."""
         super().setUp()
         stack = ExitStack()
         self.addCleanup(stack.close)

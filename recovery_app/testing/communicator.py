@@ -26,19 +26,19 @@ class Reply:
     """A consumer's reply to a join or an event."""
 
     status: str
-    """``"ok"``, or ``"error"`` for a refusal and for a handler that has raised."""
+    """``"ok"``, or ``"error"`` if the join was refused or the handler raised."""
     response: dict[str, Any]
     recovery: dict[str, Any] = field(repr=False)
-    """What the reply says of recovery: the key ``_recovery`` of the response."""
+    """The key ``_recovery`` of the response."""
 
     @property
     def outcome(self) -> str | None:
-        """What came of a join, such as ``"recovered"``; ``None`` without recovery."""
+        """The outcome of a join, such as ``"recovered"``; ``None`` without recovery."""
         return self.recovery.get("outcome")
 
     @property
     def is_repeat(self) -> bool:
-        """Whether the event had been applied before."""
+        """Whether the event had already been applied."""
         return bool(self.recovery.get("repeat"))
 
 
@@ -52,7 +52,7 @@ class Push:
 
 
 class ConnectionClosed(Exception):
-    """The consumer has closed the connection, or not accepted it; ``code`` says why."""
+    """The consumer closed the connection or didn't accept it; ``code`` is the close code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"The consumer closed the connection with code {code}.")
@@ -65,7 +65,7 @@ def _new_line() -> str:
 
 @dataclass(slots=True)
 class _Topic:
-    """What a page remembers of a topic between its connections."""
+    """What a page remembers of a topic from one connection to the next."""
 
     params: dict[str, Any]
     token: str | None = None
@@ -77,7 +77,7 @@ class _Topic:
 
 
 class RecoveryCommunicator:
-    """One page, whose WebSocket goes to a consumer class or an ASGI application.
+    """A page whose WebSocket is connected to a consumer class or an ASGI application.
 
     ::
 
@@ -88,9 +88,9 @@ class RecoveryCommunicator:
             joined = await page.come_back()
         assert joined.outcome == "recovered"
 
-    It keeps its tokens and numbers its events as ``recovery.js`` does. ``scope``: keys for the
-    scope of the connection, such as ``user`` or ``url_route``. ``manager``: in place of the
-    current one. ``timeout``: the seconds that it waits for anything.
+    It keeps its tokens and numbers its events as ``recovery.js`` does. ``scope`` adds keys to the
+    scope of the connection, such as ``user`` or ``url_route``. ``manager`` replaces the current
+    one. ``timeout`` limits each wait, in seconds.
     """
 
     def __init__(
@@ -147,13 +147,13 @@ class RecoveryCommunicator:
         await self._receive("websocket.accept")
 
     async def close(self) -> None:
-        """Close the connection as a page that is left does, and those that were forgotten."""
+        """Close the connection, as when the user leaves the page, and any dropped unnoticed."""
         await self.drop(code=NORMAL)
         while self._forgotten:
             await self._disconnect(self._forgotten.pop(), ABNORMAL)
 
     async def join(self, topic: str, params: Mapping[str, Any] | None = None) -> Reply:
-        """Join a topic, showing its token if there is one."""
+        """Join a topic, with its token if there is one."""
         known = self._topics.setdefault(topic, _Topic({}))
         if params is not None:
             known.params = dict(params)
@@ -172,7 +172,7 @@ class RecoveryCommunicator:
     async def push(
         self, event: str, payload: Mapping[str, Any] | None = None, *, topic: str = ""
     ) -> Reply:
-        """Push an event and return its reply. ``topic``: by default the one joined last."""
+        """Push an event and return its reply. ``topic`` is by default the one joined last."""
         known = self._topics[topic or self._last_topic()]
         known.sent += 1
         numbers = {"_seq": known.sent, "_ack": known.answered, "_line": known.line}
@@ -180,7 +180,7 @@ class RecoveryCommunicator:
         return await self.push_again(topic=topic)
 
     async def push_again(self, *, topic: str = "") -> Reply:
-        """Send the last event once more, as a page does whose reply was lost."""
+        """Send the last event once more, like a page that has lost the reply."""
         name = topic or self._last_topic()
         known = self._topics[name]
         if known.last is None:
@@ -192,7 +192,7 @@ class RecoveryCommunicator:
         return reply
 
     async def next_push(self, event: str = "") -> Push:
-        """Return the next event that the consumer pushes, or the next one of that name."""
+        """Return the next event that the consumer pushes, optionally the next one with a name."""
         passed: list[Push] = []
         while True:
             push = self._pushed.popleft() if self._pushed else await self._next_push()
@@ -202,7 +202,7 @@ class RecoveryCommunicator:
             passed.append(push)
 
     async def drop(self, *, code: int = ABNORMAL, unnoticed: bool = False) -> None:
-        """Lose the connection. ``unnoticed``: the consumer hears nothing of it, and lives on."""
+        """Lose the connection. With ``unnoticed``, the consumer isn't told, and keeps running."""
         connection, self._connection = self._connection, None
         if connection is not None and unnoticed:
             self._forgotten.append(connection)
@@ -210,7 +210,7 @@ class RecoveryCommunicator:
             await self._disconnect(connection, code)
 
     async def crash(self) -> None:
-        """End the consumer at once and without a word, as a killed process does."""
+        """End the consumer at once and without notice, as when its process is killed."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.future.cancel()
@@ -218,7 +218,7 @@ class RecoveryCommunicator:
                 await connection.future
 
     async def come_back(self) -> Reply:
-        """Connect and join again what was joined; return the reply of the topic joined last."""
+        """Connect and join all topics again; return the reply of the one joined last."""
         await self.drop()
         await self.connect()
         for topic in tuple(self._topics):

@@ -62,6 +62,10 @@ class FailingStorage(MemoryStorage):
         self._read_clock()
         return super().prune_incidents(limits)
 
+    def put_report(self, uid: str, data: bytes, ttl: float) -> None:
+        self._read_clock()
+        super().put_report(uid, data, ttl)
+
     def newest_position(self, group: str) -> str:
         self._read_clock()
         return super().newest_position(group)

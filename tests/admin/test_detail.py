@@ -115,7 +115,7 @@ def test_the_setting_selects_what_is_hidden(
     ("data", "problem"),
     [
         (b"rubbish", "the bytes aren't a snapshot's"),
-        (snapshot_bytes(5, b"{"), "it is no JSON"),
+        (snapshot_bytes(5, b"{"), "it isn't valid JSON"),
         (b"RS\x09" + snapshot_bytes(5)[3:], "format 9"),
     ],
 )

@@ -173,7 +173,7 @@ def test_the_slowest_page_is_found_by_the_snapshots(
     assert rows_of(viewer.get(LIST))["room:1"][4] == "3 or more"
     monkeypatch.setattr(memory_messages, "MAX_MESSAGES", 2)
     publish("room:1", 6)
-    assert rows_of(viewer.get(LIST))["room:1"][4] == "more than there are"
+    assert rows_of(viewer.get(LIST))["room:1"][4] == "more than the log has"
     monkeypatch.setattr(group_lag, "MAX_SNAPSHOTS", 2)
     monkeypatch.setattr(group_lag, "PAGE", 2)
     assert "of which 2 were looked at" in text_of(viewer.get(LIST))

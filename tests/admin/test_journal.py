@@ -130,7 +130,9 @@ def test_an_entry_says_what_why_who_and_where(
     )
     text = shown(namer)
     assert "State not recovered : Token rejected: another person a cause" in text
-    assert "The token was issued 4 seconds before. 2 like it were left out before. ada" in text
+    assert (
+        "The token was issued 4 seconds before. 2 similar entries were left out before. ada" in text
+    )
     assert f"shop lv:shop {SHOWN} → {NOW}" in text
     assert "1 entry on this page" in text
     assert "1 in this hour" in text
@@ -218,7 +220,7 @@ def test_pages(reader: Client, manager: RecoveryManager, monkeypatch: pytest.Mon
 
 def test_the_hour(reader: Client, manager: RecoveryManager, clock: FakeClock) -> None:
     clock.now = datetime(2026, 11, 24, 3, 12, 30, tzinfo=timezone.utc).timestamp()
-    assert "None. Only what was lost is counted" in shown(reader)
+    assert "None. Only losses are counted" in shown(reader)
     for number in range(3):
         note(manager, view="a", shown_hash=str(number))
     clock.advance(seconds=600)
@@ -335,6 +337,23 @@ def test_the_export(
     assert {each["view"] for each in found["entries"]} == {"=cmd()", "b"}
     unnamed = json.loads(client_of(VIEW, EXPORTS).get(f"{EXPORT}?format=json").content)
     assert {each["user"] for each in unnamed["entries"]} == {""}
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["=", "+", "-", "@", "\t", "\r", "\n", "\r\n=", " =", "\uff1d", "\uff0b", "\uff0d", "\uff20"],
+)
+def test_no_cell_of_an_export_is_a_formula(
+    namer: Client, manager: RecoveryManager, start: str
+) -> None:
+    """As OWASP lists what spreadsheets take for one: clients choose topics and views."""
+    note(manager, topic=f"{start}cmd()", view=f"a{start}b", cause=f"{start}x", token_seconds=-1.5)
+    text = namer.get(EXPORT).content.decode()
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row["topic"] == f"'{start}cmd()"
+    assert row["cause"] == f"'{start}x"
+    assert row["view"] == f"a{start}b"
+    assert row["token_seconds"] == "-1.5"
 
 
 @pytest.mark.parametrize(("limit", "complete"), [(3, False), (4, True), (9, True)])

@@ -139,6 +139,7 @@ def test_there_is_one_set_of_permissions(db: None) -> None:
         STATE,
         "view_storedgroup",
         "view_storedgroup_messages",
+        "view_storedreport",
     ]
 
 

@@ -20,6 +20,7 @@ from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage
 from tests.admin.conftest import MakeClient
 from tests.admin.support import CLEANUP, LIST, REVOKE_USER, detail_of, hash_of, revocation_of, save
+from tests.admin.test_live import LIVE, put_report
 from tests.clock import FakeClock
 from tests.core.support import OwnStorage, make_manager
 from tests.support.users import save_for
@@ -114,6 +115,30 @@ def test_each_text_of_the_journal_is_marked(client_of: MakeClient, clock: FakeCl
         for address in (*addresses, f"{JOURNAL}?person={digest}"):
             assert untranslated(named, address) <= data, address
             assert untranslated(reader, address) <= data, address
+
+
+def test_each_text_of_live_pages_is_marked(client_of: MakeClient, clock: FakeClock) -> None:
+    reader, named = client_of("view_storedreport", "view_journalentry"), Client()
+    named.force_login(User.objects.create_superuser("0003"))
+    storage = MemoryStorage(clock=clock)
+    with make_manager(storage=storage, clock=clock) as manager, override_manager(manager):
+        user = User.objects.create_user("0004")
+        digest = manager.digests_of_user(user)[0]
+        data = {digest, f"{digest[:8]}…", NODE, "n", "n (1)", "n (4)", "v", "t"}
+        queries = ["", "?user=0004", "?user=a", "?user=99999", f"?person={digest}", "?node=0"]
+        for number in (0, 1, 2):
+            for uid in range(number):
+                put_report(manager, uid, digest=digest, pages=number, outcome="refused")
+            for query in queries:
+                assert untranslated(named, f"{LIVE}{query}") <= data, query
+                assert untranslated(reader, f"{LIVE}{query}") <= data, query
+        clock.advance(seconds=61)
+        put_report(manager, 0, digest=digest, has_ended=True)
+        assert untranslated(named, LIVE) <= data
+    for other, entries in ((OwnStorage(clock), 9), (storage, 0)):
+        made = make_manager(storage=other, journal_max_entries=entries)
+        with made, override_manager(made):
+            assert untranslated(reader, LIVE) == set()
 
 
 def test_each_text_is_marked_if_there_is_no_journal(

@@ -36,7 +36,7 @@ def test_all_pages_of_a_user_are_revoked_after_confirmation(
     assert link_to(staff.get(LIST, {"user": "ada"}), "Revoke all pages") == address
     asked = text_of(staff.get(address))
     assert f"Revoke all pages of user ada (primary key {ada.pk})?" in asked
-    assert "is open is closed within 75 seconds." in asked
+    assert "Each of their open pages is closed within 75 seconds." in asked
     for data in ({"pk": str(ada.pk)}, CONFIRMED):
         assert staff.post(REVOKE_USER, data).status_code == 200
     assert manager.recover(mine) == {}

@@ -18,6 +18,7 @@ from django.core.asgi import get_asgi_application  # noqa: E402
 from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.template import engines  # noqa: E402
 from django.urls import path  # noqa: E402
+from django.views.decorators.clickjacking import xframe_options_sameorigin  # noqa: E402
 
 from example_project import urls  # noqa: E402
 from example_project.consumers import QuoteConsumer  # noqa: E402
@@ -53,6 +54,7 @@ class Ledger(RecoveryConsumerMixin, AsyncJsonWebsocketConsumer):
         return {"numbers": self.numbers}
 
 
+@xframe_options_sameorigin
 def ledger_page(request: HttpRequest) -> HttpResponse:
     """Return the page of the ledger."""
     return HttpResponse(engines["django"].from_string(PAGE).render({}, request))

@@ -237,6 +237,30 @@ async def test_the_journal_can_be_read_on_a_desk_and_a_phone(
             await expect(page.get_by_text("No entries match.")).to_be_visible()
 
 
+async def test_live_pages_can_be_read_on_a_desk_and_a_phone(
+    server: AsgiServer, open_list: OpenList
+) -> None:
+    async with connect(f"{server.ws_url}/ws/websocket") as socket:
+        await socket.send(json.dumps(JOIN))
+        await socket.recv()
+        for options in ({"color_scheme": "dark"}, {"viewport": PHONE}):
+            async with open_list(**options) as page:
+                await expect(page.locator(".recovery-place")).to_have_count(1)
+                await page.get_by_role("link", name="Live pages").last.click()
+                await expect(page.locator(".recovery-totals dd").first).to_have_text("1")
+                await expect(page.locator(".recovery-timeline rect")).not_to_have_count(0)
+                assert await page.evaluate(OVERFLOW) <= 0
+                assert min(await page.evaluate(CONTRAST, ".recovery-timeline rect")) >= 3
+                texts = ".recovery-timeline text, .recovery-live td, .recovery .help, .quiet"
+                assert min(await page.evaluate(CONTRAST, texts)) >= 4.5
+                await page.get_by_label("User").fill("admin")
+                await page.get_by_role("button", name="Search").click()
+                await expect(page.get_by_text("No open pages match.")).to_be_visible()
+                assert await page.evaluate(OVERFLOW) <= 0
+                await page.get_by_role("link", name="Show all").click()
+                await expect(page.get_by_text("1 person has pages open.")).to_be_visible()
+
+
 async def test_groups_are_there_to_see_on_a_phone(open_list: OpenList, server: AsgiServer) -> None:
     message = "{'type': 'a', 'text': 'y' * 500}"
     publish = f"from recovery_app import groups; groups.publish('room:{'x' * 200}', {message})"

@@ -209,6 +209,20 @@ def test_a_duplicated_tab_goes_on_with_a_copy(tab: Tab, open_ledger: Callable[..
     second.has(1, 2, 4)
 
 
+@pytest.mark.slow
+def test_a_page_and_its_frame_each_have_a_state_and_events(
+    tab: Tab, open_ledger: Callable[..., Ledger]
+) -> None:
+    open_ledger(tab, "new", "framed")
+    tab.until("frames[0].seen.outcomes", ["new"])
+    tab.evaluate("[globalThis, frames[0]].map(({ socket }) => socket.disconnect())")
+    tab.evaluate("[add(1), frames[0].add(2)]")
+    tab.reload()
+    for page, number in (("globalThis", 1), ("frames[0]", 2)):
+        tab.until(f"[{page}.seen.outcomes, {page}.seen.replies]", [["recovered"], [number]])
+        assert tab.evaluate(f"{page}.numbers()") == [number]
+
+
 def test_with_local_storage_one_tab_owns_the_token(
     tab: Tab, browser: Browser, open_ledger: Callable[..., Ledger]
 ) -> None:

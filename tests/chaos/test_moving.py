@@ -27,7 +27,7 @@ from tests.support.processes import HOST, TOP, Process
 from tests.support.proxy import RoundRobin
 from tests.support.redis import client
 
-PAGES = 100
+PAGES = 40
 EVENTS = 10
 END_SECONDS = 120
 OLD_DATABASE, NEW_DATABASE = 14, 15

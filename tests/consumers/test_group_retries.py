@@ -9,7 +9,7 @@ import pytest
 from recovery_app import RecoveryManager
 from recovery_app._live import groups as live_groups
 from recovery_app._live.mailbox import Mailbox
-from recovery_app.exceptions import StorageUnavailable
+from recovery_app.exceptions import StorageError, StorageUnavailable
 from recovery_app.middleware import override_manager
 from recovery_app.storages import MemoryStorage, memory_messages
 from recovery_app.storages.messages import Messages
@@ -39,6 +39,7 @@ class Failing(MemoryStorage):
 @pytest.fixture
 def storage(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Failing:
     monkeypatch.setattr(live_groups, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(live_groups, "UNKNOWN_RETRY_SECONDS", 0.02)
     return Failing(clock=clock)
 
 
@@ -83,6 +84,53 @@ async def test_an_end_that_could_not_be_found(
         while not found["missed"]:
             found = await again.ask()
         assert (found["missed"], storage.failing_positions) == ([ROOM], 0)
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+async def test_a_join_while_the_log_cannot_be_read(
+    manager: RecoveryManager, storage: Failing, failures: int
+) -> None:
+    async with page_of(manager) as open_page, page_of(manager) as page:
+        # So that the reader of the process needs no position itself.
+        await open_page.join(group=ROOM)
+        await publish(1)
+        await open_page.hear(1)
+        storage.failing_positions = failures
+        await page.join(group=ROOM)
+        found = await page.ask()
+        while not found["missed"]:
+            found = await page.ask()
+        assert (found["missed"], storage.failing_positions) == ([ROOM], 0)
+        await publish(2)
+        await page.hear(2)
+        assert await page.ask() == {"seen": [2], "missed": [ROOM]}
+
+
+async def test_a_page_that_left_before_the_log_could_be_read(
+    manager: RecoveryManager, storage: Failing
+) -> None:
+    storage.failing_positions = 1_000_000
+    async with page_of(manager) as page:
+        await page.join(group=ROOM)
+    storage.failing_positions = 0
+    async with page_of(manager) as again:
+        await again.join(page.token)
+        found = await again.ask()
+        while not found["missed"]:
+            found = await again.ask()
+        assert found["missed"] == [ROOM]
+
+
+async def test_a_join_that_fails_for_another_reason(
+    manager: RecoveryManager, storage: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_group: str) -> str:
+        raise StorageError("The table is missing.")
+
+    monkeypatch.setattr(storage, "anewest_position", fail)
+    async with page_of(manager) as page:
+        with pytest.raises(AssertionError, match="join crashed"):
+            await page.join(group=ROOM)
 
 
 async def test_a_page_with_too_much_to_do(

@@ -102,7 +102,7 @@ async def test_a_state_that_is_gone(manager: RecoveryManager, lines: Lines) -> N
     assert (record.levelname, record.event) == ("WARNING", "state_lost")
     assert (record.outcome, record.reason, record.part) == ("not_found", "not_found", "")
     assert record.shown_hash != record.socket_hash == key_of(reply["token"])
-    assert record.cause == "MemoryStorage keeps the snapshots of this process alone"
+    assert record.cause == "MemoryStorage keeps only the snapshots of this process"
     assert f"cause={record.cause!r}" in record.getMessage()
     assert token not in record.getMessage()
 

@@ -92,7 +92,7 @@ async def test_a_state_that_is_gone(manager: RecoveryManager, clock: FakeClock) 
     new = (await join(manager, token))["token"]
     (entry,) = entries(manager)
     assert (entry.kind, entry.reason, entry.part) == ("recovery", "not_found", "")
-    assert entry.cause == "MemoryStorage keeps the snapshots of this process alone"
+    assert entry.cause == "MemoryStorage keeps only the snapshots of this process"
     assert (entry.shown_hash, entry.socket_hash) == (key_of(token), key_of(new))
     assert (entry.view, entry.topic, entry.node) == (TOPIC, TOPIC, NODE)
     assert entry.token_seconds == 12.5

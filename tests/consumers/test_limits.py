@@ -432,7 +432,7 @@ async def test_an_error_is_logged_once_a_minute_with_a_count(
             clock.advance(seconds=telemetry.THROTTLE_SECONDS)
     first, _, second, _ = caplog.records
     assert (vars(first)["left_out"], vars(second)["left_out"]) == (0, 49)
-    assert "49 more" in second.getMessage()
+    assert "49 similar lines" in second.getMessage()
     assert second.exc_info is not None
 
 

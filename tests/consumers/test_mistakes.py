@@ -102,7 +102,7 @@ def test_a_field_that_is_no_name() -> None:
         ("recovery_fields", ("twice",), "'twice' is a property without a setter"),
         ("recovery_version", "2", "must be a number, not str"),
         ("recovery_save_interval", "2s", "must be a number, not str"),
-        ("recovery_handler_timeout", "5", "must be seconds above 0, or None"),
+        ("recovery_handler_timeout", "5", "must be a number of seconds, or None"),
     ],
 )
 def test_an_attribute_of_the_wrong_kind(name: str, value: object, said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from channels.auth import login
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
+from django.db import models
 
 from recovery_app import RecoveryManager
 from recovery_app._core.tokens import key_of
@@ -324,6 +326,78 @@ async def test_a_logout_on_the_page_does_not_outrun_a_revocation(
         manager.revoke_user(ADA)
         await client.cast("logout")
         assert (await client.hear())["event"] == "phx_close"
+
+
+@pytest.mark.parametrize("skew", [-180, 180])
+async def test_a_revokers_clock_is_off_by_no_more_than_it_is(
+    make_manager: Callable[..., RecoveryManager], clock: FakeClock, skew: int
+) -> None:
+    """As ``docs/revoking.md`` has it: a slow clock spares the newest tokens, a fast one none."""
+    storage = FlakyStorage()
+    storage.clock = clock
+    node = make_manager(storage=storage, clock=clock)
+    revoker = make_manager(storage=storage, clock=lambda: clock() + skew)
+
+    async def left_page(seconds: int) -> str:
+        async with page(node, ADA) as client:
+            token = recovery_of(await client.join())["token"]
+        clock.advance(seconds=seconds)
+        return cast("str", token)
+
+    old, new = await left_page(100), await left_page(1)
+    if skew < 0:
+        revoker.revoke_user(ADA)
+        assert await outcome(node, ADA, new) == "recovered"
+        clock.advance(seconds=-skew)
+        revoker.revoke_user(ADA)
+        later = await left_page(1)
+    else:
+        revoker.revoke_user(ADA)
+        assert await outcome(node, ADA, await left_page(1)) == "rejected"
+        clock.advance(seconds=skew)
+        later = await left_page(1)
+    assert await outcome(node, ADA, later) == "recovered"
+    assert [await outcome(node, ADA, each) for each in (old, new)] == ["rejected"] * 2
+
+
+@pytest.mark.parametrize("pk", [1, "1", "01", " 1 ", User(pk="01")])
+async def test_a_primary_key_may_be_written_in_any_way(
+    manager: RecoveryManager, clock: FakeClock, pk: Any
+) -> None:
+    async with page(manager, ADA) as client:
+        token = recovery_of(await client.join())["token"]
+    clock.advance(seconds=1)
+    manager.revoke_user(pk)
+    assert manager.digests_of_user(pk) == manager.digests_of_user(ADA)
+    assert await outcome(manager, ADA, token) == "rejected"
+
+
+class Named(models.Model):
+    """A person with a name for a key, whom another application logs in."""
+
+    name = models.CharField(primary_key=True, max_length=10)
+
+    class Meta:
+        app_label = "tests"
+        managed = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def test_the_key_of_another_model_is_its_own(manager: RecoveryManager) -> None:
+    assert manager.digests_of_user(Named(name="01")) != manager.digests_of_user(1)
+    assert manager.digests_of_user(Named(name="01")) == manager.digests_of_user(Named(pk="01"))
+    assert manager.digests_of_user(SimpleNamespace(pk="01")) != manager.digests_of_user(1)
+
+
+@pytest.mark.parametrize("pk", ["ada", "", "1\x000", "\ud800", "1.5", object()])
+async def test_what_can_be_no_primary_key_is_said(manager: RecoveryManager, pk: Any) -> None:
+    with pytest.raises(ValueError, match=r"can't be the primary key of a user \(auth.User\)"):
+        manager.revoke_user(pk)
+    with pytest.raises(ValueError, match="can't be the primary key"):
+        await manager.arevoke_user(pk)
+    assert manager.count() == 0
 
 
 def test_nobody_cannot_be_revoked(manager: RecoveryManager) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from recovery_app import RecoveryManager
+from recovery_app.exceptions import JoinRefused
 from recovery_app.signals import recovery_failed, state_recovered
 from tests.clock import FakeClock
 from tests.consumers.apps import COUNTERS, Counter
@@ -140,6 +141,65 @@ async def test_a_first_state_that_cannot_be_kept_fails_no_join(manager: Recovery
         await client.cast("put", {"items": []})
         assert len(await told_token(client)) == 64
         assert (await client.reply())["status"] == "ok"
+
+
+async def test_a_hook_that_decides_on_recovery_and_raises_fails_no_join(
+    manager: RecoveryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Undecided(Counter):
+        async def should_recover(self, topic: str, params: dict[str, Any]) -> bool:
+            return bool(params["recover"])
+
+    async with connected(Undecided, manager) as client:
+        token = recovery_of(await client.join(start=1))["token"]
+    async with connected(Undecided, manager) as client:
+        reply = recovery_of(await client.join(token=token))
+        assert (reply["outcome"], reply["token"]) == ("failed", None)
+        assert (await client.push("quiet"))["status"] == "ok"
+    assert "A state couldn't be restored." in caplog.text
+    async with connected(Undecided, manager) as client:
+        reply = recovery_of(await client.join(token=token, recover=1))
+        assert reply["outcome"] == "recovered"
+
+
+async def test_a_hook_that_refuses_to_decide_on_recovery_refuses_the_join(
+    manager: RecoveryManager,
+) -> None:
+    class Strict(Counter):
+        async def should_recover(self, topic: str, params: dict[str, Any]) -> bool:
+            raise JoinRefused("not with a token")
+
+    async with connected(Strict, manager) as client:
+        token = recovery_of(await client.join())["token"]
+    async with connected(Strict, manager) as client:
+        refused = await client.join(token=token)
+        assert refused == {"status": "error", "response": {"reason": "not with a token"}}
+
+
+async def test_a_hook_that_cannot_tell_the_state_fails_no_join(manager: RecoveryManager) -> None:
+    class Wordless(Counter):
+        wordless = False
+
+        async def get_recoverable_state(self) -> dict[str, Any]:
+            if self.wordless:
+                raise RuntimeError("a state that nothing can tell")
+            return await super().get_recoverable_state()
+
+    async with connected(Wordless, manager) as client:
+        token = recovery_of(await client.join(start=1))["token"]
+    Wordless.wordless = True
+    async with connected(Wordless, manager) as client:
+        reply = recovery_of(await client.join())
+        assert (reply["outcome"], reply["token"]) == ("new", None)
+    async with connected(Wordless, manager) as client:
+        reply = recovery_of(await client.join(token=token))
+        assert (reply["outcome"], reply["token"]) == ("failed", None)
+        Wordless.wordless = False
+        await client.cast("add")
+        assert len(await told_token(client)) == 64
+        assert (await client.reply())["response"]["count"] == 1
+    async with connected(Wordless, manager) as client:
+        assert (await client.join(token=token))["response"]["count"] == 1
 
 
 async def test_a_failed_restore_names_its_socket(manager: RecoveryManager) -> None:

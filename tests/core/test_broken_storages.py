@@ -33,9 +33,12 @@ def fails(kind: type[Any], name: str, is_async: bool) -> bool:
     with calling_async(storage) as variant:
         own = variant if is_async else storage
         given = {"clock": clock, "storage": storage}
-        given |= dict.fromkeys(("variant", "journal", "logs"), own) | {"listed": storage}
+        given |= dict.fromkeys(("variant", "journal", "reports", "logs"), own)
+        given["listed"] = storage
         arguments = inspect.signature(test).parameters
         if "journal" in arguments and not storage.supports_journal:
+            return False
+        if "reports" in arguments and not storage.supports_reports:
             return False
         if "logs" in arguments and not storage.supports_groups:
             return False

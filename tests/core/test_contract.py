@@ -16,6 +16,7 @@ from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
 from recovery_app.testing.contract.plain import PlainTests
 from recovery_app.testing.contract.races import RaceTests
+from recovery_app.testing.contract.reports import ReportTests
 
 
 @pytest.mark.every_storage
@@ -27,7 +28,7 @@ class TestBytes(PlainTests):
         return any_storage
 
 
-class TestSteps(DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests):
+class TestSteps(DecisionTests, FencedTests, RaceTests, ListingTests, JournalTests, ReportTests):
     """The rest of the contract."""
 
     @pytest.fixture

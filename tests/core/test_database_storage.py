@@ -19,12 +19,14 @@ from django.db.models import signals
 from recovery_app.exceptions import StorageUnavailable
 from recovery_app.fencing import Decision, Verdict
 from recovery_app.models import StoredSnapshot
+from recovery_app.signals import Observer, observers
 from recovery_app.snapshots import Snapshot
 from recovery_app.storages import DatabaseStorage
 from recovery_app.testing.contract.base import claim_of, snapshot_bytes
 from recovery_app.values import IncidentQuery, Query
 from tests.clock import FakeClock
 from tests.core.databases import another_alias
+from tests.core.support import make_manager
 
 KEY = "0123456789abcdef"
 TTL = 60
@@ -222,6 +224,30 @@ async def test_a_blocking_call_on_the_event_loop_is_refused_by_django(
 ) -> None:
     with pytest.raises(SynchronousOnlyOperation):
         database.load(KEY)
+
+
+async def test_a_blocking_call_of_a_manager_says_what_to_call_instead(
+    database: DatabaseStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    down: list[Exception | None] = []
+
+    class Listening(Observer):
+        def storage_called(self, operation: str, seconds: float, error: Exception | None) -> None:
+            down.append(error)
+
+    listening = Listening()
+    observers.add(listening)
+    try:
+        with make_manager(storage=database) as manager:
+            token = manager.create_token("a socket")
+            with pytest.raises(SynchronousOnlyOperation, match=r"asave\(\) for save\(\)"):
+                manager.save(token, {"n": 1})
+            await manager.asave(token, {"n": 1})
+    finally:
+        observers.remove(listening)
+    # It is a mistake in somebody's code, and no outage.
+    assert down == [None, None]
+    assert [each for each in caplog.records if each.name == "recovery_app"] == []
 
 
 # Connections.

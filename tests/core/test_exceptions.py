@@ -103,7 +103,7 @@ def test_reasons_are_few_and_short() -> None:
 def test_the_attributes_are_there() -> None:
     expired = TokenExpired(age_seconds=301.4, limit_seconds=300)
     assert (expired.age_seconds, expired.limit_seconds) == (301.4, 300)
-    assert str(expired) == "The token is 301 s old and nothing older than 300 s is kept."
+    assert str(expired) == "The token is 301 s old, more than the limit of 300 s."
     revoked = TokenSuperseded(revoked=True)
     assert revoked.revoked
     assert "revoked" in str(revoked)

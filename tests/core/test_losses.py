@@ -82,5 +82,5 @@ def test_each_event_loop_asks_for_itself() -> None:
 async def test_a_storage_of_one_process_says_so() -> None:
     storage = MemoryStorage()
     assert await storage.aexplain_losses() == (
-        "MemoryStorage keeps the snapshots of this process alone"
+        "MemoryStorage keeps only the snapshots of this process"
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
+from recovery_app.storages import thread_pool
 from recovery_app.storages.thread_pool import ThreadPool
 
 LIMIT = 60
@@ -36,3 +39,32 @@ async def test_each_thread_makes_the_last_call_also_one_that_is_busy() -> None:
     for thread in threads:
         await asyncio.to_thread(thread.join, LIMIT)
     assert idents <= set(left)
+
+
+async def test_no_thread_waits_for_one_that_has_made_no_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(thread_pool, "END_SECONDS", 2 * LIMIT)
+    left = threading.Event()
+    pool = ThreadPool(2, at_end=left.set)
+    ident = await pool.run(threading.get_ident)
+    assert pool._running is not None
+    executor = pool._running.executor
+    may_go, may_end, began = threading.Event(), threading.Event(), threading.Event()
+
+    def stay() -> None:
+        began.set()
+        may_end.wait(3 * LIMIT)
+
+    # The only thread is busy, so that the next task starts another one.
+    first = executor.submit(may_go.wait, LIMIT)
+    executor.submit(stay)
+    may_go.set()
+    await asyncio.wrap_future(first)
+    await asyncio.to_thread(began.wait, LIMIT)
+    (caller,) = (each for each in threading.enumerate() if each.ident == ident)
+    pool.close()
+    await asyncio.to_thread(caller.join, LIMIT)
+    may_end.set()
+    assert not caller.is_alive()
+    assert left.is_set()

@@ -836,14 +836,6 @@ onEachTransport(test, "a storage that throws on every access loses no event", as
   assert.deepEqual((await Promise.all(replies)).at(-1).state, ["a", "b"]);
 }, () => ({ tab: new FakeBrowser().open({ sessionStorage: new BrokenStorage() }) }));
 
-onEachTransport(test, "a full storage keeps no outdated copy, as events sent since would be sent as new ones", async (page) => {
-  page.add("a");
-  assert.equal(page.stored.length, 1);
-  page.tab.sessionStorage.setItem = BrokenStorage.prototype.setItem;
-  page.add("b");
-  assert.deepEqual(page.stored, []);
-}, () => ({ owner: "ann" }));
-
 for (const [what, text] of Object.entries({
   "not JSON": "[{",
   "not an array": '{"filter":1}',

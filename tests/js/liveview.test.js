@@ -151,3 +151,25 @@ test("the status follows the connection and the view", async (t) => {
     "connecting", "connected", "disconnected", "connecting", "connected", "disconnected",
   ]);
 });
+
+test("a live navigation mounts the next page afresh, and that is recovered from then on", async (t) => {
+  const server = await TestServer.start(t);
+  const page = open(t, server);
+  await joined(page);
+  const channelOf = () => page.liveSocket.getRootById("counter").channel;
+  await new Promise((resolve) => channelOf().push("add", { item: "of the first page" }).receive("ok", resolve));
+  const navigate = async () => {
+    const outcome = dispatched(page.counter, "outcome");
+    page.liveSocket.historyRedirect(new page.window.Event("click"), "http://live.test/next", "push", null);
+    return outcome;
+  };
+  server.outcomes.push("unavailable"); // so there is no token to show when that is over
+  assert.deepEqual([...(await navigate()).response.state], []);
+  assert.equal((await cut(server, page))[0].outcome, "new");
+  await new Promise((resolve) => channelOf().push("add", { item: "of the next page" }).receive("ok", resolve));
+  assert.deepEqual([...(await cut(server, page))[0].response.state], ["of the next page"]);
+  const notes = record(page.counter, "status", "connection");
+  assert.equal((await navigate()).outcome, "new");
+  await new Promise((resolve) => channelOf().push("add", { item: "of the third page" }).receive("ok", resolve));
+  assert.deepEqual(notes, [["status", "connecting"], ["status", "connected"]]);
+});

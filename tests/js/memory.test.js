@@ -447,3 +447,55 @@ test("a long queue is stored together, and when the page is left", () => {
   assert.ok(writes < 100, String(writes));
   assert.deepEqual([view.pending.length, tab.sessionStorage.getItem(`${KEY}:events`)], [0, null]);
 });
+
+/** How a page is disturbed while it sends a long queue. Each returns the page that goes on. */
+const DISTURBED = {
+  "is cut": (page) => page.cut().then(() => page),
+  "is reloaded, as after a crash": async (page) => {
+    const reloaded = page.reload();
+    await reloaded.joined();
+    return reloaded;
+  },
+  "goes to another page and comes back": async (page, server) => {
+    const other = navigate(page);
+    await other.joined();
+    await until(() => items(server).length > 120);
+    await goBack(page, other);
+    return page;
+  },
+};
+
+for (const [what, disturb] of Object.entries(DISTURBED)) {
+  onEachTransport(test, `each of many events is applied once and in order, though the page ${what} meanwhile`, async (page, server) => {
+    await page.joined();
+    page.goOffline();
+    const pushed = Array.from({ length: 200 }, (_, place) => place);
+    for (const reply of page.add(...pushed)) reply.catch(() => {});
+    await page.back();
+    await until(() => items(server).length > 60);
+    const next = await disturb(page, server);
+    assert.deepEqual((await next.add("end")[0]).state, [...pushed, "end"]);
+  }, () => ({ owner: "ann", timeoutMs: 3_600_000 }));
+}
+
+test("events of an earlier page come before this page's by their numbers, also those of another name of the person's", () => {
+  const stored = (id, seq, owner) => ({ id, event: "add", payload: { item: id }, seq, line: "l", isEarly: false, isAnswered: false, cuts: 0, owner });
+  const tab = new FakeBrowser().open();
+  const view = new tab.app.Recovery("form", { owner: "ann" });
+  const sent = [];
+  view.carry({ send: (event, { item, _seq }) => sent.push([item, _seq]) > 0, rejoin: () => {} });
+  const join = (seq, aliases) => {
+    view.joinPayload();
+    view.joined({ _recovery: { token: "t1", outcome: "recovered", ttl: 300, seq, owner: "ann", aliases, lines: [] } });
+  };
+  join(0);
+  view.push("add", { item: "a" });
+  view.push("add", { item: "b" });
+  view.dropped(4000);
+  const others = [...JSON.parse(tab.sessionStorage.getItem(`${KEY}:events`)), stored("c", 3, "nobody")];
+  tab.sessionStorage.setItem(`${KEY}:events`, JSON.stringify(others));
+  tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  sent.length = 0;
+  join(0, ["nobody"]);
+  assert.deepEqual(sent, [["a", 1], ["b", 2], ["c", 3]]);
+});

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeBrowser, FakeStorage, dispatched, record } from "./support/browser.js";
-import { immediate, KEY, onEachTransport, Page } from "./support/pages.js";
+import { immediate, KEY, onEachTransport, Page, until } from "./support/pages.js";
 import { TestServer } from "./support/server.js";
 
 const items = (server) => server.of("add").map(({ payload }) => payload.item);
@@ -96,6 +96,46 @@ onEachTransport(test, "a page that knows its owner shows that person's events be
   const open = (owner) => new Page(page.t, server, page.way, { tab: page.tab.duplicate(), owner });
   assert.deepEqual(open("ann").view.pending, [added("a")]);
   assert.deepEqual([open("bob").view.pending, open("bob").stored.length], [[], 1]);
+});
+
+onEachTransport(test, "nor does such a page tell whoever is there now what was pushed before", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  const [unsent] = page.add("a");
+  const lost = record(page.view, "lost");
+  const next = page.reload();
+  logIn(server, "bob");
+  await next.joined();
+  next.goOffline();
+  page.tab.sessionStorage = next.tab.sessionStorage;
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  await page.back();
+  await assert.rejects(unsent, lostTo("owner"));
+  assert.deepEqual(lost, []);
+  assert.deepEqual((await page.add("b")[0]).state, ["b"]);
+});
+
+onEachTransport(test, "a page from the back/forward cache doesn't send its events as the person who has logged in since", async (page, server) => {
+  await page.joined();
+  await page.add("a1")[0];
+  server.overlooked = 1;
+  const [sent] = page.add("a2");
+  await until(() => items(server).length === 2);
+  page.goOffline();
+  const next = page.reload();
+  logIn(server, "bob");
+  await next.joined();
+  await next.add("b1")[0];
+  next.goOffline();
+  page.tab.sessionStorage = next.tab.sessionStorage; // as the browser's cache keeps it
+  const lost = record(page.view, "lost");
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  const [pushed] = page.add("b2");
+  assert.equal((await page.back()).outcome, "recovered");
+  await assert.rejects(sent, lostTo("owner"));
+  await assert.rejects(pushed, lostTo("owner"), "before the join, it isn't known who is there");
+  assert.deepEqual((await page.add("b3")[0]).state, ["b1", "b3"]);
+  assert.deepEqual(lost, []);
 });
 
 // ---------------------------------------------------------------------------------------------- Planted events

@@ -129,13 +129,13 @@ for (const [what, end] of [["whose channel crashes", "stop"], ["that is closed",
 }
 
 test("a suspect waits for a connection that holds only every other time, so that a line that never does can't block it", () => {
-  const suspects = new Suspects(() => [{ isAnswered: false, cuts: 2 }]);
+  const suspects = new Suspects({ events: [{ isAnswered: false, cuts: 2 }], underWay: [] });
   assert.deepEqual([suspects.hold(), suspects.hold(), suspects.hold()], [true, false, true]);
 });
 
 test("an event that seemed too large is asked for once", () => {
   const event = { stage: "sent", sizeBytes: 9, isUpTo: (seq) => seq >= 1 };
-  const suspects = new Suspects(() => [event]);
+  const suspects = new Suspects({ events: [event], underWay: [event] });
   suspects.noteUnanswered(true, 0);
   suspects.blameLargest();
   assert.deepEqual([suspects.takeTooLarge(1), suspects.takeTooLarge(0)], [undefined, undefined]);

@@ -202,28 +202,28 @@ SERVER: tuple[Patch, ...] = (
 
 CLIENT: dict[str, tuple[str, str]] = {
     "renumber after each join": (
-        "for (const queued of waiting) queued.seq ??= ++last;",
-        "for (const queued of waiting) queued.seq = ++last;",
+        "while (events[place - 1]?.seq === null) place -= 1;",
+        'while (events[place - 1]?.stage === "queued") place -= 1;',
     ),
     "continue from the join's number": (
-        "let last = this.#lastAssignedSeq();",
-        "let last = this.#lastSentSeq;",
+        "let seq = this.#lastSeqBefore(place);",
+        "let seq = this.#lastSentSeq;",
     ),
     "remove an event at its reply": (
-        "!(queued.isAnswered && queued.isUpTo(this.#durableSeq))",
-        "!queued.isAnswered",
+        "this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));",
+        "this.events.splice(0);",
     ),
     "remove a stored event without a reply": (
-        "!(queued.isAnswered && queued.isUpTo(this.#durableSeq))",
-        "!queued.isUpTo(this.#durableSeq)",
+        "if (unanswered.length > 0) this.events = [...unanswered, ...this.events];",
+        "",
     ),
     "resend only events without a reply": (
         'for (const queued of later) queued.stage = "queued";',
         'for (const queued of later) queued.stage = queued.isAnswered ? "replied" : "queued";',
     ),
-    "resend in reverse order": (
-        'const waiting = this.#inStage("queued");',
-        'const waiting = this.#inStage("queued").reverse();',
+    "number in reverse order": (
+        "of events.slice(place))",
+        "of events.slice(place).reverse())",
     ),
     "acknowledge events without a reply": (
         "_ack: this.#acknowledgedSeq()",
@@ -250,7 +250,7 @@ CLIENT: dict[str, tuple[str, str]] = {
         "const MAX_IN_FLIGHT = 1_000;",
     ),
     "never ask what is stored": (
-        'if (last && this.#inStage("replied").length === this.#queue.events.length)',
+        'if (last && events.every(({ stage }) => stage === "replied"))',
         "if (false)",
     ),
     "never resend": (
@@ -282,28 +282,32 @@ CLIENT: dict[str, tuple[str, str]] = {
 
 CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
     "number only events that are sent": (
-        "for (const queued of waiting) queued.seq ??= ++last;",
-        "for (const queued of waiting.slice(0, room)) queued.seq ??= ++last;",
+        "of events.slice(place))",
+        "of events.slice(place, place + this.#room()))",
+    ),
+    "send in reverse order": (
+        ".slice(0, this.#room());",
+        ".slice(0, this.#room()).reverse();",
     ),
     "resend nothing after a cut": (
         'for (const queued of this.events) queued.stage = "queued";\n  }\n\n  /** Queue all later',
         "}\n\n  /** Queue all later",
     ),
     "send too far beyond the first event without a reply": (
-        "this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;",
-        "Infinity;",
+        "const maxSeq = this.#acknowledgedSeq() + MAX_IN_FLIGHT;",
+        "const maxSeq = Infinity;",
     ),
     "ignore a gap": (
-        'rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);',
-        'rest.reason === "seq_gap") return undefined;',
+        'reason === "seq_gap") return this.#handleGap(rest.seq, round);',
+        'reason === "seq_gap") return undefined;',
     ),
     "report nothing that the storage lost": (
         'if (next > seq + 1) this.discard(later, "rolled_back");',
         "if (next > seq + 1) for (const queued of later) queued.seq = null;",
     ),
     "stay on a connection that has lost the join": (
-        'rest.reason === "unmatched topic") return this.#options.rejoin();',
-        'rest.reason === "unmatched topic") return;',
+        'reason === "unmatched topic") return this.#options.rejoin();',
+        'reason === "unmatched topic") return;',
     ),
 }
 """The same, for cases that the model rarely or never reaches: tests/js/events.test.js must fail."""

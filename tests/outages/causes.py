@@ -15,6 +15,8 @@ from tests.support.redis import client
 
 ROOM_BYTES = 2_000_000
 CACHED_KEYS = 20_000
+MOST_CACHED_KEYS = 50 * CACHED_KEYS
+SNAPSHOTS = "golivekit:recovery:{*"
 
 
 @contextmanager
@@ -65,15 +67,20 @@ def without_permission(redis: Process) -> Iterator[None]:
 
 
 def evict(redis: Process) -> None:
-    """Have another application's cache fill the memory, for which everything else makes room."""
+    """Have another application's cache fill the memory, until no snapshot has room in it."""
     with client(redis.port) as connection:
         used = connection.info("memory")["used_memory"]
         connection.config_set("maxmemory-policy", "allkeys-lru")
         connection.config_set("maxmemory", used + ROOM_BYTES)
-        pipeline = connection.pipeline(transaction=False)
-        for number in range(CACHED_KEYS):
-            pipeline.set(f"cache:{number}", "x" * 400)
-        pipeline.execute()
+        for first in range(0, MOST_CACHED_KEYS, CACHED_KEYS):
+            pipeline = connection.pipeline(transaction=False)
+            for number in range(first, first + CACHED_KEYS):
+                pipeline.set(f"cache:{number}", "x" * 400)
+            pipeline.execute()
+            # Redis tells ages in seconds: what was saved just now may be taken for new as well.
+            if not any(connection.scan_iter(SNAPSHOTS, count=CACHED_KEYS)):
+                return
+    raise AssertionError("Redis evicts no snapshot.")
 
 
 def pause(redis: Process, milliseconds: int) -> None:

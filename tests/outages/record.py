@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.outages.scenarios import ON_POSTGRESQL, ON_REDIS
+from tests.outages.scenarios import ON_BOTH, ON_POSTGRESQL, ON_REDIS
 from tests.outages.site import PASSWORD, SETTINGS, USER, set_password
 from tests.outages.trial import Trial
 from tests.support.asgi import AsgiServer
@@ -28,7 +28,7 @@ from tests.support.redis import make_redis
 from tests.support.timelapse import run_tests
 
 RECORDED = TOP / "tests/outages/recorded"
-SCENARIOS = {**ON_REDIS, **ON_POSTGRESQL}
+SCENARIOS = {**ON_REDIS, **ON_POSTGRESQL, **ON_BOTH}
 
 
 def prepare(data: Path, **env: str) -> None:
@@ -56,19 +56,20 @@ def trial(name: str, home: Path) -> Iterator[Trial]:
         def start(**options: Any) -> AsgiServer:
             return stack.enter_context(AsgiServer(data=data, **options))
 
-        if name in ON_POSTGRESQL:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recovery-")))
-            server = stack.enter_context(make_postgresql(directory))
-            createdb = str(program("createdb", "/usr/lib/postgresql/*/bin"))
-            where = ["-h", HOST, "-p", str(server.port), "-U", "recovery"]
-            subprocess.run([createdb, *where, "recovery"], check=True)
-            prepare(data, POSTGRESQL_PORT=str(server.port))
-            yield Trial(start, data, postgresql=server)
-        else:
+        redis = postgresql = None
+        env = {}
+        if name not in ON_POSTGRESQL:
             redis = stack.enter_context(make_redis(home))
             set_password(redis)
-            prepare(data)
-            yield Trial(start, data, redis=redis)
+        if name not in ON_REDIS:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recovery-")))
+            postgresql = stack.enter_context(make_postgresql(directory))
+            createdb = str(program("createdb", "/usr/lib/postgresql/*/bin"))
+            where = ["-h", HOST, "-p", str(postgresql.port), "-U", "recovery"]
+            subprocess.run([createdb, *where, "recovery"], check=True)
+            env["POSTGRESQL_PORT"] = str(postgresql.port)
+        prepare(data, **env)
+        yield Trial(start, data, redis=redis, postgresql=postgresql)
 
 
 def record(name: str, promtool: str) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import sha256
 
+from recovery_app.storages.messages import MAX_MESSAGES
 from tests.outages import causes
 from tests.outages.site import MINUTE, PAGES
 from tests.outages.trial import HEALTHY, Trial
 from tests.support.redis import client
+from tests.support.timelapse import Page
 
 Scenario = Callable[[Trial], Awaitable[None]]
 SECRET = {"DEMO_SECRET_KEY": "one secret " * 5}
@@ -116,6 +118,30 @@ async def flushed(trial: Trial) -> None:
     await states_lost(trial, "emptied")
 
 
+async def messages_missed(trial: Trial) -> None:
+    """Publish to a durable group, while its pages are away, more than its log keeps."""
+    site = await trial.open(path="/member")
+    await site.cut()
+    publisher = Page("/publishing", site.pages[0].headers)
+    assert await publisher.come_back(site.url)
+    await publisher.ask("publish", {"hundreds": MAX_MESSAGES // 100 + 5})
+    assert await site.come_back() == {"recovered": PAGES}
+    await site.until(lambda: site.figure("messages_missed_total") == PAGES)
+    await site.live(4)
+    site.expected.firing(site.now)
+    await site.live(2)
+    site.expected.firing(site.now, "RecoveryMessagesMissed")
+    assert trial.probes() == HEALTHY
+    # They are in the group again, with all that is published from now on.
+    await publisher.ask("publish", {"hundreds": 1})
+    await site.until(lambda: site.figure("messages_handled_total") == 100 * PAGES)
+    await site.live(12)
+    site.expected.firing(site.now)
+    assert site.figure("messages_missed_total") == PAGES
+    site.expected.fired(0, site.now, "RecoveryMessagesMissed")
+    await publisher.cut()
+
+
 async def states_lost(trial: Trial, cause: str) -> None:
     """Have pages come back to a storage that answers, and has nothing of theirs."""
     site, start = trial.site, trial.site.now
@@ -176,11 +202,13 @@ async def postgresql_silent(trial: Trial) -> None:
         assert site.figure("topics_unsafe") == PAGES
         await site.live(3)
         assert trial.probes() == NOT_STORED
-        site.expected.firing(site.now, "RecoveryStorageUnavailable")
+        site.expected.firing(site.now, "RecoveryStorageUnavailable", "RecoveryJoinsHang")
     await trial.recovered()
     assert await site.come_back() == {"recovered": PAGES}
     await site.live(8)
-    site.expected.fired(start, site.now, "RecoveryStorageUnavailable")
+    site.expected.firing(site.now)
+    alerts = ("RecoveryStorageUnavailable", "RecoveryJoinsHang")
+    site.expected.fired(start, site.now, *alerts)
     (row, *_) = await trial.answer(reason="unavailable", kind="unsaved")
     assert "no answer in time" in row or "all threads wait" in row
 
@@ -201,6 +229,28 @@ async def sessions_away(trial: Trial) -> None:
     assert await site.come_back() == {"recovered": PAGES}
     await site.live(6)
     site.expected.firing(site.now)
+
+
+async def sessions_silent(trial: Trial) -> None:
+    """Have the database with the sessions answer nothing; the storage is well."""
+    site = await trial.open()
+    assert trial.postgresql is not None
+    with trial.postgresql.stalled():
+        await site.live(1)
+        assert await site.come_back(site.pages[:AWAY]) == {"": AWAY}
+        await site.live(1)
+        site.expected.firing(site.now)
+        assert trial.probes() == HEALTHY
+        await site.live(3)
+        site.expected.firing(site.now, "RecoveryJoinsHang")
+        assert site.figure("joins_pending") == AWAY
+        assert site.figure("topics_open") == PAGES - AWAY
+        assert site.figure("topics_unsafe") == 0
+    assert await site.come_back() == {"recovered": PAGES}
+    await site.live(6)
+    site.expected.firing(site.now)
+    site.expected.fired(0, site.now, "RecoveryJoinsHang")
+    assert site.figure("joins_pending") == 0
 
 
 async def nobody_connects(trial: Trial) -> None:
@@ -318,6 +368,7 @@ ON_REDIS: dict[str, Scenario] = {
     "evicting": evicting,
     "restarted-empty": restarted_empty,
     "flushed": flushed,
+    "messages-missed": messages_missed,
     "sessions-away": sessions_away,
     "nobody-connects": nobody_connects,
     "deploy": deploy,
@@ -332,3 +383,4 @@ ON_POSTGRESQL: dict[str, Scenario] = {
     "postgresql-stopped": postgresql_stopped,
     "postgresql-silent": postgresql_silent,
 }
+ON_BOTH: dict[str, Scenario] = {"sessions-silent": sessions_silent}

@@ -1,10 +1,13 @@
-"""The settings of the nodes: sessions in the database, which may be PostgreSQL, as the storage."""
+"""The settings of the nodes: sessions in the database, which may be PostgreSQL.
+
+That is the storage too, unless there is a Redis.
+"""
 
 import os
 from typing import Any
 
 from tests.support.sessions import *  # noqa: F403
-from tests.support.sessions import DATABASES, RECOVERY
+from tests.support.sessions import DATABASES, RECOVERY, REDIS_URL
 
 POSTGRESQL_PORT = os.environ.get("POSTGRESQL_PORT")
 TIMEOUT_SECONDS = 3.0
@@ -17,6 +20,7 @@ if POSTGRESQL_PORT:
         "NAME": "recovery",
         "USER": "recovery",
     }
+if POSTGRESQL_PORT and not REDIS_URL:
     options: dict[str, Any] = {"timeout": TIMEOUT_SECONDS}
     RECOVERY["STORAGE"] = {
         "BACKEND": "recovery_app.storages.DatabaseStorage",

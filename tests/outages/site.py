@@ -75,11 +75,22 @@ class Site:
         await all_of(self.pages, "cut")
 
     async def gone(self) -> None:
-        """Wait until the servers know of no connection and of no topic; no sample is recorded."""
+        """Wait until the servers know of no connection and of no topic."""
+        await self.none("topics_open", "connections_open")
+
+    async def none(self, *names: str) -> None:
+        """Wait until these figures are 0.
+
+        Servers learn later than the pages do that a connection was cut, through a proxy above all.
+        """
+        await self.until(lambda: not any(map(self.figure, names)))
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until that is so of the figures; no sample is recorded."""
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
         while True:
             self.figures = await asyncio.to_thread(Recorder().scrape, self.servers)
-            if self.figure("topics_open") == self.figure("connections_open") == 0:
+            if is_so():
                 return
             assert asyncio.get_running_loop().time() < deadline, self.figures
             await asyncio.sleep(0.05)

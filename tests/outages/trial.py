@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,13 +30,15 @@ class Trial:
     operator: Operator = field(init=False)
     site: Site = field(init=False)
 
-    async def open(self, env: Mapping[str, str] = NO_ENV, *, pages: int = PAGES) -> Site:
+    async def open(
+        self, env: Mapping[str, str] = NO_ENV, *, pages: int = PAGES, path: str = "/counting"
+    ) -> Site:
         """Start a node, and have people open their pages, all with one person's login."""
         node = await asyncio.to_thread(partial(self.node, **env))
         self.operator = Operator(node.url)
         await asyncio.to_thread(self.operator.log_in)
         cookie = {"Cookie": self.operator.session}
-        self.site = Site([node], [Page("/counting", cookie) for _ in range(pages)], node.ws_url)
+        self.site = Site([node], [Page(path, cookie) for _ in range(pages)], node.ws_url)
         await self.site.scrape()
         assert await self.site.come_back() == {"new": pages}
         await self.site.live(2)
@@ -74,7 +76,18 @@ class Trial:
         await asyncio.sleep(QUIET_SECONDS)
         while self.site.figure("storage_down") or self.site.figure("topics_unsafe"):
             assert asyncio.get_running_loop().time() < deadline
+            # A process on which no page is left wouldn't notice; they may come back to that one.
+            await self.site.come_back()
             await self.site.live(1 / MINUTE)
+
+    async def told(self, causes: Iterable[str]) -> None:
+        """Wait until the journal has all these: each process gathers what it writes."""
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        missing = set(causes)
+        while missing:
+            assert asyncio.get_running_loop().time() < deadline, missing
+            text = " ".join(await self.answer())
+            missing = {cause for cause in missing if cause not in text}
 
     async def answer(self, **params: str) -> list[str]:
         """Return what one search of the journal for the person finds, once there is something."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from tests.support.processes import HOST, Process, as_user, free_port
 
@@ -175,7 +176,8 @@ def server_settings() -> dict[str, dict[str, Any]]:
 def marked_aliases(item: pytest.Item) -> set[str]:
     """Return the database aliases that a test is marked with."""
     marker = item.get_closest_marker("django_db")
-    return set(marker.kwargs.get("databases") or ()) if marker else set()
+    names = marker.kwargs.get("databases") if marker else None
+    return set(settings.DATABASES if names == "__all__" else names or ())
 
 
 @contextmanager

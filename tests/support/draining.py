@@ -17,10 +17,12 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.core.asgi import get_asgi_application  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from recovery_app import groups  # noqa: E402
 from recovery_app.consumers import RecoveryConsumerMixin, SyncRecoveryConsumerMixin  # noqa: E402
 from recovery_app.drain import RecoveryDrain  # noqa: E402
 from recovery_app.middleware import RecoveryMiddlewareStack  # noqa: E402
 
+GROUP = "everybody"
 BEGAN = "A handler that takes its time began."
 SECONDS = float(os.environ.get("DRAIN_SECONDS", "3"))
 IS_BROKEN = os.environ.get("BROKEN_RESTORE") == "1"
@@ -57,6 +59,34 @@ class Counting(Gathering):
     recovery_save_interval = 0
 
 
+class Member(Counting):
+    """The same in a durable group, whose messages count too."""
+
+    async def mount(self, topic: str, params: Any) -> None:
+        await super().mount(topic, params)
+        await self.join_group(GROUP)
+
+    async def group_told(self, message: Any) -> None:
+        self.count += 1
+
+
+class Publishing(Counting):
+    """The same, not in the group, to which an event publishes so many hundreds of messages."""
+
+    async def handle_event(self, event: str, payload: Any) -> dict[str, Any]:
+        for _ in range(payload.get("hundreds", 0)):
+            publishing = (groups.apublish(GROUP, {"type": "group.told"}) for _ in range(100))
+            await asyncio.gather(*publishing)
+        return await super().handle_event(event, payload)
+
+
+class Hanging(Counting):
+    """Never answer a handshake, as over a database that never answers."""
+
+    async def connect(self) -> None:
+        await asyncio.Event().wait()
+
+
 class KeptGathering(Gathering):
     """The same, and a login takes it along."""
 
@@ -83,6 +113,9 @@ class SyncGathering(SyncRecoveryConsumerMixin, JsonWebsocketConsumer):
 consumers: dict[str, Any] = {
     "gathering": Gathering.as_asgi(),
     "counting": Counting.as_asgi(),
+    "member": Member.as_asgi(),
+    "publishing": Publishing.as_asgi(),
+    "hanging": Hanging.as_asgi(),
     "kept": KeptGathering.as_asgi(),
     "sync": SyncGathering.as_asgi(),
 }

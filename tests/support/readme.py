@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from tests.support.processes import HOST, TOP, Process, free_port
@@ -65,7 +64,7 @@ class Newcomer:
         constraints.write_text(f"django-recovery-app @ {self.wheel.as_uri()}\n")
         return {
             **mine,
-            "PATH": f"{self.folder / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(self.path()),
             # The name in the README's command then means the wheel.
             "PIP_CONSTRAINT": str(constraints),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -73,18 +72,16 @@ class Newcomer:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def make_environment(self) -> None:
-        """Make a virtual environment with nothing but the pip of this one.
+    def path(self) -> list[str]:
+        """Return where commands are looked up: first in the environment that was activated."""
+        return [*(str(self.folder / name / "bin") for name in ("venv", ".")), os.environ["PATH"]]
 
-        Copied, as venv would take longer to install its own than everything else does.
-        """
-        place = self.folder / "venv"
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
-        (site,) = place.glob("lib/python*/site-packages")
-        pip = find_spec("pip")
-        assert pip is not None, "This environment has no pip."
-        assert pip.origin is not None
-        shutil.copytree(Path(pip.origin).parent, site / "pip")
+    def give_python(self) -> None:
+        """Have ``python3`` mean the Python of this test, which isn't everybody's ``python3``."""
+        command = self.folder / "bin" / "python3"
+        command.parent.mkdir()
+        command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        command.chmod(0o755)
 
     def run(self, script: str, *, cwd: Path | None = None) -> str:
         """Run lines in a shell, and return their output; a line that fails ends them."""

@@ -9,6 +9,7 @@ import { count, Saved } from "./saved.js";
 import { Typing } from "./typing.js";
 
 const OFFLINE = "You are offline. Your changes are kept here and sent when you are back online.";
+const UNSTORED = "You are offline. Your changes are sent when you are back online, unless you leave this page: your browser has no room to store them.";
 const OUTAGE = "The server can’t load your form at the moment. It isn’t lost, and the page keeps trying.";
 const socket = new RecoverySocket("/ws/websocket?vsn=2.0.0", {
   viewId: "quote",
@@ -86,6 +87,8 @@ function tellLoss() {
 
 // Replies to changes made before a reload.
 socket.addEventListener("reply", ({ detail: { status, response } }) => (status === "ok" ? answered(response) : refused()));
+
+socket.on("kept", render);
 
 socket.on("recovery:token", () => panel.note("note", "This tab continues with its own copy"));
 
@@ -171,7 +174,8 @@ function render() {
 function warning() {
   if (isLive) return "";
   if (isOutage && !staysOffline.checked) return OUTAGE;
-  return quote === null ? "" : OFFLINE;
+  if (quote === null) return "";
+  return socket.isKept ? OFFLINE : UNSTORED;
 }
 
 render();

@@ -9,29 +9,34 @@ const MAX_WAIT_BACK_MS = 30_000;
 /** The handshakes and joins that were refused since a connection has held. */
 export class Refusals {
   count = 0;
+  /** How many of those that are free no longer are. */ #denied = 0;
   #maxMs = MAX_WAIT_MS;
 
   /** Begin anew, as the page is let in. */
   forgive() {
-    this.count = 0;
+    this.count = this.#denied = 0;
     this.#maxMs = MAX_WAIT_BACK_MS;
   }
 
   /** Count as a denial at once, as the server has said that it lets this client in no more. */
   deny() {
-    this.count = Math.max(this.count, FREE_REFUSALS);
+    this.#denied = Math.max(this.#denied, FREE_REFUSALS - this.count);
     this.#maxMs = MAX_WAIT_MS;
   }
 
   /** Whether the next refusal means more than a server that restarts. */
   get areDenial() {
-    return this.count + 1 >= FREE_REFUSALS;
+    return this.#weight + 1 >= FREE_REFUSALS;
   }
 
   /** How long to wait at least until the next try: half of it is random. */
   get retryAfterMs() {
-    if (this.count <= FREE_REFUSALS) return 0;
-    const ms = Math.min(this.#maxMs, 1_000 * 2 ** (this.count - FREE_REFUSALS));
+    if (this.#weight <= FREE_REFUSALS) return 0;
+    const ms = Math.min(this.#maxMs, 1_000 * 2 ** (this.#weight - FREE_REFUSALS));
     return ms / 2 + (Math.random() * ms) / 2;
+  }
+
+  get #weight() {
+    return this.count + this.#denied;
   }
 }

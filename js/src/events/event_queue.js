@@ -5,14 +5,12 @@ import { EventStorage } from "./event_storage.js";
 import { orphanListener, promiseListener } from "./listeners.js";
 import { Ownership } from "./ownership.js";
 import { copyEvent, toPageEvent } from "./page_event.js";
-import { hasRoomFor } from "./limits.js";
 import { onImpatience } from "./patience.js";
 import { QueuedEvent } from "./queued_event.js";
-import { discardTaken, learn, settleApplied, skip } from "./state_changes.js";
+import { discardTaken, learn, settleApplied, skip, tellLearned } from "./state_changes.js";
 import { Suspects } from "./suspects.js";
 /** @import { LostReason, Outcome, PageEvent, Payload, PushOptions } from "../types.js" */
 /** @import { Settled } from "./event_storage.js" */
-/** @import { Limits } from "./limits.js" */
 /** @import { Emit } from "./listeners.js" */
 /** @import { Line, Original, Owner, StoredEvent } from "./queued_event.js" */
 /** @import { Sender } from "./sender.js" */
@@ -20,6 +18,8 @@ import { Suspects } from "./suspects.js";
 /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
 const MAX_SAVED_AT_ONCE = 64;
 const SAVE_AFTER_MS = 250;
+
+/** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
 
 /** The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
  *
@@ -31,9 +31,11 @@ export class EventQueue {
   /** Stored events that nobody sees until their owner is known. @type {QueuedEvent[]} */ #setAside = [];
   /** @type {Sender | null} */ #sender = null;
   /** By whom this page's numbers are assigned in the current state. */ line = randomWord();
-  suspects = new Suspects(() => this.events);
+  suspects = new Suspects(this);
   #saveTimer = new Timer();
   #durableSeq = 0;
+  /** The length of all payloads or more, so that it need not be counted at each push. */ #maxChars = Infinity;
+  /** Whether a reload would keep the events without a reply. */ isKept = true;
   #hasJoined = false;
   #isClosed = false;
   #storage;
@@ -57,7 +59,23 @@ export class EventQueue {
 
   /** The size of the largest event that awaits its reply; 0 if none does. */
   get sentBytes() {
-    return Math.max(0, ...this.events.filter(({ stage }) => stage === "sent").map(({ sizeBytes }) => sizeBytes));
+    return Math.max(0, ...this.underWay.map(({ sizeBytes }) => sizeBytes));
+  }
+
+  /** The events that await a reply. None of them is behind one that is still to be sent. */
+  get underWay() {
+    return this.events.slice(0, this.nextPlace).filter(({ stage }) => stage === "sent");
+  }
+
+  /** The place of the first event that is still to be sent. */
+  get nextPlace() {
+    return this.#placeOf(({ stage }) => stage === "queued");
+  }
+
+  /** Return the place of the first event that is so, or of the end. @param {(queued: QueuedEvent) => boolean} isSo */
+  #placeOf(isSo) {
+    const place = this.events.findIndex(isSo);
+    return place < 0 ? this.events.length : place;
   }
 
   /** Whether events are sent now. */
@@ -78,11 +96,11 @@ export class EventQueue {
     let stopClock = () => {};
     const reply = new Promise((/** @type {(response: Payload) => void} */ resolve, reject) => {
       const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      const queued = new QueuedEvent(pushed, promiseListener(copy, resolve, reject));
       stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       if (options.signal?.aborted) queued.markLost("withdrawn");
       else if (this.#isClosed) this.discard([queued], "left");
-      else if (!hasRoomFor(queued, [...this.#setAside, ...this.events], this.#limits)) this.discard([queued], "full");
+      else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
       else {
         this.events.push(queued);
         if (this.#sender) this.#sender.flush();
@@ -98,6 +116,7 @@ export class EventQueue {
    * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
   handleJoin(outcome, seq, { lines = [], original } = {}) {
     this.#dropForeign();
+    tellLearned(this);
     if (outcome === "recovered") {
       skip(this, this.suspects.takeTooLarge(seq), "too_large");
       discardTaken(this, seq, lines);
@@ -161,10 +180,16 @@ export class EventQueue {
       const queued = this.#orphan(each);
       (this.#ownership.isOwn(queued) ? this.events : this.#setAside).push(queued);
     }
-    this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+    this.#sort();
     for (const queued of this.events) queued.stage = "queued";
+    this.#maxChars = Infinity;
     this.save();
     return true;
+  }
+
+  /** Put the events in the order of their numbers, and those without one behind them. */
+  #sort() {
+    this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
   }
 
   /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
@@ -186,12 +211,15 @@ export class EventQueue {
   /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
   releaseUpTo(seq) {
     this.#durableSeq = Math.max(this.#durableSeq, seq);
-    this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
+    const stored = this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));
+    const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
+    if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
   }
 
   /** @param {QueuedEvent[]} events */
   remove(events) {
-    this.events = this.events.filter((queued) => !events.includes(queued));
+    const removed = new Set(events);
+    this.events = this.events.filter((queued) => !removed.has(queued));
   }
 
   /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
@@ -215,9 +243,10 @@ export class EventQueue {
   /** Use the storage of a view that has its name now. @param {EventStorage} storage */
   use(storage) {
     this.#storage = storage;
+    this.#maxChars = Infinity;
     this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+    this.events = [...storage.takeLeft().map((left) => this.#orphan(left)), ...this.events];
     this.#takeBack();
-    this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
   }
 
   /** Leave all events to the storage, and accept no more. */
@@ -226,7 +255,7 @@ export class EventQueue {
     this.save();
     this.#isClosed = true;
     const left = this.events;
-    this.#storage.leave(left);
+    this.#storage.leave(left.filter(({ learned }) => !learned?.isGone));
     this.events = [];
     this.#setAside = [];
     this.#storage = new EventStorage("", "none");
@@ -243,8 +272,11 @@ export class EventQueue {
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
     this.#saveTimer.clear();
-    this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    const kept = this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone);
+    const isStored = this.#storage.save([...this.#setAside, ...kept]);
+    this.isKept = isStored && this.events.every(({ owner, isAnswered }) => owner !== null || isAnswered);
     for (const queued of this.events) queued.isStored = true;
+    this.#emit("kept", this.isKept);
   }
 
   /** Store them now or, if that takes long, together with the next changes. */
@@ -253,9 +285,17 @@ export class EventQueue {
     else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
   }
 
-  /** Store what `saveSoon` has left. */
+  /** Store what `saveSoon` has left, or the storage had no room for. */
   saveRest() {
-    if (this.#saveTimer.isSet) this.save();
+    if (this.#saveTimer.isSet || !this.isKept) this.save();
+  }
+
+  /** Return whether an event may be added, and count it if so. @param {QueuedEvent} added */
+  #hasRoomFor({ chars }) {
+    const { maxKept, maxKeptChars } = this.#limits;
+    this.#maxChars += chars;
+    if (this.#maxChars > maxKeptChars) this.#maxChars = [...this.#setAside, ...this.events].reduce((sum, each) => sum + each.chars, chars);
+    return this.#setAside.length + this.events.length < maxKept && this.#maxChars <= maxKeptChars;
   }
 
   /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
@@ -270,8 +310,9 @@ export class EventQueue {
   /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
   #takeBack() {
     if (this.#ownership.owner === null) return;
-    this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+    this.events = [...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)), ...this.events];
     this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+    this.#sort();
   }
 
   #dropForeign() {

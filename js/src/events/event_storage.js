@@ -37,9 +37,13 @@ export class EventStorage {
     return tryOrNull(() => this.#events.readJSON().filter(isStoredEvent)) ?? [];
   }
 
+  #loadIds() {
+    return new Set(this.load().map(({ id }) => id));
+  }
+
   /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
   leave(events) {
-    const stored = new Set(this.load().map(({ id }) => id));
+    const stored = this.#loadIds();
     leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
     globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
   }
@@ -68,9 +72,20 @@ export class EventStorage {
     this.#settled.write(null);
   }
 
-  /** @param {QueuedEvent[]} events */
+  /** Store events, in place of those before. Return whether all of them are stored: if there is no room for them, only
+   * some of those that were stored already are. @param {QueuedEvent[]} events */
   save(events) {
+    if (this.#write(events)) return true;
+    const ids = this.#loadIds();
+    const stored = events.filter(({ id }) => ids.has(id));
     // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
-    if (!this.#events.write(events.length > 0 ? JSON.stringify(events) : null)) this.#events.write(null);
+    if (JSON.stringify(stored) === this.#events.read()) return false;
+    while (!this.#write(stored) && stored.length > 0) stored.splice(-Math.ceil(stored.length / 8));
+    return false;
+  }
+
+  /** @param {QueuedEvent[]} events */
+  #write(events) {
+    return this.#events.write(events.length > 0 ? JSON.stringify(events) : null);
   }
 }

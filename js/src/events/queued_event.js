@@ -1,6 +1,7 @@
 import { randomWord } from "../browser.js";
 import { EventError } from "../event_error.js";
 /** @import { LostReason, PageEvent, Reply } from "../types.js" */
+/** @import { Settled } from "./event_storage.js" */
 
 /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
 /**
@@ -25,29 +26,25 @@ const MAX_LINES = 16;
 export class QueuedEvent {
   /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
   stage = "queued";
-  /** Whether the tab's storage has it with its number. */
+  /** Whether it was given to the tab's storage with its number. */
   isStored = false;
+  /** What another page has made of it, until this one is told. @type {(Settled & { isGone: boolean }) | null} */
+  learned = null;
   #listener;
 
-  /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
+  /** @param {PageEvent & { isEarly: boolean, owner: Owner } & Partial<StoredEvent>} pushed now, or stored before
    * @param {Listener} listener */
-  static from(pushed, listener) {
-    const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
-    return new QueuedEvent({ ...pushed, ...numbers, isAnswered: false }, listener);
-  }
-
-  /** @param {StoredEvent} stored @param {Listener} listener */
   constructor({ id, event, payload, seq, line, isEarly, isAnswered, cuts, owner }, listener) {
     this.id = id ?? randomWord();
     this.event = event;
     this.payload = payload;
     /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
-    this.seq = seq;
+    this.seq = seq ?? null;
     this.line = line ?? null;
     this.cuts = cuts ?? 0;
     /** Whether it was pushed before the first join. Such an event is valid for any state. */
     this.isEarly = isEarly;
-    this.isAnswered = isAnswered;
+    this.isAnswered = isAnswered ?? false;
     this.owner = owner;
     this.chars = JSON.stringify(payload).length;
     this.#listener = listener;
@@ -103,8 +100,8 @@ export class QueuedEvent {
 
   /** @returns {StoredEvent} */
   toJSON() {
-    const { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner } = this;
-    return { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner };
+    const { stage, isStored, learned, chars, ...stored } = this;
+    return stored;
   }
 }
 

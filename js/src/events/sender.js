@@ -46,19 +46,33 @@ export class Sender {
    */
   flush() {
     if (this.#isStopped) return this.#queue.saveSoon();
-    const room = this.#options.isNumbered ? this.#room() : Infinity;
-    const waiting = this.#inStage("queued");
-    let last = this.#lastAssignedSeq();
-    for (const queued of waiting) if (queued.seq === null) Object.assign(queued, { line: this.#queue.line, isStored: false });
-    for (const queued of waiting) queued.seq ??= ++last;
-    // a larger number could make the server drop its reply to the first event that awaits one
-    const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
-    const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
+    this.#assignNumbers();
+    const ready = this.#ready();
     for (const queued of ready) queued.stage = "sent";
     if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
     else this.#queue.saveSoon();
-    for (const queued of ready) this.#send(queued);
+    let isSent = true;
+    for (const queued of ready) if (!(isSent &&= this.#send(queued))) queued.stage = "queued";
     this.#startTimer();
+  }
+
+  /** Give a number to the events that have none: the last ones. */
+  #assignNumbers() {
+    const { events, line } = this.#queue;
+    let place = events.length;
+    while (events[place - 1]?.seq === null) place -= 1;
+    let seq = this.#lastSeqBefore(place);
+    for (const queued of events.slice(place)) Object.assign(queued, { seq: ++seq, line, isStored: false });
+  }
+
+  /** Return the events to send now, in order. */
+  #ready() {
+    const { events, nextPlace } = this.#queue;
+    if (!this.#options.isNumbered) return events.slice(nextPlace);
+    // a larger number could make the server drop its reply to the first event that awaits one
+    const maxSeq = this.#acknowledgedSeq() + MAX_IN_FLIGHT;
+    const next = events.slice(nextPlace, nextPlace + MAX_IN_FLIGHT);
+    return next.filter(({ stage, seq }) => stage === "queued" && Number(seq) <= maxSeq).slice(0, this.#room());
   }
 
   /** Stop sending and ignore later replies. */
@@ -66,34 +80,34 @@ export class Sender {
     this.#isStopped = true;
     this.#timer.clear();
     this.#holdTimer.clear();
-    if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
+    if (!this.#options.isNumbered) this.#queue.discard(this.#queue.underWay, "unconfirmed");
   }
 
   /** Return how many events may be sent now. A suspect is sent alone. */
   #room() {
     if (this.#holdTimer.isSet) return 0;
-    return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
+    return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#queue.underWay.length);
   }
 
-  /** @param {QueuedEvent} queued */
+  /** Return whether an event is sent. @param {QueuedEvent} queued */
   #send(queued) {
     const round = this.#round;
     this.#lastSentSeq = Math.max(this.#lastSentSeq, queued.seq ?? 0);
     const numbers = this.#options.isNumbered ? { _seq: queued.seq, _ack: this.#acknowledgedSeq() } : {};
     if (this.#options.hasLines && queued.line !== null) Object.assign(numbers, { _line: queued.line });
-    const isSent = this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
+    return this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
       if (!this.#isStopped) this.#handleReply(queued, reply, round);
     });
-    if (!isSent) queued.stage = "queued";
   }
 
   /** @param {QueuedEvent} queued @param {Reply} reply @param {number} round in which it was sent */
   #handleReply(queued, { status, response }, round) {
     const { _recovery, ...rest } = response ?? {};
     if (status === "timeout") return this.#handleTimeout(queued);
-    if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
-    if (_recovery && status === "error" && rest.reason === "seq_taken") return this.#handleTaken(queued);
-    if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
+    const reason = status === "error" && rest.reason;
+    if (_recovery && reason === "seq_gap") return this.#handleGap(rest.seq, round);
+    if (_recovery && reason === "seq_taken") return this.#handleTaken(queued);
+    if (this.#options.isNumbered && !_recovery && reason === "unmatched topic") return this.#options.rejoin();
     this.#lastGap = null;
     queued.handleReply({ status, response: rest });
     if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
@@ -141,25 +155,23 @@ export class Sender {
     if (this.#options.isBusy?.()) return this.#startTimer();
     this.#options.probe?.();
     this.#round += 1;
-    for (const queued of this.#inStage("sent")) queued.stage = "queued";
+    const { events, underWay } = this.#queue;
     // only a reply tells what was stored since the last one, and a full queue would never send again without it
-    const last = this.#queue.events.at(-1);
-    if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
+    const last = events.at(-1);
+    if (last && events.every(({ stage }) => stage === "replied")) last.stage = "queued";
+    for (const queued of underWay) queued.stage = "queued";
     this.flush();
-  }
-
-  /** @param {QueuedEvent["stage"]} stage */
-  #inStage(stage) {
-    return this.#queue.events.filter((queued) => queued.stage === stage);
   }
 
   /** Return the highest number up to which every event has its reply. */
   #acknowledgedSeq() {
-    const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
-    return (first?.seq ?? this.#lastAssignedSeq() + 1) - 1;
+    const { events } = this.#queue;
+    const first = events.find(({ isAnswered }) => !isAnswered);
+    return (first?.seq ?? this.#lastSeqBefore(events.length) + 1) - 1;
   }
 
-  #lastAssignedSeq() {
-    return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#lastSentSeq);
+  /** Return the last number in use. @param {number} place in the queue, of the first event without a number */
+  #lastSeqBefore(place) {
+    return Math.max(this.#lastSentSeq, this.#queue.events[place - 1]?.seq ?? 0);
   }
 }

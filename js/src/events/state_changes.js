@@ -28,16 +28,25 @@ export function settleApplied(queue, { seq, lines, errors }) {
   }
 }
 
-/** Learn what other pages have made of this page's events.
+/** Learn what other pages have made of this page's events. The page is told when it is known that the same person is there.
  * @param {EventQueue} queue @param {Map<string, StoredEvent>} stored @param {Map<string, Settled>} settled */
 export function learn(queue, stored, settled) {
   for (const queued of [...queue.events]) {
     const { seq, line, cuts } = stored.get(queued.id) ?? queued;
     Object.assign(queued, { seq, line, cuts });
-    const { reply, reason } = settled.get(queued.id) ?? {};
+    const { reply, reason = queued.seq === null ? "superseded" : undefined } = settled.get(queued.id) ?? {};
+    const isGone = !stored.has(queued.id) && queued.owner !== null;
+    if (reply || (isGone && reason)) queued.learned = { reply, reason, isGone };
+  }
+}
+
+/** Tell the page what it has learned of its events. @param {EventQueue} queue */
+export function tellLearned(queue) {
+  for (const queued of [...queue.events]) {
+    const { reply, reason, isGone } = queued.learned ?? {};
+    queued.learned = null;
     if (reply) queued.handleReply(reply);
-    if (stored.has(queued.id) || queued.owner === null) continue;
-    if (reply) queue.remove([queued]);
-    else if (reason !== undefined || queued.seq === null) queue.discard([queued], reason ?? "superseded");
+    if (isGone && reply) queue.remove([queued]);
+    else if (isGone && reason) queue.discard([queued], reason);
   }
 }

@@ -5,21 +5,21 @@ const MAX_CUTS = 3;
 
 /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
 export class Suspects {
-  #getEvents;
+  #queue;
   /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */ #unanswered = [];
   /** How much it seems that one of them is why. */ suspicion = 0;
   /** Whether an event that is about to be given up waits, or waited, until the connection had held. */ #holds = false;
   /** The largest event that was being sent on the last connection. @type {QueuedEvent | undefined} */ #largest;
   /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | undefined} */ #tooLarge;
 
-  /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
-  constructor(getEvents) {
-    this.#getEvents = getEvents;
+  /** @param {{ events: QueuedEvent[], underWay: QueuedEvent[] }} queue */
+  constructor(queue) {
+    this.#queue = queue;
   }
 
   /** The first event without a reply, if connections were cut when it was next. */
   get first() {
-    const first = this.#getEvents().find(({ isAnswered }) => !isAnswered);
+    const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
     return first !== undefined && first.cuts > 0 ? first : undefined;
   }
 
@@ -39,10 +39,10 @@ export class Suspects {
   /** Note which events were being sent on a connection that is lost.
    * @param {boolean} wasSending whether any could be @param {number} suspicion */
   noteUnanswered(wasSending, suspicion) {
-    const sent = this.#getEvents().filter(({ stage }) => stage === "sent");
-    this.#largest = [...sent].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
+    const { underWay } = this.#queue;
+    this.#largest = [...underWay].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
     if (!wasSending) return; // what was lost with an earlier connection still counts
-    this.#unanswered = sent;
+    this.#unanswered = underWay;
     this.suspicion = suspicion;
   }
 
@@ -60,13 +60,13 @@ export class Suspects {
   takeTooLarge(seq) {
     const tooLarge = this.#tooLarge;
     this.#tooLarge = undefined;
-    return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : undefined;
+    return tooLarge && !tooLarge.isUpTo(seq) && this.#queue.events.includes(tooLarge) ? tooLarge : undefined;
   }
 
   /** Return the next event if it has been next, and sent, when too many connections were cut.
    * @param {number} seq of the last event in the state */
   takeUndeliverable(seq) {
-    const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
+    const next = this.#queue.events.find((queued) => !queued.isUpTo(seq));
     if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return undefined;
     if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return undefined;
     next.cuts += this.suspicion;

@@ -14,7 +14,7 @@ export class StoredValue {
 
   /** Return the text, or null if there is none. @returns {string | null} */
   read() {
-    return tryOrNull(() => this.#storage?.getItem(this.#key)) || null;
+    return tryOrNull(() => this.#storage.getItem(this.#key)) || null;
   }
 
   /** Return what the text means as JSON, or null. @returns {any} */
@@ -25,14 +25,14 @@ export class StoredValue {
   /** Write a text, or remove it. Return whether it is written. @param {string | null} text @returns {boolean} */
   write(text) {
     return tryOrNull(() => {
-      if (text === null) this.#storage?.removeItem(this.#key);
-      else this.#storage?.setItem(this.#key, text);
+      if (text === null) this.#storage.removeItem(this.#key);
+      else this.#storage.setItem(this.#key, text);
       return true;
     }) ?? false;
   }
 
-  /** @returns {Storage | null} */
+  /** The storage, if there is one: accesses to it may throw anyway. @returns {Storage} */
   get #storage() {
-    return this.kind === "none" ? null : globalThis[this.kind];
+    return /** @type {any} */ (globalThis)[this.kind];
   }
 }

@@ -1,6 +1,6 @@
 /** Tokens: secrets, which are kept in the tab's storage and never put into a URL or a log line. */
 import { acquirePageLock } from "./page_lock.js";
-import { keyOf, receivedKeyOf } from "./storage_keys.js";
+import { keyOf, moveToFrame, receivedKeyOf } from "./storage_keys.js";
 import { StoredValue } from "./stored_value.js";
 /** @import { StorageKind } from "../types.js" */
 
@@ -15,6 +15,7 @@ export class TokenStore {
   #storedReceived;
   #received = 0;
   #isPresented = false;
+  /** Whether the storage has the token. */ isStored = true;
   /** What the storage had when this page last wrote or read it. @type {string | null} */ #known = null;
 
   /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
@@ -31,6 +32,7 @@ export class TokenStore {
     const kind = storage === "localStorage" ? "sessionStorage" : storage;
     this.#stored = new StoredValue(kind, this.#key);
     this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
+    moveToFrame(viewId, kind);
     this.#load();
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -46,11 +48,16 @@ export class TokenStore {
     return this.#token;
   }
 
-  /** @param {string} token */
+  /** @param {string | null} token null to remove it */
   save(token) {
     this.#token = token;
-    this.#stored.write(token);
+    this.isStored = this.#stored.write(token);
     this.#known = this.#stored.read();
+  }
+
+  /** Try again to store a token that the storage had no room for, unless another page has stored one since. */
+  saveAgain() {
+    if (!this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
   }
 
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
@@ -74,9 +81,7 @@ export class TokenStore {
   }
 
   remove() {
-    this.#token = null;
-    this.#stored.write(null);
-    this.#known = this.#stored.read();
+    this.save(null);
     this.saveReceived(0);
   }
 
@@ -132,6 +137,7 @@ export class TokenStore {
 
   /** Take what the storage has. */
   #load() {
+    this.isStored = true;
     this.#token = this.#known = this.#stored.read();
     this.#received = Number(this.#storedReceived.read()) || 0;
   }

@@ -11,16 +11,16 @@ from recovery_app.middleware import current_manager
 from recovery_app.storages import MigratingStorage, Storage
 
 _NOT_MIGRATING = (
-    "RECOVERY['STORAGE'] is {storage}, and not a MigratingStorage with a new and an old storage: "
+    "RECOVERY['STORAGE'] is {storage}, not a MigratingStorage with a new and an old storage: "
     "there is nothing to move."
 )
 _CANNOT_LIST = (
-    "{old} can't list what it holds, so nothing can be moved at once: each snapshot is moved when "
-    "its page comes back."
+    "{old} can't list its snapshots, so they can't all be moved now: each is moved when its page "
+    "comes back."
 )
 _MAY_GO = (
-    "Once every process has run with this setting for {ttl:g} seconds, the old storage may go: set "
-    "RECOVERY['STORAGE'] to the new one alone."
+    "Once every process has run with this setting for {ttl:g} seconds, the old storage is no "
+    "longer needed: set RECOVERY['STORAGE'] to the new one alone."
 )
 
 
@@ -44,7 +44,7 @@ class Command(BatchCommand[Report]):
 
     help = (
         "Moves the snapshots that only the old storage of a MigratingStorage holds to the new "
-        "one, and says when the old one may go."
+        "one, and says when the old one is no longer needed."
     )
     report_class = Report
     default_batch_size = 500
@@ -101,8 +101,8 @@ class Command(BatchCommand[Report]):
 
 def _left(report: Report) -> str:
     return (
-        f"{_snapshots(report.remaining or 0)} can't be read here, or came meanwhile from processes "
-        f"that know {report.old} only. Run the command again; the last expires in "
+        f"{_snapshots(report.remaining or 0)} can't be read here, or were saved meanwhile by "
+        f"processes that use only {report.old}. Run the command again; the last expires in "
         f"{report.expires_in_seconds:.0f} seconds."
     )
 

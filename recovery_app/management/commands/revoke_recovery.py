@@ -15,8 +15,8 @@ from recovery_app.management.reports import ReportingCommand
 from recovery_app.middleware import current_manager
 
 _NOT_SHARED = (
-    "{storage} is limited to one process, so this command can't reach the pages that others "
-    "serve. Revoke there: in the admin, or in code with the manager's methods."
+    "{storage} is limited to one process, so this command can't reach the pages that other "
+    "processes serve. Revoke in those: in the admin, or in code with the manager's methods."
 )
 _DELETED = "No user has the primary key {pk} now."
 
@@ -84,14 +84,14 @@ class Command(ReportingCommand):
         if report.user_pk is None:
             self.stdout.write(
                 f"Revoked socket {report.socket_hash}: its state is deleted, and no token issued "
-                f"so far brings it back. If its page is open, it is closed {within}."
+                f"so far recovers it. If its page is open, it is closed {within}."
             )
         else:
             name = f"{report.username} (primary key {report.user_pk})"
             self.stdout.write(
                 f"Revoked all pages of user {name if report.username else report.user_pk}: no "
-                "token issued to them so far recovers a state. Each page that is open is closed "
-                f"{within}. Whoever can still log in gets fresh pages."
+                "token issued to them so far recovers a state. Each open page is closed "
+                f"{within}. If they can still log in, they get fresh pages."
             )
 
 

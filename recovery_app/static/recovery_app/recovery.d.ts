@@ -160,6 +160,10 @@ export type ViewEvents = {
     reply: ReplyDetail;
     missed: Record<string, never>;
     refused: RefusedDetail & Payload;
+    /**
+     * the new value of `isKept`
+     */
+    kept: boolean;
 };
 /**
  * sends the events of a view; it must not buffer or resend them
@@ -287,7 +291,7 @@ export type EventErrorName = "EventRefused" | "EventUnconfirmed" | "EventLost" |
 export class View extends EventTarget {
     /**
      * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
-     * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+     * "missed", "refused", "kept"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
      * @template {keyof ViewEvents} T
      * @overload
      * @param {T} type
@@ -317,8 +321,8 @@ export class View extends EventTarget {
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
  * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
- * pushes of the server are gone.
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), "missed", where
+ * pushes of the server are gone, and "kept" (the new value of `isKept`).
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 export class Recovery extends View {
@@ -339,6 +343,9 @@ export class Recovery extends View {
     /** The events without a reply, oldest first. Those from before a reload are here once it is known that the same
      * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
     get pending(): PageEvent[];
+    /** Whether a reload would keep what is pending, and the state: the tab's storage may be full or forbidden. The event
+     * "kept" tells when that changes. */
+    get isKept(): boolean;
     /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
      * @returns {ConnectionDetail} */
     get connection(): ConnectionDetail;

@@ -242,16 +242,14 @@ var VIEW_OPTIONS = {
   heartbeatMs: MS,
   reconnectAfterMs: FUNCTION,
   rejoinAfterMs: FUNCTION,
-  protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns one"],
+  protocols: [(value) => is("function", value) || isText(value), "a string, an array of strings, or a function that returns or promises one"],
   logger: [(value) => is("function", value) || is("object", value) && value !== null, "a function, or an object such as console"]
 };
 /** @type {Record<string, Kind>} */
 var PUSH_OPTIONS = { signal: SIGNAL, timeoutMs: MS };
 /** Return how many letters two names begin with in common. @param {string} one @param {string} other */
 function likeness(one, other) {
-  let length = 0;
-  while (length < one.length && one[length].toLowerCase() === other[length]?.toLowerCase()) length += 1;
-  return length;
+  return [...one, ""].findIndex((letter, place2) => letter.toLowerCase() !== other[place2]?.toLowerCase());
 }
 /** Return the options that the page has given: undefined is none. Throw a TypeError for one that means nothing.
  * @template {object} T @param {string} where @param {T} options @param {Record<string, Kind>} kinds @returns {T} */
@@ -538,50 +536,62 @@ var Sender = class {
    */
   flush() {
     if (this.#isStopped) return this.#queue.saveSoon();
-    const room = this.#options.isNumbered ? this.#room() : Infinity;
-    const waiting = this.#inStage("queued");
-    let last = this.#lastAssignedSeq();
-    for (const queued of waiting) if (queued.seq === null) Object.assign(queued, { line: this.#queue.line, isStored: false });
-    for (const queued of waiting) queued.seq ??= ++last;
-    // a larger number could make the server drop its reply to the first event that awaits one
-    const maxSeq = this.#options.isNumbered ? this.#acknowledgedSeq() + MAX_IN_FLIGHT : Infinity;
-    const ready = waiting.slice(0, room).filter(({ seq }) => Number(seq) <= maxSeq);
+    this.#assignNumbers();
+    const ready = this.#ready();
     for (const queued of ready) queued.stage = "sent";
     if (ready.some(({ isStored }) => !isStored)) this.#queue.save();
     else this.#queue.saveSoon();
-    for (const queued of ready) this.#send(queued);
+    let isSent = true;
+    for (const queued of ready) if (!(isSent &&= this.#send(queued))) queued.stage = "queued";
     this.#startTimer();
+  }
+  /** Give a number to the events that have none: the last ones. */
+  #assignNumbers() {
+    const { events, line } = this.#queue;
+    let place2 = events.length;
+    while (events[place2 - 1]?.seq === null) place2 -= 1;
+    let seq = this.#lastSeqBefore(place2);
+    for (const queued of events.slice(place2)) Object.assign(queued, { seq: ++seq, line, isStored: false });
+  }
+  /** Return the events to send now, in order. */
+  #ready() {
+    const { events, nextPlace } = this.#queue;
+    if (!this.#options.isNumbered) return events.slice(nextPlace);
+    // a larger number could make the server drop its reply to the first event that awaits one
+    const maxSeq = this.#acknowledgedSeq() + MAX_IN_FLIGHT;
+    const next = events.slice(nextPlace, nextPlace + MAX_IN_FLIGHT);
+    return next.filter(({ stage, seq }) => stage === "queued" && Number(seq) <= maxSeq).slice(0, this.#room());
   }
   /** Stop sending and ignore later replies. */
   stop() {
     this.#isStopped = true;
     this.#timer.clear();
     this.#holdTimer.clear();
-    if (!this.#options.isNumbered) this.#queue.discard(this.#inStage("sent"), "unconfirmed");
+    if (!this.#options.isNumbered) this.#queue.discard(this.#queue.underWay, "unconfirmed");
   }
   /** Return how many events may be sent now. A suspect is sent alone. */
   #room() {
     if (this.#holdTimer.isSet) return 0;
-    return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#inStage("sent").length);
+    return Math.max(0, (this.#queue.suspects.first ? 1 : MAX_IN_FLIGHT) - this.#queue.underWay.length);
   }
-  /** @param {QueuedEvent} queued */
+  /** Return whether an event is sent. @param {QueuedEvent} queued */
   #send(queued) {
     const round = this.#round;
     this.#lastSentSeq = Math.max(this.#lastSentSeq, queued.seq ?? 0);
     const numbers = this.#options.isNumbered ? { _seq: queued.seq, _ack: this.#acknowledgedSeq() } : {};
     if (this.#options.hasLines && queued.line !== null) Object.assign(numbers, { _line: queued.line });
-    const isSent = this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
+    return this.#options.send(queued.event, { ...queued.payload, ...numbers }, (reply) => {
       if (!this.#isStopped) this.#handleReply(queued, reply, round);
     });
-    if (!isSent) queued.stage = "queued";
   }
   /** @param {QueuedEvent} queued @param {Reply} reply @param {number} round in which it was sent */
   #handleReply(queued, { status, response }, round) {
     const { _recovery, ...rest } = response ?? {};
     if (status === "timeout") return this.#handleTimeout(queued);
-    if (_recovery && status === "error" && rest.reason === "seq_gap") return this.#handleGap(rest.seq, round);
-    if (_recovery && status === "error" && rest.reason === "seq_taken") return this.#handleTaken(queued);
-    if (this.#options.isNumbered && !_recovery && rest.reason === "unmatched topic") return this.#options.rejoin();
+    const reason = status === "error" && rest.reason;
+    if (_recovery && reason === "seq_gap") return this.#handleGap(rest.seq, round);
+    if (_recovery && reason === "seq_taken") return this.#handleTaken(queued);
+    if (this.#options.isNumbered && !_recovery && reason === "unmatched topic") return this.#options.rejoin();
     this.#lastGap = null;
     queued.handleReply({ status, response: rest });
     if (_recovery) this.#queue.releaseUpTo(_recovery.seq);
@@ -624,23 +634,22 @@ var Sender = class {
     if (this.#options.isBusy?.()) return this.#startTimer();
     this.#options.probe?.();
     this.#round += 1;
-    for (const queued of this.#inStage("sent")) queued.stage = "queued";
+    const { events, underWay } = this.#queue;
     // only a reply tells what was stored since the last one, and a full queue would never send again without it
-    const last = this.#queue.events.at(-1);
-    if (last && this.#inStage("replied").length === this.#queue.events.length) last.stage = "queued";
+    const last = events.at(-1);
+    if (last && events.every(({ stage }) => stage === "replied")) last.stage = "queued";
+    for (const queued of underWay) queued.stage = "queued";
     this.flush();
-  }
-  /** @param {QueuedEvent["stage"]} stage */
-  #inStage(stage) {
-    return this.#queue.events.filter((queued) => queued.stage === stage);
   }
   /** Return the highest number up to which every event has its reply. */
   #acknowledgedSeq() {
-    const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
-    return (first?.seq ?? this.#lastAssignedSeq() + 1) - 1;
+    const { events } = this.#queue;
+    const first = events.find(({ isAnswered }) => !isAnswered);
+    return (first?.seq ?? this.#lastSeqBefore(events.length) + 1) - 1;
   }
-  #lastAssignedSeq() {
-    return this.#queue.events.reduce((last, { seq }) => Math.max(last, seq ?? 0), this.#lastSentSeq);
+  /** Return the last number in use. @param {number} place in the queue, of the first event without a number */
+  #lastSeqBefore(place2) {
+    return Math.max(this.#lastSentSeq, this.#queue.events[place2 - 1]?.seq ?? 0);
   }
 };
 
@@ -739,16 +748,58 @@ var Delivery = class {
   }
 };
 
-// src/tokens/storage_keys.js
-/** Names in the browser's storages. */
-/** Return the key of the number of the newest push that a view has. @param {string} viewId */
-function receivedKeyOf(viewId) {
-  return `${keyOf(viewId)}:events:received`;
+// src/tokens/place_in_tab.js
+/** Where a page is among the frames of its tab, which share the tab's storage. */
+/** The place of this page, which it keeps as long as it is shown. @type {string | undefined} */
+var place;
+/** Return the place of this page in its tab: "" for the tab's own page. It is the same after a reload, in whatever order
+ * the frames are loaded. */
+function placeInTab() {
+  place ??= placeOf(globalThis);
+  return place;
 }
-/** Return the key of a view's token. That of its events ends with ":events", which no view's name must bring about.
- * @param {string} viewId */
-function keyOf(viewId) {
-  return `lv_recovery_${viewId.replaceAll(":events", "%3Aevents")}`;
+/** Return whether the page around this one, or one around that, is of the same origin. */
+function isInOwnPage() {
+  for (let frame = (
+    /** @type {any} */
+    globalThis
+  ); frame !== frame.parent; frame = frame.parent) {
+    if (tryOrNull(() => frame.parent.document)) return true;
+  }
+  return false;
+}
+/** @param {any} frame a window, perhaps of another origin @returns {string} */
+function placeOf(frame) {
+  const { parent } = frame;
+  if (!parent || parent === frame) return "";
+  const place2 = tryOrNull(() => placeOfElement(frame.frameElement)) ?? placeAmong(parent, frame);
+  return `${placeOf(parent)}/${place2}`;
+}
+/** Return the place of an element in its document: by its name or id, or else among those that have neither.
+ * @param {Element} element @returns {string} */
+function placeOfElement(element) {
+  const { localName } = element;
+  const name = nameOf(element);
+  const root = (
+    /** @type {ShadowRoot} */
+    element.getRootNode()
+  );
+  const alike = Array.from(root.querySelectorAll(localName)).filter((other) => nameOf(other) === name);
+  const place2 = [localName, encodeURIComponent(name), alike.indexOf(element)].join();
+  return root.host ? `${placeOfElement(root.host)}>${place2}` : place2;
+}
+/** @param {Element} element */
+function nameOf(element) {
+  return element.getAttribute("name") || element.id;
+}
+/** Return the place of a frame in a page of another origin, which hides its elements: by the frame's name, if that can be
+ * read, or else by its number. @param {any} parent @param {any} frame @returns {string} */
+function placeAmong(parent, frame) {
+  const name = tryOrNull(() => encodeURIComponent(frame.name)) ?? "";
+  const frames = Array.from({ length: parent.length }, (_, number) => parent[number]);
+  const before = frames.slice(0, frames.indexOf(frame));
+  const alike = name ? before.filter((other) => tryOrNull(() => encodeURIComponent(other.name)) === name) : before;
+  return [name, alike.length].join();
 }
 
 // src/tokens/stored_value.js
@@ -763,7 +814,7 @@ var StoredValue = class {
   }
   /** Return the text, or null if there is none. @returns {string | null} */
   read() {
-    return tryOrNull(() => this.#storage?.getItem(this.#key)) || null;
+    return tryOrNull(() => this.#storage.getItem(this.#key)) || null;
   }
   /** Return what the text means as JSON, or null. @returns {any} */
   readJSON() {
@@ -772,16 +823,52 @@ var StoredValue = class {
   /** Write a text, or remove it. Return whether it is written. @param {string | null} text @returns {boolean} */
   write(text) {
     return tryOrNull(() => {
-      if (text === null) this.#storage?.removeItem(this.#key);
-      else this.#storage?.setItem(this.#key, text);
+      if (text === null) this.#storage.removeItem(this.#key);
+      else this.#storage.setItem(this.#key, text);
       return true;
     }) ?? false;
   }
-  /** @returns {Storage | null} */
+  /** The storage, if there is one: accesses to it may throw anyway. @returns {Storage} */
   get #storage() {
-    return this.kind === "none" ? null : globalThis[this.kind];
+    return (
+      /** @type {any} */
+      globalThis[this.kind]
+    );
   }
 };
+
+// src/tokens/storage_keys.js
+/** Names in the browser's storages. */
+/** What the names of all that belongs to a view end with: its token, its events, and what is known of them. */
+var ENDINGS = ["", ":events", ":events:settled", ":events:received"];
+/** Return the key of the number of the newest push that a view has. @param {string} viewId */
+function receivedKeyOf(viewId) {
+  return `${keyOf(viewId)}:events:received`;
+}
+/** Return the key of a view's token. That of its events ends with ":events". Frames share the storage of their tab, so
+ * each has keys of its own. @param {string} viewId */
+function keyOf(viewId) {
+  const place2 = placeInTab();
+  return place2 === "" ? pageKeyOf(viewId) : `${pageKeyOf(viewId)}:events:frame${place2}`;
+}
+/** Return the key of a view's token on the tab's own page, in which no view's name must bring about ":events".
+ * @param {string} viewId */
+function pageKeyOf(viewId) {
+  // what looks like a ":events" that was replaced is replaced as well, so that no two names become one
+  return `lv_recovery_${viewId.replace(/%(?=(25)*3Aevents)/g, "%25").replaceAll(":events", "%3Aevents")}`;
+}
+/**
+ * Take over, once, what an earlier version has stored for a view in a frame: under the key of the tab's own page. If there
+ * is a page of the same origin around the frame, that is the page's, and stays.
+ * @param {string} viewId @param {StorageKind} kind
+ */
+function moveToFrame(viewId, kind) {
+  if (placeInTab() === "" || isInOwnPage()) return;
+  const values = (key) => ENDINGS.map((ending) => new StoredValue(kind, key + ending));
+  const moved = values(keyOf(viewId));
+  if (moved.some((value) => value.read())) return;
+  values(pageKeyOf(viewId)).forEach((value, place2) => moved[place2].write(value.read()) && value.write(null));
+}
 
 // src/events/queued_event.js
 /** @typedef {string | null} Owner a name for a person, by the server; null if not known */
@@ -802,30 +889,27 @@ var StoredValue = class {
 /** How many lines of a state the server remembers, with the first number of each. */
 var MAX_LINES = 16;
 /** An event of the page, from its push until the server has stored its effect. */
-var QueuedEvent = class _QueuedEvent {
+var QueuedEvent = class {
   /** How far it is on the current connection. @type {"queued" | "sent" | "replied"} */
   stage = "queued";
-  /** Whether the tab's storage has it with its number. */
+  /** Whether it was given to the tab's storage with its number. */
   isStored = false;
+  /** What another page has made of it, until this one is told. @type {(Settled & { isGone: boolean }) | null} */
+  learned = null;
   #listener;
-  /** Return an event that is being pushed. @param {PageEvent & { isEarly: boolean, owner: Owner }} pushed
+  /** @param {PageEvent & { isEarly: boolean, owner: Owner } & Partial<StoredEvent>} pushed now, or stored before
    * @param {Listener} listener */
-  static from(pushed, listener) {
-    const numbers = { id: randomWord(), seq: null, line: null, cuts: 0 };
-    return new _QueuedEvent({ ...pushed, ...numbers, isAnswered: false }, listener);
-  }
-  /** @param {StoredEvent} stored @param {Listener} listener */
   constructor({ id, event, payload, seq, line, isEarly, isAnswered, cuts, owner }, listener) {
     this.id = id ?? randomWord();
     this.event = event;
     this.payload = payload;
     /** Its number among all events of the view. Assigned once, after a join that tells the last one used. */
-    this.seq = seq;
+    this.seq = seq ?? null;
     this.line = line ?? null;
     this.cuts = cuts ?? 0;
     /** Whether it was pushed before the first join. Such an event is valid for any state. */
     this.isEarly = isEarly;
-    this.isAnswered = isAnswered;
+    this.isAnswered = isAnswered ?? false;
     this.owner = owner;
     this.chars = JSON.stringify(payload).length;
     this.#listener = listener;
@@ -872,8 +956,8 @@ var QueuedEvent = class _QueuedEvent {
   }
   /** @returns {StoredEvent} */
   toJSON() {
-    const { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner } = this;
-    return { id, event, payload, seq, line, isEarly, isAnswered, cuts, owner };
+    const { stage, isStored, learned, chars, ...stored } = this;
+    return stored;
   }
 };
 /** Return whether a value has the shape that `toJSON` returns: a storage may contain anything. @param {any} stored */
@@ -909,9 +993,12 @@ var EventStorage = class {
   load() {
     return tryOrNull(() => this.#events.readJSON().filter(isStoredEvent)) ?? [];
   }
+  #loadIds() {
+    return new Set(this.load().map(({ id }) => id));
+  }
   /** Leave events to the page's next `Recovery` of this view. @param {QueuedEvent[]} events */
   leave(events) {
-    const stored = new Set(this.load().map(({ id }) => id));
+    const stored = this.#loadIds();
     leftInMemory.set(this.#key, events.filter(({ id }) => !stored.has(id)).map((queued) => queued.toJSON()));
     globalThis.addEventListener?.("pageshow", forgetLeft, { capture: true });
   }
@@ -935,10 +1022,20 @@ var EventStorage = class {
   forgetSettled() {
     this.#settled.write(null);
   }
-  /** @param {QueuedEvent[]} events */
+  /** Store events, in place of those before. Return whether all of them are stored: if there is no room for them, only
+   * some of those that were stored already are. @param {QueuedEvent[]} events */
   save(events) {
+    if (this.#write(events)) return true;
+    const ids = this.#loadIds();
+    const stored = events.filter(({ id }) => ids.has(id));
     // an outdated copy is worse than none: it may contain, as never sent, events that were sent since
-    if (!this.#events.write(events.length > 0 ? JSON.stringify(events) : null)) this.#events.write(null);
+    if (JSON.stringify(stored) === this.#events.read()) return false;
+    while (!this.#write(stored) && stored.length > 0) stored.splice(-Math.ceil(stored.length / 8));
+    return false;
+  }
+  /** @param {QueuedEvent[]} events */
+  #write(events) {
+    return this.#events.write(events.length > 0 ? JSON.stringify(events) : null);
   }
 };
 
@@ -1037,13 +1134,6 @@ var Ownership = class {
   }
 };
 
-// src/events/limits.js
-/** @typedef {{ maxKept: number, maxKeptChars: number }} Limits of a queue */
-/** Return whether an event may be added to others. @param {QueuedEvent} added @param {QueuedEvent[]} events @param {Limits} limits */
-function hasRoomFor(added, events, { maxKept, maxKeptChars }) {
-  return events.length < maxKept && events.reduce((sum, { chars }) => sum + chars, added.chars) <= maxKeptChars;
-}
-
 // src/events/patience.js
 /** How long a page waits for the response to an event. */
 /** Call a function once the page has waited for long enough. Return a function that puts an end to that.
@@ -1080,17 +1170,25 @@ function settleApplied(queue, { seq, lines, errors }) {
     queue.remove([queued]);
   }
 }
-/** Learn what other pages have made of this page's events.
+/** Learn what other pages have made of this page's events. The page is told when it is known that the same person is there.
  * @param {EventQueue} queue @param {Map<string, StoredEvent>} stored @param {Map<string, Settled>} settled */
 function learn(queue, stored, settled) {
   for (const queued of [...queue.events]) {
     const { seq, line, cuts } = stored.get(queued.id) ?? queued;
     Object.assign(queued, { seq, line, cuts });
-    const { reply, reason } = settled.get(queued.id) ?? {};
+    const { reply, reason = queued.seq === null ? "superseded" : void 0 } = settled.get(queued.id) ?? {};
+    const isGone = !stored.has(queued.id) && queued.owner !== null;
+    if (reply || isGone && reason) queued.learned = { reply, reason, isGone };
+  }
+}
+/** Tell the page what it has learned of its events. @param {EventQueue} queue */
+function tellLearned(queue) {
+  for (const queued of [...queue.events]) {
+    const { reply, reason, isGone } = queued.learned ?? {};
+    queued.learned = null;
     if (reply) queued.handleReply(reply);
-    if (stored.has(queued.id) || queued.owner === null) continue;
-    if (reply) queue.remove([queued]);
-    else if (reason !== void 0 || queued.seq === null) queue.discard([queued], reason ?? "superseded");
+    if (isGone && reply) queue.remove([queued]);
+    else if (isGone && reason) queue.discard([queued], reason);
   }
 }
 
@@ -1099,7 +1197,7 @@ function learn(queue, stored, settled) {
 var MAX_CUTS = 3;
 /** What is known of events over which connections may have been lost: each would block all behind it for ever. */
 var Suspects = class {
-  #getEvents;
+  #queue;
   /** The events without a reply when the connection was lost. @type {QueuedEvent[]} */
   #unanswered = [];
   /** How much it seems that one of them is why. */
@@ -1110,13 +1208,13 @@ var Suspects = class {
   #largest;
   /** The event over whose size the connection seems to have been closed. @type {QueuedEvent | undefined} */
   #tooLarge;
-  /** @param {() => QueuedEvent[]} getEvents returns those in the queue */
-  constructor(getEvents) {
-    this.#getEvents = getEvents;
+  /** @param {{ events: QueuedEvent[], underWay: QueuedEvent[] }} queue */
+  constructor(queue) {
+    this.#queue = queue;
   }
   /** The first event without a reply, if connections were cut when it was next. */
   get first() {
-    const first = this.#getEvents().find(({ isAnswered }) => !isAnswered);
+    const first = this.#queue.events.find(({ isAnswered }) => !isAnswered);
     return first !== void 0 && first.cuts > 0 ? first : void 0;
   }
   /** Return whether to send nothing until the connection has held for a while. If it is cut before that, the event is
@@ -1133,10 +1231,10 @@ var Suspects = class {
   /** Note which events were being sent on a connection that is lost.
    * @param {boolean} wasSending whether any could be @param {number} suspicion */
   noteUnanswered(wasSending, suspicion) {
-    const sent = this.#getEvents().filter(({ stage }) => stage === "sent");
-    this.#largest = [...sent].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
+    const { underWay } = this.#queue;
+    this.#largest = [...underWay].sort((one, other) => other.sizeBytes - one.sizeBytes)[0];
     if (!wasSending) return;
-    this.#unanswered = sent;
+    this.#unanswered = underWay;
     this.suspicion = suspicion;
   }
   get largestBytes() {
@@ -1151,12 +1249,12 @@ var Suspects = class {
   takeTooLarge(seq) {
     const tooLarge = this.#tooLarge;
     this.#tooLarge = void 0;
-    return tooLarge && !tooLarge.isUpTo(seq) && this.#getEvents().includes(tooLarge) ? tooLarge : void 0;
+    return tooLarge && !tooLarge.isUpTo(seq) && this.#queue.events.includes(tooLarge) ? tooLarge : void 0;
   }
   /** Return the next event if it has been next, and sent, when too many connections were cut.
    * @param {number} seq of the last event in the state */
   takeUndeliverable(seq) {
-    const next = this.#getEvents().find((queued) => !queued.isUpTo(seq));
+    const next = this.#queue.events.find((queued) => !queued.isUpTo(seq));
     if (this.suspicion === 0 || !next || !this.#unanswered.includes(next)) return void 0;
     if (next.cuts >= MAX_CUTS - 1 && !this.#holds) return void 0;
     next.cuts += this.suspicion;
@@ -1168,6 +1266,7 @@ var Suspects = class {
 /** Up to how many events are stored at each change. More are stored together, after so long or when the page is left. */
 var MAX_SAVED_AT_ONCE = 64;
 var SAVE_AFTER_MS = 250;
+/** @typedef {{ maxKept: number, maxKeptChars: number }} Limits */
 /** The events of one view, oldest first. Each stays until the server has stored its effect or it is reported as lost.
  *
  * Stored events are set aside until it is known whether they belong to the page's owner. The queue decides what a join
@@ -1182,9 +1281,13 @@ var EventQueue = class {
   #sender = null;
   /** By whom this page's numbers are assigned in the current state. */
   line = randomWord();
-  suspects = new Suspects(() => this.events);
+  suspects = new Suspects(this);
   #saveTimer = new Timer();
   #durableSeq = 0;
+  /** The length of all payloads or more, so that it need not be counted at each push. */
+  #maxChars = Infinity;
+  /** Whether a reload would keep the events without a reply. */
+  isKept = true;
   #hasJoined = false;
   #isClosed = false;
   #storage;
@@ -1205,7 +1308,20 @@ var EventQueue = class {
   }
   /** The size of the largest event that awaits its reply; 0 if none does. */
   get sentBytes() {
-    return Math.max(0, ...this.events.filter(({ stage }) => stage === "sent").map(({ sizeBytes }) => sizeBytes));
+    return Math.max(0, ...this.underWay.map(({ sizeBytes }) => sizeBytes));
+  }
+  /** The events that await a reply. None of them is behind one that is still to be sent. */
+  get underWay() {
+    return this.events.slice(0, this.nextPlace).filter(({ stage }) => stage === "sent");
+  }
+  /** The place of the first event that is still to be sent. */
+  get nextPlace() {
+    return this.#placeOf(({ stage }) => stage === "queued");
+  }
+  /** Return the place of the first event that is so, or of the end. @param {(queued: QueuedEvent) => boolean} isSo */
+  #placeOf(isSo) {
+    const place2 = this.events.findIndex(isSo);
+    return place2 < 0 ? this.events.length : place2;
   }
   /** Whether events are sent now. */
   get isSending() {
@@ -1226,11 +1342,11 @@ var EventQueue = class {
     };
     const reply = new Promise((resolve, reject) => {
       const pushed = { ...copy, isEarly: !this.#hasJoined, owner: this.#ownership.owner };
-      const queued = QueuedEvent.from(pushed, promiseListener(copy, resolve, reject));
+      const queued = new QueuedEvent(pushed, promiseListener(copy, resolve, reject));
       stopClock = onImpatience(options, () => this.#stopWaiting(queued));
       if (options.signal?.aborted) queued.markLost("withdrawn");
       else if (this.#isClosed) this.discard([queued], "left");
-      else if (!hasRoomFor(queued, [...this.#setAside, ...this.events], this.#limits)) this.discard([queued], "full");
+      else if (!this.#hasRoomFor(queued)) this.discard([queued], "full");
       else {
         this.events.push(queued);
         if (this.#sender) this.#sender.flush();
@@ -1245,6 +1361,7 @@ var EventQueue = class {
    * @param {Outcome | null} outcome @param {number} seq of the last event in the state @param {{ lines?: Line[], original?: Original }} [told] */
   handleJoin(outcome, seq, { lines = [], original } = {}) {
     this.#dropForeign();
+    tellLearned(this);
     if (outcome === "recovered") {
       skip(this, this.suspects.takeTooLarge(seq), "too_large");
       discardTaken(this, seq, lines);
@@ -1304,10 +1421,15 @@ var EventQueue = class {
       const queued = this.#orphan(each);
       (this.#ownership.isOwn(queued) ? this.events : this.#setAside).push(queued);
     }
-    this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
+    this.#sort();
     for (const queued of this.events) queued.stage = "queued";
+    this.#maxChars = Infinity;
     this.save();
     return true;
+  }
+  /** Put the events in the order of their numbers, and those without one behind them. */
+  #sort() {
+    this.events.sort((one, other) => (one.seq ?? Infinity) - (other.seq ?? Infinity) || 0);
   }
   /** Stop sending, as the connection is lost. @param {number} [suspicion] that an event is why */
   stopSending(suspicion = 0) {
@@ -1326,11 +1448,14 @@ var EventQueue = class {
   /** Remove the events that have a reply and are stored. @param {number} seq of the last stored event */
   releaseUpTo(seq) {
     this.#durableSeq = Math.max(this.#durableSeq, seq);
-    this.events = this.events.filter((queued) => !(queued.isAnswered && queued.isUpTo(this.#durableSeq)));
+    const stored = this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));
+    const unanswered = stored.filter(({ isAnswered }) => !isAnswered);
+    if (unanswered.length > 0) this.events = [...unanswered, ...this.events];
   }
   /** @param {QueuedEvent[]} events */
   remove(events) {
-    this.events = this.events.filter((queued) => !events.includes(queued));
+    const removed = new Set(events);
+    this.events = this.events.filter((queued) => !removed.has(queued));
   }
   /** Remove events, and report them as lost. @param {QueuedEvent[]} events @param {LostReason} reason */
   discard(events, reason) {
@@ -1351,9 +1476,10 @@ var EventQueue = class {
   /** Use the storage of a view that has its name now. @param {EventStorage} storage */
   use(storage) {
     this.#storage = storage;
+    this.#maxChars = Infinity;
     this.#setAside = storage.load().map((stored) => this.#orphan(stored));
+    this.events = [...storage.takeLeft().map((left) => this.#orphan(left)), ...this.events];
     this.#takeBack();
-    this.events.unshift(...storage.takeLeft().map((left) => this.#orphan(left)));
   }
   /** Leave all events to the storage, and accept no more. */
   handOver() {
@@ -1361,7 +1487,7 @@ var EventQueue = class {
     this.save();
     this.#isClosed = true;
     const left = this.events;
-    this.#storage.leave(left);
+    this.#storage.leave(left.filter(({ learned }) => !learned?.isGone));
     this.events = [];
     this.#setAside = [];
     this.#storage = new EventStorage("", "none");
@@ -1376,17 +1502,27 @@ var EventQueue = class {
   /** Store the events of those whose names are known: a later page must find out whether it may send them. */
   save() {
     this.#saveTimer.clear();
-    this.#storage.save([...this.#setAside, ...this.events.filter(({ owner }) => owner !== null)]);
+    const kept = this.events.filter(({ owner, learned }) => owner !== null && !learned?.isGone);
+    const isStored = this.#storage.save([...this.#setAside, ...kept]);
+    this.isKept = isStored && this.events.every(({ owner, isAnswered }) => owner !== null || isAnswered);
     for (const queued of this.events) queued.isStored = true;
+    this.#emit("kept", this.isKept);
   }
   /** Store them now or, if that takes long, together with the next changes. */
   saveSoon() {
     if (this.events.length <= MAX_SAVED_AT_ONCE) this.save();
     else if (!this.#saveTimer.isSet) this.#saveTimer.set(SAVE_AFTER_MS, () => this.save());
   }
-  /** Store what `saveSoon` has left. */
+  /** Store what `saveSoon` has left, or the storage had no room for. */
   saveRest() {
-    if (this.#saveTimer.isSet) this.save();
+    if (this.#saveTimer.isSet || !this.isKept) this.save();
+  }
+  /** Return whether an event may be added, and count it if so. @param {QueuedEvent} added */
+  #hasRoomFor({ chars }) {
+    const { maxKept, maxKeptChars } = this.#limits;
+    this.#maxChars += chars;
+    if (this.#maxChars > maxKeptChars) this.#maxChars = [...this.#setAside, ...this.events].reduce((sum, each) => sum + each.chars, chars);
+    return this.#setAside.length + this.events.length < maxKept && this.#maxChars <= maxKeptChars;
   }
   /** Withdraw an event for which the page no longer waits, unless others behind it may count on its number.
    * @param {QueuedEvent} queued */
@@ -1399,8 +1535,9 @@ var EventQueue = class {
   /** Put the owner's events of an earlier page before those of this one. A join decides on the others. */
   #takeBack() {
     if (this.#ownership.owner === null) return;
-    this.events.unshift(...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)));
+    this.events = [...this.#setAside.filter((queued) => this.#ownership.isOwn(queued)), ...this.events];
     this.#setAside = this.#setAside.filter((queued) => !this.#ownership.isOwn(queued));
+    this.#sort();
   }
   #dropForeign() {
     if (this.#setAside.length > 0) this.#storage.forgetSettled();
@@ -1548,6 +1685,8 @@ var TokenStore = class _TokenStore {
   #storedReceived;
   #received = 0;
   #isPresented = false;
+  /** Whether the storage has the token. */
+  isStored = true;
   /** What the storage had when this page last wrote or read it. @type {string | null} */
   #known = null;
   /** Return the page's only store for a view. @param {string} viewId @param {StorageKind} storage */
@@ -1563,6 +1702,7 @@ var TokenStore = class _TokenStore {
     const kind = storage === "localStorage" ? "sessionStorage" : storage;
     this.#stored = new StoredValue(kind, this.#key);
     this.#storedReceived = new StoredValue(kind, receivedKeyOf(viewId));
+    moveToFrame(viewId, kind);
     this.#load();
     /** Resolves when this tab's token is known, which takes time only with localStorage. */
     this.ready = storage === "localStorage" ? this.#acquireOwnership() : Promise.resolve();
@@ -1575,11 +1715,15 @@ var TokenStore = class _TokenStore {
     this.#isPresented = true;
     return this.#token;
   }
-  /** @param {string} token */
+  /** @param {string | null} token null to remove it */
   save(token) {
     this.#token = token;
-    this.#stored.write(token);
+    this.isStored = this.#stored.write(token);
     this.#known = this.#stored.read();
+  }
+  /** Try again to store a token that the storage had no room for, unless another page has stored one since. */
+  saveAgain() {
+    if (!this.isStored && this.#stored.read() === this.#known) this.save(this.#token);
   }
   /** The number of the newest push that the page has, of the state that the token is for; 0 for none. */
   get received() {
@@ -1599,9 +1743,7 @@ var TokenStore = class _TokenStore {
     return true;
   }
   remove() {
-    this.#token = null;
-    this.#stored.write(null);
-    this.#known = this.#stored.read();
+    this.save(null);
     this.saveReceived(0);
   }
   /**
@@ -1653,6 +1795,7 @@ var TokenStore = class _TokenStore {
   }
   /** Take what the storage has. */
   #load() {
+    this.isStored = true;
     this.#token = this.#known = this.#stored.read();
     this.#received = Number(this.#storedReceived.read()) || 0;
   }
@@ -1660,13 +1803,13 @@ var TokenStore = class _TokenStore {
 
 // src/view.js
 /** A view's own events. What else `on` hears was pushed by the server. */
-var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused"];
+var OWN_EVENTS = ["status", "connection", "outcome", "lost", "reply", "missed", "refused", "kept"];
 /** What a page hears of a view: its own events, and those that the server pushes. */
 var View = class extends EventTarget {
   #pushed = new EventTarget();
   /**
    * Call a function with the detail of each event of this view's ("status", "connection", "outcome", "lost", "reply",
-   * "refused"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
+   * "missed", "refused", "kept"), or with the payload of each event of any other name that the server pushes. Return a function that ends that.
    * @template {keyof ViewEvents} T
    * @overload
    * @param {T} type
@@ -1706,8 +1849,8 @@ var CONTINUING_OUTCOMES = ["recovered", "copied"];
  * The recovery of one view: its token, its events, the status of its connection, and the outcome of its last join.
  *
  * Dispatches "status" (detail: a Status), "connection" (a ConnectionDetail), "outcome" (an OutcomeDetail), "lost" (a
- * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), and "missed", where
- * pushes of the server are gone.
+ * LostDetail), "reply" (a ReplyDetail, for an event that was pushed before the page was reloaded), "missed", where
+ * pushes of the server are gone, and "kept" (the new value of `isKept`).
  * Other clients call `joinPayload`, `joined`, `dropped`, `keep`, `heard` and, to send events, `carry`.
  */
 var Recovery = class extends View {
@@ -1723,11 +1866,15 @@ var Recovery = class extends View {
   #isForgotten = false;
   /** Whether the view belongs to the next one now. */
   #isClosed = false;
+  /** Whether another page has continued the state since the last join: as somebody else, perhaps. */
+  #isContinued = false;
   /** Whether the last join had a token. */
   #showsToken = false;
   /** Counts what happens to the connection. */
   #changes = 0;
   #isActive;
+  /** What the page was told. */
+  #wasKept;
   #connectionState = new ConnectionState((detail) => this.tell("connection", detail));
   /** Whether the page is on a state that it goes on with: it knows the join's outcome, and waits for no other. */
   #hearsPushes = false;
@@ -1751,9 +1898,11 @@ var Recovery = class extends View {
     const { storage = "sessionStorage", maxKept = 1e3, maxKeptChars = 25e5 } = given;
     this.#log = logTo(given.logger);
     this.#storage = storage;
+    this.#wasKept = storage !== "none";
     if (viewId !== null) openView(viewId, this);
     this.#tokens = viewId === null ? new TokenStore("", "none") : TokenStore.forView(viewId, storage);
     const emit = (type, detail) => {
+      if (type === "kept") return this.#tellKept();
       if (type === "lost") this.#log("warn", "events lost", { reason: detail.reason, count: detail.events.length });
       this.tell(type, detail);
     };
@@ -1778,6 +1927,7 @@ var Recovery = class extends View {
     this.#tokens = TokenStore.forView(viewId, this.#storage);
     if (token !== null) this.#tokens.save(token);
     this.#queue.use(new EventStorage(viewId, this.#storage));
+    if (this.#queue.events.length > 0) this.#queue.save();
   }
   /** Have the first join show the token in the page's HTML, if the view has no other. @param {string} topic */
   beginWith(topic) {
@@ -1797,6 +1947,7 @@ var Recovery = class extends View {
   }
   /** @param {boolean} isContinued whether another page may have continued the state */
   #handleContinued(isContinued) {
+    this.#isContinued ||= isContinued;
     if (isContinued && this.token === null) return this.#queue.discardAll("forgotten");
     if (this.#queue.readAgain(isContinued) && this.status === "connected") this.#delivery.transport?.rejoin();
   }
@@ -1807,6 +1958,18 @@ var Recovery = class extends View {
    * person is at the page: after the join, unless the page names its owner. @returns {PageEvent[]} */
   get pending() {
     return this.#queue.pending.map(toPageEvent);
+  }
+  /** Whether a reload would keep what is pending, and the state: the tab's storage may be full or forbidden. The event
+   * "kept" tells when that changes. */
+  get isKept() {
+    return this.#storage !== "none" && this.#queue.isKept && this.#tokens.isStored;
+  }
+  /** Tell the page whether a reload would keep what is pending, if that is news: when what runs now has ended. */
+  #tellKept() {
+    this.#tokens.saveAgain();
+    queueMicrotask(() => {
+      if (this.isKept !== this.#wasKept) this.tell("kept", this.#wasKept = this.isKept);
+    });
   }
   /** What there is to say about the connection, for "reconnecting…": the event "connection" tells when that is due.
    * @returns {ConnectionDetail} */
@@ -1864,7 +2027,7 @@ var Recovery = class extends View {
   }
   /** Close, as the page has made another `Recovery` for this view. */
   giveWay() {
-    console.warn("recovery_app: the page has two views of one name. The earlier one is closed; give each a viewId of its own.");
+    console.warn("recovery_app: of two views with one viewId, the earlier one is closed");
     this.close();
     this.tell("refused", { reason: "replaced" });
   }
@@ -1903,7 +2066,7 @@ var Recovery = class extends View {
     const token = this.#isClosed ? null : this.#tokens.present() ?? this.#pageToken;
     this.#showsToken = token !== null;
     const given = typeof params === "function" ? params() : params;
-    if (typeof given?.then === "function") throw new TypeError("this client can't wait for params: only a RecoverySocket takes a promise");
+    if (typeof given?.then === "function") throw new TypeError("only a RecoverySocket takes a promise of params");
     const payload = { ...given };
     if (this.#delivery.transport !== null) payload._line = this.#queue.line;
     if (this.#delivery.transport?.takesPushes) payload._recv = this.#pushes.newest;
@@ -1923,7 +2086,8 @@ var Recovery = class extends View {
     if (!isWaiting) this.#pageToken = null;
     const lacksPushes = this.#pushes.handleJoin(outcome, Boolean(token), missed);
     this.outcome = outcome;
-    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome), aliases);
+    this.#queue.setOwner(owner, CONTINUING_OUTCOMES.includes(outcome) && !this.#isContinued, aliases);
+    this.#isContinued &&= isWaiting;
     const wasConnected = this.status === "connected";
     this.status = "connected";
     this.#connectionState.markJoined();
@@ -1953,7 +2117,10 @@ var Recovery = class extends View {
    * a join from before `forget` is ignored. After a login on the same connection, the server names the new owner.
    * @param {{ token?: string | null, owner?: string }} pushed */
   keep({ token, owner }) {
-    if (token && !this.#isForgotten && !this.#isClosed) this.#tokens.save(token);
+    if (token && !this.#isForgotten && !this.#isClosed) {
+      this.#tokens.save(token);
+      this.#tellKept();
+    }
     if (owner) this.#queue.setOwner(owner, true);
   }
   /** Take a push of the server. Return what to tell the page of it, or null for nothing: it was told already, or is of a
@@ -1976,6 +2143,8 @@ var LiveViewRecovery = class {
   #options;
   /** @type {Map<string, Recovery>} */
   #views = /* @__PURE__ */ new Map();
+  /** The channel of each view: what an earlier one still hears is of no matter. @type {Map<Recovery, object>} */
+  #channels = /* @__PURE__ */ new Map();
   /** @param {{ storage?: StorageKind, owner?: string }} [options] */
   constructor(options = {}) {
     this.#options = checkOptions("LiveViewRecovery", options);
@@ -2008,16 +2177,35 @@ var LiveViewRecovery = class {
     SharedSocket.of(socket);
     const make = socket.channel.bind(socket);
     socket.channel = (topic, params) => {
-      const channel = make(topic, params);
+      const view = topic.startsWith("lv:") ? this.view(topic.slice("lv:".length)) : null;
+      let isNew = true;
+      const channel = make(topic, view ? () => this.#begin(view, params(), isNew) : params);
       const markJoined = keepCounting(channel.rejoinTimer);
+      if (view) this.#channels.set(view, channel);
       channel.onMessage = (event, payload) => {
-        if (event === "phx_reply" && payload?.status === "ok") markJoined();
-        if (topic.startsWith("lv:")) this.#handleMessage(this.view(topic.slice("lv:".length)), event, payload);
+        if (event === "phx_reply" && payload?.status === "ok") {
+          markJoined();
+          isNew = false;
+        }
+        const handle = () => view && this.#channels.get(view) === channel && this.#handleMessage(view, event, payload);
+        // the main view is closed just before that of the next page
+        if (event === "phx_close") queueMicrotask(handle);
+        else handle();
         return payload;
       };
       return channel;
     };
     return liveSocket;
+  }
+  /** Return the payload of a join. A live navigation puts another page into the main view's element, and that page has a
+   * state of its own. @param {Recovery} view @param {any} payload @param {boolean} isNew whether it has never joined */
+  #begin(view, payload, isNew) {
+    if (isNew && payload.redirect) {
+      view.forget();
+      delete payload.params._recovery;
+      view.joinPayload();
+    }
+    return payload;
   }
   /** @param {Recovery} view @param {string} event @param {any} payload */
   #handleMessage(view, event, payload) {
@@ -2217,26 +2405,31 @@ var MAX_WAIT_BACK_MS = 3e4;
 /** The handshakes and joins that were refused since a connection has held. */
 var Refusals = class {
   count = 0;
+  /** How many of those that are free no longer are. */
+  #denied = 0;
   #maxMs = MAX_WAIT_MS2;
   /** Begin anew, as the page is let in. */
   forgive() {
-    this.count = 0;
+    this.count = this.#denied = 0;
     this.#maxMs = MAX_WAIT_BACK_MS;
   }
   /** Count as a denial at once, as the server has said that it lets this client in no more. */
   deny() {
-    this.count = Math.max(this.count, FREE_REFUSALS);
+    this.#denied = Math.max(this.#denied, FREE_REFUSALS - this.count);
     this.#maxMs = MAX_WAIT_MS2;
   }
   /** Whether the next refusal means more than a server that restarts. */
   get areDenial() {
-    return this.count + 1 >= FREE_REFUSALS;
+    return this.#weight + 1 >= FREE_REFUSALS;
   }
   /** How long to wait at least until the next try: half of it is random. */
   get retryAfterMs() {
-    if (this.count <= FREE_REFUSALS) return 0;
-    const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.count - FREE_REFUSALS));
+    if (this.#weight <= FREE_REFUSALS) return 0;
+    const ms = Math.min(this.#maxMs, 1e3 * 2 ** (this.#weight - FREE_REFUSALS));
     return ms / 2 + Math.random() * ms / 2;
+  }
+  get #weight() {
+    return this.count + this.#denied;
   }
 };
 
@@ -2498,7 +2691,7 @@ var Connection = class {
   #tellLost(code, nextDelayMs) {
     const topics = this.topics;
     const sizes = topics.map(({ view }) => view.sentBytes);
-    if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place) => sizes[place] > 0));
+    if (nextDelayMs !== null && suspicionOf(code) > 0) this.#turns.suspect(topics.filter((_, place2) => sizes[place2] > 0));
     const largest = topics[sizes.indexOf(Math.max(...sizes))];
     for (const topic of topics) topic.handleLost(code, nextDelayMs, code !== CLOSE_TOO_LARGE || topic === largest);
   }
@@ -2772,7 +2965,7 @@ var RecoverySocket = class extends Recovery {
    * @returns {Promise<Payload>}
    */
   join(topic, params = {}) {
-    if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, more by its channel()`);
+    if (this.#hasJoined) throw new Error(`this socket has already joined ${this.#topic.name}: one topic on one socket, or more by channel()`);
     checkJoin(topic, params);
     if (this.#options.viewId === void 0) this.nameView(this.#defaultName(topic));
     const joined = this.#topic.startAs(topic, params);
@@ -2805,11 +2998,9 @@ var RecoverySocket = class extends Recovery {
   }
   /** @param {string} topic */
   #defaultName(topic) {
-    const { place } = this.#connection;
-    if (place !== null) return `${place} ${topic}`;
-    throw new TypeError(
-      `a socket whose URL is a function can't name the view of ${topic}: add the option viewId, the same after a reload`
-    );
+    const { place: place2 } = this.#connection;
+    if (place2 !== null) return `${place2} ${topic}`;
+    throw new TypeError("a socket whose URL is a function needs the option viewId, the same after a reload");
   }
   /** Connect again after `disconnect`. */
   connect() {

@@ -1,4 +1,4 @@
-"""The storage in a cache of Django's."""
+"""The storage in a cache, through Django's cache framework."""
 
 from recovery_app.storages.cache.storage import CacheStorage
 

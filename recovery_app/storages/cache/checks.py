@@ -30,7 +30,7 @@ DEFAULT_MAX_ENTRIES = 300
 
 
 def check_cache(alias: str) -> list[CheckMessage]:
-    """Return what is wrong with an alias of ``CACHES`` as a place for snapshots."""
+    """Return the problems of an alias of ``CACHES`` as a storage of snapshots."""
     cache = as_mapping(settings.CACHES.get(alias))
     names, options = class_paths(cache.get("BACKEND")), as_mapping(cache.get("OPTIONS"))
     title = f"CACHES[{alias!r}], where RECOVERY['STORAGE'] keeps snapshots,"
@@ -65,7 +65,7 @@ def _check_max_entries(
     return [
         warning(
             "W004",
-            f"{title} holds {limit} entries. Over that it drops some that are still wanted.",
+            f"{title} holds {limit} entries. Above that, it drops some that are still needed.",
             hint='Set its OPTIONS["MAX_ENTRIES"] well above the number of pages open at once.',
         )
     ]
@@ -80,8 +80,8 @@ def _check_ignored_exceptions(
     return [
         warning(
             "W005",
-            f"{title} ignores exceptions. Snapshots are asked for past that option, but all "
-            "else in it, sessions above all, counts as gone while Redis is away.",
+            f"{title} ignores exceptions. That option isn't applied to snapshots, but everything "
+            "else in the cache, such as sessions, seems to be gone while Redis is unavailable.",
             hint='Set its OPTIONS["IGNORE_EXCEPTIONS"] to False, or give snapshots a cache of '
             "their own.",
         )
@@ -108,8 +108,8 @@ def _check_timeout(
     return [
         warning(
             "W010",
-            f"{title} sets no time-out: a server that is silent keeps each call, and the page "
-            "behind it, waiting for ever.",
+            f"{title} sets no timeout: an unresponsive server keeps each call, and its page, "
+            "waiting forever.",
             hint="Set a few seconds in its OPTIONS: timeout and connect_timeout for pymemcache, "
             "socket_timeout and socket_connect_timeout for Redis, in capitals for django-redis.",
         )

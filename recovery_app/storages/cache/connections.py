@@ -90,7 +90,7 @@ class _Connection:
 
 
 def address_of(alias: str) -> str:
-    """Return where a cache is, without what may be a password."""
+    """Return the address of a cache, without anything that may be a password."""
     location = caches.settings[alias].get("LOCATION") or ""
     places = location if isinstance(location, (list, tuple)) else str(location).split(",")
     return ", ".join(filter(None, map(_without_credentials, map(str, places))))

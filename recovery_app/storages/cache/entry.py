@@ -1,9 +1,9 @@
 """The entries of a cache: their names, bytes and timeouts.
 
 An entry consists of the time of expiry (8 bytes, microseconds since 1970), a random mark of
-this one write (8 bytes) and the data. The expiry stands in the value because caches count in
-ticks: memcached in seconds that have begun, the database cache in whole seconds. A touch
-stores a note under a second name: a new expiry, and the mark of the write that it prolongs.
+this one write (8 bytes) and the data. The value contains the expiry because caches count in
+ticks: memcached in started seconds, the database cache in whole seconds. A touch stores a note
+under a second name: a new expiry, and the mark of the write that it extends.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def read_entry(value: object, note: object) -> CacheEntry:
 
 
 def name_of(key: str) -> str:
-    """Return the name of a key in the cache; keys that some cache refuses are hashed."""
+    """Return the name of a key in the cache; keys that some caches refuse are hashed."""
     if not _PLAIN_KEY.fullmatch(key):
         key = f"#{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()}"
     return PREFIX + key
 
 
 def timeout_of(ttl: float) -> int | None:
-    """Return the timeout in whole seconds, one more than the TTL: a tick may be almost over."""
+    """Return the timeout in whole seconds, one more than the TTL, as a tick may be almost over."""
     seconds = math.ceil(ttl) + 1
     return None if seconds > MAX_TIMEOUT_SECONDS else seconds
 

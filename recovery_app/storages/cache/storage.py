@@ -55,9 +55,10 @@ _SCAN_STEP = 1000
 class CacheStorage(Storage):
     """The storage in ``cache``, an alias of ``CACHES``.
 
-    It loses what a cache of that kind may lose, and its fenced steps aren't atomic. It can
+    It may lose what a cache of that kind may lose, and its fenced steps aren't atomic. It can
     list snapshots if the backend can list its keys, as django-redis can. The option
-    ``IGNORE_EXCEPTIONS`` of django-redis isn't applied: an outage isn't a miss.
+    ``IGNORE_EXCEPTIONS`` of django-redis isn't applied, so that an outage doesn't look like a
+    miss.
     """
 
     expires_by_itself = True
@@ -160,7 +161,7 @@ class CacheStorage(Storage):
         return check_cache(str(options.get("cache", DEFAULT_CACHE_ALIAS)))
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
-        """Make the call as in a request of its own: the cache may be a database."""
+        """Make the call like a separate request, because the cache may be a database."""
         close_old_connections()
         try:
             return call()

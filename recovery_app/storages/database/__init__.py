@@ -1,4 +1,4 @@
-"""The storage in a database of Django's."""
+"""The storage in a database, through Django."""
 
 from recovery_app.storages.database.storage import DatabaseStorage
 

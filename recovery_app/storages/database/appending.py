@@ -1,4 +1,4 @@
-"""How a message is added to the log of a group on any database, and how a log is begun."""
+"""Appending messages to the log of a group on any database, and creating a log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RAISE = "UPDATE {groups} SET newest = LAST_INSERT_ID(newest + 1), used_us = %s 
 
 
 def append(groups: Groups, messages: Rows, group: str, data: bytes, now_us: int) -> int:
-    """Add a message with the next number of its group, and return that."""
+    """Add a message with the next number of its group, and return the number."""
     with transaction.atomic(using=groups.db, savepoint=False):
         number = _next_number(groups, group, now_us)
         row = messages.model(group=group, number=number, data=data, published_us=now_us)
@@ -26,7 +26,7 @@ def append(groups: Groups, messages: Rows, group: str, data: bytes, now_us: int)
 
 
 def begin(groups: Groups, group: str, now_us: int) -> None:
-    """Make the row of a group, with a number above all that it ever had, unless there is one."""
+    """Create the row of a group, with a number above all earlier ones, unless there is one."""
     row = groups.model(name=group, newest=now_us, used_us=now_us)
     features = connections[groups.db].features
     if features.supports_update_conflicts:
@@ -56,7 +56,7 @@ def _next_number(groups: Groups, group: str, now_us: int) -> int:
 
 
 def _raise_number(groups: Groups, group: str, now_us: int) -> int | None:
-    """Return the next number of a group; ``None`` where the group has no row."""
+    """Return the next number of a group; ``None`` if the group has no row."""
     connection: Any = connections[groups.db]
     if connection.vendor == "mysql":
         table = connection.ops.quote_name(groups.model._meta.db_table)

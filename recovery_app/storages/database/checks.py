@@ -22,7 +22,7 @@ _OWN_FILES = ("service", "read_default_file", "read_default_group")
 
 
 def check_database(alias: str, *, threads: int) -> list[CheckMessage]:
-    """Return what is wrong with an alias of ``DATABASES``, unless ``DEBUG`` is on."""
+    """Return the problems of an alias of ``DATABASES``, unless ``DEBUG`` is on."""
     if settings.DEBUG:
         return []
     database = settings.DATABASES[alias]
@@ -36,7 +36,7 @@ def check_database(alias: str, *, threads: int) -> list[CheckMessage]:
 def _check_time_limits(
     alias: str, database: Mapping[str, Any], options: Mapping[str, Any], threads: int
 ) -> list[CheckMessage]:
-    """Return W015 for a server whose silence only its driver's defaults would ever end."""
+    """Return W015 for a server whose silence only its driver's defaults would end."""
     missing = _missing_limits(database, options)
     if not missing:
         return []
@@ -67,7 +67,7 @@ def _of_environment(engine: str) -> dict[str, str]:
 
 
 def _is_local(database: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
-    """Return whether the server is reached by a Unix socket, across no network."""
+    """Return whether the server is reached through a Unix socket."""
     host = database.get("HOST") or options.get("host") or options.get("hostaddr") or ""
     return "unix_socket" in options or not host or str(host).startswith(("/", "@"))
 

@@ -43,7 +43,7 @@ def remove_expired(
 def in_turns(
     steps: Iterator[int], database: str, errors: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[int]:
-    """Take further steps of a clean-up, with the same pauses, which count for nothing."""
+    """Take further steps of a clean-up with the same pauses, without counting them."""
     turns = _WriterTurns(is_needed=connections[database].vendor == "sqlite")
     is_over = False
     while not is_over:
@@ -56,8 +56,8 @@ def in_turns(
 class _WriterTurns:
     """Pauses in which other writers get SQLite's only lock.
 
-    A writer that waits for the lock looks every tenth of a second. Without a pause as long as
-    that it may find the lock taken until its time-out, however short each step is.
+    A waiting writer polls every tenth of a second. Without pauses of that length, it may find the
+    lock taken until its timeout, however short each step is.
     """
 
     def __init__(self, *, is_needed: bool) -> None:
@@ -78,7 +78,7 @@ def _expiry_at(rows: Rows, *, index: int) -> int | None:
 
 
 def _remove_before(end_us: int | None, rows: Rows, size: int) -> int:
-    """Remove the rows up to a time, or some of that very time if there are none before it."""
+    """Remove the rows up to a time, or some of exactly that time if there are none before it."""
     if end_us is None:
         return rows._raw_delete(rows.db)
     removed = rows.filter(expires_us__lt=end_us)._raw_delete(rows.db)

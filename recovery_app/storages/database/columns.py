@@ -1,7 +1,7 @@
 """Conversion between the bytes of a snapshot and the columns of its row.
 
-What a fenced step compares or changes stands in columns, which take precedence over the bytes
-where the two differ.
+What a fenced step compares or changes is in columns, which take precedence over the bytes if
+the two differ.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def narrowed_texts(columns: dict[str, Any]) -> dict[str, str]:
 
 
 def storable_text(text: str) -> str:
-    """Return a text as every table can store it, always the same: it may be compared then."""
+    """Return a text in a form that every table can store, always the same for comparisons."""
     return _WIDE.sub("\ufffd", _text(text))
 
 

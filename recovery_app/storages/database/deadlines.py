@@ -1,8 +1,8 @@
 """The time limit of asynchronous calls, and the threads that hang beyond it.
 
-A database that goes silent answers nothing and ends no connection, and nothing can end the
-thread that waits for it. A write of such a thread may still take effect when the database is
-back: so nothing newer is written under the same key until that thread has ended.
+A database that goes silent neither answers nor ends a connection, and nothing can end the thread
+that waits for it. A write of such a thread may still take effect when the database is back: so
+nothing newer is written under the same key until that thread has ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class Deadlines:
-    """Bounds the calls of one storage. ``threads`` is how many it has."""
+    """Limits the time of one storage's calls. ``threads`` is the number of its threads."""
 
     def __init__(self, storage: str, *, seconds: float, threads: int) -> None:
         self._storage = storage
@@ -39,7 +39,7 @@ class Deadlines:
         on_thread: Callable[[Callable[[], Result]], Awaitable[Result]],
         key: str | None = None,
     ) -> Result:
-        """Return what ``call`` returns on a thread; raise `StorageUnavailable` if it takes long.
+        """Return the result of ``call`` on a thread; raise `StorageUnavailable` after the limit.
 
         With a ``key``, it is refused while an earlier call with that key hangs.
         """
@@ -70,7 +70,7 @@ class _State(Enum):
 
 
 class ThreadCall(Generic[Result]):
-    """A call on a thread. Given up before it begins, it isn't made at all."""
+    """A call on a thread. If it is given up before it starts, it isn't made at all."""
 
     __slots__ = ("_call", "_hanging", "_lock", "_state")
 
@@ -95,7 +95,7 @@ class ThreadCall(Generic[Result]):
                 self._hanging.pop(self, None)
 
     def give_up(self, key: str | None) -> None:
-        """Note that nobody waits any more: the call hangs, or is not to be made."""
+        """Note that nobody waits any more: the call hangs, or must not be made."""
         with self._lock:
             if self._state is _State.RUNNING:
                 self._hanging[self] = key

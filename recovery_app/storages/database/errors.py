@@ -15,17 +15,17 @@ from recovery_app.storages.system_checks import as_mapping
 _READ_ONLY_STATE = "25006"
 """PostgreSQL's code for a write in a read-only transaction."""
 _READ_ONLY_NUMBERS = (1290, 1792, 1836)
-"""Those of MySQL and MariaDB: ``--read-only``, a read-only transaction, read-only mode."""
+"""The codes of MySQL and MariaDB: ``--read-only``, a read-only transaction, read-only mode."""
 _CONFLICT_STATES = ("40001", "40P01")
 """PostgreSQL's codes for a transaction that can't go on beside another: changed rows, deadlock."""
 _CONFLICT_NUMBERS = (1213, 1020)
-"""Those of MySQL and MariaDB: a deadlock, a row that was changed."""
+"""The codes of MySQL and MariaDB: a deadlock, a row that was changed."""
 ATTEMPTS = 5
-"""How often a step is tried that another one got in the way of."""
+"""How often a step is tried that conflicts with another one."""
 
 
 def run_again(publish: Callable[[], None], attempts: int, storage: str) -> None:
-    """Publish, again where that conflicts with another transaction; the last time, say so."""
+    """Publish, and retry after conflicts with other transactions; raise after the last try."""
     for attempts_left in reversed(range(attempts)):
         try:
             publish()
@@ -57,7 +57,7 @@ def translated_errors(storage: str, operation: str, alias: str) -> Iterator[None
 
 
 def _is_conflict(error: DatabaseError) -> bool:
-    """Return whether a transaction can't go on beside another one, and goes well on its own."""
+    """Return whether a transaction failed only because of another one."""
     state, number = _codes_of(error)
     return state in _CONFLICT_STATES or number in _CONFLICT_NUMBERS
 
@@ -69,7 +69,7 @@ def _is_read_only(error: Exception) -> bool:
 
 
 def _codes_of(error: Exception) -> tuple[str | None, Any]:
-    """Return PostgreSQL's code of an error, and the number that MySQL has for one."""
+    """Return the code that PostgreSQL, and the number that MySQL, has for an error."""
     cause = error.__cause__
     number = cause.args[0] if cause is not None and cause.args else None
     # The attribute of psycopg, and that of psycopg2.
@@ -77,9 +77,9 @@ def _codes_of(error: Exception) -> tuple[str | None, Any]:
 
 
 def _leave_server(alias: str) -> None:
-    """Have the next call connect anew: by then the address may lead to the new primary.
+    """Have the next call open a new connection: by then the address may lead to the new primary.
 
-    A connection that persists would stay with the old one for the whole of ``CONN_MAX_AGE``.
+    A persistent connection would stay with the old one for the whole of ``CONN_MAX_AGE``.
     """
     connection = connections[alias]
     if connection.in_atomic_block:

@@ -1,4 +1,4 @@
-"""Durable groups in tables, as operators see them. Numbers have no gaps, so nothing is counted."""
+"""Listing durable groups in tables, for operators. Numbers have no gaps, so nothing is counted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def last_messages(_groups: Groups, messages: Rows, group: str, limit: int) -> li
 
 
 def count_behind(groups: Groups, messages: Rows, group: str, position: str) -> int | None:
-    """Return how many messages are behind a position."""
+    """Return how many messages come after a position."""
     found, number = describe(groups, messages, group), number_of(position)
     if found is None or number < 0:
         return None
@@ -57,7 +57,7 @@ def count_behind(groups: Groups, messages: Rows, group: str, position: str) -> i
 
 
 def delete(groups: Groups, messages: Rows, group: str) -> bool:
-    """Remove a group: its row first, for whose lock those who publish wait."""
+    """Remove a group: its row first, because publishers wait for the lock of that row."""
     with transaction.atomic(using=groups.db):
         is_there = groups.filter(name=group)._raw_delete(groups.db) > 0
         removed = messages.filter(group=group)._raw_delete(groups.db)

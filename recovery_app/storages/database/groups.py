@@ -28,7 +28,7 @@ class DatabaseGroups(MessageLogs, GroupListing):
     _messages: DatabaseMessages
 
     def append_message(self, group: str, data: bytes, published: Callable[[], None]) -> None:
-        """Publish a message, with the caller's transaction if there is one."""
+        """Publish a message, in the caller's transaction if there is one."""
         with self._errors("publish"):
             attempts = 1 if self._messages.is_in_transaction else ATTEMPTS
             append = partial(self._messages.append, group, data, self._now_us(), published)
@@ -46,7 +46,7 @@ class DatabaseGroups(MessageLogs, GroupListing):
         return await self.run(partial(self.changed_groups, positions))
 
     def watch_messages(self) -> MessageWatch:
-        """Return what waits for notifications where PostgreSQL sends some, and else polls."""
+        """Return a watch that waits for notifications if PostgreSQL sends them, and else polls."""
         alias = self._listen_on
         listens = alias is not None and can_listen(self.database) and can_listen(alias)
         return ListeningWatch(self, alias) if alias and listens else MessageWatch(self)

@@ -1,4 +1,4 @@
-"""The journal in a database: a row for each incident, with what it is searched by in columns."""
+"""The journal in a database: a row for each incident, with columns for searches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DatabaseJournal:
         self._added = 0
 
     def add(self, incidents: Sequence[Incident], limits: JournalLimits) -> None:
-        """Store incidents; now and then, remove what is over the limits."""
+        """Store incidents; now and then, remove those over the limits."""
         model = self._rows.model
         ignores = connections[self._database].features.supports_ignore_conflicts
         rows = [model(**_columns_of(incident)) for incident in incidents]
@@ -50,7 +50,7 @@ class DatabaseJournal:
             self.prune(limits)
 
     def prune(self, limits: JournalLimits) -> int:
-        """Remove what is over the limits; return how many."""
+        """Remove the incidents over the limits; return how many."""
         self._pruned_at, self._added = time.monotonic(), 0
         times = self._rows.order_by("-at_us").values_list("at_us", flat=True)
         surplus = next(iter(times[limits.max_entries : limits.max_entries + 1]), None)

@@ -1,9 +1,9 @@
-"""How a process hears of messages on PostgreSQL: LISTEN, on a connection for each event loop.
+"""Notifications of messages on PostgreSQL: LISTEN, on a connection for each event loop.
 
-A notification says only that there is something new somewhere; the query that the poll makes
-finds out where. A process that publishes much doesn't notify each time: so whoever is notified
-looks again, a moment later. And as a notification may get lost with its connection, it
-polls all the same, though not as often.
+A notification says only that there is something new somewhere; the query of the poll finds out
+where. A process that publishes a lot doesn't notify each time, so a notified process checks again
+a moment later. And because a notification may get lost with its connection, it also polls, though
+less often.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from recovery_app.storages.messages import MessageLogs, MessageWatch
 
 CHANNEL = "recovery_app_groups"
 QUIET_SECONDS = 0.02
-"""For how long a process that has notified publishes without notifying again."""
+"""For how long a process publishes without notifying again."""
 POLL_SECONDS = 2.0
-"""How often a process that listens polls all the same."""
+"""How often a process that listens also polls."""
 LOOK_AGAIN_SECONDS = (0.05, 0.3)
-"""When to look again: behind the publishes that were quiet, also on a busy server."""
+"""When to check again: after publishes without a notification, also on a busy server."""
 CONNECT_SECONDS = 10
 PING_SECONDS = 30.0
-"""After how much silence the connection is tried."""
+"""After how much silence the connection is tested."""
 RETRY_SECONDS = 5.0
 _NOT_OURS = ("context", "cursor_factory", "prepare_threshold")
 """Parameters by which Django adapts the connections that run queries."""
@@ -35,7 +35,7 @@ logger = logging.getLogger("recovery_app")
 
 
 def can_listen(alias: str) -> bool:
-    """Return whether a database and its driver can wake an event loop: PostgreSQL, psycopg 3.2."""
+    """Return whether a database and its driver can notify an event loop (psycopg 3.2)."""
     connection: Any = connections[alias]
     driver = getattr(connection.Database, "AsyncConnection", None)
     if connection.vendor != "postgresql" or driver is None:
@@ -81,13 +81,13 @@ class ListeningWatch(MessageWatch):
                 self.note(group)
 
     def _hear(self) -> None:
-        """Look now, and again in a moment."""
+        """Check now, and again in a moment."""
         self._next_poll = now = asyncio.get_running_loop().time()
         self._look_at = [now + seconds for seconds in LOOK_AGAIN_SECONDS]
         self.wake()
 
     async def _keep_listening(self) -> None:
-        """Listen for as long as this is open; connect anew after an outage."""
+        """Listen as long as this is open; reconnect after an outage."""
         while True:
             try:
                 if not await self._listen():
@@ -100,13 +100,13 @@ class ListeningWatch(MessageWatch):
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> bool:
-        """Listen until that fails; return false where it can't be done at all."""
+        """Listen until that fails; return false if it isn't possible at all."""
         # Not in a task of its own, which would drop the connection if it was cancelled at its end.
         async with await self._connect() as connection:
             if not await self._is_direct(connection):
                 logger.warning(
-                    "Something between here and PostgreSQL shares its connections, which LISTEN "
-                    "can't use: durable groups are polled.",
+                    "A pooler between this process and PostgreSQL shares connections, which LISTEN "
+                    "doesn't support: durable groups are polled.",
                     extra={"event": "groups_polled"},
                 )
                 return False
@@ -133,9 +133,9 @@ class ListeningWatch(MessageWatch):
         return await self._driver.AsyncConnection.connect(**own, autocommit=True)
 
     async def _is_direct(self, connection: Any) -> bool:
-        """Return whether the server process is the one that the connection was promised.
+        """Return whether the server process is the one that the connection reported at first.
 
-        A pooler makes promises of its own, and LISTEN on one of its connections is soon undone.
+        Behind a pooler it isn't, and LISTEN on one of its connections is soon undone.
         """
         cursor = await connection.execute("SELECT pg_backend_pid()")
         found = await cursor.fetchone()

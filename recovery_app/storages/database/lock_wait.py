@@ -11,10 +11,10 @@ DEFAULT_SECONDS = 5.0
 
 
 def limit_lock_wait(alias: str, seconds: float | None) -> None:
-    """Have this thread's connection wait no longer than ``seconds``; ``None``: as it is set up.
+    """Have this thread's connection wait at most ``seconds``; ``None`` for the configured time.
 
-    A thread that waited for longer than its caller would keep the others of the pool waiting,
-    for an answer that nobody wants any more. Other databases are left as they are.
+    A thread that waits longer than its caller would keep the others of the pool waiting, for an
+    answer that nobody wants any more. Other databases are left as they are.
     """
     connection = connections[alias]
     if connection.vendor != "sqlite":

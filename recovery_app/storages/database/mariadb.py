@@ -1,6 +1,6 @@
-"""How a message is added to the log of a group on MariaDB: one compound statement, one round trip.
+"""Appending messages to the log of a group on MariaDB: one compound statement, one round trip.
 
-The row of the group is locked for as long as the server takes, and not while it waits for the
+So the row of the group is locked only while the server works, and not while it waits for the
 next statement of a client that may be far away.
 """
 
@@ -25,7 +25,7 @@ _TRANSACTION = f"BEGIN NOT ATOMIC START TRANSACTION; {_STEPS} COMMIT; END"
 
 
 def append(database: str, group: str, data: bytes, now_us: int) -> int:
-    """Add a message with the next number of its group, and return that."""
+    """Add a message with the next number of its group, and return the number."""
     connection: Any = connections[database]
     values = (group, now_us, now_us, group, connection.Database.Binary(data), now_us)
     if connection.in_atomic_block or not connection.get_autocommit():
@@ -34,7 +34,7 @@ def append(database: str, group: str, data: bytes, now_us: int) -> int:
     try:
         return _execute(connection, _TRANSACTION, values)
     except BaseException:
-        # Where it was interrupted its transaction is open, and Django doesn't know of any.
+        # If it was interrupted, its transaction is still open, and Django doesn't know about it.
         _end_transaction(connection)
         raise
 
@@ -43,7 +43,7 @@ def _execute(connection: Any, template: str, values: tuple[Any, ...]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_statement(template), values)
         number = int(cursor.fetchone()[0])
-        # What follows may be the error of the commit.
+        # An error of the commit comes after the number.
         while cursor.nextset():
             pass
     return number

@@ -1,7 +1,7 @@
 """The logs of durable groups in tables.
 
-Each group has a row with the number of its newest message. Whoever publishes raises it first, and
-so holds the row's lock until the end of the transaction: messages of a group are numbered in the
+Each group has a row with the number of its newest message. A publisher raises it first, and so
+holds the row's lock until the end of the transaction: messages of a group are numbered in the
 order in which they are committed, without gaps.
 """
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     Rows = QuerySet[StoredMessage]
 
 TRIM_EVERY = 256
-"""After how many messages of a group those are removed that are too many."""
+"""After how many messages of a group those over the limit are removed."""
 REMOVED_AT_ONCE = 500
 MAX_NAMES = 500
 """How many groups one statement names."""
 GROUP_SECONDS = 7 * 24 * 60 * 60
-"""How long the row of a group is kept that nobody publishes to and no page is in."""
+"""How long the row of a group without messages and pages is kept."""
 USE_SECONDS = 24 * 60 * 60
-"""How often it is noted that pages are in a group which nobody publishes to."""
+"""How often it is noted that pages are in a group without messages."""
 NOTED_AT_ONCE = 50
 ROWS_EVERY_SECONDS = 60 * 60
-"""How often a process looks for the rows of groups that aren't used."""
+"""How often a process looks for rows of unused groups."""
 
 
 class DatabaseMessages:
@@ -66,12 +66,12 @@ class DatabaseMessages:
 
     @property
     def is_in_transaction(self) -> bool:
-        """Whether somebody else ends the transaction of this thread's next query."""
+        """Whether this thread's next query runs in a transaction that somebody else ends."""
         connection = connections[self._database]
         return connection.in_atomic_block or not connection.get_autocommit()
 
     def append(self, group: str, data: bytes, now_us: int, published: Callable[[], None]) -> None:
-        """Publish a message, with the transaction if there is one."""
+        """Publish a message, in the transaction if there is one."""
         connection = connections[self._database]
         number = self._append(group, data, now_us)
         if not connection.in_atomic_block and not connection.get_autocommit():
@@ -94,7 +94,7 @@ class DatabaseMessages:
         return append(self._groups, self._messages, group, data, now_us)
 
     def newest(self, group: str, now_us: int) -> str:
-        """Return the number of the newest message, where the log is begun if need be."""
+        """Return the number of the newest message, and create the log if necessary."""
         number = self._number(group)
         if number is None:
             begin(self._groups, group, now_us)
@@ -104,7 +104,7 @@ class DatabaseMessages:
         return str(number or 0)
 
     def read(self, group: str, after: str, limit: int) -> Messages:
-        """Return the first messages behind a number."""
+        """Return the first messages after a number."""
         position = number_of(after)
         found = self._read(group, position, limit)
         if found and found[0][0] == position + 1:
@@ -119,7 +119,7 @@ class DatabaseMessages:
         return _messages_of(found, is_complete=is_complete)
 
     def changed(self, positions: dict[str, str], now_us: int) -> list[str]:
-        """Return which groups have another newest number than these, by a query for each 500."""
+        """Return which groups have another newest number than these, with a query for each 500."""
         names, newest, unnoted = list(positions), {}, []
         noted_us = now_us - USE_SECONDS * MICROSECONDS
         for start in range(0, len(names), MAX_NAMES):
@@ -134,9 +134,9 @@ class DatabaseMessages:
         return [group for group, number in positions.items() if newest.get(group) != number]
 
     def cleanup(self, now_us: int, *, all_rows: bool = False) -> Iterator[int]:
-        """Remove messages that are too old, and rows of groups that aren't used, step by step.
+        """Remove messages that are too old, and rows of unused groups, step by step.
 
-        Such rows are looked for once an hour, unless ``all_rows`` says now.
+        Such rows are looked for once an hour, unless ``all_rows`` asks for it now.
         """
         too_old = self._messages.filter(published_us__lt=now_us - MESSAGE_SECONDS * MICROSECONDS)
         while removed := self._remove(too_old.order_by("published_us")):
@@ -157,7 +157,7 @@ class DatabaseMessages:
             pass
 
     def _remove(self, rows: Rows) -> int:
-        """Remove the first rows, in the order of their keys, as everybody does."""
+        """Remove the first rows in the order of their keys, as every process does."""
         keys = sorted(rows.values_list("pk", flat=True)[:REMOVED_AT_ONCE])
         if not keys:
             return 0
@@ -168,7 +168,7 @@ class DatabaseMessages:
         return self._groups.filter(name=group).values_list("newest", flat=True).first()
 
     def _read(self, group: str, position: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return messages behind a position, up to the first that a clean-up has left out."""
+        """Return messages after a position, up to the first gap that a clean-up has left."""
         rows = self._messages.filter(group=group, number__gt=position).order_by("number")
         found = [
             (number, bytes(data)) for number, data in rows.values_list("number", "data")[:limit]

@@ -1,6 +1,6 @@
-"""How a message is added to the log of a group on PostgreSQL: one statement, one round trip.
+"""Appending a message to the log of a group on PostgreSQL, in one statement and round trip.
 
-It takes longer to plan than to run. So a connection that publishes often has it prepared.
+It takes longer to plan than to run. So a connection that publishes often prepares it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{CH
 
 
 class PostgreSQLLog:
-    """Adds messages to the tables in one database, and notifies those that listen."""
+    """Adds messages to the tables in one database, and notifies listeners."""
 
     def __init__(self, database: str) -> None:
         self._database = database
@@ -48,7 +48,7 @@ class PostgreSQLLog:
         self._cursors = _Cursors()
 
     def append(self, group: str, data: bytes, now_us: int) -> int:
-        """Add a message with the next number of its group, and return that."""
+        """Add a message with the next number of its group, and return the number."""
         connection: Any = connections[self._database]
         values = (group, now_us, now_us, connection.Database.Binary(data), now_us)
         with (
@@ -67,10 +67,10 @@ class PostgreSQLLog:
         self._newest_id = newest
 
     def notify(self) -> None:
-        """Wake those that listen, unless this process has a moment ago.
+        """Notify listeners, unless this process has a moment ago.
 
-        That moment is longer while others publish more: they notify as well. And whoever is
-        notified looks again behind the end of it.
+        The fewer of all messages are its own, the longer that moment is: the other processes
+        notify as well, and listeners look again after the end of it.
         """
         now = time.monotonic()
         if now < self._notified_at + QUIET_SECONDS * self._one_in:
@@ -83,8 +83,8 @@ class PostgreSQLLog:
 class _Cursors:
     """Opens cursors, which prepare their statements on connections that publish often.
 
-    Django has no statement prepared, as a pooler may pass the next one to another session. A
-    connection that shares its session with none is told by the number of its server process.
+    Django prepares no statements, because a pooler may pass the next one to another session. A
+    connection without a pooler is recognized by the number of its server process.
     """
 
     def __init__(self) -> None:

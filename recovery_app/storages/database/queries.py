@@ -68,7 +68,7 @@ def entry_of(row: StoredSnapshot, now_us: int) -> Entry:
 
 
 def page_of(rows: Rows, query: Query, now_us: int) -> Page:
-    """Return the page of snapshots that a query asks for."""
+    """Return the page of snapshots for a query."""
     found = starting_after(matching(rows, query, now_us), query)
     infos = described(rows, found[: query.limit + 1], query.order, now_us)
     page = infos[: query.limit]
@@ -120,7 +120,7 @@ def starting_with(rows: AnyRows, prefix: str, column: str = "socket_id") -> AnyR
 
 
 def starting_after(rows: Rows, query: Query) -> Rows:
-    """Return the rows behind a query's cursor; raise `ValueError` if it is of another order."""
+    """Return the rows after a query's cursor; raise `ValueError` if it is of another order."""
     cursor = KeysetCursor.read(query.cursor)
     if cursor is None:
         return rows

@@ -62,6 +62,7 @@ from recovery_app.storages.database.journal import DatabaseJournal
 from recovery_app.storages.database.lock_wait import limit_lock_wait
 from recovery_app.storages.database.messages import DatabaseMessages
 from recovery_app.storages.database.queries import entry_of, entry_page, page_of, sample_of
+from recovery_app.storages.database.reports import DatabaseReports
 from recovery_app.storages.database.tables import model_of
 from recovery_app.values import (
     Incident,
@@ -82,18 +83,18 @@ DEFAULT_TIMEOUT = 3.0
 _DONE = Decision(verdict=Verdict.DONE)
 
 
-class DatabaseStorage(DatabaseGroups, Storage):
+class DatabaseStorage(DatabaseGroups, DatabaseReports, Storage):
     """The storage in the table of `recovery_app.models.StoredSnapshot`.
 
-    ``database`` is an alias of ``DATABASES``. Set its ``CONN_MAX_AGE``: each async call ends
-    like a request, which closes connections that aren't persistent. Inside an open
-    transaction a save is committed or rolled back with it, like any other row.
+    ``database`` is an alias of ``DATABASES``. Set its ``CONN_MAX_AGE``: like a request, each async
+    call closes connections that aren't persistent when it ends. Inside an open transaction, a save
+    is committed or rolled back with it, like any other row.
 
-    ``timeout``: the seconds that an asynchronous call may take, after which it is told as an
-    outage. It can't end the thread that waits: that is for the database's own time limits.
+    ``timeout`` is the number of seconds that an asynchronous call may take; after that it counts as
+    an outage. It can't end the thread that waits: set the time limits of the driver for that.
 
-    ``listen``: the alias by which to listen for messages of durable groups on PostgreSQL, past
-    a pooler if there is one; true for that of ``database``, false for none, but to poll.
+    ``listen`` is the alias on which to listen for messages of durable groups on PostgreSQL, which
+    has to bypass a pooler. ``True`` means ``database``; ``False`` means to poll instead.
     """
 
     supports_atomic_fence = True
@@ -201,9 +202,9 @@ class DatabaseStorage(DatabaseGroups, Storage):
         return sum(self._clean_up(cleanup.DELETE_BATCH, all_rows=False))
 
     def cleanup_batches(self, size: int) -> Iterator[int]:
-        """Remove what has expired by now, oldest first, each step in one statement.
+        """Remove expired snapshots, oldest first, each step in one statement.
 
-        Messages of groups are removed behind the snapshots, and don't count.
+        Old messages of groups are removed after the snapshots, and aren't counted.
         """
         return self._clean_up(size, all_rows=True)
 
@@ -270,7 +271,7 @@ class DatabaseStorage(DatabaseGroups, Storage):
         return await super().run(partial(self._patiently, None, self.cleanup_expired))
 
     def on_thread(self, call: Callable[[], Result]) -> Result:
-        """Make the call as in a request of its own, closing old connections around it."""
+        """Make the call like a separate request, closing old connections around it."""
         close_old_connections()
         try:
             return call()
@@ -282,7 +283,7 @@ class DatabaseStorage(DatabaseGroups, Storage):
         connections.close_all()
 
     def _patiently(self, seconds: float | None, call: Callable[[], Result]) -> Result:
-        """Make the call, waiting for SQLite's lock no longer than ``seconds``."""
+        """Make the call, waiting for SQLite's lock for at most ``seconds``."""
         with self._errors("connection"):
             limit_lock_wait(self.database, seconds)
         return call()
@@ -321,7 +322,7 @@ class DatabaseStorage(DatabaseGroups, Storage):
         write: Callable[[Rows], Decision | None],
         decide: Callable[[bytes | None], Decision],
     ) -> Decision:
-        """Write, or return why it is refused; try again where neither holds, which is a race."""
+        """Write, or return why it is refused; retry if neither is true, which is a race."""
         with self._errors(operation):
             for _ in range(ATTEMPTS):
                 live = self._live(key)

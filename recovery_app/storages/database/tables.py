@@ -1,4 +1,4 @@
-"""The models of the tables, found late: settings may name the storage before models are loaded."""
+"""The models of the tables, looked up late: settings may name the storage before models load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def model_of(name: str) -> Any:
-    """Return a model of this app; raise `ImproperlyConfigured` where the app isn't installed."""
+    """Return a model of this app; raise `ImproperlyConfigured` if the app isn't installed."""
     try:
         return apps.get_model("recovery_app", name)
     except LookupError as error:

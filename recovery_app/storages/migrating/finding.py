@@ -1,7 +1,7 @@
-"""Where the data of a key is: in the new storage, in the old one, or in both.
+"""Finding the data of a key: in the new storage, in the old one, or in both.
 
-What has the higher fence counts. The old storage is read first, so that a snapshot that moves
-between the two reads is found in one of them at least.
+The data with the higher fence counts. The old storage is read first, so that a snapshot that moves
+between the two reads is found in at least one of them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from recovery_app.storages.migrating.tombstones import NOTHING, Held, fence_of, 
 logger = logging.getLogger("recovery_app")
 
 RETRY_SECONDS = 5
-"""For so long after an error of the old storage, calls that can do without don't ask it."""
+"""For how long after an error of the old storage calls that don't need it skip it."""
 OUTAGE_ENDS_SECONDS = 60
-"""A failure after so long without one is the first of another outage."""
+"""After how long without a failure the next one starts another outage."""
 REMEMBERED_KEYS = 50_000
 PROBE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remaining:
-    """What only the old storage holds: the number of snapshots, and when the last one expires."""
+    """What is only in the old storage: the number of snapshots, and when the last one expires."""
 
     count: int
     expires_in_seconds: float = 0.0
@@ -40,7 +40,7 @@ class Remaining:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What both storages hold for a key."""
+    """The data that both storages have for a key."""
 
     new: Held
     old: Held
@@ -62,17 +62,17 @@ class Found:
 
 
 class SamePlace(StorageError):
-    """The two storages are one."""
+    """The new and the old storage are the same."""
 
     def __init__(self) -> None:
         super().__init__(
-            "MigratingStorage has the same place as its new and its old storage: nothing was "
-            "changed. Give the new one another server, database or prefix."
+            "The new and the old storage of MigratingStorage are the same: nothing was "
+            "changed. Use another server, database or prefix for the new one."
         )
 
 
 class Finder:
-    """Finds what two storages hold, as flows.
+    """Finds the data of keys in two storages, as flows.
 
     A key is settled once this process knows that nothing in the old storage can count any more.
     """
@@ -114,10 +114,11 @@ class Finder:
         self._failed_at = now
 
     def look(self, key: str, *, is_new: bool = False) -> Flow[Found]:
-        """Return what both storages hold.
+        """Return what both storages have.
 
-        While the old one fails, what is in the new one counts. If nothing is there, its error is
-        raised, since it may hold the only copy; ``is_new`` says that it hardly does.
+        While the old one fails, the data in the new one counts. If there is none, the error is
+        raised, because the old storage may have the only copy; ``is_new`` says that this is
+        unlikely.
         """
         if self.has_failed():
             new = read_held((yield from call(self.new, "load", key)))
@@ -143,7 +144,7 @@ class Finder:
         return found
 
     def describe(self, key: str) -> Flow[Entry | None]:
-        """Return what counts as an entry, expired or not."""
+        """Return the data that counts as an entry, expired or not."""
         old: Entry | None = None
         failure: StorageError | None = None
         try:
@@ -161,7 +162,7 @@ class Finder:
         return old if Found(Held(new.data), Held(old.data)).is_in_old else new
 
     def _tell_apart(self) -> Flow[None]:
-        """Make sure, once, that the two aren't the same: a tombstone would replace the snapshot."""
+        """Check once that the storages differ: otherwise a tombstone would replace the snapshot."""
         if self._are_distinct:
             return
         marker = revoked_marker(Header(0, 0, NOBODY))

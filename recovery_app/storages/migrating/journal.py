@@ -12,7 +12,7 @@ from recovery_app.values import Incident, IncidentPage, IncidentQuery, JournalLi
 
 
 class MigratingJournal:
-    """A journal in ``new``, with what ``old`` has from before, as long as that can be reached."""
+    """A journal in ``new``, with the earlier entries of ``old`` as long as that can be reached."""
 
     def __init__(self, new: Storage, old: Storage) -> None:
         self._new = new
@@ -39,7 +39,7 @@ class MigratingJournal:
         return _merged(pages, query.limit)
 
     def prune(self, limits: JournalLimits) -> int:
-        """Remove what is over the limits; return how many."""
+        """Remove the entries over the limits; return how many."""
         removed = self._new.prune_incidents(limits)
         if self._old is not None:
             with suppress(StorageError):

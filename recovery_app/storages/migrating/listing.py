@@ -1,4 +1,4 @@
-"""Lists and counts over both storages, as flows: what is in the new one first, each key once."""
+"""Lists and counts over both storages, as flows: the new one first, each key once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNTED_AT_ONCE = 1000
 
 
 def list_entries(moves: Moves, prefix: str, cursor: str | None, limit: int) -> Flow[EntryPage]:
-    """Return a page of the new storage, and what room is left for of the old one."""
+    """Return a page of the new storage, filled up from the old one."""
     start, is_new = _read(cursor)
     entries: list[Entry] = []
     if is_new:
@@ -45,7 +45,7 @@ def list_entries(moves: Moves, prefix: str, cursor: str | None, limit: int) -> F
 
 
 def browse(moves: Moves, query: Query) -> Flow[Page]:
-    """Return a page of what a query asks for, in the order of each storage."""
+    """Return a page for a query, in the order of each storage."""
     start, is_new = _read(query.cursor)
     items: list[SnapshotInfo] = []
     looked_at = 0
@@ -95,7 +95,7 @@ def count(moves: Moves) -> Flow[int]:
 
 
 def remaining(moves: Moves) -> Flow[Remaining]:
-    """Return what only the old storage holds, having looked at each key there."""
+    """Return what is only in the old storage, after looking at each key there."""
     number, seconds, cursor = 0, 0.0, None
     while True:
         query = Query(cursor=cursor, limit=COUNTED_AT_ONCE)
@@ -112,7 +112,7 @@ def estimate_count(moves: Moves) -> Flow[int | None]:
     """Return roughly the number of snapshots.
 
     The old storage has a tombstone for nearly each key of the new one, so the greater number
-    is the better one.
+    is the better estimate.
     """
     new: int | None = yield from call(moves.new, "estimate_count")
     old: int | None = yield from call(moves.old, "estimate_count")
@@ -130,7 +130,7 @@ def count_expired(moves: Moves) -> Flow[int]:
 
 
 def cleanup_expired(moves: Moves) -> Flow[int]:
-    """Remove what has expired in both."""
+    """Remove expired values in both."""
     removed: int = yield from call(moves.new, "cleanup_expired")
     also: int = yield from call(moves.old, "cleanup_expired")
     return removed + also
@@ -139,7 +139,7 @@ def cleanup_expired(moves: Moves) -> Flow[int]:
 def _live_in_old(
     moves: Moves, infos: Sequence[SnapshotInfo], *, is_expired: bool = False
 ) -> Flow[list[SnapshotInfo]]:
-    """Return those of the old storage's that aren't in the new one."""
+    """Return the old storage's entries that aren't in the new one."""
     found = []
     for info in infos:
         if info.version != MOVED_VERSION:

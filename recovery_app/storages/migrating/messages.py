@@ -1,4 +1,4 @@
-"""Durable groups while a site moves: their logs are the new storage's from the start."""
+"""Durable groups while a site moves: their logs are in the new storage from the start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recovery_app.values import GroupInfo, GroupPage, LoggedMessage
 class NewMessageLogs(MessageLogs, GroupListing):
     """The logs of the storage ``new``.
 
-    No place in a log of the old one is known there, so a page that moves gets ``missed_messages``.
+    It knows no position of the old one, so ``missed_messages`` is called for a page that moves.
     """
 
     new: Storage

@@ -1,21 +1,21 @@
-"""How a snapshot gets from the old storage into the new one, and where it lives meanwhile.
+"""Moving a snapshot from the old storage to the new one, and where it is in the meantime.
 
 Some processes may know only the old storage, as in a rolling deploy. For each key:
 
-1. What has the higher fence counts, wherever it is. The old storage is read first: a snapshot
-   that is on its way between the two reads is then found in one of them at least.
+1. The data with the higher fence counts, in either storage. The old storage is read first: a
+   snapshot that moves between the two reads is then found in at least one of them.
 2. A move raises the fence in the old storage, in its own atomic step, which returns the data
-   with all that was saved until then. From then on no older connection saves there, whatever
-   process it is on.
-3. The tombstone that holds the data replaces the snapshot, unless somebody else has raised the
-   fence since: of several that move the same key only one gets here, and the others look again.
-4. The data is stored in the new storage, unless something newer is there. It has the fence that
-   it had in the old one, so that the same tokens may use it.
-5. A tombstone without data replaces that.
+   with everything that was saved so far. From then on, no older connection can save there, in
+   any process.
+3. A tombstone that contains the data replaces the snapshot, unless another process has raised the
+   fence since: if several move the same key, only one gets this far, and the others look again.
+4. The data is stored in the new storage, unless there is something newer. It has the same fence
+   as in the old one, so that the same tokens can use it.
+5. A tombstone without data replaces the first one.
 
-A process that dies after 2 has done what a lost join reply does. After 3 or 4, the next process
-that looks goes on with what the tombstone holds. Nothing is written to the new storage before 3,
-so nothing there is older than what an old process may still save.
+A process that dies after step 2 has done no more than a lost join reply does. After step 3 or 4,
+the next process that looks continues with the contents of the tombstone. Nothing is written to
+the new storage before step 3, so nothing there is older than what an old process may still save.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ ATTEMPTS = 8
 
 
 class InRace(StorageUnavailable):
-    """Others changed the same key each time."""
+    """Other processes changed the same key in each attempt."""
 
     def __init__(self) -> None:
         super().__init__("MigratingStorage", "move, in a race")
 
 
 class Moves(Finder):
-    """Moves what the old storage holds to the new one, as flows."""
+    """Moves data from the old storage to the new one, as flows."""
 
     def bring(self, key: str, ttl: float, now_us: int, found: Found | None = None) -> Flow[bool]:
-        """Move a readable snapshot; return whether the new storage has what counts.
+        """Move a readable snapshot; return whether the new storage has the data that counts.
 
-        ``found`` is what a look has found before; each step makes sure that it still holds.
+        ``found`` is the result of an earlier look; each step checks that it still holds.
         """
         for attempt in range(ATTEMPTS):
             if found is None or attempt:
@@ -72,9 +72,9 @@ class Moves(Finder):
         raise InRace
 
     def _withdraw(self, key: str, data: bytes, ttl: float, now_us: int) -> Flow[bytes | None]:
-        """Replace a snapshot in the old storage by a tombstone that holds it, and return it.
+        """Replace a snapshot in the old storage by a tombstone that contains it, and return it.
 
-        Return ``None`` if others changed it meanwhile.
+        Return ``None`` if others have changed it in the meantime.
         """
         before = Header.read(data)
         claim = Claim(before.fence, before.binding)
@@ -98,7 +98,7 @@ class Moves(Finder):
         return moved
 
     def _store(self, key: str, data: bytes, ttl: float, now_us: int) -> Flow[bool]:
-        """Store a moved snapshot in the new storage, unless something newer is there."""
+        """Store a moved snapshot in the new storage, unless there is something newer."""
         verdict = yield from call(self.new, "save_fenced", key, data, ttl)
         if verdict is Verdict.DONE:
             return True
@@ -130,7 +130,7 @@ class Moves(Finder):
     # Tombstones.
 
     def plant(self, key: str, binding: bytes, ttl: float) -> Flow[None]:
-        """Leave a tombstone in the old storage, where that is possible.
+        """Leave a tombstone in the old storage, if possible.
 
         Without one, a process that knows only the old storage finds nothing.
         """
@@ -145,7 +145,7 @@ class Moves(Finder):
             self.settle(key)
 
     def guard(self, key: str, claim: Claim, ttl: float) -> Flow[bool]:
-        """Prolong the tombstone; return whether a process with the old storage has revoked it."""
+        """Extend the tombstone's life; return whether an old process has revoked it."""
         if self.has_failed():
             return False
         try:

@@ -1,4 +1,4 @@
-"""What each method of `MigratingStorage` does with the two storages, as flows."""
+"""The steps of `MigratingStorage`, each of which calls the two storages, as flows."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Decide: TypeAlias = "Callable[[bytes | None], Decision]"
 
 
 class Steps(Moves):
-    """The methods of a storage over two of them."""
+    """The methods of a storage over two others."""
 
     # Plain bytes. The snapshots of sockets are saved by fenced steps; what is saved here are the
     # markers of revoked persons, and the snapshots of health checks.
 
     def save(self, key: str, data: bytes, ttl: float) -> Flow[None]:
-        """Store bytes; a marker also where processes with the old storage look for it."""
+        """Store bytes; a marker also in the old storage, for processes that know only that."""
         yield from call(self.new, "save", key, data, ttl)
         if is_marker(data):
             yield from call(self.old, "save", key, data, ttl)
@@ -47,7 +47,7 @@ class Steps(Moves):
             yield from call(self.old, "delete", key)
 
     def load(self, key: str) -> Flow[bytes | None]:
-        """Return what counts. A marker is copied: the old storage won't be there for ever."""
+        """Return the data that counts. A marker is copied, as the old storage will be removed."""
         found = yield from self.look(key)
         if found.is_in_old and found.old.data is not None and is_marker(found.old.data):
             entry: Entry | None = yield from call(self.old, "look_up", key)
@@ -57,7 +57,7 @@ class Steps(Moves):
         return found.data
 
     def delete(self, key: str) -> Flow[bool]:
-        """Remove what both hold; the old one first, or it would count again."""
+        """Remove the data of both; of the old one first, or it would count again."""
         old = read_held((yield from call(self.old, "load", key)))
         yield from call(self.old, "delete", key)
         stored = yield from call(self.new, "load", key)
@@ -100,7 +100,7 @@ class Steps(Moves):
     def take_over(
         self, key: str, claim: Claim, ttl: float, *, now_us: int, newest_version: int | None
     ) -> Flow[Decision]:
-        """Take over in the new storage, from whichever has the snapshot."""
+        """Take over in the new storage, after moving the snapshot if necessary."""
         found = yield from self.look(key)
         decide = partial(decide_takeover, claim=claim, now_us=now_us, newest_version=newest_version)
         times = {"now_us": now_us, "newest_version": newest_version}
@@ -118,7 +118,7 @@ class Steps(Moves):
         return (yield from self._deciding(found, key, claim, ttl, decide, ("renew", now_us, facts)))
 
     def revoke(self, key: str, claim: Claim, ttl: float, *, now_us: int) -> Flow[Verdict]:
-        """Put the marker into both storages; an error says that it may be in one only."""
+        """Put the marker into both storages; after an error, it may be in only one."""
         found = yield from self.look(key)
         decide = partial(decide_revocation, claim=claim, now_us=now_us)
         is_fixed = found.is_in_old and _is_fixed(found.old.data or b"", now_us)
@@ -160,9 +160,9 @@ class Steps(Moves):
     def _prepare(
         self, found: Found, key: str, ttl: float, now_us: int, decide: Decide
     ) -> Flow[Decision | None]:
-        """Move the snapshot if need be; return why the step is refused, if it is.
+        """Move the snapshot if necessary; return why the step is refused, if it is.
 
-        A step that is refused moves nothing: a stale token doesn't disturb whoever has a newer.
+        A refused step moves nothing: a stale token doesn't disturb the connection with a newer one.
         """
         if found.is_in_old:
             decision = decide(found.old.data)
@@ -180,7 +180,7 @@ class Steps(Moves):
 
 
 def _is_fixed(data: bytes, now_us: int) -> bool:
-    """Return whether data are a marker, or can't be read here, and so aren't moved."""
+    """Return whether data isn't moved: a marker, or data that can't be read here."""
     try:
         header = Header.read(data)
         check_fence_date(header, now_us)

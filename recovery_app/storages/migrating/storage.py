@@ -1,4 +1,4 @@
-"""The storage that moves to another one, as its users see it."""
+"""The public class of the storage that moves snapshots from one storage to another."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from recovery_app.storages.migrating.flows import arun, run
 from recovery_app.storages.migrating.journal import MigratingJournal
 from recovery_app.storages.migrating.messages import NewMessageLogs
 from recovery_app.storages.migrating.moving import InRace
+from recovery_app.storages.migrating.reports import MigratingReports
 from recovery_app.storages.migrating.steps import Steps
 from recovery_app.storages.migrating.tombstones import fence_of, read_held
 from recovery_app.storages.system_checks import check_old_storage
@@ -44,12 +45,12 @@ class Migrated:
     left: int = 0
 
 
-class MigratingStorage(NewMessageLogs, Storage):
-    """Snapshots in ``new``, where each is taken over from ``old`` at its first use.
+class MigratingStorage(NewMessageLogs, MigratingReports, Storage):
+    """Snapshots in ``new``, to which each moves from ``old`` when it is first used.
 
-    Pages stay open while a site moves, and for a while some processes may know ``old`` only.
-    Whatever happens at the same time, nobody gets an older state, and an older connection's
-    save is refused, in whichever storage it comes to. See ``docs/moving.md``.
+    Pages stay open while a site moves, and for a while some processes may know only ``old``.
+    Whatever happens at the same time, nobody gets an older state, and saves of an older connection
+    are refused in both storages. See ``docs/moving.md``.
     """
 
     storage_options = frozenset(("new", "old"))
@@ -69,6 +70,7 @@ class MigratingStorage(NewMessageLogs, Storage):
         self.keeps_expired = new.keeps_expired and old.keeps_expired
         self.supports_listing = new.supports_listing
         self.supports_journal = new.supports_journal
+        self.supports_reports = new.supports_reports
         self.is_shared = new.is_shared
         self.supports_groups = new.supports_groups
         self.supports_group_listing = new.supports_group_listing
@@ -140,7 +142,7 @@ class MigratingStorage(NewMessageLogs, Storage):
     # The move.
 
     def remaining(self) -> Remaining:
-        """Return what only the old storage holds; raise `StorageError` if it can't list that."""
+        """Return what is only in the old storage; raise `StorageError` if it can't list."""
         return run(listing.remaining(self._steps))
 
     async def aremaining(self) -> Remaining:
@@ -148,9 +150,9 @@ class MigratingStorage(NewMessageLogs, Storage):
         return await arun(listing.remaining(self._steps))
 
     def migrate_batches(self, size: int, *, ttl: float) -> Iterator[Migrated]:
-        """Move all that the old storage can list, yielding the result of each ``size`` or so.
+        """Move everything that the old storage can list, yielding a result for about ``size`` each.
 
-        ``ttl`` is the lifetime from then on of what the old storage knows none of.
+        ``ttl`` is the new lifetime of snapshots whose remaining time the old storage doesn't know.
         """
         cursor: str | None = None
         while True:
@@ -265,7 +267,7 @@ class MigratingStorage(NewMessageLogs, Storage):
         return [*self.new.check(), *self.old.check(), *check_old_storage(self.old)]
 
     async def aexplain_losses(self) -> str:
-        """Return what both storages say."""
+        """Return the explanations of both storages."""
         told = [await each.aexplain_losses() for each in (self.new, self.old)]
         return "; ".join(filter(None, told))
 

@@ -1,11 +1,11 @@
-"""Tombstones: what the old storage holds of a socket whose snapshot has moved.
+"""Tombstones, which replace moved snapshots in the old storage.
 
-A tombstone is a snapshot that every release can read, of a state version that no application
+A tombstone is a snapshot that every release can read, with a state version that no application
 has. So a process that knows only the old storage refuses the saves and touches of tokens that
 it issued before (`FENCED`), and answers a join with the outcome ``version``: the client keeps
-its token, and tries again until it gets to a process that knows both storages.
+its token, and tries again until it reaches a process that knows both storages.
 
-While a snapshot is on its way, its tombstone holds it.
+While a snapshot is being moved, its tombstone contains it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AHEAD_US = MAX_AHEAD_US - _HOUR_US
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What one storage holds for a key: data, a tombstone, both, or nothing.
+    """The contents of one storage for a key: data, a tombstone, both, or nothing.
 
     ``data`` are the bytes of a snapshot or of a marker, taken out of the tombstone if there is
     one.
@@ -40,13 +40,13 @@ NOTHING = Held()
 
 
 def tombstone(fence: int, binding: bytes, data: bytes = b"") -> bytes:
-    """Return a tombstone for a socket; ``data`` is its snapshot, while that is on its way."""
+    """Return a tombstone for a socket; ``data`` is its snapshot while that is being moved."""
     header = Header(fence, 0, binding, version=MOVED_VERSION, format=FIRST_FORMAT)
     return Snapshot(header, "", "", "", _SERIALIZER, data).to_bytes()
 
 
 def tombstone_for_all(now_us: int, binding: bytes) -> bytes:
-    """Return a tombstone that refuses also the tokens that will be issued in the new storage."""
+    """Return a tombstone that also refuses tokens issued later in the new storage."""
     return tombstone(now_us + _AHEAD_US, binding)
 
 
@@ -56,7 +56,7 @@ def claim_on_tombstones(now_us: int) -> int:
 
 
 def read_held(stored: bytes | None) -> Held:
-    """Return what stored bytes are."""
+    """Return what stored bytes contain."""
     if stored is None:
         return NOTHING
     try:

@@ -1,4 +1,4 @@
-"""The awaiting client: the connections of one event loop, and what it knows of the servers."""
+"""The awaiting client: the connections of one event loop, and its knowledge of the servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection of an event loop: opened when it is needed, closed when it is broken."""
+"""One connection of an event loop, opened when it is needed and closed when it breaks."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Deadline:
 class Connection:
     """A connection that carries one pipeline at a time.
 
-    ``orphans`` is shared by all connections to a server: the commands that end connections
-    which were given up while a pipeline was on its way. It would undo what came after it, so
-    they are sent before anything else. ``to_master``: a replica is refused. ``greet`` is called
-    with each new connection first.
+    ``orphans`` is shared by all connections to a server: the commands that end connections which
+    were given up while a pipeline was on its way. Such a pipeline would undo later ones, so these
+    commands are sent first. With ``to_master``, a replica is refused. ``greet`` is called with each
+    new connection first.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Connection:
     async def close(self, *, gently: bool = False) -> None:
         """Close the connection; the next pipeline opens another.
 
-        ``gently``: wait until it is closed, as a loop that is about to end never would.
+        ``gently``: wait until it is closed, which a loop that is about to end can't do.
         """
         self._is_retired, self._kill = False, None
         inner, self._inner = self._inner, None

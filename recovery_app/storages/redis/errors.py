@@ -1,4 +1,4 @@
-"""What each failure of Redis means."""
+"""The meaning of each failure of Redis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recovery_app.storages.redis.requests import TooFewReplicas
 NAME = "RedisStorage"
 
 FAILURES = (exceptions.RedisError, OSError, TimeoutError, TooFewReplicas)
-"""Everything that a conversation with a server can raise."""
+"""Everything that communication with a server can raise."""
 
 BROKEN = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
 """The connection, or the server behind it, can't be used any more."""
@@ -45,7 +45,7 @@ class NobodyHasSlot(exceptions.ConnectionError):
 
 
 def as_redirect(error: exceptions.ResponseError) -> exceptions.ResponseError:
-    """Return a redirect as one: before redis-py 6 only its Cluster client parses them."""
+    """Return a redirect as such: before redis-py 6, only its Cluster client parses them."""
     code, _, place = str(error).partition(" ")
     if type(error) is exceptions.ResponseError and code in _REDIRECT_CODES:
         return _REDIRECT_CODES[code](place)
@@ -53,7 +53,7 @@ def as_redirect(error: exceptions.ResponseError) -> exceptions.ResponseError:
 
 
 def not_connected(error: Exception) -> exceptions.ConnectionError:
-    """Return a connection error for one that isn't redis-py's, as credential providers raise."""
+    """Return a connection error for one that isn't redis-py's, such as a credential provider's."""
     return exceptions.ConnectionError(f"Not connected: {type(error).__name__}.")
 
 
@@ -65,7 +65,7 @@ def is_demoted(error: object) -> bool:
 
 
 def translate_error(error: BaseException, operation: str, address: str) -> StorageError:
-    """Return our error for one of Redis: `StorageUnavailable` if waiting may help."""
+    """Return the package's error for one of Redis: `StorageUnavailable` if waiting may help."""
     cause = describe_cause(error)
     if isinstance(error, _TEMPORARY) or _text(error).startswith(_TEMPORARY_CODES):
         return StorageUnavailable(NAME, operation, cause=cause, address=address)

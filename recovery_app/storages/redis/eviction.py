@@ -1,4 +1,4 @@
-"""Whether servers drop keys that are still wanted, to make room for others."""
+"""Whether servers evict keys that are still needed."""
 
 from __future__ import annotations
 

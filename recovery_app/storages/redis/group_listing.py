@@ -1,4 +1,4 @@
-"""The streams of durable groups, as operators see them: flows over SCAN, and single requests."""
+"""Listing the streams of durable groups, for operators: flows over SCAN, and single requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_STEPS = 50
 
 
 def stream_keys(prefix: str) -> Keys:
-    """Return the names of streams, as those of snapshots with another prefix."""
+    """Return the names of streams, in the form of those of snapshots with another prefix."""
     return Keys(prefix=f"{prefix}groups:")
 
 
@@ -46,7 +46,7 @@ def list_groups(
 def describe(
     name: str, length: int, first: Sequence[StreamEntry], last: Sequence[StreamEntry]
 ) -> GroupInfo | None:
-    """Return what the ends of a stream say: ``first`` are two entries, of which one may be none."""
+    """Return the facts from the ends of a stream; ``first`` has its first two entries."""
     if not length or not last:
         return None
     messages = [each for each in first if each.data]

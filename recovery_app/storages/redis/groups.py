@@ -86,7 +86,7 @@ class RedisGroups(MessageLogs, GroupListing):
     # For operators.
 
     def list_groups(self, *, prefix: str, cursor: str | None, limit: int) -> GroupPage:
-        """Return a page in the order of SCAN; one below ``limit`` needn't be the last."""
+        """Return a page in the order of SCAN; it may be short and still not the last."""
         keys, start = group_listing.stream_keys(self.prefix), Cursor.parse(cursor)
         flow = partial(
             group_listing.list_groups, keys=keys, prefix=prefix, start=start, limit=limit

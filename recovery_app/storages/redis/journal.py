@@ -1,8 +1,8 @@
 """The journal on Redis: one sorted set, by the time of each incident.
 
-A member is the incident's uid and then its JSON, so that incidents of the same microsecond have
-an order, and one that is sent again is stored once. It is one key, so one node of a Cluster has
-it all; it expires when its newest incident is too old.
+A member is the incident's uid followed by its JSON, so that incidents of the same microsecond have
+an order, and one that is sent again is stored once. It is one key, so it is on one node of a
+Cluster; it expires when its newest incident is too old.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ READ = CommandSpec(name="ZRANGE", operation="listing", writes=False)
 
 
 def name_of(prefix: str) -> bytes:
-    """Return the name of the key, which no listing of snapshots takes for one of them."""
+    """Return the name of the key, which listings of snapshots skip."""
     return f"{prefix}journal".encode()
 
 
 def additions(
     key: bytes, incidents: Sequence[Incident], limits: JournalLimits
 ) -> Iterator[Request[int]]:
-    """Yield the requests that store incidents and remove what is over the limits."""
+    """Yield the requests that store incidents and remove those over the limits."""
     members: list[Any] = []
     for incident in incidents:
         members += [incident.at_us, incident.uid.encode() + encode_incident(incident).encode()]
@@ -52,7 +52,7 @@ def additions(
 
 
 def removals(key: bytes, limits: JournalLimits) -> Iterator[Request[int]]:
-    """Yield the requests that remove what is over the limits; each returns how many."""
+    """Yield the requests that remove incidents over the limits; each returns how many."""
     yield Request(REMOVE_BY_AGE, key, ("-inf", f"({limits.oldest_us}"))
     yield Request(REMOVE_BY_RANK, key, (0, -limits.max_entries - 1))
 
@@ -60,7 +60,7 @@ def removals(key: bytes, limits: JournalLimits) -> Iterator[Request[int]]:
 def find(
     key: bytes, query: IncidentQuery
 ) -> Generator[Request[list[bytes]], list[bytes], IncidentPage]:
-    """Return a page of incidents: yield each request, to be sent its reply."""
+    """Return a page of incidents: yield each request, and receive its reply."""
     behind = IncidentCursor.read(query.cursor)
     needles = Needles(query)
     found: list[Incident] = []

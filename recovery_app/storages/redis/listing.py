@@ -1,7 +1,7 @@
 """Pages of what is stored, its count and samples, as flows over SCAN.
 
-A page costs a step of SCAN and the values that it shows; with a ``prefix`` all values on the
-way. A count looks at each key. What people browse is made of the first bytes of values.
+A page costs a step of SCAN and the values that it shows; with a ``prefix``, all values on the
+way. A count looks at each key. Browsing reads only the first bytes of values.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from recovery_app.storages.redis.topology import Address, SlotMap
 from recovery_app.values import Page, Query, Sample, SnapshotInfo
 
 MAX_STEPS = 100
-"""After so many steps a page ends, however short it is."""
+"""The number of steps after which a page ends, however short it is."""
 READ_KEYS = 100
 SEARCH_KEYS = 500
 MAX_LOOKED_AT = 10_000
-"""After so many keys a search ends its page; the next page goes on."""
+"""The number of keys after which a search ends its page; the next page continues."""
 SAMPLE_STEPS = 10
-"""So many steps look for keys of this storage among others, on each node."""
+"""The number of steps that look for keys of this storage among others, on each node."""
 NO_KEY = -2
 """The reply to PTTL for a key that doesn't exist."""
 
@@ -71,7 +71,7 @@ def count_entries(slots: SlotMap, *, keys: Keys) -> Flow[int]:
 
 
 def browse(slots: SlotMap, *, keys: Keys, query: Query, start: Cursor) -> Flow[Page]:
-    """Return a page of what a query asks for, without any state."""
+    """Return a page for a query, without any state."""
     items: list[SnapshotInfo] = []
     looked_at = 0
     at: Cursor | None = start
@@ -96,7 +96,7 @@ def browse(slots: SlotMap, *, keys: Keys, query: Query, start: Cursor) -> Flow[P
 
 
 def sample(slots: SlotMap, *, keys: Keys, limit: int) -> Flow[Sample]:
-    """Return about ``limit`` snapshots, as many of each node, and an estimate of the total.
+    """Return about ``limit`` snapshots, equally many of each node, and an estimate of the total.
 
     SCAN goes by hashes, so the first keys are as good a sample as any.
     """
@@ -112,7 +112,7 @@ def sample(slots: SlotMap, *, keys: Keys, limit: int) -> Flow[Sample]:
 
 
 def to_entry(key: str, data: Any, ttl_ms: Any) -> Entry | None:
-    """Return an entry of the replies to GET and PTTL, unless it is gone or no string."""
+    """Return an entry from the replies to GET and PTTL, unless it is gone or not a string."""
     if not isinstance(data, bytes) or not isinstance(ttl_ms, int) or ttl_ms == NO_KEY:
         return None
     return Entry(key=key, data=data, expires_in=ttl_ms / 1000)
@@ -152,7 +152,7 @@ def _sample_node(keys: Keys, address: Address, limit: int) -> Flow[Sample]:
 def _matching(
     keys: Keys, address: Address, names: Sequence[str], query: Query
 ) -> Flow[dict[str, SnapshotInfo]]:
-    """Return what a query admits by its key; only the first bytes are read of all else."""
+    """Return the matching snapshots by key, reading only the first bytes of the values."""
     wanted = names
     if query.is_search:
         heads = yield from ask(
@@ -173,7 +173,7 @@ def _may_match(name: str, head: Any, query: Query) -> bool:
 def _describe(
     keys: Keys, address: Address, names: Sequence[str]
 ) -> Flow[list[SnapshotInfo | None]]:
-    """Return what the first bytes of values say; ``None`` for what is gone or a marker."""
+    """Return the metadata in the first bytes of values; ``None`` if missing or a marker."""
     commands: list[Command] = []
     for name in map(keys.encode, names):
         commands += [("GETRANGE", name, 0, HEAD_BYTES - 1), ("STRLEN", name), ("PTTL", name)]

@@ -50,7 +50,7 @@ class LoopClients:
         return client
 
     def close(self) -> None:
-        """Have each running loop close its connections; other loops did when they ended."""
+        """Have each running loop close its connections; loops that have ended did so then."""
         with self._lock:
             found = list(self._clients.items())
         for loop, client in found:

@@ -1,4 +1,4 @@
-"""Why snapshots may be gone, as the servers' own figures say."""
+"""Why snapshots may be gone, according to the servers' own figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CALLS = re.compile(r"calls=(\d+)")
 
 
 def explain_losses(slots: SlotMap) -> Flow[str]:
-    """Return what each server says that explains it; empty where none says anything."""
+    """Return the explanations of the servers; empty if there are none."""
     found = []
     for address in slots.addresses:
         replies = yield from ask(address, _SECTIONS)

@@ -1,9 +1,9 @@
 """The logs of durable groups in Redis Streams: one stream for each group.
 
-A position is the id of an entry with a checksum of what it holds. The stream that has the entry of
-a position has lost none behind it, so a group that has no message yet begins with an entry that is
-none. The checksum tells the entry from one with the same id in a stream that has begun anew, or
-that goes on without its end after a failover: the clock of another server may be behind.
+A position is the id of an entry with a checksum of its contents. If the stream has the entry of a
+position, it has lost none after it, so a group without messages starts with an entry that isn't
+one. The checksum distinguishes the entry from one with the same id in a stream that was started
+again, or that has lost its end in a failover: the clock of another server may be behind.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from recovery_app.storages.redis.requests import CommandSpec, Request
 STREAM_SECONDS = 7 * 24 * 60 * 60
 """How long a stream outlives the last message of its group, give or take an hour."""
 EXPIRE_SECONDS = 60 * 60
-"""How often a process that publishes to a group has its stream go on."""
+"""How often a process that publishes to a group extends the life of its stream."""
 MAX_REMEMBERED = 10_000
 _MESSAGE = b"m"
 _BEGINNING = (b"begin", b"")
-"""The fields of an entry that is no message, in a stream that would have none."""
+"""The fields of the entry that isn't a message, in a stream without messages."""
 _NO_MESSAGE = b"null"
-"""What an entry with other fields counts as: nothing handles it."""
+"""The bytes for an entry with other fields, which nothing handles."""
 _MAX_NUMBER = 2**64
 
 
@@ -90,11 +90,11 @@ class StreamRequests:
         return Request(APPEND, self._encode(group), arguments, len(data))
 
     def begin(self, group: str) -> Request[str]:
-        """Return the request to begin a stream without a message."""
+        """Return the request to create a stream without a message."""
         return Request(BEGIN, self._encode(group), ("*", *_BEGINNING))
 
     def is_expire_due(self, group: str) -> bool:
-        """Return whether this process hasn't sent `expire` lately."""
+        """Return whether this process hasn't sent `expire` recently."""
         due_at = self._expire_due_at.get(group)
         return due_at is None or self._clock() >= due_at
 
@@ -103,7 +103,7 @@ class StreamRequests:
         self._expire_due_at.put(group, self._clock() + EXPIRE_SECONDS)
 
     def expire(self, group: str) -> Request[Any]:
-        """Return the request that has an unused stream go away."""
+        """Return the request that lets an unused stream expire."""
         return Request(EXPIRE, self._encode(group), (STREAM_SECONDS,))
 
     def newest(self, group: str) -> Request[list[StreamEntry]]:
@@ -111,7 +111,7 @@ class StreamRequests:
         return Request(NEWEST, self._encode(group), ("+", "-", "COUNT", 1))
 
     def read(self, group: str, after: str, limit: int) -> Request[list[StreamEntry]]:
-        """Return the request for the entry at a position, and those behind it."""
+        """Return the request for the entry at a position, and those after it."""
         return Request(READ, self._encode(group), (_id_in(after), "+", "COUNT", limit + 1))
 
     def length(self, group: str) -> Request[int]:

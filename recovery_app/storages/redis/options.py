@@ -60,7 +60,7 @@ def topology_of_options(
     if cache is None:
         return _topology_of(**server, cluster=cluster, arguments=arguments)
     if cluster or arguments or any(value is not None for value in server.values()):
-        raise ValueError(f"The connection is the cache's: set it at {cache!r} in CACHES.")
+        raise ValueError(f"The connection comes from the cache: set it at {cache!r} in CACHES.")
     if cache not in caches.settings:
         raise ValueError(f"CACHES has no alias {cache!r}.")
     if not hasattr(import_string(caches.settings[cache]["BACKEND"]), "client"):
@@ -81,17 +81,17 @@ def _topology_of(
     if (service_name is None) != (sentinels is None):
         raise ValueError('"sentinels" and "service_name" go together.')
     if startup_nodes is not None and not cluster:
-        raise ValueError('"startup_nodes" are a Cluster\'s: say "cluster": True.')
+        raise ValueError('"startup_nodes" are for a Cluster: add "cluster": True.')
     if [url, sentinels, startup_nodes].count(None) != 2:
-        raise ValueError('Give one of "cache", "url", "sentinels" and "startup_nodes".')
+        raise ValueError('Set one of "cache", "url", "sentinels" and "startup_nodes".')
     if not (url or sentinels or startup_nodes):
-        raise ValueError("There has to be a server to ask: the one that is given is empty.")
+        raise ValueError("No server is given: the option is empty.")
     kind, address, found = _from_url(url) if url is not None else ("tcp", None, {})
     found.update(arguments)
     if found.pop("ssl", False):
         kind = "ssl"
     if cluster and found.pop("db", 0):
-        raise ValueError("A Cluster has one database, 0.")
+        raise ValueError("A Cluster has only database 0.")
     nodes = [address] if address else sentinels or startup_nodes or ()
     seed_kind, seed_arguments = kind, found
     if sentinels:
@@ -161,17 +161,17 @@ def connect_async(address: Address, kind: str, arguments: Mapping[str, Any]) -> 
 def check_options(prefix: str, wait_replicas: int, wait_timeout: float, limits: Limits) -> None:
     """Raise `ValueError` for a bad prefix, number or time."""
     if not isinstance(prefix, str) or "{" in prefix or "}" in prefix:
-        raise ValueError("prefix must be a string without braces, which are a Cluster's.")
+        raise ValueError("prefix must be a string without braces, which a Cluster uses.")
     counts = wait_replicas, limits.max_connections, limits.lanes
     if not all(isinstance(each, int) for each in counts):
-        raise ValueError("wait_replicas, max_connections and lanes are whole numbers.")
+        raise ValueError("wait_replicas, max_connections and lanes must be whole numbers.")
     if wait_replicas < 0 or min(limits.max_connections, limits.lanes) < 1:
-        raise ValueError("wait_replicas is at least 0, max_connections and lanes at least 1.")
+        raise ValueError("wait_replicas must be at least 0, max_connections and lanes at least 1.")
     timeout = limits.timeout
     if not (0 < wait_timeout < math.inf and 0 < timeout < math.inf):
-        raise ValueError("timeout and wait_timeout are seconds, above 0 and not without end.")
+        raise ValueError("timeout and wait_timeout must be finite numbers of seconds above 0.")
     if wait_replicas and wait_timeout >= timeout:
-        raise ValueError("wait_timeout has to be shorter than timeout.")
+        raise ValueError("wait_timeout must be shorter than timeout.")
 
 
 def _parse(url: str) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _validated(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
     known = _known_arguments(SYNC_CLASSES[kind]) & _known_arguments(ASYNC_CLASSES[kind])
     unknown = sorted(arguments.keys() - known)
     if unknown:
-        raise ValueError(f"redis-py's {kind} connections don't take {', '.join(unknown)}.")
+        raise ValueError(f"redis-py's {kind} connections don't accept {', '.join(unknown)}.")
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""The storage on Redis, as its users see it."""
+"""The public class of the storage on Redis."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from recovery_app.storages.redis.options import (
     topology_of_options,
     topology_of_pool,
 )
+from recovery_app.storages.redis.reports import RedisReports, ReportKeys
 from recovery_app.storages.redis.requests import WriteOptions
 from recovery_app.storages.redis.routing import Start
 from recovery_app.storages.redis.scanning import Cursor
@@ -55,18 +56,19 @@ DEFAULT_CONNECTIONS = 32
 DEFAULT_LANES = 4
 
 
-class RedisStorage(RedisGroups, Storage):
-    """Snapshots in Redis 6.2 or newer: one string each, which expires by itself.
+class RedisStorage(RedisGroups, RedisReports, Storage):
+    """Snapshots in Redis 6.2 or newer, as one string each, with an expiry.
 
-    Name the server by one of ``cache`` (an alias of django-redis, whose pool and options are
+    Specify the server by one of ``cache`` (an alias of django-redis, whose pool and options are
     used), ``url`` (``redis://``, ``rediss://``, ``unix://``), ``sentinels`` with
     ``service_name``, or ``cluster=True`` with a ``url`` or ``startup_nodes``. Sentinels and
     nodes are pairs of host and port. Other arguments are passed to redis-py's connections.
 
-    ``timeout``: seconds that a call may take, connecting included. ``wait_replicas``: the
-    number of replicas that must have each write within ``wait_timeout`` seconds; otherwise
-    `StorageUnavailable` is raised, though the write may have been made. ``max_connections``:
-    of blocking calls, to each server. ``lanes``: connections of each event loop, to each server.
+    ``timeout`` is the number of seconds that a call may take, including connecting.
+    ``wait_replicas`` is the number of replicas that must have each write within ``wait_timeout``
+    seconds; otherwise `StorageUnavailable` is raised, though the write may have been made.
+    ``max_connections`` limits the connections of blocking calls to each server, and ``lanes``
+    those of each event loop.
     """
 
     supports_atomic_fence = True
@@ -101,6 +103,7 @@ class RedisStorage(RedisGroups, Storage):
         self.cache = cache
         self._keys = Keys(prefix=prefix)
         self._journal_key = journal.name_of(prefix)
+        self._report_keys = ReportKeys(prefix)
         self._requests = RequestFactory(self._keys, clock)
         self._streams = StreamRequests(prefix)
         self._write_options = WriteOptions(
@@ -121,22 +124,22 @@ class RedisStorage(RedisGroups, Storage):
 
     @property
     def blocking_timeout(self) -> float | None:
-        """The seconds that blocking calls wait; ``None`` if a cache's pool doesn't say."""
+        """The timeout of blocking calls in seconds; ``None`` if a cache's pool doesn't set one."""
         if self.cache is None:
             return self._limits.timeout
         seconds: float | None = self._alias_pool.connection_kwargs.get("socket_timeout")
         return seconds
 
     def check(self) -> list[CheckMessage]:
-        """Return W009 where blocking calls may wait for ever."""
+        """Return W009 if blocking calls may wait forever."""
         return check_blocking_timeout(self.cache, self.blocking_timeout)
 
     def check_server(self) -> list[CheckMessage]:
-        """Return W014 where a server evicts keys when its memory is full."""
+        """Return W014 if a server evicts keys when its memory is full."""
         return check_eviction(self._sync.run(evicting_policies, "check"))
 
     async def aexplain_losses(self) -> str:
-        """Return whether servers were started lately, emptied, or have evicted keys."""
+        """Return whether servers were started recently, were emptied, or have evicted keys."""
         return await self._async.run(explain_losses, "listing")
 
     # The async variants of single requests return the client's coroutine as it is: one of
@@ -206,7 +209,7 @@ class RedisStorage(RedisGroups, Storage):
     def list_entries(
         self, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> EntryPage:
-        """Return a page in the order of SCAN; one below ``limit`` needn't be the last."""
+        """Return a page in the order of SCAN; it may be short and still not the last."""
         return self._sync.run(self._listing(prefix, cursor, limit), "listing")
 
     async def alist_entries(

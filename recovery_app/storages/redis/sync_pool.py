@@ -1,6 +1,6 @@
-"""Connections for blocking calls: our own to one server, or those of a pool that was given.
+"""Connections for blocking calls: the storage's own to one server, or those of a given pool.
 
-redis-py's pools count, name and lock for each command what takes as long as the command itself.
+redis-py's pools count, name and lock for each command, which takes as long as the command itself.
 """
 
 from __future__ import annotations

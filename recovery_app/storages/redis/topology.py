@@ -93,8 +93,8 @@ class Topology:
 class SeedNodes:
     """The servers to ask where the data is: the last to answer first, the last to fail last.
 
-    So one that stalls costs its timeout once. Nodes of a Cluster are added to the seeds in
-    the settings, which may have gone for good.
+    So a server that stalls costs its timeout only once. Nodes of a Cluster are added to the
+    seeds in the settings, which may have gone for good.
     """
 
     def __init__(self, configured: tuple[Address, ...]) -> None:

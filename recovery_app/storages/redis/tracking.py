@@ -1,9 +1,9 @@
-"""How a server tells an event loop that streams have changed: the notes of `CLIENT TRACKING`.
+"""Notifications of changed streams: `CLIENT TRACKING`.
 
-They are made for caches. The server remembers which keys a connection has read, and says once over
-a second connection that one of them has changed: by whom or how doesn't matter. So whoever reads a
-log to its end hears of what is published behind it. Nothing is asked while nothing happens, a
-group more or less costs nothing, and each node of a Cluster can do it.
+It is made for caches. The server remembers which keys a connection has read, and reports once over
+a second connection that one of them has changed, no matter how. So a process that reads a log to
+its end is notified of the next message. Nothing is sent while nothing happens, more groups cost
+nothing, and each node of a Cluster can do it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ logger = logging.getLogger("recovery_app")
 
 CHANNEL = "__redis__:invalidate"
 Changed = Callable[["list[bytes] | None"], None]
-"""Called with the names of keys that have changed; with ``None`` where it may be any."""
+"""Called with the names of keys that have changed; with ``None`` if it may be any."""
 
 
 class Hearing:
-    """The connection over which one server says what has changed, until it is lost."""
+    """The connection over which one server reports changes, until it is lost."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Hearing:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> Command:
-        """Connect anew; return the command that has another connection's reads remembered.
+        """Connect; return the command that tracks another connection's reads.
 
         Raise `ResponseError` if the server refuses it.
         """
@@ -59,7 +59,7 @@ class Hearing:
         return ("CLIENT", "TRACKING", "ON", "REDIRECT", client_id)
 
     async def close(self) -> None:
-        """Close the connection, without calling what hears of changes."""
+        """Close the connection, without calling the listener."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -83,7 +83,7 @@ class Hearing:
             await self._lost()
 
     async def _hear(self, inner: Any) -> Any:
-        """Return what the server says next; raise `TimeoutError` if it doesn't even answer."""
+        """Return the server's next report; raise `TimeoutError` if it doesn't respond at all."""
         try:
             return await self._read(inner)
         except TimeoutError:
@@ -96,7 +96,7 @@ class Hearing:
 
 
 class Tracker:
-    """One server: ``pipeliner`` reads streams, and the server says which of them change."""
+    """One server: ``pipeliner`` reads streams, and the server reports which of them change."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Tracker:
         self.is_refused = False
 
     async def check(self) -> None:
-        """Raise what failed unless the server still remembers what was read."""
+        """Raise the error of a failure unless the server still tracks what was read."""
         await self.pipeliner.ask([("PING",)])
 
     async def close(self) -> None:
@@ -126,7 +126,7 @@ class Tracker:
         self._tracking.changed(None)
 
     async def _greet(self, connection: Connection) -> None:
-        """Begin a new connection for reads. What the last one has read isn't remembered."""
+        """Start a new connection for reads, without what the last one has read."""
         has_read, self._has_read = self._has_read, True
         try:
             await connection.exchange_one(await self._hearing.open())
@@ -141,7 +141,7 @@ class Tracker:
 
 
 class Tracking:
-    """The servers whose streams one event loop follows, and who wants to hear of changes."""
+    """The servers whose streams one event loop follows, and the listeners."""
 
     def __init__(self, make: Callable[[Address, Tracking], Tracker]) -> None:
         self._make = make
@@ -151,20 +151,20 @@ class Tracking:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a server doesn't do it: a proxy, perhaps, or a rule of its access control."""
+        """Whether a server refuses it, for example a proxy, or because of its access rules."""
         return any(tracker.is_refused for tracker in self._trackers.values())
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there is a listener."""
         return bool(self._listeners)
 
     def listen(self, listener: Changed) -> None:
-        """Call ``listener`` with what changes after it was read."""
+        """Call ``listener`` with keys that change after they were read."""
         self._listeners.add(listener)
 
     async def leave(self, listener: Changed) -> None:
-        """Call ``listener`` no more; without any, no server is asked."""
+        """Stop calling ``listener``; without any, no server is asked."""
         self._listeners.discard(listener)
         if not self._listeners:
             await self.close()
@@ -187,14 +187,14 @@ class Tracking:
             )
 
     def pipeliner(self, address: Address) -> Pipeliner:
-        """Return what sends reads of streams to a server."""
+        """Return the pipeliner for reads of streams from a server."""
         tracker = self._trackers.get(address)
         if tracker is None:
             tracker = self._trackers[address] = self._make(address, self)
         return tracker.pipeliner
 
     async def check(self) -> None:
-        """Have everything read again that a server may have forgotten."""
+        """Have everything read again that a server may no longer track."""
         for address, tracker in list(self._trackers.items()):
             try:
                 await tracker.check()

@@ -1,4 +1,4 @@
-"""What waits for messages in Redis: the servers wake it, or it asks where they can't do that."""
+"""Waiting for messages in Redis: by notifications, or by polling if the servers don't send them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from recovery_app.storages.redis.messages import StreamRequests
 from recovery_app.storages.redis.tracking import Tracking
 
 CHECK_SECONDS = 3.0
-"""How long a connection that says nothing is trusted."""
+"""How long a silent connection is trusted."""
 READ_SECONDS = 15.0
-"""How often everything is read though no server says that it has changed."""
+"""How often everything is read although no server reports a change."""
 
 
 class StreamWatch(MessageWatch):
-    """Hears of each group that was read and has changed since."""
+    """Waits for changes of groups that were read."""
 
     def __init__(self, logs: MessageLogs, clients: LoopClients, streams: StreamRequests) -> None:
         super().__init__(logs)
@@ -26,12 +26,12 @@ class StreamWatch(MessageWatch):
         self._read_again_at = 0.0
 
     def note_published(self, group: str) -> None:
-        """Note a message of this process, unless the server says so anyway."""
+        """Note a message of this process, unless the server will report it."""
         if self._is_polling:
             super().note_published(group)
 
     async def wait(self) -> list[str]:
-        """Return groups that have changed, as soon as a server says so."""
+        """Return groups that have changed, as soon as a server reports it."""
         if self._tracking is None:
             self._tracking = (await self._clients.current()).tracking
             self._tracking.listen(self._note_changed)
@@ -43,7 +43,7 @@ class StreamWatch(MessageWatch):
         return self.take_noted()
 
     async def close(self) -> None:
-        """Have no server remember for this watch what was read."""
+        """Stop tracking what was read for this watch."""
         if self._tracking is not None:
             await self._tracking.leave(self._note_changed)
 

@@ -4,12 +4,13 @@ Each module has the tests of one part of the contract:
 
 - `plain`: `save`, `load`, `delete` and the TTL, closing and reuse;
 - `decisions`: each fenced step decides as `recovery_app.fencing` does;
-- `fenced`: what a fenced step leaves behind, such as the TTL and the header;
-- `races`: fenced steps at the same time, where ``supports_atomic_fence`` is true;
-- `listing`: lists, counts, browsing and clean-up, where they are supported;
-- `groups`: the logs of durable groups, where ``supports_groups`` is true;
-- `group_listing`: the same as operators see them, where ``supports_group_listing`` is true;
-- `journal`: the journal of what was lost, where ``supports_journal`` is true.
+- `fenced`: what a fenced step leaves stored, such as the TTL and the header;
+- `races`: fenced steps at the same time, if ``supports_atomic_fence`` is true;
+- `listing`: lists, counts, browsing and clean-up, if they are supported;
+- `groups`: the logs of durable groups, if ``supports_groups`` is true;
+- `group_listing`: listing, counting and deleting them, if ``supports_group_listing`` is true;
+- `journal`: the journal of losses, if ``supports_journal`` is true;
+- `reports`: the reports of processes on their pages, if ``supports_reports`` is true.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from recovery_app.testing.contract.journal import JournalTests
 from recovery_app.testing.contract.listing import ListingTests
 from recovery_app.testing.contract.plain import PlainTests
 from recovery_app.testing.contract.races import RaceTests
+from recovery_app.testing.contract.reports import ReportTests
 
 
 class StorageContract(
@@ -31,6 +33,7 @@ class StorageContract(
     RaceTests,
     ListingTests,
     JournalTests,
+    ReportTests,
     GroupTests,
     GroupListingTests,
 ):

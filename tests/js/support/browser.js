@@ -27,6 +27,27 @@ export class FakeStorage {
   }
 }
 
+/** A storage with room for so many characters, keys included: as in browsers, a shorter value always fits. */
+export class SmallStorage extends FakeStorage {
+  maxChars = Infinity;
+
+  get chars() {
+    return [...this.items].flat().join("").length;
+  }
+
+  setItem(key, value) {
+    const before = this.items.get(key)?.length ?? -key.length;
+    const added = value.length - before;
+    if (added > 0 && this.chars + added > this.maxChars) throw new DOMException("full", "QuotaExceededError");
+    super.setItem(key, value);
+  }
+
+  /** Leave room for so many more characters. */
+  leave(chars) {
+    this.maxChars = this.chars + chars;
+  }
+}
+
 /** A storage that is full or forbidden. */
 export class BrokenStorage {
   getItem() {

@@ -63,6 +63,11 @@ export class Page {
     return new Page(this.t, this.server, this.way, { ...this.options, tab });
   }
 
+  /** Return a page with the next view of this name, on the same page of the browser. */
+  next() {
+    return new Page(this.t, this.server, this.way, { ...this.options, tab: this.tab });
+  }
+
   duplicate() {
     return new Page(this.t, this.server, this.way, { ...this.options, tab: this.tab.duplicate() });
   }
@@ -78,12 +83,16 @@ const NO_RESENDS = { timeoutMs: 3_600_000 };
 
 /** Run a test with each transport, with a server and a page that has not joined yet. */
 export function onEachTransport(test, name, run, options = () => NO_RESENDS) {
-  for (const way of Object.keys(OPENERS)) {
-    test(`${name} (${way})`, async (t) => {
-      const server = await TestServer.start(t);
-      await run(new Page(t, server, way, options()), server, t);
-    });
-  }
+  // At the same time, as pages wait for real clocks: each has a server and a browser of its own.
+  test(name, { concurrency: true }, (t) => {
+    const ways = Object.keys(OPENERS).map((way) =>
+      t.test(way, async (t) => {
+        const server = await TestServer.start(t);
+        await run(new Page(t, server, way, options()), server, t);
+      }),
+    );
+    return Promise.all(ways);
+  });
 }
 
 /** Wait until everything that is ready has run. */

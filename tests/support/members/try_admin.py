@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import Any
 
@@ -45,6 +46,13 @@ def main() -> None:
             entry = LogEntry.objects.latest("pk")
             assert (entry.object_id, entry.get_edited_object()) == (str(ada.pk), ada)
             call_command("revoke_recovery", user="ada@example.com")
+            digests = manager.digests_of_user(ada)
+            for written in (ada.pk, str(ada.pk), ada.pk.hex, str(ada.pk).upper()):
+                assert manager.digests_of_user(written) == digests, written
+            for other in ("7", "ada@example.com"):
+                with contextlib.suppress(ValueError):
+                    manager.revoke_user(other)
+                    raise AssertionError(other)
 
 
 if __name__ == "__main__":
