@@ -392,7 +392,8 @@ def test_a_publish_on_mariadb_is_one_statement(
         say(2, "another room")
         with transaction.atomic(using=alias):
             say(3)
-    assert len(seen) == 3
+    # Some numbers have what is too old removed behind them.
+    assert len([each for each in seen if not each.startswith("SELECT")]) == 3
     assert numbers_in(storage, place) == [1, 3]
 
 
