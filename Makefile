@@ -106,8 +106,9 @@ coverage: override ARGS := --cov $(ARGS)
 coverage: test-suite ## Run the tests with branch coverage, which takes two or three times as long
 
 model: export MODEL_EXAMPLES = $(EXAMPLES)
+# Not the directory: pytest 9 leaves out a file that is named beside it.
 model: $(DEV)/.installed node_modules/.installed ## Run client and server against each other (EXAMPLES=...), and break each rule once
-	@$(DEV)/bin/python -m pytest --no-cov tests/model tests/model/rules_broken.py $(ARGS)
+	@$(DEV)/bin/python -m pytest --no-cov tests/model/test_*.py tests/model/rules_broken.py $(ARGS)
 
 chaos: export CHAOS = long
 chaos: export SEED ?=
