@@ -1,11 +1,11 @@
-"""Objects that threads share and that survive a fork: timestamps, a cache, hooks after a fork."""
+"""Objects that threads share and that survive a fork: timestamps, a cache, hooks; and a thread."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 from recovery_app.clock import MAX_AHEAD_US, Clock
@@ -36,6 +36,20 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+class Worker(threading.Thread):
+    """A daemon thread that can be woken, and told to end; ``run_with`` is called with it."""
+
+    def __init__(self, name: str, run_with: Callable[[Worker], None]) -> None:
+        super().__init__(target=lambda: run_with(self), name=f"recovery_app-{name}", daemon=True)
+        self.wake = threading.Event()
+        self.is_ending = False
+
+    def end(self) -> None:
+        """Have it end soon; takes no lock but that of an event."""
+        self.is_ending = True
+        self.wake.set()
 
 
 class MonotonicTimestamps:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from types import FrameType
 from typing import Any
 
+from recovery_app._core.reports import report_end
 from recovery_app._live.connection import SERVICE_RESTART, Connection, open_connections
 from recovery_app.middleware import ASGIApp
 from recovery_app.signals import observers
@@ -71,6 +72,7 @@ class RecoveryDrain:
             await self._close(connections, seconds)
         finally:
             observers.drain_ended()
+        await asyncio.to_thread(report_end)
         left = len(_open_here())
         logger.info("The WebSockets are closed.", extra={"event": "drained", "left": left})
 

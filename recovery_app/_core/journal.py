@@ -13,13 +13,12 @@ import secrets
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Any
 
-from recovery_app._concurrency import register_after_fork
+from recovery_app._concurrency import Worker, register_after_fork
 from recovery_app._core.metadata import check_number, check_seconds
 from recovery_app._core.rates import Buckets, Rate
 from recovery_app._core.telemetry import LogThrottle
@@ -74,7 +73,7 @@ class Journal:
         self._queue: deque[Incident] = deque()
         self._missing = 0
         self._failures = 0
-        self._thread: _Writer | None = None
+        self._thread: Worker | None = None
         self._repeats = LogThrottle(self._clock)
         self._persons = Buckets(PERSON_RATE, self._clock)
         self._others = Buckets(NOBODY_RATE, self._clock)
@@ -178,15 +177,14 @@ class Journal:
         """Have the thread end after one more attempt; takes no lock, as `CleanupThread` does."""
         thread = self._thread
         if thread is not None:
-            thread.is_ending = True
-            thread.wake.set()
+            thread.end()
 
     # The thread.
 
     def _start(self) -> None:
         if self._thread is not None or self._is_empty():
             return
-        thread = _Writer(self._run)
+        thread = Worker("journal", self._run)
         try:
             thread.start()
         except RuntimeError:
@@ -194,7 +192,7 @@ class Journal:
             return
         self._thread = thread
 
-    def _run(self, thread: _Writer) -> None:
+    def _run(self, thread: Worker) -> None:
         interval = INTERVAL_SECONDS
         while True:
             thread.wake.wait(interval)
@@ -263,15 +261,6 @@ class Journal:
 
     def _is_empty(self) -> bool:
         return not self._queue and not self._missing
-
-
-class _Writer(threading.Thread):
-    """A thread that can be woken, and told to end."""
-
-    def __init__(self, run: Callable[[_Writer], None]) -> None:
-        super().__init__(target=lambda: run(self), name="recovery_app-journal", daemon=True)
-        self.wake = threading.Event()
-        self.is_ending = False
 
 
 def _log_failure(error: Exception) -> None:

@@ -15,7 +15,7 @@ from recovery_app._core.driver import Driver
 from recovery_app._core.encryption import Cipher, MessageSealer
 from recovery_app._core.journal import Journal
 from recovery_app._core.losses import LossReport
-from recovery_app._core.metadata import check_name, check_seconds, metadata_of
+from recovery_app._core.metadata import check_name, check_seconds, check_size, metadata_of
 from recovery_app._core.notifier import Notifier
 from recovery_app._core.operations import Operations
 from recovery_app._core.operators import OperatorCalls
@@ -64,7 +64,7 @@ class RecoveryManager(OperatorCalls):
         clock: Clock = time.time,
     ) -> None:
         self.clock = clock
-        self.max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = check_size("max_frame_bytes", max_frame_bytes)
         self.join_limiter = JoinLimiter(parse_rate(join_rate), clock)
         self.ttl = check_seconds("ttl", ttl)
         self.token_max_age = (

@@ -65,6 +65,13 @@ def check_number(what: str, number: int, limit: int, *, least: int = 0) -> None:
         )
 
 
+def check_size(what: str, value: int) -> int:
+    """Return a number of bytes; raise `ValueError` for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise ValueError(f"{what} must be a whole number of bytes above 0, not {value!r}.")
+    return value
+
+
 def check_seconds(what: str, value: float | timedelta) -> float:
     """Return a time in seconds; raise `ValueError` for an invalid or absurd one."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value

@@ -10,12 +10,12 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+import weakref
 from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from recovery_app._concurrency import register_after_fork
+from recovery_app._concurrency import Worker, register_after_fork
 from recovery_app._core.journal import NODE
 from recovery_app._core.persons import Person
 from recovery_app._core.report_codec import encode_report
@@ -30,6 +30,8 @@ logger = logging.getLogger("recovery_app")
 FIRST_SECONDS = 5.0
 """How long after its first page a process reports; many in tests don't live that long."""
 INTERVAL_SECONDS = 20.0
+MIN_INTERVAL_SECONDS = 1.0
+"""How soon after a report another one may be sent, as there are no connections any more."""
 KEPT_SECONDS = 3600.0
 CLOSE_SECONDS = 2.0
 MAX_PAGES = 2_000
@@ -67,6 +69,7 @@ class Reporter:
         self._clock = clock
         self.is_wanted = is_on
         self.is_on = is_on and storage.supports_reports
+        _reporters.add(self)
         register_after_fork(self)
         self.after_fork()
 
@@ -84,7 +87,8 @@ class Reporter:
         self._may_start = True
         self._is_stored = False
         self._is_failing = False
-        self._thread: _Thread | None = None
+        self._written = 0.0
+        self._thread: Worker | None = None
 
     # For what is counted; from any thread, and without waiting.
 
@@ -109,6 +113,8 @@ class Reporter:
                 self._connections += change
                 if self._may_start:
                     self._start()
+                if not self._connections:
+                    self._hurry()
 
     def joined(self, outcome: str) -> None:
         """Note what came of a join."""
@@ -134,6 +140,7 @@ class Reporter:
         if not self.is_on or not self._is_used:
             return
         with self._writing:
+            self._written = self._clock()
             try:
                 data = encode_report(self._make(has_ended=has_ended))
                 self._storage.put_report(self._uid, data, KEPT_SECONDS)
@@ -153,7 +160,7 @@ class Reporter:
         """Have the thread end; takes no lock, as `CleanupThread` does."""
         thread = self._thread
         if thread is not None:
-            thread.is_ending.set()
+            thread.end()
 
     # The thread.
 
@@ -162,7 +169,7 @@ class Reporter:
         if not self._storage.is_shared:
             self._may_start = False
             return
-        thread = _Thread(self._run)
+        thread = Worker("reports", self._run)
         try:
             thread.start()
         except RuntimeError:
@@ -170,9 +177,18 @@ class Reporter:
             return
         self._thread, self._may_start = thread, False
 
-    def _run(self, thread: _Thread) -> None:
+    def _hurry(self) -> None:
+        """Have a report without pages sent at once: the process may be about to end.
+
+        Not every server lets it come to an end of its own (uvicorn raises SIGTERM once more).
+        """
+        is_due = self._is_stored and self._clock() - self._written >= MIN_INTERVAL_SECONDS
+        if self._thread is not None and is_due:
+            self._thread.wake.set()
+
+    def _run(self, thread: Worker) -> None:
         seconds = FIRST_SECONDS
-        while not thread.is_ending.wait(seconds):
+        while not self._waits_in_vain(thread, seconds):
             self._write_here()
             seconds = INTERVAL_SECONDS
         with self._lock:
@@ -181,6 +197,12 @@ class Reporter:
                 self._thread, self._may_start = None, True
         if self._is_stored:
             self._write_here(has_ended=True)
+
+    def _waits_in_vain(self, thread: Worker, seconds: float) -> bool:
+        """Wait until a report is due; return whether the thread is to end instead."""
+        thread.wake.wait(seconds)
+        thread.wake.clear()
+        return thread.is_ending
 
     def _write_here(self, *, has_ended: bool = False) -> None:
         try:
@@ -227,12 +249,13 @@ class Reporter:
         return self._joins.setdefault(minute, {})
 
 
-class _Thread(threading.Thread):
-    """A thread that can be told to end."""
+_reporters: weakref.WeakSet[Reporter] = weakref.WeakSet()
 
-    def __init__(self, run: Callable[[_Thread], None]) -> None:
-        super().__init__(target=lambda: run(self), name="recovery_app-reports", daemon=True)
-        self.is_ending = threading.Event()
+
+def report_end() -> None:
+    """Have this process say that it ends, as far as it has reported anything."""
+    for reporter in list(_reporters):
+        reporter.close()
 
 
 def _first_minute(now: float) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from recovery_app._core.metadata import check_size
 from recovery_app.exceptions import (
     RecoveryError,
     SnapshotCorrupt,
@@ -32,12 +33,12 @@ class StateCodec:
         *,
         max_state_bytes: int,
     ) -> None:
-        self.serializer = serializer
-        self.max_state_bytes = max_state_bytes
+        self.serializer = _checked(serializer)
+        self.max_state_bytes = check_size("max_state_bytes", max_state_bytes)
         self.name = serializer_name(serializer)
         self._readers = {
             **BUILTIN,
-            **{serializer_name(each): each for each in fallbacks},
+            **{serializer_name(each): _checked(each) for each in fallbacks},
             self.name: serializer,
         }
 
@@ -86,3 +87,12 @@ def trimmed(data: bytes) -> bytes:
     and replies as long as it is open.
     """
     return b"".join((data, b"")) if len(data) < ORJSON_BUFFER_BYTES else data
+
+
+def _checked(serializer: Serializer) -> Serializer:
+    """Return a serializer; raise `ValueError` for what is none, or is the class of one."""
+    if isinstance(serializer, type) or not isinstance(serializer, Serializer):
+        given = serializer if isinstance(serializer, type) else type(serializer)
+        what = f"the class {given.__name__}" if given is serializer else given.__name__
+        raise ValueError(f"A serializer is an object with dumps() and loads(), not {what}.")
+    return serializer

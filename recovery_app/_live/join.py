@@ -77,7 +77,12 @@ class Join:
             # A reply that can't be sent must leave no snapshot behind.
             to_json(extras)
             self._exchange.commit()
-            await self._start(session)
+            try:
+                await session.start(await self._application.encode())
+            except JoinRefused:
+                raise
+            except Exception as error:
+                self._note_unsaved(session, error)
         observers.joined(session.outcome.value)
         self._manager.reporter.joined(session.outcome.value)
         if session.unsaved_seconds is not None:
@@ -88,17 +93,12 @@ class Join:
             await looking
         return session, {**extras, RECOVERY: session.join_reply(tells_lines=self._has_line)}
 
-    async def _start(self, session: Session) -> None:
-        """Store a fresh state; if it can't be stored, the page works without a snapshot."""
-        try:
-            await session.start(await self._application.encode())
-        except JoinRefused:
-            raise
-        except Exception as error:
-            reason = error.reason if isinstance(error, SnapshotError) else "crashed"
-            note(session, "unsaved", reason, cause=describe_error(error))
-            source, extra = self._application.source, self._facts("mount_unsaved")
-            log_failure("A fresh state can't be kept.", error, source, extra=extra)
+    def _note_unsaved(self, session: Session, error: Exception) -> None:
+        """Record that a fresh state can't be stored: the page works without a snapshot."""
+        reason = error.reason if isinstance(error, SnapshotError) else "crashed"
+        note(session, "unsaved", reason, cause=describe_error(error))
+        source, extra = self._application.source, self._facts("mount_unsaved")
+        log_failure("A fresh state can't be kept.", error, source, extra=extra)
 
     def _make_session(self, admission: Admission, *, shows_token: bool) -> Session:
         """Return the session of an admitted join, without a state."""

@@ -37,6 +37,7 @@ def put_report(
     listed: int | None = None,
     outcome: str = "new",
     joins: int = 1,
+    minutes_ago: int = 0,
     **facts: Any,
 ) -> None:
     """Store what another process would report now."""
@@ -50,7 +51,7 @@ def put_report(
         process=1000 + uid,
         topics=pages,
         connections=pages,
-        joins={int(manager.clock() // 60): {outcome: joins}},
+        joins={int(manager.clock() // 60) - minutes_ago: {outcome: joins}},
         pages=tuple(
             LivePage(since_us=now_us - 180 * MICROSECONDS, **page)
             for _ in range(pages if listed is None else listed)
@@ -185,11 +186,17 @@ def test_the_hour_is_drawn_by_minute(
     heights = re.findall(r'class="recovery-marked"[^>]*height="([\d.]+)"', html)
     assert heights == ["18.0", "9.0"]
     assert ": 8 (did not go well: 2)" in html
-    clock.advance(seconds=59 * 60)
-    assert "Nobody has joined" not in shown(reader)
-    put_report(manager, 4, joins=0)
-    clock.advance(seconds=60)
-    assert "Snapshot not found" not in shown(reader)
+
+
+def test_what_is_older_than_an_hour_isnt_counted(
+    reader: Client, manager: RecoveryManager, clock: FakeClock
+) -> None:
+    """Another node's clock may be wrong, too."""
+    for uid, minutes_ago in enumerate((60, -1, 10**9)):
+        put_report(manager, uid, minutes_ago=minutes_ago)
+    assert "Nobody has joined in this hour." in shown(reader)
+    put_report(manager, 9, minutes_ago=59)
+    assert "New page 1" in shown(reader)
 
 
 # Pages, and whose they are.

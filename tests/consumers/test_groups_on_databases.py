@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import StringIO
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,10 +22,11 @@ from django.test import Client
 from django.urls import path
 
 from recovery_app import RecoveryManager, groups
-from recovery_app.exceptions import TransactionConflict
+from recovery_app.exceptions import StorageUnavailable, TransactionConflict
 from recovery_app.middleware import override_manager
 from recovery_app.models import StoredGroup, StoredMessage
 from recovery_app.storages import DatabaseStorage
+from recovery_app.storages.database import listening, postgresql
 from recovery_app.storages.database import messages as database_messages
 from tests.clock import FakeClock
 from tests.consumers.test_durable_groups import ROOM, page_of, publish
@@ -90,6 +92,19 @@ def threads(manager: RecoveryManager) -> Iterator[Callable[..., Any]]:
 
     with ThreadPoolExecutor(8) as pool:
         yield lambda work, *arguments: pool.submit(run, work, *arguments)
+
+
+@contextmanager
+def statements(alias: str) -> Iterator[list[str]]:
+    """Note what this thread sends to a database."""
+    seen: list[str] = []
+
+    def note(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
+        seen.append(str(sql))
+        return execute(sql, *rest)
+
+    with connections[alias].execute_wrapper(note):
+        yield seen
 
 
 # Order.
@@ -323,8 +338,107 @@ def test_who_publishes_often_has_the_statement_prepared(
         for number in range(10):
             say(number)
         cursor.execute("SELECT count(*) FROM pg_prepared_statements")
-        assert cursor.fetchone()[0] == 1
+        # And the notification, which is sent less often.
+        assert cursor.fetchone()[0] in (1, 2)
     assert numbers_in(storage, place) == list(range(10))
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgresql"])
+@pytest.mark.parametrize("alias", ["postgresql"], indirect=True)
+def test_who_publishes_beside_others_notifies_as_much_less(
+    manager: RecoveryManager, alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(postgresql, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    others = StoredMessage._default_manager.using(alias)
+    numbers = count()
+
+    def notifies(*, after: float, among: int = 0) -> bool:
+        """Return whether a publish does, so long after the last and among those of others."""
+        now[0] += after
+        others.bulk_create(
+            StoredMessage(group="other", number=next(numbers), data=b"{}", published_us=0)
+            for _ in range(among)
+        )
+        with statements(alias) as seen:
+            say(1)
+        return any("pg_notify" in each for each in seen)
+
+    quiet = listening.QUIET_SECONDS
+    assert [notifies(after=quiet * each) for each in (0, 0.6, 0.6, 0.3, 1)] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert not any(notifies(after=quiet / 2, among=7) for _ in range(10))
+    assert sum(notifies(after=quiet, among=7) for _ in range(80)) == pytest.approx(10, abs=1)
+    # Nobody is quiet until those that listen look no more.
+    most = quiet * postgresql.MOST_QUIET
+    assert most < listening.LOOK_AGAIN_SECONDS[-1]
+    assert all(notifies(after=most, among=100) for _ in range(3))
+    assert notifies(after=quiet * 7)
+
+
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+@pytest.mark.parametrize("alias", ["mariadb"], indirect=True)
+def test_a_publish_on_mariadb_is_one_statement(
+    manager: RecoveryManager, storage: DatabaseStorage, alias: str
+) -> None:
+    place = storage.newest_position(ROOM)
+    with statements(alias) as seen:
+        say(1)
+        say(2, "another room")
+        with transaction.atomic(using=alias):
+            say(3)
+    # Some numbers have what is too old removed behind them.
+    assert len([each for each in seen if not each.startswith("SELECT")]) == 3
+    assert numbers_in(storage, place) == [1, 3]
+
+
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+@pytest.mark.parametrize("alias", ["mariadb"], indirect=True)
+def test_a_publish_that_is_interrupted_leaves_no_transaction(
+    manager: RecoveryManager, storage: DatabaseStorage, alias: str
+) -> None:
+    place = storage.newest_position(ROOM)
+    is_ready = threading.Event()
+    ids: list[int] = []
+
+    def work() -> int:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            ids.extend(cursor.fetchone())
+            is_ready.set()
+            with pytest.raises(StorageUnavailable):
+                say(2)
+            cursor.execute("SELECT @@in_transaction")
+            in_transaction: int = cursor.fetchone()[0]
+            return in_transaction
+
+    with (
+        threads(manager) as run,
+        transaction.atomic(using=alias),
+        connections[alias].cursor() as cursor,
+    ):
+        say(1)
+        other = run(work)
+        assert is_ready.wait(SECONDS)
+        waits = False
+        while not waits:
+            assert not other.done()
+            # By then it waits for the row of the group.
+            cursor.execute(
+                "SELECT 1 FROM information_schema.processlist "
+                "WHERE id = %s AND command = 'Query' AND time_ms > 100",
+                ids,
+            )
+            waits = cursor.fetchone() is not None
+        cursor.execute("KILL QUERY %s", ids)
+        assert other.result(SECONDS) == 0
+    say(3)
+    assert numbers_in(storage, place) == [1, 3]
 
 
 # What a clean-up removes.

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter as Counts
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
+from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 
 from recovery_app import RecoveryManager
+from recovery_app._core.report_codec import latest_reports
 from recovery_app._core.tokens import key_of
+from recovery_app.drain import RecoveryDrain
 from recovery_app.exceptions import JoinRefused
 from recovery_app.values import ProcessReport
 from tests.clock import FakeClock
 from tests.consumers.apps import Counter
 from tests.consumers.pages import eventually
-from tests.consumers.wire import TOPIC, connected, recovery_of
+from tests.consumers.wire import TOPIC, Client, connected, recovery_of
+from tests.core.test_reports import SharedStorage
 
 
 class Naming(Counter):
@@ -102,3 +108,26 @@ async def test_a_users_key_is_reported_only_where_it_is_logged(manager: Recovery
             await client.join()
             (page,) = report_of(manager).pages
             assert (page.person, page.user) == (digest, key)
+
+
+async def test_a_drain_ends_with_the_last_report(
+    make_manager: Callable[..., RecoveryManager], clock: FakeClock
+) -> None:
+    """Uvicorn ends by its signal afterwards, and no other code of the process runs."""
+    storage = SharedStorage(clock)
+    manager = make_manager(storage=storage, clock=clock)
+    # The report of a process that has said nothing yet isn't missed.
+    await RecoveryDrain(Counter.as_asgi(), seconds=0).drain()
+    assert storage.attempts == 0
+    client = WebsocketCommunicator(Counter.as_asgi(), "/ws/websocket")
+    client.scope.update(cast(Any, {"recovery": manager}))
+    await client.connect(timeout=60)
+    await Client(client).join()
+    manager.reporter.write()
+    draining = asyncio.create_task(RecoveryDrain(Counter.as_asgi(), seconds=0).drain())
+    assert await client.receive_output(60) == {"type": "websocket.close", "code": 1012}
+    await client.disconnect(timeout=60)
+    await draining
+    (report,) = latest_reports(storage.list_reports())
+    assert (report.has_ended, report.topics, report.connections) == (True, 0, 0)
+    assert report.joins

@@ -18,6 +18,7 @@ from recovery_app.exceptions import (
     UnserializableState,
     VersionMismatch,
 )
+from recovery_app.serializers import JSONSerializer
 from recovery_app.testing.contract.base import snapshot_bytes
 from tests.clock import FakeClock
 from tests.core.support import DownStorage, make_manager
@@ -218,6 +219,27 @@ def test_a_time_that_is_no_number_says_what_is_one(name: str, value: Any) -> Non
     options: dict[str, Any] = {name: value}
     with pytest.raises(ValueError, match=f"{name} must be a number of seconds or a timedelta"):
         make_manager(**options)
+
+
+@pytest.mark.parametrize("name", ["max_state_bytes", "max_frame_bytes"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "1000", True, None])
+def test_a_size_that_is_no_number_of_bytes_says_so(name: str, value: Any) -> None:
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of bytes above 0"):
+        make_manager(**options)
+
+
+@pytest.mark.parametrize(
+    ("serializer", "what"), [(object(), "object"), (JSONSerializer, "the class JSONSerializer")]
+)
+def test_what_is_no_serializer_says_so(serializer: Any, what: str) -> None:
+    given: list[dict[str, Any]] = [
+        {"serializer": serializer},
+        {"serializer_fallbacks": [serializer]},
+    ]
+    for options in given:
+        with pytest.raises(ValueError, match=f"dumps.. and loads.., not {what}"):
+            make_manager(**options)
 
 
 @pytest.mark.parametrize("binding", ["user:1", 1, None])

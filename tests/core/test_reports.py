@@ -7,6 +7,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,9 +51,12 @@ class SharedStorage(MemoryStorage):
 
     def wait_for_more(self, attempts: int = 2) -> None:
         """Wait for some more attempts, of which the last but one has ended."""
+        self.wait_for(self.attempts + attempts)
+
+    def wait_for(self, attempts: int) -> None:
+        """Wait until there were so many attempts."""
         with self.changed:
-            wanted = self.attempts + attempts
-            assert self.changed.wait_for(lambda: self.attempts >= wanted, WAIT_SECONDS)
+            assert self.changed.wait_for(lambda: self.attempts >= attempts, WAIT_SECONDS)
 
 
 class Page:
@@ -210,6 +214,31 @@ def test_a_thread_reports_until_the_process_ends(
     reporter.opened(page)
     storage.wait_for_more()
     assert not found(storage)[0].has_ended
+
+
+def test_that_all_connections_have_ended_is_reported_at_once(
+    reporter: Reporter,
+    storage: SharedStorage,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it is when a server stops, which may not let the process come to its own end."""
+    monkeypatch.setattr(reports_module, "FIRST_SECONDS", 10 * WAIT_SECONDS)
+    reporter.connected(1)
+    reporter.connected(1)
+    reporter.write()
+    # One is left, and then it was reported less than a second ago.
+    reporter.connected(-1)
+    reporter.connected(-1)
+    thread = reporter._thread
+    assert thread is not None
+    assert not thread.wake.is_set()
+    assert storage.attempts == 1
+    reporter.connected(1)
+    clock.advance(seconds=1)
+    reporter.connected(-1)
+    storage.wait_for(2)
+    assert storage.writers == {threading.current_thread().name, "recovery_app-reports"}
 
 
 @pytest.mark.usefixtures("_hasty")
@@ -412,6 +441,13 @@ def test_a_report_is_read_as_it_was_and_one_of_a_newer_version_too() -> None:
     assert "newer" in newer
     assert '"x"' in newer
     assert decode_report(zlib.compress(newer.encode())) == report
+
+
+def test_of_each_process_the_last_report_counts() -> None:
+    report = full_report()
+    later, other = replace(report, at_us=3), replace(report, uid="1" * 16, at_us=9)
+    for order in ([report, later, other], [other, later, report]):
+        assert latest_reports(map(encode_report, order)) == [other, later]
 
 
 @pytest.mark.parametrize("data", [b"", b"rubbish", b"[]", b"{}", b'{"pages":7}', b"\xff"])

@@ -13,7 +13,7 @@ import { MANGLED_NAMES } from "../../js/mangled_names.mjs";
 const BUILD = fileURLToPath(new URL("../../js/build.mjs", import.meta.url));
 const COMMITTED = fileURLToPath(new URL("../../recovery_app/static/recovery_app/", import.meta.url));
 /** What was reached, and 1 % more. */
-const MAX_GZIPPED_BYTES = 13_540;
+const MAX_GZIPPED_BYTES = 13_460;
 
 const directory = mkdtempSync(join(tmpdir(), "recovery-js-"));
 after(() => rmSync(directory, { recursive: true }));

@@ -109,10 +109,25 @@ onEachTransport(test, "nor does such a page tell whoever is there now what was p
   next.goOffline();
   page.tab.sessionStorage = next.tab.sessionStorage;
   page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  assert.deepEqual(page.stored, []);
   await page.back();
   await assert.rejects(unsent, lostTo("owner"));
   assert.deepEqual(lost, []);
   assert.deepEqual((await page.add("b")[0]).state, ["b"]);
+});
+
+onEachTransport(test, "and doesn't leave to the next view of its name what another page has settled", async (page, server) => {
+  await page.joined();
+  page.goOffline();
+  const [unsent] = page.add("a");
+  const next = page.reload();
+  logIn(server, "bob");
+  await next.joined();
+  page.tab.sessionStorage = next.tab.sessionStorage;
+  page.tab.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  page.view.close();
+  await assert.rejects(unsent, ({ reason }) => reason === "closed");
+  assert.deepEqual(new page.tab.app.Recovery("form", { owner: "ann" }).pending, []);
 });
 
 onEachTransport(test, "a page from the back/forward cache doesn't send its events as the person who has logged in since", async (page, server) => {

@@ -196,3 +196,13 @@ onEachTransport(test, "a page may push while it is told, and no event is sent be
   assert.deepEqual((await page.add("b")[0]).state, ["a", "told", "b"]);
   assert.deepEqual(items(server), ["a", "told", "b"]);
 }, small);
+
+onEachTransport(test, "nothing is stored of an event but what the next page needs", async (page) => {
+  await page.joined();
+  page.goOffline();
+  page.add("a");
+  assert.deepEqual(
+    Object.keys(page.stored[0]).sort(),
+    ["cuts", "event", "id", "isAnswered", "isEarly", "line", "owner", "payload", "seq"],
+  );
+}, small);

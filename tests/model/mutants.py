@@ -98,21 +98,21 @@ def ignore_the_fence(patch: Any) -> None:
     def at_takeovers_only(header: Header, claim: Any, *, by_floor: bool = False) -> Any:
         return refuse(header, claim, by_floor=True) if by_floor else None
 
-    def without_fence(stored: bytes | None, data: bytes) -> Any:
+    def without_fence(stored: bytes | None, data: bytes, **options: Any) -> Any:
         if stored is not None:
             stored = replace(Header.read(stored), fence=0).put_on(stored)
-        return decide_save(stored, data)
+        return decide_save(stored, data, **options)
 
     patch.setattr(fencing, "refuse", at_takeovers_only)
     patch.setattr("recovery_app.storages.base.decide_save", without_fence)
 
 
 def leave_the_floor(patch: Any) -> None:
-    def decide(stored: bytes | None, data: bytes) -> Any:
+    def decide(stored: bytes | None, data: bytes, **options: Any) -> Any:
         if stored is None:
-            return decide_save(stored, data)
+            return decide_save(stored, data, **options)
         floor = Header.read(stored).floor
-        decision = decide_save(stored, data)
+        decision = decide_save(stored, data, **options)
         if decision.data is not None:
             header = Header.read(decision.data)
             decision.data = replace(header, floor=floor).put_on(decision.data)

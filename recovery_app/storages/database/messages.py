@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from recovery_app.clock import MICROSECONDS
+from recovery_app.storages.database import mariadb
 from recovery_app.storages.database.appending import append, begin
 from recovery_app.storages.database.postgresql import PostgreSQLLog
 from recovery_app.storages.database.tables import model_of
@@ -72,10 +73,7 @@ class DatabaseMessages:
     def append(self, group: str, data: bytes, now_us: int, published: Callable[[], None]) -> None:
         """Publish a message, in the transaction if there is one."""
         connection = connections[self._database]
-        if connection.vendor == "postgresql":
-            number = self._postgresql.append(group, data, now_us)
-        else:
-            number = append(self._groups, self._messages, group, data, now_us)
+        number = self._append(group, data, now_us)
         if not connection.in_atomic_block and not connection.get_autocommit():
             # Django isn't told when this transaction ends: the next poll sees its message.
             return
@@ -86,6 +84,14 @@ class DatabaseMessages:
         transaction.on_commit(published, using=self._database)
         if connection.vendor == "postgresql":
             transaction.on_commit(self._postgresql.notify, using=self._database, robust=True)
+
+    def _append(self, group: str, data: bytes, now_us: int) -> int:
+        connection: Any = connections[self._database]
+        if connection.vendor == "postgresql":
+            return self._postgresql.append(group, data, now_us)
+        if connection.vendor == "mysql" and connection.mysql_is_mariadb:
+            return mariadb.append(self._database, group, data, now_us)
+        return append(self._groups, self._messages, group, data, now_us)
 
     def newest(self, group: str, now_us: int) -> str:
         """Return the number of the newest message, and create the log if necessary."""

@@ -5,6 +5,7 @@ It takes longer to plan than to run. So a connection that publishes often prepar
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from functools import lru_cache
@@ -18,6 +19,8 @@ from recovery_app.storages.database.tables import model_of
 
 PREPARE_AFTER = 5
 """How often a connection publishes before the statement is prepared on it."""
+MOST_QUIET = 12
+"""How many times as long a process is quiet at most: less than until others look again."""
 _STATEMENT = """
 WITH numbered AS (
     INSERT INTO "{groups}" AS known (name, newest, used_us) VALUES (%s, %s, %s)
@@ -26,7 +29,7 @@ WITH numbered AS (
 )
 INSERT INTO "{messages}" ("group", number, data, published_us)
 SELECT name, newest, %s::bytea, %s::bigint FROM numbered
-RETURNING number
+RETURNING number, id
 """
 # A commit with a notification lets no other one go on, in any database of the server. So it isn't
 # that of the message, and this one doesn't wait for the disk.
@@ -38,7 +41,10 @@ class PostgreSQLLog:
 
     def __init__(self, database: str) -> None:
         self._database = database
-        self._quiet_until = 0.0
+        self._notified_at = -math.inf
+        self._newest_id: int | None = None
+        self._one_in = 1.0
+        """Of how many messages one was ours lately: ids count those of all processes."""
         self._cursors = _Cursors()
 
     def append(self, group: str, data: bytes, now_us: int) -> int:
@@ -50,15 +56,27 @@ class PostgreSQLLog:
             self._cursors.open(connection) as cursor,
         ):
             cursor.execute(_statement(), values)
-            return int(cursor.fetchone()[0])
+            number, id_ = cursor.fetchone()
+        self._note_id(id_)
+        return int(number)
+
+    def _note_id(self, newest: int) -> None:
+        # Another thread may have published a newer one.
+        since = 1 if self._newest_id is None else max(1, newest - self._newest_id)
+        self._one_in = (self._one_in + min(since, MOST_QUIET)) / 2
+        self._newest_id = newest
 
     def notify(self) -> None:
-        """Notify listeners, unless this process has a moment ago."""
+        """Notify listeners, unless this process has a moment ago.
+
+        The fewer of all messages are its own, the longer that moment is: the other processes
+        notify as well, and listeners look again after the end of it.
+        """
         now = time.monotonic()
-        if now < self._quiet_until:
+        if now < self._notified_at + QUIET_SECONDS * self._one_in:
             return
-        self._quiet_until = now + QUIET_SECONDS
-        with connections[self._database].cursor() as cursor:
+        self._notified_at = now
+        with self._cursors.open(connections[self._database]) as cursor:
             cursor.execute(_NOTIFY)
 
 
