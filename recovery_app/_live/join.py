@@ -97,8 +97,12 @@ class Join:
         """Record that a fresh state can't be stored: the page works without a snapshot."""
         reason = error.reason if isinstance(error, SnapshotError) else "crashed"
         note(session, "unsaved", reason, cause=describe_error(error))
-        source, extra = self._application.source, self._facts("mount_unsaved")
-        log_failure("A fresh state can't be kept.", error, source, extra=extra)
+        log_failure(
+            "A fresh state can't be stored.",
+            error,
+            self._application.source,
+            extra=self._facts("mount_unsaved"),
+        )
 
     def _make_session(self, admission: Admission, *, shows_token: bool) -> Session:
         """Return the session of an admitted join, without a state."""

@@ -100,9 +100,12 @@ class AdmissionCheck:
         except JoinRefused:
             raise
         except Exception as error:
-            extra = {"event": "restore_failed", "topic": self._topic}
-            source = type(self._consumer).__qualname__
-            log_failure("A state couldn't be restored.", error, source, extra=extra)
+            log_failure(
+                "A state couldn't be restored.",
+                error,
+                type(self._consumer).__qualname__,
+                extra={"event": "restore_failed", "topic": self._topic},
+            )
             return True, RestoreFailed(describe_error(error))
 
     def identify_at_once(self) -> tuple[str, bytes, bytes] | None:
