@@ -658,7 +658,7 @@ def test_each_snapshot_is_listed_once(site: Site) -> None:
 def test_two_names_for_one_place_are_noticed(site: Site) -> None:
     storage = MigratingStorage(site.new, _Alias(site.new), clock=site.clock)
     site.new.save_fenced(KEY, site.data(1, b"state"), TTL)
-    with pytest.raises(StorageError, match="same place"):
+    with pytest.raises(StorageError, match="are the same: nothing was changed"):
         site.take_over(storage)
     assert site.new.load(KEY) == site.data(1, b"state")
     assert [entry.key for entry in site.new.list_entries().entries] == [KEY]
