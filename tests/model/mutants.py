@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from recovery_app import fencing
-from recovery_app._live import handlers, numbering
+from recovery_app._live import handlers, numbering, replies
 from recovery_app._live.replies import Reply, ReplyCache
 from recovery_app._live.session import Session
 from recovery_app.consumers.application import TopicApplication
 from recovery_app.fencing import Verdict, decide_save, decide_takeover
 from recovery_app.snapshots import Header
+from recovery_app.storages import base
 from tests.model.storage import Cellar
 
 Patch = Callable[[Any], None]
@@ -46,7 +47,7 @@ def apply_repeats(patch: Any) -> None:
 async def apply_anything(self: Any, session: Session, message: Any, numbers: Any) -> Reply:
     reply = await self.apply(session, message)
     session.replies.applied = numbers.seq - 1
-    session.replies.add(reply)
+    session.replies.add(reply, numbers.line)
     await session.save()
     return numbering.with_numbers(reply, safe=session.replies.safe)
 
@@ -57,7 +58,7 @@ def trim_one_reply_too_many(patch: Any) -> None:
 
 
 def keep_too_few_replies(patch: Any) -> None:
-    patch.setattr("recovery_app._live.replies.MAX_REPLIES", 8)
+    patch.setattr(replies, "MAX_REPLIES", 8)
 
 
 def save_only_what_changed_the_state(patch: Any) -> None:
@@ -79,9 +80,9 @@ def tell_of_events_before_they_are_saved(patch: Any) -> None:
 def count_no_event_that_fails(patch: Any) -> None:
     add = ReplyCache.add
 
-    def only_good(self: ReplyCache, reply: Reply) -> None:
+    def only_good(self: ReplyCache, reply: Reply, *options: Any) -> None:
         if reply.is_ok:
-            add(self, reply)
+            add(self, reply, *options)
 
     patch.setattr(ReplyCache, "add", only_good)
 
@@ -104,7 +105,7 @@ def ignore_the_fence(patch: Any) -> None:
         return decide_save(stored, data, **options)
 
     patch.setattr(fencing, "refuse", at_takeovers_only)
-    patch.setattr("recovery_app.storages.base.decide_save", without_fence)
+    patch.setattr(base, "decide_save", without_fence)
 
 
 def leave_the_floor(patch: Any) -> None:
@@ -118,7 +119,7 @@ def leave_the_floor(patch: Any) -> None:
             decision.data = replace(header, floor=floor).put_on(decision.data)
         return decision
 
-    patch.setattr("recovery_app.storages.base.decide_save", decide)
+    patch.setattr(base, "decide_save", decide)
 
 
 def raise_the_floor_at_a_takeover(patch: Any) -> None:
@@ -129,7 +130,7 @@ def raise_the_floor_at_a_takeover(patch: Any) -> None:
             decision.data = replace(header, floor=header.fence).put_on(decision.data)
         return decision
 
-    patch.setattr("recovery_app.storages.base.decide_takeover", decide)
+    patch.setattr(base, "decide_takeover", decide)
 
 
 def fork_without_a_word(patch: Any) -> None:

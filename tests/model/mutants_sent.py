@@ -102,6 +102,7 @@ SERVER: tuple[Patch, ...] = (
     say_nothing_of_what_is_gone,
     go_back_in_the_group_after_a_failure,
     keep_no_pushes,
+    push_before_it_is_safe,
     push_what_a_failing_handler_wanted,
     send_nothing_again,
     number_pushes_anew_after_a_recovery,

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import Phase
 
 from tests.model import mutants, mutants_sent
-from tests.model.browser import RECOVERY_JS, browser
+from tests.model.browser import RECOVERY_JS, Browser, browser
+from tests.model.examples import EXAMPLES, follow
 from tests.model.machine import run
 from tests.model.sources import SOURCES, file_of
-from tests.model.test_exactly_once import lose_a_save
 from tests.support.processes import TOP
 
 SERVER = (*mutants.SERVER, *mutants_sent.SERVER)
@@ -36,20 +36,21 @@ def test_a_broken_server_is_found(
 ) -> None:
     break_rule(monkeypatch)
     with browser() as pages, pytest.raises(AssertionError):
-        run(pages, **UNTIL_FOUND)
-
-
-def test_a_push_before_its_save_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    mutants_sent.push_before_it_is_safe(monkeypatch)
-    with browser() as pages, pytest.raises(AssertionError):
-        lose_a_save(pages)
+        search(pages)
 
 
 @pytest.mark.parametrize("rule", CLIENT)
 def test_a_broken_client_is_found(tmp_path: Path, rule: str) -> None:
     broken = build_broken(tmp_path, *CLIENT[rule])
     with browser(broken) as pages, pytest.raises(AssertionError):
-        run(pages, **UNTIL_FOUND)
+        search(pages)
+
+
+def search(pages: Browser) -> None:
+    """Run the examples that are written down, and then others, until one fails."""
+    for example in EXAMPLES:
+        follow(pages, example)
+    run(pages, **UNTIL_FOUND)
 
 
 def test_examples_find_nothing_where_nothing_is_broken(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from recovery_app import RecoveryManager
+from recovery_app._live.groups import UNKNOWN
 from recovery_app.consumers import RecoveryConsumerMixin
 from tests.model.loop import StillLoop
 from tests.model.storage import Cellar, Door
@@ -50,10 +51,10 @@ class SendingLedger(Ledger):
     """The same in a group, whose messages it keeps as well; it pushes the number of each push.
 
     ``life`` is another one for each fresh state. ``since`` is between which lengths of the log it
-    has joined the group.
+    has joined the group, and ``unknown`` whether it couldn't learn where the log ended.
     """
 
-    recovery_fields = ("events", "messages", "told", "life", "since")
+    recovery_fields = ("events", "messages", "told", "life", "since", "unknown")
     cellar: Cellar
     lives = count(1)
 
@@ -63,6 +64,8 @@ class SendingLedger(Ledger):
         length = len(self.cellar.log)
         await self.join_group(GROUP)
         self.since = [length, len(self.cellar.log)]
+        topic: Any = self._joined_topic()
+        self.unknown = topic._exchange.groups.find(GROUP) == UNKNOWN
         return {**(await super().mount(topic, params)), **self.summary()}
 
     async def after_recover(self, takeover: Any) -> dict[str, Any]:
@@ -70,7 +73,7 @@ class SendingLedger(Ledger):
 
     def summary(self) -> dict[str, Any]:
         """Return what the page's tab is told of the messages and pushes."""
-        kept = ("messages", "told", "life", "since")
+        kept = ("messages", "told", "life", "since", "unknown")
         return {name: getattr(self, name) for name in kept}
 
     async def note_posted(self, message: dict[str, Any]) -> None:

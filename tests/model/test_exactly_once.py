@@ -10,38 +10,21 @@ import os
 
 import pytest
 
-from tests.model.browser import Browser, browser
+from tests.model.browser import browser
+from tests.model.examples import EXAMPLES, Example, follow
 from tests.model.machine import run
-from tests.model.world import World
 
-FEW_EXAMPLES = 100
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "500"))
-
-
-def lose_a_save(pages: Browser) -> None:
-    """Have a push handled whose save fails, and the node crash: Hypothesis seldom gets there."""
-    world = World(pages, sends=True)
-    world.flow()
-    world.push(world.tabs[0])
-    world.flow()
-    world.cellar.is_up = False
-    world.push(world.tabs[0])
-    world.flow()
-    for node in world.nodes:
-        world.crash(node)
-    world.cellar.is_up = True
-    try:
-        world.heal()
-    finally:
-        world.close()
+FEW = 100
+MANY = int(os.environ.get("MODEL_EXAMPLES", "500"))
 
 
-def test_a_push_of_a_save_that_failed_is_told_once() -> None:
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.__name__)
+def test_exactly_once_in_an_example(example: Example) -> None:
     with browser() as pages:
-        lose_a_save(pages)
+        follow(pages, example)
 
 
-@pytest.mark.parametrize("examples", [FEW_EXAMPLES, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
-def test_exactly_once(examples: int) -> None:
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_exactly_once(count: int) -> None:
     with browser() as pages:
-        run(pages, max_examples=examples)
+        run(pages, max_examples=count)

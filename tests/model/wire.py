@@ -19,12 +19,19 @@ class Wire:
     down: deque[str] = field(default_factory=deque)
     heard: list[str] = field(default_factory=list)
     """What has reached the server, for whoever plays it again."""
+    given: str | None = None
+    """The token in the reply to its last join, once the client has heard that."""
     end: End | None = None
     is_dialled: bool = True
     """The client waits for it to open."""
     is_held: bool = True
     """The client has not let go of it, nor was it told that it is over."""
     is_cut: bool = False
+
+    def note_heard(self, text: str) -> None:
+        """Note the token that a frame brings to the client, if it is the reply to a join."""
+        response = json.loads(text)[-1].get("response", {})
+        self.given = response.get("_recovery", {}).get("token", self.given)
 
     @property
     def shown(self) -> str:

@@ -19,7 +19,8 @@ from tests.model.loop import StillLoop
 from tests.model.sent import Sent
 from tests.model.server import GROUP, TOKEN_MAX_AGE, TTL, End, Node, ledger
 from tests.model.storage import Cellar
-from tests.model.tab import Tab
+from tests.model.tab import RECOVERED, Tab
+from tests.model.token_order import TokenOrder
 from tests.model.wire import Wire
 
 SOCKET, NPM = "socket", "npm"
@@ -55,6 +56,7 @@ class World:
         self.tabs: list[Tab] = []
         self._hearing: Wire
         """That by which a client hears what it tells of now."""
+        self._order = TokenOrder()
         self.cuts = 0
         self._pages = 0
         self._ids = 0
@@ -139,7 +141,10 @@ class World:
     def carry_down(self, wire: Wire, frames: int = 1) -> None:
         """Bring the next frames to the client."""
         self._hearing = wire
-        self._do("heard", wire.number, [wire.down.popleft() for _ in range(frames)])
+        texts = [wire.down.popleft() for _ in range(frames)]
+        for text in texts:
+            wire.note_heard(text)
+        self._do("heard", wire.number, texts)
 
     def flow(self, moves: int = FLOW) -> None:
         """Bring what there is where it goes, on all connections that clients hold."""
@@ -295,7 +300,9 @@ class World:
                 if what == "hang_up":
                     wire.is_held = wire.is_dialled = False
                     wire.down.clear()
-                elif not wire.is_cut:
+                    continue
+                self._order.note_sent(wire, rest[0])
+                if not wire.is_cut:
                     wire.up.append(rest[0])
         self.check()
 
@@ -326,6 +333,8 @@ class World:
         tab = next(tab for tab in self.tabs if tab.page == page)
         has_others = len(self.tabs) > 1
         if what == "outcome":
+            if detail["outcome"] == RECOVERED:
+                self._order.check(self._hearing.shown, detail["response"]["events"])
             tab.hear_outcome(detail, self._hearing, self._may_lose)
         elif what == "lost":
             tab.hear_lost(detail, self._may_lose)
