@@ -64,8 +64,8 @@ class SendingLedger(Ledger):
         length = len(self.cellar.log)
         await self.join_group(GROUP)
         self.since = [length, len(self.cellar.log)]
-        topic: Any = self._joined_topic()
-        self.unknown = topic._exchange.groups.find(GROUP) == UNKNOWN
+        joined: Any = self._joined_topic()
+        self.unknown = joined._exchange.groups.find(GROUP) == UNKNOWN
         return {**(await super().mount(topic, params)), **self.summary()}
 
     async def after_recover(self, takeover: Any) -> dict[str, Any]:
