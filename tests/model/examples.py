@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from recovery_app._live.replies import MAX_REPLIES
 from tests.model.browser import Browser
 from tests.model.server import TTL
 from tests.model.storage import SLOW
@@ -11,8 +12,6 @@ from tests.model.tab import Tab
 from tests.model.wire import Wire
 from tests.model.world import World
 
-WINDOW = 32
-"""How many events a client has on the wire at most."""
 Example = Callable[[World], None]
 
 
@@ -87,9 +86,9 @@ def land_a_save_late(world: World) -> None:
 
 
 def lose_the_replies(world: World) -> None:
-    """Have as many events applied as may be on their way, and lose all replies."""
+    """Lose all replies to what is sent at once, of more events than a server keeps replies to."""
     tab = world.tabs[0]
-    world.push(tab, WINDOW)
+    world.push(tab, MAX_REPLIES + 3)
     wire = wire_of(tab)
     while wire.carries_up:
         world.carry_up(wire)

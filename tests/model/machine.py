@@ -16,7 +16,6 @@ from hypothesis.stateful import (
 )
 
 from tests.model.browser import Browser
-from tests.model.examples import WINDOW
 from tests.model.server import TTL, Node
 from tests.model.storage import FAULTS, Pending
 from tests.model.tab import Tab
@@ -24,6 +23,8 @@ from tests.model.wire import Wire
 from tests.model.world import NPM, SOCKET, World
 
 MAX_TABS = 2
+WINDOW = 32
+"""How many events a client has on the wire at most."""
 Thing = TypeVar("Thing")
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 

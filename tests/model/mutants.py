@@ -206,10 +206,6 @@ CLIENT: dict[str, tuple[str, str]] = {
         "while (events[place - 1]?.seq === null) place -= 1;",
         'while (events[place - 1]?.stage === "queued") place -= 1;',
     ),
-    "continue from the join's number": (
-        "let seq = this.#lastSeqBefore(place);",
-        "let seq = this.#lastSentSeq;",
-    ),
     "remove an event at its reply": (
         "this.events.splice(0, this.#placeOf((queued) => !queued.isUpTo(this.#durableSeq)));",
         "this.events.splice(0);",
@@ -282,6 +278,10 @@ CLIENT: dict[str, tuple[str, str]] = {
 """Replacements in the sources of recovery.js, in js/src."""
 
 CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
+    "continue from the join's number": (
+        "let seq = this.#lastSeqBefore(place);",
+        "let seq = this.#lastSentSeq;",
+    ),
     "number only events that are sent": (
         "of events.slice(place))",
         "of events.slice(place, place + this.#room()))",

@@ -12,6 +12,8 @@ from tests.model.wire import Wire
 RECOVERED, COPIED = "recovered", "copied"
 UNDECIDED = ("version", "failed", "unavailable")
 """Outcomes after which the state may still come back."""
+RETRIED = ("version", "unavailable")
+"""Those after which a page that has shown a token waits for it, for a while."""
 
 
 @dataclass(eq=False)
@@ -79,6 +81,8 @@ class Tab:
     ) -> None:
         """Take a join's outcome."""
         outcome = detail["outcome"]
+        if outcome in RETRIED and self.outcomes[-1:] not in ([each] for each in RETRIED):
+            assert detail["isWaiting"] == wire.shows_token, f"It went on at once: {detail}."
         self.outcomes.append(outcome)
         if detail["isWaiting"]:
             assert outcome in UNDECIDED
