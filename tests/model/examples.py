@@ -41,6 +41,19 @@ def come_back_after_another_tab(world: World) -> None:
     world.push(first)
 
 
+def come_back_to_a_state_of_its_own(world: World) -> None:
+    """Have a tab go on with a state of its own when its copy has the old one, and come back."""
+    first = world.tabs[0]
+    world.push(first)
+    world.flow()
+    second = world.duplicate(first)
+    world.flow()
+    for tab in (second, first):
+        world.push(tab)
+        world.flow()
+    leave(world, first)
+
+
 def fail_to_begin_anew(world: World) -> None:
     """Have a page come back when its state has expired, and the first save of the next one fail."""
     tab = world.tabs[0]
@@ -128,6 +141,7 @@ def wire_of(tab: Tab) -> Wire:
 EXAMPLES: tuple[Example, ...] = (
     lose_a_save,
     come_back_after_another_tab,
+    come_back_to_a_state_of_its_own,
     fail_to_begin_anew,
     lose_the_reply_to_a_join,
     land_a_save_late,
