@@ -9,7 +9,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from recovery_app._core.driver import Flow
 from recovery_app._core.manager import RecoveryManager
-from recovery_app._core.metadata import check_name
+from recovery_app._core.metadata import check_group
 from recovery_app._core.telemetry import wrap_unexpected_errors
 from recovery_app._live.group_reader import publish as publishing
 from recovery_app._live.protocol import to_json
@@ -68,14 +68,15 @@ async def apositions(*groups: str) -> dict[str, str] | None:
 def _newest(groups: tuple[str, ...]) -> Flow[dict[str, str]]:
     found: dict[str, str] = {}
     for group in groups:
-        check_name("group", group)
+        check_group(group)
         found[group] = yield "group", "newest_position", (group,), {}
     return found
 
 
 def _encode(manager: RecoveryManager, group: str, message: Mapping[str, Any]) -> bytes:
-    check_name("group", group)
-    if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
+    check_group(group)
+    named = message.get("type") if isinstance(message, Mapping) else None
+    if not named or not isinstance(named, str):
         raise ValueError('A message must be a dict with a "type", which names its handler.')
     data = to_json(message)
     if len(data) > manager.max_frame_bytes:

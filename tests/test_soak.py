@@ -32,8 +32,9 @@ BACK = 12
 TENTHS = 10
 WARM = 3
 """In how many tenths of the time processes may still take what they then keep."""
-MORE_BYTES = 3_000_000
-"""What the allocator may take in all that time."""
+LONG_SECONDS = 300
+MORE_BYTES = 3_000_000 if SECONDS >= LONG_SECONDS else 15_000_000
+"""What the allocator may take in all that time; in a short run, processes are still warming up."""
 MORE_THREADS = 4
 """Pools start threads one by one, and end none."""
 MORE_DESCRIPTORS = 4

@@ -50,6 +50,13 @@ def check_name(what: str, name: str) -> None:
             raise ValueError(f"{what} holds a lone surrogate and can't be stored.") from error
 
 
+def check_group(group: str) -> None:
+    """Raise `ValueError` unless a durable group may have this name."""
+    check_name("group", group)
+    if not group:
+        raise ValueError("group must not be empty.")
+
+
 def check_listing(*, prefix: str, cursor: str | None, limit: int) -> None:
     """Raise `ValueError` unless every storage can be asked for such a page."""
     check_name("prefix", prefix)

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from recovery_app._core.metadata import check_name
+from recovery_app._core.metadata import check_group
 from recovery_app._live.group_reader import GroupReader
 from recovery_app._live.protocol import to_json
 from recovery_app._live.sections import GROUPS, take_section
@@ -54,7 +54,7 @@ class TopicGroups:
 
         An outage of the storage doesn't make it fail: the application reloads once it is over.
         """
-        check_name("group", group)
+        check_group(group)
         if group not in self._positions:
             self._check_room()
             try:

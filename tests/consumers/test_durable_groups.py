@@ -399,14 +399,16 @@ async def test_nothing_is_read_once_all_have_left(manager: RecoveryManager) -> N
 
 async def test_mistakes_are_refused(manager: RecoveryManager) -> None:
     mistakes: list[tuple[str, Any]] = [
-        ("", {}),
+        ("", {"type": "a"}),
+        (ROOM, {}),
+        (ROOM, {"type": ""}),
         (ROOM, None),
         (ROOM, [{"type": "a"}]),
         ("x" * 256, {"type": "a"}),
         (ROOM, {"type": "a", "b": "x" * 300_000}),
     ]
     for group, message in mistakes:
-        with pytest.raises(ValueError, match=r"type|255|MAX_FRAME_BYTES"):
+        with pytest.raises(ValueError, match=r"type|empty|255|MAX_FRAME_BYTES"):
             await groups.apublish(group, message)
 
 

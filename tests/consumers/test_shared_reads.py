@@ -133,7 +133,8 @@ async def test_all_hear_of_an_error_and_read_anew(storage: Slow, ask: Ask, place
         with pytest.raises(StorageUnavailable) as caught:
             await each
         depths.add(len(traceback.extract_tb(caught.value.__traceback__)))
-    assert len(depths) == 1, "each has the same traceback, however many have raised it"
+    # In Python 3.10 the first has a line less.
+    assert max(depths) - min(depths) <= 1, "the traceback doesn't grow, however many raise it"
     storage.fails = False
     assert {len(each.items) for each in await asyncio.gather(*ask(PAGES))} == {3}
     assert storage.reads == [place] * 2
