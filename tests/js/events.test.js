@@ -1023,3 +1023,16 @@ unnumbered("a slow reply is awaited", async (page, server) => {
   assert.deepEqual((await reply).state, ["a"]);
   assert.equal(items(server).length, 1);
 }, withFakeClock);
+
+test("an event is stored with its number before it is sent, in a long queue too, which is stored later", async () => {
+  const sessionStorage = new FakeStorage();
+  const { Recovery } = new FakeBrowser().open({ clock: new FakeClock(), sessionStorage }).app;
+  const view = new Recovery("form", { owner: "ann" });
+  const sent = [];
+  const storedSeqs = () => JSON.parse(sessionStorage.getItem("lv_recovery_form:events") ?? "[]").map(({ seq }) => seq);
+  view.carry({ send: (_, { _seq }) => sent.push([_seq, storedSeqs().includes(_seq)]) > 0, rejoin() {} });
+  for (const item of range(1, 100)) view.push("add", { item });
+  view.joinPayload();
+  view.joined({ _recovery: { token: "token", outcome: "new", seq: 0, owner: "ann", lines: [] } });
+  assert.deepEqual(sent, range(1, 32).map((seq) => [seq, true]));
+});

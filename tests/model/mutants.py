@@ -226,10 +226,6 @@ CLIENT: dict[str, tuple[str, str]] = {
         "_ack: this.#acknowledgedSeq()",
         "_ack: this.#lastSentSeq",
     ),
-    "send before storing the numbers": (
-        "if (ready.some(({ isStored }) => !isStored)) this.#queue.save();\n    else this",
-        "this",
-    ),
     "settle an event twice": (
         'this.stage = "replied";\n    if (this.isAnswered) return;',
         'this.stage = "replied";',
@@ -266,10 +262,6 @@ CLIENT: dict[str, tuple[str, str]] = {
         "this.#setAside = storage.load()",
         "this.#setAside = []",
     ),
-    "accept a late reply after the next join": (
-        "if (!this.#isStopped) this.#handleReply(queued, reply, round);",
-        "this.#handleReply(queued, reply, round);",
-    ),
     "ignore a pushed token": (
         'if (event === "recovery:token") this.view.keep(payload);',
         "",
@@ -278,6 +270,14 @@ CLIENT: dict[str, tuple[str, str]] = {
 """Replacements in the sources of recovery.js, in js/src."""
 
 CLIENT_BY_EXAMPLE: dict[str, tuple[str, str]] = {
+    "accept a late reply after the next join": (
+        "if (!this.#isStopped) this.#handleReply(queued, reply, round);",
+        "this.#handleReply(queued, reply, round);",
+    ),
+    "send before storing the numbers": (
+        "if (ready.some(({ isStored }) => !isStored)) this.#queue.save();\n    else this",
+        "this",
+    ),
     "continue from the join's number": (
         "let seq = this.#lastSeqBefore(place);",
         "let seq = this.#lastSentSeq;",
