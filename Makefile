@@ -73,7 +73,7 @@ test: announce ## Run every check and the tests: some minutes (ARGS=... for pyte
 
 announce:
 	@printf '%s\n' \
-		'make test checks style, types and layers, and then runs about 7,150 tests in $(WORKERS) processes' \
+		'make test checks style, types and layers, and then runs about 7,200 tests in $(WORKERS) processes' \
 		'(WORKERS=...). They start real servers and browsers, on free ports of this machine only. On two idle' \
 		'cores it takes about seven minutes. "make test-slow" runs what takes longer; "make help" lists the rest.'
 
