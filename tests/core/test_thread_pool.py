@@ -50,18 +50,17 @@ async def test_no_thread_waits_for_one_that_has_made_no_call(
     ident = await pool.run(threading.get_ident)
     assert pool._running is not None
     executor = pool._running.executor
-    may_go, may_end, began = threading.Event(), threading.Event(), threading.Event()
+    both, may_end, began = threading.Barrier(2), threading.Event(), threading.Event()
 
-    def stay() -> None:
-        began.set()
-        may_end.wait(3 * LIMIT)
+    def stay_on_the_other_thread() -> None:
+        both.wait(LIMIT)
+        if threading.get_ident() != ident:
+            began.set()
+            may_end.wait(3 * LIMIT)
 
-    # The only thread is busy, so that the next task starts another one.
-    first = executor.submit(may_go.wait, LIMIT)
-    executor.submit(stay)
-    may_go.set()
-    await asyncio.wrap_future(first)
-    await asyncio.to_thread(began.wait, LIMIT)
+    for _ in range(2):
+        executor.submit(stay_on_the_other_thread)
+    assert await asyncio.to_thread(began.wait, LIMIT)
     (caller,) = (each for each in threading.enumerate() if each.ident == ident)
     pool.close()
     await asyncio.to_thread(caller.join, LIMIT)
