@@ -95,7 +95,7 @@ class FallbackAuthMiddleware(AuthMiddleware):
 
 
 def _update_hash(session: SessionBase) -> None:
-    """Give a session the current hash, only in this connection's memory."""
+    """Set the current hash of a session, only in this connection's memory."""
     user, modified = find_user(session), session.modified
     if hasattr(user, "get_session_auth_hash"):
         session[HASH_SESSION_KEY] = _auth_hash(user)

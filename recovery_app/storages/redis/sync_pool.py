@@ -20,13 +20,13 @@ FOR = ("EVALSHA",) if tuple(map(int, redis.__version__.split(".")[:2])) < (5, 3)
 
 
 class SyncPool(Protocol):
-    """Connections that threads take and give back."""
+    """Connections that threads take and return."""
 
     def take(self) -> Any:
         """Return a connection that is connected; raise one of `FAILURES`."""
 
     def release(self, connection: Any) -> None:
-        """Give a connection back, whether it is still connected or not."""
+        """Return a connection to the pool, whether it is still connected or not."""
 
     def close_idle(self) -> None:
         """Close the connections that no call is using."""
